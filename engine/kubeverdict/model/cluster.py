@@ -1,0 +1,121 @@
+"""What a cluster is, as far as a network policy can see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from kubeverdict.model.policy import Policy
+from kubeverdict.model.ports import Protocol
+
+METADATA_NAME = "kubernetes.io/metadata.name"
+
+
+class ContainerKind(StrEnum):
+    """Which list of the pod a container port is from; CNIs read different lists for names."""
+
+    CONTAINER = "container"
+    SIDECAR = "sidecar"  # an init container with restartPolicy Always
+    INIT = "init"
+
+
+class ContainerPort(msgspec.Struct, frozen=True, gc=False):
+    """A declared container port. ``name`` is empty where it has none."""
+
+    name: str
+    protocol: Protocol
+    number: int
+    container: ContainerKind = ContainerKind.CONTAINER
+
+
+class WorkloadRef(msgspec.Struct, frozen=True, order=True, gc=False):
+    """The workload a pod belongs to; a bare pod is its own, of kind Pod."""
+
+    namespace: str
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}[{self.kind}]"
+
+
+class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A pod, or one that a workload template stands for (``template`` is then true).
+
+    ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first;
+    a template has none. ``phase`` is empty where the pod has no status yet.
+    """
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    workload: WorkloadRef
+    addresses: tuple[str, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    node: str = ""
+    phase: str = ""
+    host_network: bool = False
+    template: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Namespace(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A namespace. ``labels`` always has ``kubernetes.io/metadata.name``.
+
+    ``implied`` is true where the input named it without holding the object, so that its other
+    labels are unknown.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    implied: bool = False
+
+
+class Node(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A node and the texts of its IP addresses (internal and external)."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
+
+
+class ServicePort(msgspec.Struct, frozen=True, gc=False):
+    """A port of a Service. ``target`` is a number or the name of a container port."""
+
+    protocol: Protocol
+    port: int
+    target: int | str
+    name: str = ""
+    node_port: int = 0
+
+
+class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A Service. An empty ``selector`` means that its endpoints are not selected by labels."""
+
+    namespace: str
+    name: str
+    selector: Mapping[str, str]
+    ports: tuple[ServicePort, ...] = ()
+    type: str = "ClusterIP"
+    addresses: tuple[str, ...] = ()  # cluster IPs; none for a headless Service
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Cluster(msgspec.Struct, frozen=True, eq=False):
+    """Everything a verdict depends on. Namespaces cover those of every pod and policy."""
+
+    namespaces: tuple[Namespace, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    services: tuple[Service, ...] = ()

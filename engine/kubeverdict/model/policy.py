@@ -1,0 +1,117 @@
+"""The rule language that every policy API is lowered to.
+
+A cluster has *tiers* in order. In a tier, policies select subjects and hold rules. One direction
+of a connection is judged tier by tier: the first rule that matches decides; Pass, or no match
+under a Pass default, goes on to the next tier; a subject that a policy of a Deny tier isolates
+in that direction is denied where nothing matched; past the last tier the connection is allowed.
+
+Kubernetes NetworkPolicy is a Deny tier in which all rules are Allow, so that order inside it
+only decides which of several matching rules is named.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from kubeverdict.model.addresses import Address, Block
+from kubeverdict.model.ports import PortMatch
+from kubeverdict.model.selectors import EVERYTHING, Selector
+from kubeverdict.model.sources import Source
+
+
+class Direction(IntEnum):
+    INGRESS = 0
+    EGRESS = 1
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+class Action(IntEnum):
+    ALLOW = 0
+    DENY = 1
+    PASS = 2
+
+
+class Tier(msgspec.Struct, frozen=True, order=True):
+    """Tiers are judged in ascending ``order``, ties by ``name``."""
+
+    order: float
+    name: str
+    default: Action = Action.DENY
+
+
+NETWORK_POLICY_TIER = Tier(order=1_000_000.0, name="networkpolicy", default=Action.DENY)
+
+
+class PodPeer(msgspec.Struct, frozen=True, gc=False):
+    """Pods by labels: those that ``pods`` selects in ``namespace`` (a name), or, where that is
+    None, in every namespace that ``namespaces`` selects.
+
+    ``pods`` None means that no pod selector was written: all pods. It is kept apart from the
+    empty selector because one CNI tells them apart (OVN-Kubernetes, hostNetwork pods).
+    """
+
+    pods: Selector | None
+    namespace: str | None = None
+    namespaces: Selector = EVERYTHING
+
+
+class BlockPeer(msgspec.Struct, frozen=True, gc=False):
+    """Addresses in ``block`` and in none of ``excepts``."""
+
+    block: Block
+    excepts: tuple[Block, ...] = ()
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self.block and not any(address in part for part in self.excepts)
+
+
+Peer = PodPeer | BlockPeer
+
+
+class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One rule. ``peers`` None: any other end. ``ports`` None: any protocol and port.
+
+    An empty tuple of either matches nothing (a CNI that drops a part of a rule leaves one).
+    ``index`` is the place in the policy's list for its direction.
+    """
+
+    direction: Direction
+    index: int
+    action: Action
+    peers: tuple[Peer, ...] | None
+    ports: tuple[PortMatch, ...] | None
+    source: Source
+
+
+class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A policy: its subject is what ``pods`` selects in ``namespace`` (None: every namespace
+    that ``namespaces`` selects).
+
+    ``isolates`` holds the directions in which a selected pod gets the tier's default; ``rules``
+    holds only rules of directions that are in force. ``order`` is the place inside the tier,
+    ties by kind, namespace and name.
+    """
+
+    kind: str
+    namespace: str | None
+    name: str
+    tier: Tier
+    pods: Selector
+    isolates: tuple[Direction, ...]
+    rules: tuple[Rule, ...]
+    source: Source
+    namespaces: Selector = EVERYTHING
+    order: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def sort_key(self) -> tuple[Tier, float, str, str, str]:
+        """Evaluation order of policies, and so of the rules that decide."""
+        return (self.tier, self.order, self.kind, self.namespace or "", self.name)

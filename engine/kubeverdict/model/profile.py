@@ -1,0 +1,164 @@
+"""How CNIs differ, as data.
+
+One frozen record holds every difference that changes a verdict (and two that change what a user
+sees). Nothing else in the code asks which CNI it is. ``unverified`` names the knobs that hold
+the reference value because no primary source was found for that CNI.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The defaults are the reference profile: the API's text where it is definite, otherwise
+    what most implementations do."""
+
+    name: str
+    title: str
+    # False: policies are stored by the API server and nothing acts on them.
+    enforces: bool = True
+    # Does an ipBlock match the addresses of pods, and those of nodes?
+    ipblock_matches_pods: bool = True
+    ipblock_matches_nodes: bool = True
+    # "rule": the blocks of one rule share one set and the longest prefix wins, so an except may
+    # cancel a sibling block that contains it.
+    except_scope: Literal["element", "rule"] = "element"
+    # Are hostNetwork pods subjects and selector peers like other pods?
+    hostnetwork_subjects: bool = False
+    # As peers by the address of their node: "with-pod-selector" when a podSelector was written.
+    hostnetwork_peers: Literal["never", "with-pod-selector", "always"] = "never"
+    # Is traffic between a pod and its own node let through whatever the policies say?
+    own_node_to_pod: bool = True
+    pod_to_own_node: bool = False
+    # "any-port": the name is lost and the rule covers the protocol. "reject-policy": the whole
+    # policy is refused.
+    named_ports: Literal["resolve", "any-port", "reject-policy"] = "resolve"
+    # Whose container ports have names: containers, also sidecars (init containers that restart),
+    # or all init containers.
+    named_port_containers: Literal["containers", "sidecars", "all-init"] = "sidecars"
+    # True: an ingress rule takes the numbers of all pods that the policy selects, for each.
+    named_port_union: bool = False
+    # Can an egress rule with a named port reach a pod through an ipBlock peer?
+    named_port_through_ipblock: bool = True
+    # ... and through an empty `to`? "own-namespace": the numbers of the policy's namespace, for
+    # any destination.
+    named_port_to_anyone: Literal["per-pod", "never", "own-namespace"] = "per-pod"
+    # False: only the first port of a range.
+    end_port: bool = True
+    # "always": ICMP is let through whatever the policies say.
+    icmp: Literal["rules", "always"] = "rules"
+    # What egress to a Service is judged on: its backend, or its cluster IP.
+    service_egress: Literal["backend", "cluster-ip"] = "backend"
+    # A pod that reaches itself through a Service.
+    hairpin: Literal["judged", "allowed", "ingress-allowed"] = "judged"
+    # Are Succeeded and Failed pods out of the picture?
+    finished_pods_ignored: bool = True
+    # False: only the primary address of a pod is known to the policy engine.
+    dual_stack: bool = True
+    # What a denied client sees, and what happens to connections that are already open.
+    deny: Literal["drop", "reject"] = "drop"
+    established: Literal["kept", "judged again", "unknown"] = "unknown"
+    unverified: tuple[str, ...] = ()
+
+
+REFERENCE = Profile(name="reference", title="the Kubernetes API as written")
+
+_CALICO = Profile(
+    name="calico",
+    title="Calico",
+    named_port_containers="all-init",
+    named_port_through_ipblock=False,
+    established="kept",
+)
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        REFERENCE,
+        _CALICO,
+        msgspec.structs.replace(
+            _CALICO, name="canal", title="Canal (Flannel with Calico policy)", dual_stack=False
+        ),
+        Profile(
+            name="cilium",
+            title="Cilium",
+            ipblock_matches_pods=False,
+            ipblock_matches_nodes=False,
+            hairpin="allowed",
+            unverified=(
+                "named_port_containers",
+                "named_port_through_ipblock",
+                "established",
+            ),
+        ),
+        Profile(
+            name="aws-vpc-cni",
+            title="AWS VPC CNI",
+            hostnetwork_peers="always",
+            pod_to_own_node=True,
+            named_port_containers="containers",
+            named_port_union=True,
+            named_port_through_ipblock=False,
+            named_port_to_anyone="never",
+            service_egress="cluster-ip",
+            dual_stack=False,
+            established="judged again",
+            unverified=("except_scope", "hairpin"),
+        ),
+        Profile(
+            name="kube-router",
+            title="kube-router",
+            except_scope="rule",
+            named_port_containers="containers",
+            named_port_through_ipblock=False,
+            named_port_to_anyone="own-namespace",
+            icmp="always",
+            deny="reject",
+            established="kept",
+            unverified=("hairpin",),
+        ),
+        Profile(
+            name="ovn-kubernetes",
+            title="OVN-Kubernetes",
+            hostnetwork_peers="with-pod-selector",
+            named_ports="any-port",
+            hairpin="allowed",
+            established="judged again",
+            unverified=("pod_to_own_node",),
+        ),
+        Profile(
+            name="antrea",
+            title="Antrea",
+            named_port_containers="containers",
+            hairpin="ingress-allowed",
+            established="kept",
+            unverified=("pod_to_own_node", "named_port_through_ipblock"),
+        ),
+        Profile(
+            name="weave",
+            title="Weave Net",
+            pod_to_own_node=True,
+            named_ports="reject-policy",
+            end_port=False,
+            dual_stack=False,
+            established="kept",
+            unverified=("except_scope", "icmp", "hairpin"),
+        ),
+        Profile(
+            name="flannel",
+            title="Flannel alone",
+            enforces=False,
+        ),
+        Profile(
+            name="kube-network-policies",
+            title="kube-network-policies",
+            named_port_containers="containers",
+            named_port_through_ipblock=False,
+            established="judged again",
+            unverified=("finished_pods_ignored", "hairpin"),
+        ),
+    )
+}
