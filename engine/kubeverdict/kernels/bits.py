@@ -1,0 +1,124 @@
+"""64-bit words and sets of them.
+
+A *set* of small integers is sparse: the words that are not zero, in ascending order. Many sets
+share three arrays (compressed rows), so that most sets of a large cluster take one or two words.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.kernels.jit import kernel
+
+ONE = np.uint64(1)
+ZERO = np.uint64(0)
+FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_M1 = np.uint64(0x5555555555555555)
+_M2 = np.uint64(0x3333333333333333)
+_M4 = np.uint64(0x0F0F0F0F0F0F0F0F)
+_S1, _S2, _S4 = np.uint64(1), np.uint64(2), np.uint64(4)
+_S8, _S16, _S32 = np.uint64(8), np.uint64(16), np.uint64(32)
+_SUM = np.uint64(0x7F)
+
+
+class Sets(NamedTuple):
+    """Sets in compressed rows: set ``s`` is ``word[start[s]:start[s+1]]`` with ``bits`` beside."""
+
+    start: NDArray[np.int64]  # (sets + 1,)
+    word: NDArray[np.int32]  # (words that are not zero,) ascending inside a set
+    bits: NDArray[np.uint64]  # the same length
+
+
+@kernel
+def count_ones(value):
+    """Bits set in a word, by adding neighbours (numba has no bitwise_count)."""
+    value = value - ((value >> _S1) & _M1)
+    value = (value & _M2) + ((value >> _S2) & _M2)
+    value = (value + (value >> _S4)) & _M4
+    value = value + (value >> _S8)
+    value = value + (value >> _S16)
+    return np.int64((value + (value >> _S32)) & _SUM)
+
+
+@kernel
+def lowest(value):
+    """Index of the lowest bit set of a word that is not zero."""
+    return count_ones(~value & (value - ONE))
+
+
+@kernel
+def highest(value):
+    """Index of the highest bit set of a word that is not zero."""
+    value |= value >> _S1
+    value |= value >> _S2
+    value |= value >> _S4
+    value |= value >> _S8
+    value |= value >> _S16
+    value |= value >> _S32
+    return count_ones(value) - 1
+
+
+@kernel
+def bit(position):
+    """The word with the bit of ``position`` inside its word."""
+    return ONE << np.uint64(position & 63)
+
+
+@kernel
+def first_at_least(values, low, high, wanted):
+    """First index in the ascending ``values[low:high]`` whose value is ``>= wanted``."""
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def has(sets, which, position):
+    """Whether ``position`` is in set ``which``."""
+    word = position >> 6
+    end = sets.start[which + 1]
+    at = first_at_least(sets.word, sets.start[which], end, word)
+    return at < end and sets.word[at] == word and (sets.bits[at] & bit(position)) != ZERO
+
+
+@kernel
+def fill(words, low, high):
+    """Set the bits of positions ``low`` to ``high - 1``."""
+    if high <= low:
+        return
+    first = low >> 6
+    last = (high - 1) >> 6
+    head = FULL << np.uint64(low & 63)
+    tail = FULL >> np.uint64(63 - ((high - 1) & 63))
+    if first == last:
+        words[first] |= head & tail
+        return
+    words[first] |= head
+    for word in range(first + 1, last):
+        words[word] = FULL
+    words[last] |= tail
+
+
+@kernel
+def clear(words, low, high):
+    """Clear the bits of positions ``low`` to ``high - 1``."""
+    if high <= low:
+        return
+    first = low >> 6
+    last = (high - 1) >> 6
+    head = FULL << np.uint64(low & 63)
+    tail = FULL >> np.uint64(63 - ((high - 1) & 63))
+    if first == last:
+        words[first] &= ~(head & tail)
+        return
+    words[first] &= ~head
+    for word in range(first + 1, last):
+        words[word] = ZERO
+    words[last] &= ~tail

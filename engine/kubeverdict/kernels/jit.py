@@ -1,0 +1,141 @@
+"""All numba machinery: when to compile, with which settings, and where results are cached."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+# Elementary steps that plain Python does in about the time that numba needs to be imported.
+PLAIN_LIMIT = 300_000
+# The same once numba is there: loading one kernel from the cache takes a few milliseconds.
+_LOADED_LIMIT = 2_000
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_lock = threading.RLock()
+_registry: list[Kernel] = []
+_always_compiled = False
+
+
+class Kernel:
+    """A function in two forms: ``plain`` Python, and the same compiled by numba.
+
+    Calling a kernel runs the plain form, so kernels call one another by name in either form.
+    """
+
+    def __init__(self, function: FunctionType) -> None:
+        self.plain = function
+        self.__doc__ = function.__doc__
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._compiled: Callable[..., Any] | None = None
+        _registry.append(self)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.plain(*args)
+
+    def on(self, work: int) -> Callable[..., Any]:
+        """The form to use for about ``work`` elementary steps."""
+        limit = PLAIN_LIMIT if "numba" not in sys.modules else _LOADED_LIMIT
+        return self.compiled if _always_compiled or work > limit else self.plain
+
+    @property
+    def compiled(self) -> Callable[..., Any]:
+        """The compiled form. numba specialises it at the first call with each set of types."""
+        if self._compiled is None:
+            with _lock, _cache_directory():
+                self._compiled = self._compile()
+        return self._compiled
+
+    def _compile(self) -> Callable[..., Any]:
+        import numba
+
+        scope = dict(self.plain.__globals__)
+        for name in self.plain.__code__.co_names:
+            if isinstance(scope.get(name), Kernel):
+                scope[name] = scope[name].compiled
+        twin = FunctionType(self.plain.__code__, scope, self.plain.__name__)
+        twin.__module__ = self.plain.__module__
+        twin.__qualname__ = self.plain.__qualname__
+        compiled: Callable[..., Any] = numba.njit(**_OPTIONS)(twin)
+        return compiled
+
+
+def kernel(function: Callable[..., Any]) -> Kernel:
+    """Declare a function over arrays as a kernel."""
+    assert isinstance(function, FunctionType)
+    return Kernel(function)
+
+
+@contextmanager
+def compiled_only() -> Iterator[None]:
+    """Use the compiled form of every kernel, however small the work."""
+    global _always_compiled
+    before = _always_compiled
+    _always_compiled = True
+    try:
+        yield
+    finally:
+        _always_compiled = before
+
+
+def registered() -> tuple[Kernel, ...]:
+    """Every kernel of the modules imported so far, callees before callers."""
+    return tuple(_registry)
+
+
+@contextmanager
+def _cache_directory() -> Iterator[None]:
+    """Point numba at a cache of our own while a kernel is set up.
+
+    numba keys a cached kernel on the file that holds it and not on the kernels it calls, so a
+    changed callee in another file would go unnoticed. The directory is named after the content
+    of all of them.
+    """
+    from numba.core import config
+
+    settings: Any = config
+    before = settings.CACHE_DIR
+    if not before:
+        settings.CACHE_DIR = str(cache_directory())
+    try:
+        yield
+    finally:
+        settings.CACHE_DIR = before
+
+
+def cache_directory() -> Path:
+    """Where compiled kernels of this version are kept."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "kubeverdict" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(run: Callable[[int, int], None], count: int, threads: int | None = None) -> None:
+    """Call ``run(first, stop)`` on slices that cover ``range(count)``, several at a time.
+
+    Slices are smaller than a thread's even share, because rows differ in cost. Errors of any
+    slice are raised here.
+    """
+    workers = min(threads or cores(), max(count, 1))
+    if workers <= 1:
+        run(0, count)
+        return
+    pieces = min(count, workers * 8)
+    edges = [count * piece // pieces for piece in range(pieces + 1)]
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(run, edges[i], edges[i + 1]) for i in range(pieces)]:
+            done.result()
