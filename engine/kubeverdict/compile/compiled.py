@@ -1,0 +1,154 @@
+"""The compiled form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.kernels.bits import Sets
+from kubeverdict.kernels.flows import Ends, Entries, Rows
+from kubeverdict.kernels.reach import View
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.policy import Policy, Rule
+from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
+
+ALL = 0  # the set of everything
+EMPTY = 1  # the set of nothing
+
+
+class Reason(IntEnum):
+    """What decided a direction where no rule of a policy did."""
+
+    NOT_ISOLATED = -1  # allowed: no policy selects this end, or none can
+    NO_RULE_MATCHES = -2  # denied: a policy isolates this end and no rule matches
+    SELF = -3  # allowed: a pod reaches itself
+    OWN_NODE = -4  # allowed: a pod and the node it runs on
+    NO_ADDRESS = -5  # not possible: the ends share no address family
+    ALWAYS_ICMP = -6  # allowed: this CNI lets ICMP through
+    HAIRPIN = -7  # allowed: a pod reaches itself through a Service
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRef:
+    """A rule and the policy it belongs to. Its rule id is its index in ``CompiledPolicy.rules``."""
+
+    policy: Policy
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AddressSpace:
+    """External address space, cut into intervals (*atoms*) by the prefixes that rules name.
+
+    IPv4 atoms come first: atom ``a`` starts at ``ipv4[a]``, or at ``ipv6[a - len(ipv4)]``.
+    """
+
+    ipv4: NDArray[np.uint32]  # (IPv4 atoms,) first address of each, ascending from 0
+    ipv4_index: NDArray[np.int32]  # (65537,) first level of the trie over ipv4
+    ipv6: NDArray[np.uint64]  # (IPv6 atoms, 2) upper and lower half
+
+    @property
+    def atoms(self) -> int:
+        return int(self.ipv4.size) + int(self.ipv6.shape[0])
+
+    def interval(self, atom: int) -> tuple[Family, int, int]:
+        """Family, first and last address of an atom."""
+        if atom < self.ipv4.size:
+            last = atom + 1 == self.ipv4.size
+            return 4, int(self.ipv4[atom]), 2**32 - 1 if last else int(self.ipv4[atom + 1]) - 1
+        row = atom - self.ipv4.size
+        last = row + 1 == self.ipv6.shape[0]
+        return 6, _wide(self.ipv6[row]), 2**128 - 1 if last else _wide(self.ipv6[row + 1]) - 1
+
+
+def _wide(halves: NDArray[np.uint64]) -> int:
+    return int(halves[0]) << 64 | int(halves[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PortSpace:
+    """Ports cut into *atoms* that no rule tells apart, over all protocols."""
+
+    table: NDArray[np.int32]  # (3 * 65536 + 2,) atom of protocol * 65536 + port; ICMP; OTHER
+    first: NDArray[np.int64]  # (atoms + 1,) index into table where each atom starts
+    weight: NDArray[np.int64]  # (atoms,) ports 1 to 65535 of TCP, UDP and SCTP inside it
+    sets: Sets  # port lists as sets of atoms; set 0 is every atom
+
+    def protocol(self, atom: int) -> Protocol:
+        start = int(self.first[atom])
+        return Protocol(min(start >> 16, 3) if start < 3 * 65536 + 1 else 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """The rules of one address family, or of both where nothing tells them apart.
+
+    Identities 0 to ``pods - 1`` are groups of pods, those from ``external`` on (a multiple of 64)
+    groups of address atoms and of hosts; the numbers between are not used.
+    """
+
+    families: tuple[Family, ...]
+    pods: int
+    external: int
+    size: int  # one past the last identity
+    weight: NDArray[np.int64]  # (size,) pods in each identity; 0 outside pods
+    slices: NDArray[np.uint64]  # (bits, words of pods) weights, bit by bit
+    sets: Sets  # of identities; 0 is ALL, 1 is EMPTY
+    rows: Rows  # ingress rows first
+    ingress_rows: int
+    ends: Ends
+    ingress: Entries  # by subject, for flows
+    egress: Entries
+    into: View  # ingress rules by destination, for rows of the reachability matrix
+    out_to: View  # egress rules by destination
+
+    @property
+    def words(self) -> int:
+        """Words of a bitmap over all identities."""
+        return (self.size + 63) >> 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledPolicy:
+    """Everything that a verdict needs, frozen. Made by ``compile_cluster``.
+
+    *Endpoint ids* number flow ends: pods in the order of ``pods``, then ``hosts`` (addresses of
+    nodes and hostNetwork pods), then ``services`` (only under a profile that judges egress on
+    cluster IPs), then the atoms of ``addresses``.
+    """
+
+    cluster: Cluster
+    profile: Profile
+    static: bool
+    pods: tuple[Pod, ...]
+    excluded: tuple[tuple[Pod, str], ...]
+    hosts: tuple[str, ...]
+    services: tuple[Service, ...]
+    policies: tuple[Policy, ...]  # as this CNI has them, in evaluation order
+    rules: tuple[RuleRef, ...]
+    notes: tuple[str, ...]
+    addresses: AddressSpace
+    ports: PortSpace
+    planes: tuple[Plane, ...]
+    pod_ids: dict[tuple[str, str], int]
+
+    @property
+    def first_host(self) -> int:
+        return len(self.pods)
+
+    @property
+    def first_service(self) -> int:
+        return len(self.pods) + len(self.hosts)
+
+    @property
+    def first_atom(self) -> int:
+        return len(self.pods) + len(self.hosts) + len(self.services)
+
+    def plane(self, family: Family) -> Plane | None:
+        """The plane that judges a family; None where no pod can have such an address."""
+        return next((plane for plane in self.planes if family in plane.families), None)

@@ -1,0 +1,124 @@
+"""The stages of compilation, in order."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+from kubeverdict.compile.addresses import block_sets, cut
+from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.dialect import in_force
+from kubeverdict.compile.identities import make_plane
+from kubeverdict.compile.labels import classify, index_labels
+from kubeverdict.compile.lowering import lower
+from kubeverdict.compile.population import populate
+from kubeverdict.compile.ports import PortList, cut_ports
+from kubeverdict.compile.rules import RowMaker
+from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
+from kubeverdict.model.cluster import METADATA_NAME, Cluster
+from kubeverdict.model.profile import REFERENCE, Profile
+
+
+def compile_cluster(
+    cluster: Cluster, profile: Profile = REFERENCE, *, static: bool = False
+) -> CompiledPolicy:
+    """Compile the policies of ``cluster`` as ``profile`` has them.
+
+    ``static`` keeps pods that have a status and no address yet: they are judged by their labels
+    and no ipBlock matches them. Raises UsageError for an address that is not one.
+    """
+    with _collector_paused():
+        policies, notes = in_force(cluster.policies, profile)
+        population = populate(cluster, profile, static)
+        questions = lower(policies)
+
+        space = cut(questions.blocks)
+        blocks = block_sets(space, list(questions.blocks))
+        atoms = locate(population, space, blocks, profile)
+
+        labels_of = _namespace_labels(cluster)
+        namespaces = {name: number for number, name in enumerate(labels_of)}
+        kinds = classify(
+            population, namespaces, questions.label_keys(), frozenset(questions.named), profile
+        )
+        namespace_index = index_labels(
+            [labels.items() for labels in labels_of.values()],
+            np.arange(len(labels_of), dtype=np.int32),
+        )
+
+        lists: dict[PortList | None, int] = {None: 0}
+        halves = []
+        for families in planes(population, atoms):
+            universe = make_universe(families, population, kinds, atoms, space, profile)
+            base = base_sets(
+                universe, questions, kinds, namespace_index, atoms, blocks, population, profile
+            )
+            maker = RowMaker(base, lists, profile, universe.namespaces)
+            halves.append((universe, *maker.make(questions)))
+        ports = cut_ports(lists)
+        made: tuple[Plane, ...] = tuple(
+            make_plane(universe, rows, ingress_rows, sets, ports, population, space)
+            for universe, rows, ingress_rows, sets in halves
+        )
+        compiled = CompiledPolicy(
+            cluster=cluster,
+            profile=profile,
+            static=static,
+            pods=population.pods,
+            excluded=population.excluded,
+            hosts=tuple(str(address) for address in population.hosts),
+            services=population.services,
+            policies=policies,
+            rules=tuple(questions.rules),
+            notes=notes,
+            addresses=space,
+            ports=ports,
+            planes=made,
+            pod_ids={(pod.namespace, pod.name): i for i, pod in enumerate(population.pods)},
+        )
+        _freeze(compiled)
+        return compiled
+
+
+def _namespace_labels(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """Labels by namespace name, in order of name; namespaces without an object are implied."""
+    labels = {
+        namespace.name: {METADATA_NAME: namespace.name, **namespace.labels}
+        for namespace in cluster.namespaces
+    }
+    implied = {pod.namespace for pod in cluster.pods}
+    implied |= {policy.namespace for policy in cluster.policies if policy.namespace is not None}
+    implied |= {service.namespace for service in cluster.services}
+    for name in implied - labels.keys():
+        labels[name] = {METADATA_NAME: name}
+    return dict(sorted(labels.items()))
+
+
+def _freeze(value: object) -> None:
+    """Make every array of a compiled policy read-only."""
+    if isinstance(value, np.ndarray):
+        value.setflags(write=False)
+    elif isinstance(value, CompiledPolicy):
+        _freeze((value.addresses, value.ports, *value.planes))
+    elif is_dataclass(value):
+        for field in fields(value):
+            _freeze(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for part in value:
+            _freeze(part)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage is made here, and looking for it takes longer than compiling."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

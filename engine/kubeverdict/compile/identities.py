@@ -1,0 +1,283 @@
+"""Stage 6: positions that no rule tells apart become identities, and rules are indexed by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace, Plane, PortSpace
+from kubeverdict.compile.population import Population
+from kubeverdict.compile.rules import join
+from kubeverdict.compile.universe import POD, SERVICE, Universe
+from kubeverdict.kernels.bits import Sets
+from kubeverdict.kernels.flows import IPV4, IPV6, Ends, Entries, Rows, pack
+from kubeverdict.kernels.partition import index_rows, refine, representatives
+from kubeverdict.kernels.reach import BEFORE, View
+from kubeverdict.kernels.sets import combine, project
+from kubeverdict.model.policy import Action, Direction
+
+_NEVER_MERGED = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Numbering:
+    """Positions to identities."""
+
+    of_position: NDArray[np.int32]  # -1 where the position takes no part
+    pods: int
+    external: int
+    size: int
+
+
+def make_plane(
+    universe: Universe,
+    rows: Rows,
+    ingress_rows: int,
+    sets: Sets,
+    ports: PortSpace,
+    population: Population,
+    space: AddressSpace,
+) -> Plane:
+    """Refine the positions of a plane to identities, renumber its sets and index its rules."""
+    used = np.unique(np.concatenate((rows.subject, rows.peer))).astype(np.int64)
+    used = used[used > EMPTY]
+    numbering = _number(universe, used, sets)
+    renumbered = _renumber(universe, numbering, used, sets)
+    number_of = np.zeros(sets.start.size, np.int32)
+    number_of[used] = np.arange(2, 2 + used.size)
+    rows = rows._replace(subject=number_of[rows.subject], peer=number_of[rows.peer])
+
+    weight = np.zeros(numbering.size, np.int64)
+    np.add.at(weight, numbering.of_position[: universe.groups.count], _pods_in(universe))
+    words = (numbering.pods + 63) >> 6
+    plane_sets = renumbered
+    views: list[View] = []
+    entries: list[Entries] = []
+    for direction in Direction:
+        part = _direction(rows, ingress_rows, direction)
+        of_subject = parts_of(part.subject, plane_sets, numbering.pods, numbering.size)
+        start, row = indexed(part.subject, plane_sets, of_subject)
+        packed = pack.on(row.size * 64)(start, row, part, ports.sets, plane_sets)
+        entries.append(Entries(of_subject, *packed))
+        merged, plane_sets = _merged(part, direction, plane_sets, numbering.size)
+        views.append(_view(merged, direction, plane_sets, numbering))
+    return Plane(
+        families=universe.families,
+        pods=numbering.pods,
+        external=numbering.external,
+        size=numbering.size,
+        weight=weight,
+        slices=bit_slices(weight[: words << 6], words),
+        sets=plane_sets,
+        rows=rows,
+        ingress_rows=ingress_rows,
+        ends=_ends(universe, numbering, population, space),
+        ingress=entries[Direction.INGRESS],
+        egress=entries[Direction.EGRESS],
+        into=views[Direction.INGRESS],
+        out_to=views[Direction.EGRESS],
+    )
+
+
+def _pods_in(universe: Universe) -> NDArray[np.int64]:
+    return np.where(universe.groups.role == POD, universe.groups.weight, 0)
+
+
+def _number(universe: Universe, used: NDArray[np.int64], sets: Sets) -> _Numbering:
+    groups = universe.groups
+    part = np.full(universe.size, 1, np.int32)
+    # hostNetwork pods have been folded into their hosts; Services are found by their own group.
+    part[: groups.count] = np.where(groups.role == POD, 0, np.where(groups.role == SERVICE, 2, -1))
+    # Atoms of a family that this plane does not serve.
+    atoms = universe.of_end[universe.of_end.size - universe.atoms :]
+    part[groups.count : groups.count + universe.atoms][atoms < 0] = -1
+    parts = refine.on(int(sets.word.size) * 64)(used, sets, part, 3)
+    first, _ = representatives.on(universe.size * 8)(part, parts, universe.words)
+    is_pod = np.zeros(parts, np.bool_)
+    present = first >= 0
+    is_pod[present] = (first[present] < groups.count) & (
+        groups.role[np.minimum(first[present], max(groups.count - 1, 0))] == POD
+        if groups.count
+        else False
+    )
+    identity = np.full(parts, -1, np.int32)
+    by_position = np.argsort(first, kind="stable")
+    pod_parts = by_position[is_pod[by_position]]
+    other_parts = by_position[present[by_position] & ~is_pod[by_position]]
+    external = ((pod_parts.size + 63) >> 6) << 6
+    identity[pod_parts] = np.arange(pod_parts.size)
+    identity[other_parts] = external + np.arange(other_parts.size)
+    return _Numbering(
+        of_position=np.where(part >= 0, identity[part], np.int32(-1)).astype(np.int32),
+        pods=pod_parts.size,
+        external=external,
+        size=external + other_parts.size,
+    )
+
+
+def _renumber(
+    universe: Universe, numbering: _Numbering, used: NDArray[np.int64], sets: Sets
+) -> Sets:
+    """ALL, EMPTY and the used sets over identities: what holds for the first position of an
+    identity holds for all."""
+    words = (numbering.size + 63) >> 6
+    identity, first = np.unique(numbering.of_position, return_index=True)
+    first = first[identity >= 0]
+    target = np.full(universe.size, -1, np.int32)
+    target[first] = numbering.of_position[first]
+    start = np.zeros(universe.size + 1, np.int64)
+    np.cumsum(target >= 0, out=start[1:])
+    parts = (ALL, EMPTY, *used.tolist())
+    chosen = _chosen(sets, np.array(parts, np.int64))
+    return Sets(*project.on(chosen.word.size * 64)(chosen, start, target[target >= 0], words))
+
+
+def _chosen(sets: Sets, which: NDArray[np.int64]) -> Sets:
+    lengths = sets.start[which + 1] - sets.start[which]
+    start = np.zeros(which.size + 1, np.int64)
+    np.cumsum(lengths, out=start[1:])
+    index = np.arange(start[-1]) + np.repeat(sets.start[which] - start[:-1], lengths)
+    return Sets(start, sets.word[index], sets.bits[index])
+
+
+def bit_slices(weight: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
+    """(bits, words): word ``w`` of slice ``b`` has the bits of the identities whose weight has
+    bit ``b``, so that weights are summed by counting ones."""
+    padded = np.zeros(words << 6, np.int64)
+    padded[: weight.size] = weight
+    depth = max(1, int(padded.max(initial=0)).bit_length())
+    slices = np.empty((depth, words), np.uint64)
+    for b in range(depth):
+        ones = ((padded >> b) & 1).astype(np.uint8)
+        slices[b] = np.packbits(ones, bitorder="little").view(np.uint64)
+    return slices
+
+
+def _direction(rows: Rows, ingress_rows: int, direction: Direction) -> Rows:
+    part = slice(ingress_rows) if direction is Direction.INGRESS else slice(ingress_rows, None)
+    return _taken(rows, part)
+
+
+def _taken(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
+    return Rows._make(column[which] for column in rows)
+
+
+def parts_of(keys: NDArray[np.int32], sets: Sets, taking_part: int, size: int) -> NDArray[np.int32]:
+    """Identities below ``taking_part`` in parts that no set of ``keys`` tells apart; -1 above."""
+    part = np.full(size, -1, np.int32)
+    part[:taking_part] = 0
+    which = np.unique(keys).astype(np.int64)
+    which = which[which > EMPTY]
+    refine.on(int(sets.word.size) * 64)(which, sets, part, 1)
+    return part
+
+
+def indexed(
+    keys: NDArray[np.int32], sets: Sets, part: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    parts = int(part.max(initial=-1)) + 1
+    words = (part.size + 63) >> 6
+    _, bitmap = representatives.on(part.size * 8)(part, parts, words)
+    work = keys.size * 8 + int(sets.word.size)
+    start, row = index_rows.on(work)(keys, sets, bitmap, part, parts)
+    return start, row
+
+
+def ordered_tiers(
+    tier: NDArray[np.integer], action: NDArray[np.integer], rule: NDArray[np.integer]
+) -> set[int]:
+    """Tiers in which the order of rules changes verdicts: those with other rules than Allow."""
+    return set(tier[(action != Action.ALLOW) & (rule >= 0)].tolist())
+
+
+def _merged(rows: Rows, direction: Direction, sets: Sets, size: int) -> tuple[Rows, Sets]:
+    """Rows for the reachability matrix, where it does not matter which rule decides.
+
+    In a tier that only allows, rules that find the same destinations on the same ports become
+    one, about all of their sources: the DNS rule of five hundred namespaces is one row.
+    """
+    found_by, about = (
+        (rows.subject, rows.peer) if direction is Direction.INGRESS else (rows.peer, rows.subject)
+    )
+    mixed = ordered_tiers(rows.tier, rows.action, rows.rule)
+    merged: dict[tuple[int, ...], list[int]] = {}
+    for index in range(rows.rule.size):
+        tier = int(rows.tier[index])
+        apart = tier in mixed or rows.rule[index] < 0
+        key = (
+            tier,
+            int(rows.action[index]),
+            int(found_by[index]),
+            int(rows.ports[index]),
+            index if apart else _NEVER_MERGED,
+        )
+        merged.setdefault(key, []).append(index)
+    groups = sorted(merged.values(), key=lambda group: group[0])
+    first = np.array([group[0] for group in groups], np.int64)
+    new_about = about[first].copy()
+    union: list[int] = []
+    start = [0]
+    joined = [number for number, group in enumerate(groups) if len(group) > 1]
+    for number in joined:
+        union += about[groups[number]].tolist()
+        start.append(len(union))
+    if joined:
+        made = Sets(
+            *combine.on(len(union) * 8)(
+                np.array(start, np.int64),
+                np.array(union, np.int64),
+                np.full(len(joined), -1, np.int64),
+                sets,
+                (size + 63) >> 6,
+            )
+        )
+        new_about[joined] = np.arange(len(joined)) + (sets.start.size - 1)
+        sets = join(sets, made)
+    kept = _taken(rows, first)
+    if direction is Direction.INGRESS:
+        return kept._replace(peer=new_about), sets
+    return kept._replace(subject=new_about), sets
+
+
+def _view(rows: Rows, direction: Direction, sets: Sets, numbering: _Numbering) -> View:
+    found_by, about, taking_part = (
+        (rows.subject, rows.peer, numbering.pods)
+        if direction is Direction.INGRESS
+        else (rows.peer, rows.subject, numbering.size)
+    )
+    part = parts_of(found_by, sets, taking_part, numbering.size)
+    start, row = indexed(found_by, sets, part)
+    return View(
+        part=part,
+        start=start,
+        row=row,
+        found_by=found_by,
+        sources=about,
+        ports=rows.ports,
+        action=rows.action,
+        tier=rows.tier,
+        rule=rows.rule,
+        version=np.full(rows.rule.size, BEFORE, np.uint8),
+    )
+
+
+def _ends(
+    universe: Universe, numbering: _Numbering, population: Population, space: AddressSpace
+) -> Ends:
+    position = universe.of_end
+    identity = np.where(position >= 0, numbering.of_position[position], np.int32(-1))
+    node = np.full(position.size, -1, np.int32)
+    pods, hosts = len(population.pods), len(population.hosts)
+    node[:pods] = population.node
+    node[pods : pods + hosts] = population.host_node
+    families = np.full(position.size, IPV4 | IPV6, np.uint8)
+    families[:pods] = population.has(4) * IPV4 + population.has(6) * IPV6
+    families[pods : pods + hosts] = [
+        IPV4 if address.family == 4 else IPV6 for address in population.hosts
+    ]
+    families[position.size - space.atoms :] = np.repeat(
+        np.array([IPV4, IPV6], np.uint8), [space.ipv4.size, space.atoms - space.ipv4.size]
+    )
+    return Ends(identity=identity.astype(np.int32), node=node, families=families, pods=pods)

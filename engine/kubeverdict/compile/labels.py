@@ -1,0 +1,222 @@
+"""Stage 3a: group pods that look alike, and index their labels.
+
+A *group* is the pods of one namespace with the same values for every label key that some
+selector asks about, the same resolved named ports and the same address atoms. Groups are sorted
+by namespace, so that a namespace is a range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.population import Population
+from kubeverdict.kernels.selectors import LabelIndex, invert
+from kubeverdict.model.cluster import ContainerKind, Pod
+from kubeverdict.model.ports import NamedPort, Protocol
+from kubeverdict.model.profile import Profile
+
+PortNumbers = tuple[tuple[str, Protocol, int], ...]
+
+_NAMED: Mapping[str, frozenset[ContainerKind]] = {
+    "containers": frozenset({ContainerKind.CONTAINER}),
+    "sidecars": frozenset({ContainerKind.CONTAINER, ContainerKind.SIDECAR}),
+    "all-init": frozenset(ContainerKind),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelIds:
+    """An inverted index of labels and the ids of its (key, value) pairs and keys."""
+
+    index: LabelIndex
+    pairs: dict[tuple[str, str], int]
+    keys: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kinds:
+    """What tells pods apart before addresses do; the same for every plane.
+
+    ``namespace``, ``labels`` and ``ports`` (members,) number the namespace, label set and port
+    set of each member: first the managed pods, then ``Population.host_pods``, then
+    ``Population.services``.
+    """
+
+    namespaces: dict[str, int]
+    namespace: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    label_sets: list[tuple[tuple[str, str], ...]]
+    ports: NDArray[np.int32]
+    port_sets: list[PortNumbers]
+
+
+def classify(
+    population: Population,
+    namespaces: dict[str, int],
+    keys: frozenset[str],
+    named: frozenset[NamedPort],
+    profile: Profile,
+) -> Kinds:
+    """Number the label sets (restricted to ``keys``) and the named ports of all members."""
+    pods = population.pods
+    members: list[Pod] = [*pods, *(pod for pod, _ in population.host_pods)]
+    label_mappings = [pod.labels for pod in members]
+    label_mappings += [service.selector for service in population.services]
+    member_namespaces = [pod.namespace for pod in members]
+    member_namespaces += [service.namespace for service in population.services]
+    label_sets: dict[tuple[tuple[str, str], ...], int] = {}
+    labels = _numbered_labels(label_mappings, keys, label_sets)
+    port_sets: dict[PortNumbers, int] = {(): 0}
+    ports = np.zeros(len(label_mappings), np.int32)
+    if named:
+        ports[: len(pods)] = _numbered_ports(pods, named, profile, port_sets)
+    return Kinds(
+        namespaces=namespaces,
+        namespace=np.fromiter(
+            map(namespaces.__getitem__, member_namespaces), np.int32, len(member_namespaces)
+        ),
+        labels=labels,
+        label_sets=list(label_sets),
+        ports=ports,
+        port_sets=list(port_sets),
+    )
+
+
+def _numbered_labels(
+    mappings: Sequence[Mapping[str, str]],
+    keys: frozenset[str],
+    numbers: dict[tuple[tuple[str, str], ...], int],
+) -> NDArray[np.int32]:
+    # Whole label sets repeat across replicas: cut each distinct one down to the keys once.
+    whole: dict[tuple[tuple[str, str], ...], int] = {}
+    number_of: list[int] = []
+    for labels in mappings:
+        items = tuple(labels.items())
+        number = whole.get(items)
+        if number is None:
+            asked = tuple(sorted(item for item in items if item[0] in keys))
+            number = whole[items] = numbers.setdefault(asked, len(numbers))
+        number_of.append(number)
+    return np.array(number_of, np.int32)
+
+
+def _numbered_ports(
+    pods: Sequence[Pod],
+    named: frozenset[NamedPort],
+    profile: Profile,
+    numbers: dict[PortNumbers, int],
+) -> NDArray[np.int32]:
+    kinds = _NAMED[profile.named_port_containers]
+    wanted = {(port.name, port.protocol) for port in named}
+    whole: dict[object, int] = {}
+    number_of: list[int] = []
+    for pod in pods:
+        number = whole.get(pod.ports)
+        if number is None:
+            asked = {
+                (port.name, port.protocol, port.number)
+                for port in pod.ports
+                if port.container in kinds and (port.name, port.protocol) in wanted
+            }
+            number = whole[pod.ports] = numbers.setdefault(tuple(sorted(asked)), len(numbers))
+        number_of.append(number)
+    return np.array(number_of, np.int32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """The members of one plane, grouped.
+
+    ``of_member`` (members,) is the group of each, -1 where it is not in the plane. The others
+    are (groups,); ``role`` is 0 for managed pods, 1 for hostNetwork pods, 2 for Services.
+    ``first`` (namespaces + 1,) is where each namespace begins.
+    """
+
+    of_member: NDArray[np.int32]
+    role: NDArray[np.int8]
+    labels: NDArray[np.int32]
+    ports: NDArray[np.int32]
+    atom: NDArray[np.int32]
+    weight: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        return self.role.size
+
+
+def group(
+    kinds: Kinds, population: Population, atom: NDArray[np.int32], inside: NDArray[np.bool_]
+) -> Groups:
+    """Group the members that are ``inside`` a plane; ``atom`` is the address atom of each, or -1
+    where no block can match it."""
+    pods = len(population.pods)
+    role = np.zeros(kinds.labels.size, np.int8)
+    role[pods : pods + len(population.host_pods)] = 1
+    role[pods + len(population.host_pods) :] = 2
+    # hostNetwork pods and Services are looked up one by one, so each keeps a group of its own.
+    own = np.where(role > 0, np.arange(role.size, dtype=np.int32), np.int32(-1))
+    members = np.flatnonzero(inside)
+    columns = (own, atom, kinds.ports, kinds.labels, role, kinds.namespace)
+    order = members[np.lexsort([column[members] for column in columns])]
+    new = np.ones(order.size, np.bool_)
+    if order.size:
+        new[1:] = False
+        for column in columns:
+            sorted_column = column[order]
+            new[1:] |= sorted_column[1:] != sorted_column[:-1]
+    number = np.cumsum(new) - 1
+    of_member = np.full(role.size, -1, np.int32)
+    of_member[order] = number
+    heads = order[new]
+    return Groups(
+        of_member=of_member,
+        role=role[heads],
+        labels=kinds.labels[heads],
+        ports=kinds.ports[heads],
+        atom=atom[heads],
+        weight=np.bincount(number, minlength=heads.size).astype(np.int64),
+        first=np.searchsorted(kinds.namespace[heads], np.arange(len(kinds.namespaces) + 1)).astype(
+            np.int64
+        ),
+    )
+
+
+def index_labels(
+    label_sets: Sequence[Iterable[tuple[str, str]]], of_member: NDArray[np.int32]
+) -> LabelIds:
+    """Labels by member and members by label. ``of_member`` gives the label set of each."""
+    pairs: dict[tuple[str, str], int] = {}
+    keys: dict[str, int] = {}
+    sizes: list[int] = []
+    pair_ids: list[int] = []
+    key_ids: list[int] = []
+    for label_set in label_sets:
+        before = len(pair_ids)
+        for pair in label_set:
+            pair_ids.append(pairs.setdefault(pair, len(pairs)))
+            key_ids.append(keys.setdefault(pair[0], len(keys)))
+        sizes.append(len(pair_ids) - before)
+    # A label set's row is its pairs and its keys, interleaved; keys are numbered after pairs.
+    flat = np.empty(2 * len(pair_ids), np.int32)
+    flat[0::2] = pair_ids
+    flat[1::2] = key_ids
+    flat[1::2] += len(pairs)
+    set_start = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(np.array(sizes, np.int64) * 2, out=set_start[1:])
+    length = np.diff(set_start)[of_member] if of_member.size else np.zeros(0, np.int64)
+    start = np.zeros(of_member.size + 1, np.int64)
+    np.cumsum(length, out=start[1:])
+    shift = np.repeat(set_start[:-1][of_member] - start[:-1], length)
+    label = flat[np.arange(start[-1]) + shift]
+    count = len(pairs) + len(keys)
+    posting_start, posting = invert.on(label.size * 4)(start, label, count)
+    return LabelIds(
+        index=LabelIndex(start, label, posting_start, posting),
+        pairs=pairs,
+        keys={key: len(pairs) + number for key, number in keys.items()},
+    )

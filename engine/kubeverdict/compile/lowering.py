@@ -1,0 +1,121 @@
+"""Stage 2a: what the rules ask for, interned: distinct selectors, blocks and named ports.
+
+One pass over the policies, before anything is evaluated. A rule becomes a :class:`Draft` of
+numbers; what those numbers stand for is evaluated once, however many rules share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kubeverdict.compile.compiled import RuleRef
+from kubeverdict.compile.ports import PortList
+from kubeverdict.model.policy import Action, BlockPeer, Direction, PodPeer, Policy, Rule
+from kubeverdict.model.ports import NamedPort, PortRange
+from kubeverdict.model.selectors import EVERYTHING, Selector
+
+# Where a selector looks: in one namespace (a name), or in those that a selector selects.
+Where = str | Selector
+# The last member tells whether hostNetwork pods may count, where the profile lets them.
+Asked = tuple[Where, Selector, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rule in numbers. ``peers`` None is anything, otherwise the selectors and blocks of which
+    it is the union; ``ports`` None is every port; ``named`` are resolved later."""
+
+    policy: int
+    direction: Direction
+    action: Action
+    tier: int
+    rule: int
+    subject: int
+    selectors: tuple[int, ...]
+    blocks: tuple[int, ...]
+    anyone: bool
+    ports: PortList | None
+    named: tuple[NamedPort, ...]
+    namespace: str | None
+
+
+@dataclass(slots=True)
+class Questions:
+    """Everything that the policies of a cluster ask, each distinct thing once."""
+
+    selectors: dict[Asked, int] = field(default_factory=dict)
+    blocks: dict[BlockPeer, int] = field(default_factory=dict)
+    named: set[NamedPort] = field(default_factory=set)
+    drafts: list[Draft] = field(default_factory=list)
+    rules: list[RuleRef] = field(default_factory=list)
+    # For each tier and direction, the subjects that it denies by default; and for each
+    # direction, all subjects that a policy says anything about.
+    isolated: dict[tuple[int, Direction], list[int]] = field(default_factory=dict)
+    judged: dict[Direction, set[int]] = field(default_factory=dict)
+
+    def label_keys(self) -> frozenset[str]:
+        """Every label key that a pod selector asks about."""
+        return frozenset(
+            requirement.key
+            for _, selector, _ in self.selectors
+            for requirement in selector.requirements
+        )
+
+
+def lower(policies: Sequence[Policy]) -> Questions:
+    """Number everything that ``policies`` (in evaluation order) ask for."""
+    questions = Questions()
+    tiers = {tier: number for number, tier in enumerate(sorted({p.tier for p in policies}))}
+    for number, policy in enumerate(policies):
+        where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
+        subject = _selector(questions, (where, policy.pods, False))
+        tier = tiers[policy.tier]
+        if policy.tier.default is Action.DENY:
+            for direction in policy.isolates:
+                questions.isolated.setdefault((tier, direction), []).append(subject)
+        for direction in {*policy.isolates, *(rule.direction for rule in policy.rules)}:
+            questions.judged.setdefault(direction, set()).add(subject)
+        for rule in policy.rules:
+            questions.rules.append(RuleRef(policy, rule))
+            questions.drafts.append(_draft(questions, number, policy, rule, tier, subject))
+    return questions
+
+
+def _selector(questions: Questions, asked: Asked) -> int:
+    return questions.selectors.setdefault(asked, len(questions.selectors))
+
+
+def _draft(
+    questions: Questions, number: int, policy: Policy, rule: Rule, tier: int, subject: int
+) -> Draft:
+    selectors: list[int] = []
+    blocks: list[int] = []
+    for peer in rule.peers or ():
+        if isinstance(peer, PodPeer):
+            where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
+            written = peer.pods is not None
+            asked = (where, peer.pods if peer.pods is not None else EVERYTHING, written)
+            selectors.append(_selector(questions, asked))
+        else:
+            blocks.append(questions.blocks.setdefault(peer, len(questions.blocks)))
+    named: tuple[NamedPort, ...] = ()
+    ports: PortList | None = None
+    if rule.ports is not None:
+        ports = tuple(sorted({port for port in rule.ports if isinstance(port, PortRange)}))
+        named = tuple(sorted({port for port in rule.ports if isinstance(port, NamedPort)}))
+        questions.named.update(named)
+    return Draft(
+        policy=number,
+        direction=rule.direction,
+        action=rule.action,
+        tier=tier,
+        rule=len(questions.rules) - 1,
+        subject=subject,
+        selectors=tuple(sorted(set(selectors))),
+        blocks=tuple(sorted(set(blocks))),
+        anyone=rule.peers is None,
+        ports=ports,
+        named=named,
+        namespace=policy.namespace,
+    )

@@ -1,0 +1,248 @@
+"""Stage 5: rules as rows of set numbers, named ports resolved.
+
+A named port is compiled away: the rule is split by the numbers that the name resolves to, and
+each part applies where the destination pod resolves it so (the subject for ingress, the peer
+for egress).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import ALL, Reason
+from kubeverdict.compile.labels import PortNumbers
+from kubeverdict.compile.lowering import Draft, Questions
+from kubeverdict.compile.ports import PortList
+from kubeverdict.compile.selectors import members
+from kubeverdict.kernels.bits import Sets
+from kubeverdict.kernels.flows import Rows
+from kubeverdict.kernels.sets import combine
+from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.profile import Profile
+
+NO_MASK = -1
+# Sorts behind every rule of its tier.
+_LAST = 1 << 30
+
+Row = tuple[int, int, int, int, int, int, int, int]
+"""direction, tier, order, subject, peer, ports, action, rule"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """The evaluated sets that rules are put together from, by number in ``sets``."""
+
+    sets: Sets
+    words: int
+    subjects: Sequence[int]  # by selector, managed pods only
+    peers: Sequence[int]  # by selector, with hostNetwork pods where the profile wants them
+    blocks: Sequence[int]  # by block
+    named: dict[NamedPort, list[tuple[int, int]]]  # (number, set of pods that resolve to it)
+
+
+@dataclass(slots=True)
+class Derived:
+    """Unions and intersections still to be made, numbered behind the base sets."""
+
+    first: int
+    numbers: dict[tuple[tuple[int, ...], int], int] = field(default_factory=dict)
+
+    def of(self, union: tuple[int, ...], mask: int = NO_MASK) -> int:
+        """The number of ``union`` restricted to ``mask``."""
+        if len(union) == 1 and mask == NO_MASK:
+            return union[0]
+        if union == (ALL,):
+            return mask
+        return self.numbers.setdefault((union, mask), self.first + len(self.numbers))
+
+    def make(self, base: Sets, words: int) -> Sets:
+        """The base sets with the derived ones behind them."""
+        if not self.numbers:
+            return base
+        sizes = [len(union) for union, _ in self.numbers]
+        start = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, out=start[1:])
+        union = np.array([part for parts, _ in self.numbers for part in parts], np.int64)
+        mask = np.array([mask for _, mask in self.numbers], np.int64)
+        return join(base, Sets(*combine.on(union.size * 8)(start, union, mask, base, words)))
+
+
+def join(*parts: Sets) -> Sets:
+    """Sets one behind the other."""
+    starts = [np.zeros(1, np.int64)]
+    offset = 0
+    for part in parts:
+        starts.append(part.start[1:] + offset)
+        offset += int(part.start[-1])
+    return Sets(
+        np.concatenate(starts),
+        np.concatenate([part.word for part in parts]),
+        np.concatenate([part.bits for part in parts]),
+    )
+
+
+def from_positions(groups: Sequence[NDArray[np.int64]]) -> Sets:
+    """Sets from ascending positions."""
+    words: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
+    bits: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
+    start = [0]
+    for positions in groups:
+        word, first = np.unique(positions >> 6, return_index=True)
+        ones = np.uint64(1) << (positions & 63).astype(np.uint64)
+        words.append(word.astype(np.int32))
+        bits.append(np.bitwise_or.reduceat(ones, first) if word.size else bits[0])
+        start.append(start[-1] + word.size)
+    return Sets(np.array(start, np.int64), np.concatenate(words), np.concatenate(bits))
+
+
+def resolve_names(
+    named: set[NamedPort], port_sets: Sequence[PortNumbers], ports_of_group: NDArray[np.int32]
+) -> tuple[list[tuple[NamedPort, int]], list[NDArray[np.int64]]]:
+    """What each named port stands for: (name, number) and the groups that resolve it so."""
+    holders: dict[tuple[NamedPort, int], list[int]] = {}
+    for index, numbers in enumerate(port_sets):
+        for name, protocol, number in numbers:
+            port = NamedPort(protocol, name)
+            if port in named:
+                holders.setdefault((port, number), []).append(index)
+    keys = sorted(holders)
+    return keys, [np.flatnonzero(np.isin(ports_of_group, holders[key])) for key in keys]
+
+
+class RowMaker:
+    """Makes the rows of one plane, in evaluation order."""
+
+    def __init__(
+        self,
+        base: Base,
+        lists: dict[PortList | None, int],
+        profile: Profile,
+        namespaces: dict[str, tuple[int, int]],
+    ) -> None:
+        self._base = base
+        self._lists = lists
+        self._profile = profile
+        self._namespaces = namespaces
+        self._rows: list[Row] = []
+        self.derived = Derived(first=base.sets.start.size - 1)
+
+    def make(self, questions: Questions) -> tuple[Rows, int, Sets]:
+        """All rows, how many of them are ingress, and the sets that they number."""
+        for draft in questions.drafts:
+            self._add_draft(draft)
+        self._add_isolation(questions)
+        sets = self.derived.make(self._base.sets, self._base.words)
+        self._rows.sort()
+        table = np.array(self._rows, np.int64).reshape(-1, 8)
+        filled = np.diff(sets.start) > 0
+        table = table[filled[table[:, 3]] & filled[table[:, 4]]]
+        rows = Rows(
+            subject=table[:, 3].astype(np.int32),
+            peer=table[:, 4].astype(np.int32),
+            ports=table[:, 5].astype(np.int32),
+            action=table[:, 6].astype(np.uint8),
+            tier=table[:, 1].astype(np.int32),
+            rule=table[:, 7].astype(np.int32),
+        )
+        return rows, int((table[:, 0] == Direction.INGRESS).sum()), sets
+
+    def _add(self, draft: Draft, subject: int, peer: int, ports: PortList | None) -> None:
+        number = self._lists.setdefault(ports, len(self._lists))
+        self._rows.append(
+            (
+                draft.direction,
+                draft.tier,
+                draft.rule,
+                subject,
+                peer,
+                number,
+                draft.action,
+                draft.rule,
+            )
+        )
+
+    def _add_draft(self, draft: Draft) -> None:
+        base = self._base
+        subject = base.subjects[draft.subject]
+        selected = tuple(base.peers[index] for index in draft.selectors)
+        union = (ALL,) if draft.anyone else selected + tuple(base.blocks[b] for b in draft.blocks)
+        if not union:
+            return
+        peer = self.derived.of(union)
+        if draft.ports is None or draft.ports:
+            self._add(draft, subject, peer, draft.ports)
+        for port in draft.named:
+            numbers = base.named.get(port, [])
+            if draft.direction is Direction.INGRESS:
+                self._add_ingress_name(draft, subject, peer, port.protocol, numbers)
+            else:
+                reached = union
+                if not self._profile.named_port_through_ipblock and not draft.anyone:
+                    reached = selected
+                self._add_egress_name(draft, subject, reached, port.protocol, numbers)
+
+    def _add_ingress_name(
+        self,
+        draft: Draft,
+        subject: int,
+        peer: int,
+        protocol: Protocol,
+        numbers: list[tuple[int, int]],
+    ) -> None:
+        for number, holders in numbers:
+            ports = (PortRange(protocol, number, number),)
+            if not self._profile.named_port_union:
+                self._add(draft, self.derived.of((subject,), holders), peer, ports)
+            elif self._overlap(subject, holders):
+                self._add(draft, subject, peer, ports)
+
+    def _add_egress_name(
+        self,
+        draft: Draft,
+        subject: int,
+        union: tuple[int, ...],
+        protocol: Protocol,
+        numbers: list[tuple[int, int]],
+    ) -> None:
+        for number, holders in numbers:
+            ports = (PortRange(protocol, number, number),)
+            if draft.anyone and self._profile.named_port_to_anyone == "own-namespace":
+                low, high = self._namespaces[draft.namespace] if draft.namespace else (0, _LAST)
+                positions = members(self._base.sets, holders)
+                if ((positions >= low) & (positions < high)).any():
+                    self._add(draft, subject, ALL, ports)
+            elif union:
+                self._add(draft, subject, self.derived.of(union, holders), ports)
+
+    def _overlap(self, one: int, other: int) -> bool:
+        sets = self._base.sets
+        if ALL in (one, other):
+            return True
+        return bool(np.intersect1d(members(sets, one), members(sets, other)).size)
+
+    def _add_isolation(self, questions: Questions) -> None:
+        """Deny behind the rules of each tier, and, where the CNI lets ICMP through, Allow in
+        front of them all."""
+        for (tier, direction), subjects in questions.isolated.items():
+            denied = self._union_of(subjects)
+            self._rows.append(
+                (direction, tier, _LAST, denied, ALL, 0, Action.DENY, Reason.NO_RULE_MATCHES)
+            )
+        if self._profile.icmp == "always":
+            icmp = (PortRange(Protocol.ICMP, 0, 0),)
+            ports = self._lists.setdefault(icmp, len(self._lists))
+            for direction, judged in questions.judged.items():
+                subject = self._union_of(judged)
+                self._rows.append(
+                    (direction, 0, -1, subject, ALL, ports, Action.ALLOW, Reason.ALWAYS_ICMP)
+                )
+
+    def _union_of(self, subjects: Iterable[int]) -> int:
+        return self.derived.of(
+            tuple(sorted({self._base.subjects[subject] for subject in subjects}))
+        )
