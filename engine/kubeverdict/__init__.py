@@ -1,0 +1,85 @@
+"""kubeverdict: who can talk to whom in a cluster, which rule decides, what a change does.
+
+The public interface is what ``__all__`` names; everything else may change. Names are imported
+when they are first used, so that ``import kubeverdict`` costs nothing::
+
+    import kubeverdict as kv
+
+    loaded = kv.load(["cluster.json"])
+    compiled = kv.compile(loaded.cluster, kv.PROFILES["calico"])
+    verdicts = kv.judge(compiled, sources, destinations, protocols, ports)
+    change = kv.delta(compiled, kv.compile(other))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kubeverdict.compile.compiled import CompiledPolicy, Reason
+    from kubeverdict.compile.compiler import compile_cluster as compile
+    from kubeverdict.errors import InputError, KubeverdictError, UsageError
+    from kubeverdict.evaluate.delta import Delta, delta
+    from kubeverdict.evaluate.ends import address_ids, pod_id
+    from kubeverdict.evaluate.flows import Verdicts, judge
+    from kubeverdict.evaluate.pairs import count_pairs, rows
+    from kubeverdict.manifests import Loaded, load
+    from kubeverdict.model.cluster import Cluster
+    from kubeverdict.model.ports import Protocol
+    from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PROFILES",
+    "REFERENCE",
+    "Cluster",
+    "CompiledPolicy",
+    "Delta",
+    "InputError",
+    "KubeverdictError",
+    "Loaded",
+    "Profile",
+    "Protocol",
+    "Reason",
+    "UsageError",
+    "Verdicts",
+    "address_ids",
+    "compile",
+    "count_pairs",
+    "delta",
+    "judge",
+    "load",
+    "pod_id",
+    "rows",
+]
+
+_HOMES = {
+    "kubeverdict.compile.compiled": ("CompiledPolicy", "Reason"),
+    "kubeverdict.errors": ("InputError", "KubeverdictError", "UsageError"),
+    "kubeverdict.evaluate.delta": ("Delta", "delta"),
+    "kubeverdict.evaluate.ends": ("address_ids", "pod_id"),
+    "kubeverdict.evaluate.flows": ("Verdicts", "judge"),
+    "kubeverdict.evaluate.pairs": ("count_pairs", "rows"),
+    "kubeverdict.manifests": ("Loaded", "load"),
+    "kubeverdict.model.cluster": ("Cluster",),
+    "kubeverdict.model.ports": ("Protocol",),
+    "kubeverdict.model.profile": ("PROFILES", "REFERENCE", "Profile"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "compile":
+        found = import_module("kubeverdict.compile.compiler").compile_cluster
+    else:
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module 'kubeverdict' has no attribute {name!r}")
+        found = getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

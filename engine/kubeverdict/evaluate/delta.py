@@ -1,0 +1,163 @@
+"""What changed between two compiled clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.evaluate.joint import Joint, JointEnds, join_planes, joint_ends
+from kubeverdict.evaluate.pairs import Groups, by_column, destination_groups, unpacked
+from kubeverdict.kernels import reach
+from kubeverdict.kernels.jit import in_threads
+from kubeverdict.kernels.reach import AFTER, BEFORE, View
+from kubeverdict.model.addresses import Family
+
+_BOTH = BEFORE | AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaCounts:
+    """Changes between pods over the address families of one plane.
+
+    ``pairs_opened`` are ordered pairs of different pods that gain a port, ``pairs_closed`` those
+    that lose one (a pair may do both); ``ports_opened`` and ``ports_closed`` count (pair,
+    protocol, port).
+    """
+
+    families: tuple[Family, ...]
+    pairs_opened: int
+    pairs_closed: int
+    ports_opened: int
+    ports_closed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeltaRow:
+    """Sources and destinations between which the same ports changed.
+
+    ``sources`` and ``destinations`` are joint identities; ``before`` and ``after`` are bitmaps
+    (atoms,) over ``Joint.ports`` of what is allowed in either version.
+    """
+
+    destinations: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    before: NDArray[np.bool_]
+    after: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """Two versions compared. ``counts[i]`` belongs to ``planes[i]``."""
+
+    old: CompiledPolicy
+    new: CompiledPolicy
+    ends: JointEnds
+    planes: tuple[Joint, ...]
+    counts: tuple[DeltaCounts, ...]
+
+    def rows(self, plane: Joint) -> Iterator[DeltaRow]:
+        """What changed in a plane, over pods and addresses."""
+        kernel = reach.one_row.on(plane.size * 400)
+        words = plane.whole.universe.shape[1]
+        work = reach.scratch(plane.whole)
+        bitmaps = [np.empty((16, words), np.uint64) for _ in range(2)]
+        stamp = 0
+        for outside in (False, True):
+            groups = _touched(plane, outside)
+            for index in range(groups.first.size):
+                for side, version in enumerate((BEFORE, AFTER)):
+                    while True:
+                        stamp += 1
+                        found = int(
+                            kernel(
+                                groups.first[index],
+                                version,
+                                plane.into,
+                                plane.out_to,
+                                plane.whole,
+                                work,
+                                stamp,
+                                bitmaps[side],
+                            )
+                        )
+                        if found >= 0:
+                            break
+                        bitmaps[side] = np.empty((-found, words), np.uint64)
+                targets = groups.member[groups.start[index] : groups.start[index + 1]]
+                before, after = (unpacked(side[:found]) for side in bitmaps)
+                changed = (before != after).any(axis=0)
+                if outside:
+                    changed[plane.pods :] = False
+                if not changed.any():
+                    continue
+                columns = np.concatenate((before, after, np.ones((1, changed.size), np.bool_)))
+                columns[:, ~changed] = False
+                for sources, column in zip(*by_column(columns), strict=True):
+                    yield DeltaRow(
+                        targets,
+                        sources,
+                        column[:found][work.part],
+                        column[found : 2 * found][work.part],
+                    )
+
+
+def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = None) -> Delta:
+    """Compare two compiled clusters: pods match by namespace and name, addresses by value."""
+    ends = joint_ends(old, new)
+    planes = tuple(join_planes(old, new, ends, families) for families in _families(old, new))
+    return Delta(old, new, ends, planes, tuple(_count(plane, threads) for plane in planes))
+
+
+def _families(old: CompiledPolicy, new: CompiledPolicy) -> list[tuple[Family, ...]]:
+    of_old, of_new = ([plane.families for plane in side.planes] for side in (old, new))
+    if of_old == of_new:
+        return of_old
+    return [(family,) for family in sorted({one for part in of_old + of_new for one in part})]
+
+
+def _touched(plane: Joint, outside: bool) -> Groups:
+    """Destinations whose rules or sources are not the same in both versions."""
+    identities = np.arange(plane.external, plane.size) if outside else np.arange(plane.pods)
+    if np.array_equal(*plane.counting.universe):
+        changed = _changed_parts(plane.into)[plane.into.part[identities]]
+        changed |= _changed_parts(plane.out_to)[plane.out_to.part[identities]]
+        identities = identities[changed]
+    return destination_groups(plane.into, plane.out_to, identities)
+
+
+def _changed_parts(view: View) -> NDArray[np.bool_]:
+    """By part, whether it lists a row of one version only; the last is for part -1."""
+    changed = np.zeros(view.start.size, np.bool_)
+    different = view.version[view.row] != _BOTH
+    part_of_row = np.repeat(np.arange(view.start.size - 1), np.diff(view.start))
+    changed[part_of_row[different]] = True
+    changed[-1] = False
+    return changed
+
+
+def _count(plane: Joint, threads: int | None) -> DeltaCounts:
+    groups = _touched(plane, outside=False)
+    space = plane.counting
+    out = np.zeros((groups.first.size, 4), np.int64)
+    kernel = reach.count_changes.on(groups.first.size * space.universe.size * 200)
+
+    def run(first: int, stop: int) -> None:
+        kernel(
+            first,
+            stop,
+            groups.first,
+            groups.start,
+            groups.member,
+            plane.into,
+            plane.out_to,
+            space,
+            reach.scratch(space),
+            out,
+        )
+
+    in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)
+    return DeltaCounts(plane.families, *out.sum(axis=0).tolist())

@@ -1,0 +1,155 @@
+"""Judging flows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
+from kubeverdict.errors import UsageError
+from kubeverdict.kernels import flows as kernels
+from kubeverdict.kernels.flows import IPV4, IPV6
+from kubeverdict.kernels.jit import in_threads
+from kubeverdict.model.addresses import Family
+
+_THREAD_WORTH = 200_000
+_BIT: dict[Family, int] = {4: IPV4, 6: IPV6}
+_Out = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """What was decided, and by what; all (n,).
+
+    ``egress`` and ``ingress`` hold a rule id (an index into ``CompiledPolicy.rules``) or a
+    negative :class:`~kubeverdict.compile.compiled.Reason`. Both directions are judged even where
+    the first denies.
+    """
+
+    allowed: NDArray[np.bool_]
+    egress: NDArray[np.int32]
+    ingress: NDArray[np.int32]
+
+
+def judge(
+    compiled: CompiledPolicy,
+    sources: ArrayLike,
+    destinations: ArrayLike,
+    protocols: ArrayLike,
+    ports: ArrayLike,
+    *,
+    family: Family | None = None,
+    through_service: bool = False,
+    threads: int | None = None,
+) -> Verdicts:
+    """Judge flows: equally long arrays of endpoint ids, ``Protocol`` numbers and ports.
+
+    ``ports`` are 0 to 65535 and ignored for protocols that have none. ``family`` asks about one
+    address family; without it each flow takes the first (IPv4, then IPv6) that both ends have.
+    ``through_service`` says that the flows reach their destinations through a Service, where a
+    pod that reaches itself is subject to policy.
+    Raises UsageError for arrays of different lengths and values out of range.
+    """
+    source = _column(sources, "source", len(compiled.pods) + _others(compiled))
+    destination = _column(destinations, "destination", len(compiled.pods) + _others(compiled))
+    protocol = _column(protocols, "protocol", 5)
+    port = _column(ports, "port", 65536)
+    if not source.size == destination.size == protocol.size == port.size:
+        raise UsageError("sources, destinations, protocols and ports must be equally long")
+    with_ports = protocol < 3
+    index = np.where(with_ports, protocol * 65536 + port, 3 * 65536 + protocol - 3)
+    atom = compiled.ports.table[index]
+    out = (
+        np.zeros(source.size, np.uint8),
+        np.full(source.size, Reason.NO_ADDRESS, np.int32),
+        np.full(source.size, Reason.NO_ADDRESS, np.int32),
+    )
+    asked = _BIT[family] if family is not None else IPV4 | IPV6
+    for number, plane in enumerate(compiled.planes):
+        families = asked & sum(_BIT[own] for own in plane.families)
+        if number == 0:
+            _judge_plane(
+                compiled,
+                plane,
+                (source, destination, atom),
+                families,
+                out,
+                through_service,
+                threads,
+            )
+            continue
+        # What no plane has judged yet are flows whose ends share no family so far.
+        left = np.flatnonzero(out[1] == Reason.NO_ADDRESS)
+        part: _Out = (out[0][left], out[1][left], out[2][left])
+        flows = (source[left], destination[left], atom[left])
+        _judge_plane(compiled, plane, flows, families, part, through_service, threads)
+        out[0][left], out[1][left], out[2][left] = part
+    _judge_outside(compiled, source, destination, asked, out)
+    return Verdicts(out[0].astype(np.bool_), out[1], out[2])
+
+
+def _others(compiled: CompiledPolicy) -> int:
+    return compiled.first_atom - len(compiled.pods) + compiled.addresses.atoms
+
+
+def _column(values: ArrayLike, what: str, limit: int) -> NDArray[np.int64]:
+    column = np.asarray(values)
+    if column.ndim != 1 or (column.size and column.dtype.kind not in "iu"):
+        raise UsageError(f"{what}s must be a one-dimensional array of integers")
+    column = column.astype(np.int64, copy=False)
+    if column.size and (column.min() < 0 or column.max() >= limit):
+        raise UsageError(f"{what}s must be from 0 to {limit - 1}")
+    return column
+
+
+def _judge_outside(
+    compiled: CompiledPolicy,
+    source: NDArray[np.int64],
+    destination: NDArray[np.int64],
+    asked: int,
+    out: _Out,
+) -> None:
+    """Between two addresses nothing is enforced, whether or not pods use their family."""
+    left = np.flatnonzero(out[1] == Reason.NO_ADDRESS)
+    s, d = source[left], destination[left]
+    families = compiled.planes[0].ends.families
+    both = (np.minimum(s, d) >= len(compiled.pods)) & (families[s] & families[d] & asked != 0)
+    out[0][left[both]] = 1
+    out[1][left[both]] = out[2][left[both]] = Reason.NOT_ISOLATED
+
+
+def _judge_plane(
+    compiled: CompiledPolicy,
+    plane: Plane,
+    flows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]],
+    families: int,
+    out: _Out,
+    through_service: bool,
+    threads: int | None,
+) -> None:
+    profile = compiled.profile
+    free = (
+        not through_service,
+        profile.enforces and profile.own_node_to_pod,
+        profile.enforces and profile.pod_to_own_node,
+    )
+    count = flows[0].size
+    kernel = kernels.judge.on(count * 200)
+
+    def run(first: int, stop: int) -> None:
+        part = slice(first, stop)
+        kernel(
+            *(column[part] for column in flows),
+            families,
+            plane.ends,
+            free,
+            plane.egress,
+            plane.ingress,
+            plane.sets,
+            compiled.ports.sets,
+            (out[0][part], out[1][part], out[2][part]),
+        )
+
+    in_threads(run, count, threads if count >= _THREAD_WORTH else 1)

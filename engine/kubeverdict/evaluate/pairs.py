@@ -1,0 +1,191 @@
+"""All pairs: how many connect, and row by row who connects to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace
+from kubeverdict.compile.selectors import members
+from kubeverdict.kernels import reach
+from kubeverdict.kernels.jit import in_threads
+from kubeverdict.kernels.reach import BEFORE, Space, View
+from kubeverdict.model.addresses import Family
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Ordered pairs of different pods that connect over the address families of a plane.
+
+    ``pairs`` connect on at least one port of TCP, UDP or SCTP; ``pair_ports`` counts (pair,
+    protocol, port). ``possible`` is how many pairs there are.
+    """
+
+    families: tuple[Family, ...]
+    pairs: int
+    pair_ports: int
+    possible: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Destination identities that the same rules have as destination."""
+
+    first: NDArray[np.int64]  # (groups,) one identity of each
+    start: NDArray[np.int64]  # (groups + 1,)
+    member: NDArray[np.int64]
+
+
+def pod_space(plane: Plane, ports: PortSpace) -> Space:
+    """Rows over pods only."""
+    universe = bitmap(np.arange(plane.pods), (plane.pods + 63) >> 6)[None]
+    return Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, plane.slices)
+
+
+def whole_space(plane: Plane, ports: PortSpace) -> Space:
+    """Rows over all identities."""
+    universe = bitmap(members(plane.sets, ALL), plane.words)[None]
+    slices = np.zeros((1, plane.words), np.uint64)
+    return Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, slices)
+
+
+def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
+    """(words,) with the bits of ``positions``."""
+    ones = np.zeros(words << 6, np.uint8)
+    ones[positions] = 1
+    return np.packbits(ones, bitorder="little").view(np.uint64)
+
+
+def destination_groups(into: View, out_to: View, identities: NDArray[np.int64]) -> Groups:
+    """Group destinations by the rules that select them and the rules that name them as peer."""
+    key = into.part[identities].astype(np.int64) << 32 | (
+        out_to.part[identities].astype(np.int64) & 0xFFFFFFFF
+    )
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    start = np.searchsorted(inverse[order], np.arange(first.size + 1)).astype(np.int64)
+    return Groups(identities[first], start, identities[order])
+
+
+def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tuple[PairCounts, ...]:
+    """Count the pod pairs that connect, for each plane of ``compiled``.
+
+    A cluster whose address families are told apart by nothing has one plane.
+    """
+    return tuple(_count_plane(compiled, plane, threads) for plane in compiled.planes)
+
+
+def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:
+    groups = destination_groups(plane.into, plane.out_to, np.arange(plane.pods))
+    space = pod_space(plane, compiled.ports)
+    out = np.zeros((groups.first.size, 2), np.int64)
+    kernel = reach.count_rows.on(groups.first.size * space.universe.size * 200)
+
+    def run(first: int, stop: int) -> None:
+        kernel(
+            first,
+            stop,
+            groups.first,
+            groups.start,
+            groups.member,
+            plane.into,
+            plane.out_to,
+            space,
+            reach.scratch(space),
+            out,
+        )
+
+    in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)
+    pods = int(plane.weight.sum())
+    pairs, pair_ports = out.sum(axis=0).tolist()
+    return PairCounts(plane.families, pairs, pair_ports, pods * (pods - 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What reaches one group of destination identities.
+
+    ``sources[i]`` reach all of ``destinations`` at exactly the port atoms of ``atoms[i]``, a
+    bitmap (atoms,) over ``CompiledPolicy.ports``. Sources that reach nothing are left out, and
+    so are pairs of identities outside the cluster. The destination itself may be among its
+    sources: its other pods are meant.
+    """
+
+    destinations: NDArray[np.int64]
+    sources: list[NDArray[np.int64]]
+    atoms: list[NDArray[np.bool_]]
+
+
+def rows(
+    compiled: CompiledPolicy,
+    plane: Plane,
+    destinations: Iterable[int] | None = None,
+) -> Iterator[Row]:
+    """The reachability matrix of a plane, row by row, over pods and external identities.
+
+    ``destinations`` restricts it to some identities.
+    """
+    if destinations is None:
+        wanted = np.concatenate((np.arange(plane.pods), np.arange(plane.external, plane.size)))
+    else:
+        wanted = np.array(sorted(destinations), np.int64)
+    space = whole_space(plane, compiled.ports)
+    kernel = reach.one_row.on(wanted.size * plane.words * 400)
+    work = reach.scratch(space)
+    bitmaps = np.empty((16, plane.words), np.uint64)
+    stamp = 0
+    # Rows to a destination outside are about pods only, so these are grouped on their own.
+    for identities in (wanted[wanted < plane.pods], wanted[wanted >= plane.external]):
+        groups = destination_groups(plane.into, plane.out_to, identities)
+        outside = bool(identities.size and identities[0] >= plane.external)
+        for index in range(groups.first.size):
+            while True:
+                stamp += 1
+                found = int(
+                    kernel(
+                        groups.first[index],
+                        BEFORE,
+                        plane.into,
+                        plane.out_to,
+                        space,
+                        work,
+                        stamp,
+                        bitmaps,
+                    )
+                )
+                if found >= 0:
+                    break
+                bitmaps = np.empty((-found, plane.words), np.uint64)
+            targets = groups.member[groups.start[index] : groups.start[index + 1]]
+            bits = unpacked(bitmaps[:found])
+            if outside:
+                bits[:, plane.pods :] = False
+            sources, patterns = by_column(bits)
+            if sources:
+                yield Row(targets, sources, [pattern[work.part] for pattern in patterns])
+
+
+def unpacked(bitmaps: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """(rows, words) bitmaps as (rows, words * 64) booleans."""
+    return np.unpackbits(bitmaps.view(np.uint8), axis=1, bitorder="little").view(np.bool_)
+
+
+def by_column(
+    bits: NDArray[np.bool_],
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.bool_]]]:
+    """Group the columns of (patterns, positions) that are equal and not all false."""
+    present = np.flatnonzero(bits.any(axis=0))
+    if not present.size:
+        return [], []
+    packed = np.packbits(bits[:, present], axis=0).T
+    keys = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    cuts = np.searchsorted(inverse[order], np.arange(1, first.size))
+    return (
+        [present[part] for part in np.split(order, cuts)],
+        [bits[:, present[column]] for column in first],
+    )
