@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace, Plane, PortSpace
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.rules import join
+from kubeverdict.compile.selectors import members
 from kubeverdict.compile.universe import POD, SERVICE, Universe
 from kubeverdict.kernels.bits import Sets
-from kubeverdict.kernels.flows import IPV4, IPV6, Ends, Entries, Rows, pack
+from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack
 from kubeverdict.kernels.partition import index_rows, refine, representatives
 from kubeverdict.kernels.reach import BEFORE, View
 from kubeverdict.kernels.sets import combine, project
@@ -167,7 +168,8 @@ def _taken(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
 def parts_of(keys: NDArray[np.int32], sets: Sets, taking_part: int, size: int) -> NDArray[np.int32]:
     """Identities below ``taking_part`` in parts that no set of ``keys`` tells apart; -1 above."""
     part = np.full(size, -1, np.int32)
-    part[:taking_part] = 0
+    there = members(sets, ALL)
+    part[there[there < taking_part]] = 0
     which = np.unique(keys).astype(np.int64)
     which = which[which > EMPTY]
     refine.on(int(sets.word.size) * 64)(which, sets, part, 1)
@@ -272,12 +274,15 @@ def _ends(
     pods, hosts = len(population.pods), len(population.hosts)
     node[:pods] = population.node
     node[pods : pods + hosts] = population.host_node
-    families = np.full(position.size, IPV4 | IPV6, np.uint8)
-    families[:pods] = population.has(4) * IPV4 + population.has(6) * IPV6
-    families[pods : pods + hosts] = [
-        IPV4 if address.family == 4 else IPV6 for address in population.hosts
+    about = np.full(position.size, IPV4 | IPV6, np.uint8)
+    about[:pods] = population.has(4) * IPV4 + population.has(6) * IPV6
+    about[:pods] |= (
+        np.fromiter((pod.host_network for pod in population.pods), np.uint8, pods) * HOST
+    )
+    about[pods : pods + hosts] = [
+        HOST | (IPV4 if address.family == 4 else IPV6) for address in population.hosts
     ]
-    families[position.size - space.atoms :] = np.repeat(
+    about[position.size - space.atoms :] = np.repeat(
         np.array([IPV4, IPV6], np.uint8), [space.ipv4.size, space.atoms - space.ipv4.size]
     )
-    return Ends(identity=identity.astype(np.int32), node=node, families=families, pods=pods)
+    return Ends(identity=identity.astype(np.int32), node=node, about=about, pods=pods)

@@ -74,7 +74,10 @@ def lower(policies: Sequence[Policy]) -> Questions:
         if policy.tier.default is Action.DENY:
             for direction in policy.isolates:
                 questions.isolated.setdefault((tier, direction), []).append(subject)
-        for direction in {*policy.isolates, *(rule.direction for rule in policy.rules)}:
+        speaks_of = {rule.direction for rule in policy.rules}
+        if policy.tier.default is Action.DENY:
+            speaks_of.update(policy.isolates)
+        for direction in speaks_of:
             questions.judged.setdefault(direction, set()).add(subject)
         for rule in policy.rules:
             questions.rules.append(RuleRef(policy, rule))

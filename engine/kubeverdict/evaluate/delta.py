@@ -126,7 +126,11 @@ def _touched(plane: Joint, outside: bool) -> Groups:
         changed = _changed_parts(plane.into)[plane.into.part[identities]]
         changed |= _changed_parts(plane.out_to)[plane.out_to.part[identities]]
         identities = identities[changed]
-    return destination_groups(plane.into, plane.out_to, identities)
+    # A pod that is in one version only has the rules of its like, and no row in the other.
+    word, place = identities >> 6, (identities & 63).astype(np.uint64)
+    was, now = (plane.whole.universe[:, word] >> place) & np.uint64(1)
+    presence = (was * np.uint64(2) + now).astype(np.int64)
+    return destination_groups(plane.into, plane.out_to, identities, presence)
 
 
 def _changed_parts(view: View) -> NDArray[np.bool_]:

@@ -114,8 +114,8 @@ def _judge_outside(
     """Between two addresses nothing is enforced, whether or not pods use their family."""
     left = np.flatnonzero(out[1] == Reason.NO_ADDRESS)
     s, d = source[left], destination[left]
-    families = compiled.planes[0].ends.families
-    both = (np.minimum(s, d) >= len(compiled.pods)) & (families[s] & families[d] & asked != 0)
+    about = compiled.planes[0].ends.about
+    both = (np.minimum(s, d) >= len(compiled.pods)) & (about[s] & about[d] & asked != 0)
     out[0][left[both]] = 1
     out[1][left[both]] = out[2][left[both]] = Reason.NOT_ISOLATED
 

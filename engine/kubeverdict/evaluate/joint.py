@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason
 from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
-from kubeverdict.compile.rules import join
+from kubeverdict.compile.rules import from_positions, join
 from kubeverdict.evaluate.pairs import bitmap
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
@@ -123,7 +123,11 @@ def join_planes(
     for side, plane in enumerate(planes):
         targets = np.stack((pairs[:, side], joint_of), axis=1)
         known = plane.sets if plane is not None else _nothing()
-        sets.append(_spread(known, targets, plane.size if plane is not None else 0, words))
+        moved = _spread(known, targets, plane.size if plane is not None else 0, words)
+        # Everything stays everything: rows are cut to the ends of their version elsewhere.
+        behind = int(moved.start[1])
+        rest = Sets(moved.start[1:] - behind, moved.word[behind:], moved.bits[behind:])
+        sets.append(join(from_positions([joint_of]), rest))
     set_numbers, merged_sets = _canonical(sets)
     ports, port_numbers = _joint_ports(old.ports, new.ports)
     tiers = _joint_tiers(old, new)

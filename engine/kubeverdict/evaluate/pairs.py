@@ -59,11 +59,14 @@ def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
     return np.packbits(ones, bitorder="little").view(np.uint64)
 
 
-def destination_groups(into: View, out_to: View, identities: NDArray[np.int64]) -> Groups:
-    """Group destinations by the rules that select them and the rules that name them as peer."""
-    key = into.part[identities].astype(np.int64) << 32 | (
-        out_to.part[identities].astype(np.int64) & 0xFFFFFFFF
-    )
+def destination_groups(
+    into: View, out_to: View, identities: NDArray[np.int64], apart: NDArray[np.int64] | None = None
+) -> Groups:
+    """Group destinations by the rules that select them and the rules that name them as peer, and
+    by ``apart`` (identities,), 0 to 3, where given."""
+    # Parts are numbered from -1 and fewer than identities.
+    key = (into.part[identities].astype(np.int64) + 1) * (out_to.part.size + 1)
+    key = (key + out_to.part[identities] + 1) * 4 + (0 if apart is None else apart)
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     start = np.searchsorted(inverse[order], np.arange(first.size + 1)).astype(np.int64)

@@ -26,6 +26,7 @@ from kubeverdict.kernels.jit import kernel
 RULE_BIAS = 16
 IPV4 = 1
 IPV6 = 2
+HOST = 4
 UNROLLED = 3
 NOT_ISOLATED = -1
 SELF = -3
@@ -67,7 +68,7 @@ class Ends(NamedTuple):
 
     identity: NDArray[np.int32]  # -1: no address in this family
     node: NDArray[np.int32]  # the node it runs on or is an address of; -1 unknown
-    families: NDArray[np.uint8]  # IPV4 and IPV6 bits
+    about: NDArray[np.uint8]  # bits IPV4, IPV6 and HOST (it uses the network of its node)
     pods: int  # ids below are pods
 
 
@@ -178,7 +179,7 @@ def judge(source, destination, atom, families, ends, free, egress, ingress, sets
         d = np.int64(destination[i])
         x = np.int64(ends.identity[s])
         y = np.int64(ends.identity[d])
-        if x < 0 or y < 0 or (ends.families[s] & ends.families[d] & families) == 0:
+        if x < 0 or y < 0 or (ends.about[s] & ends.about[d] & families) == 0:
             allowed[i] = 0
             by_egress[i] = NO_ADDRESS
             by_ingress[i] = NO_ADDRESS
@@ -189,12 +190,12 @@ def judge(source, destination, atom, families, ends, free, egress, ingress, sets
             by_ingress[i] = SELF
             continue
         same_node = ends.node[s] >= 0 and ends.node[s] == ends.node[d]
-        if to_node and same_node and s < ends.pods and d >= ends.pods:
+        if to_node and same_node and s < ends.pods and (ends.about[d] & HOST) != 0:
             out_ok = True
             by_egress[i] = OWN_NODE
         else:
             out_ok, by_egress[i] = decide(egress, x, y, atom[i], sets, ports)
-        if to_pod and same_node and d < ends.pods and s >= ends.pods:
+        if to_pod and same_node and d < ends.pods and (ends.about[s] & HOST) != 0:
             in_ok = True
             by_ingress[i] = OWN_NODE
         else:
