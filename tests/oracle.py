@@ -1,0 +1,438 @@
+"""A second opinion on every verdict: slow, plain, and sharing no code with the engine.
+
+In: a :class:`Cluster` of the model and a :class:`Profile`. Out: for one connection at a time,
+whether it is allowed and what decided each direction. It reads the model's records only. How a
+selector matches, what a block holds and which rule comes first are written here once more, from
+the API's text, so that a mistake in the engine does not hide behind the same mistake here.
+Addresses are the standard library's ``ipaddress``.
+
+Services are not here: a query about a Service is one query for each of its endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import groupby
+
+from kubeverdict.model.addresses import Block, Family
+from kubeverdict.model.cluster import Cluster, ContainerKind, ContainerPort, Pod
+from kubeverdict.model.policy import Action, BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.profile import REFERENCE, Profile
+from kubeverdict.model.selectors import Operator, Selector
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+FAMILIES: tuple[Family, ...] = (4, 6)
+PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
+
+
+class Reason(StrEnum):
+    """What decided a direction where no rule did. Only two of them deny."""
+
+    NOT_ISOLATED = "NOT_ISOLATED"
+    NO_RULE_MATCHES = "NO_RULE_MATCHES"
+    SELF = "SELF"
+    OWN_NODE = "OWN_NODE"
+    NO_ADDRESS = "NO_ADDRESS"
+    ALWAYS_ICMP = "ALWAYS_ICMP"
+
+
+Decider = tuple[Policy, Rule] | Reason
+
+
+@dataclass(frozen=True)
+class OracleVerdict:
+    """``allowed`` and, for each direction, the rule or the reason that decided it."""
+
+    allowed: bool
+    egress: Decider
+    ingress: Decider
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a connection. ``pod`` is set where policies manage the pod.
+
+    ``addresses`` holds at most one a family. None where the pod has no address yet: it then
+    has every family, and no block has it.
+    """
+
+    pod: Pod | None
+    addresses: Mapping[Family, IPAddress] | None
+
+    def has(self, family: Family) -> bool:
+        return self.addresses is None or family in self.addresses
+
+    def address(self, family: Family) -> IPAddress | None:
+        return None if self.addresses is None else self.addresses.get(family)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The opening packet of a connection."""
+
+    source: End
+    destination: End
+    protocol: Protocol
+    port: int
+    family: Family
+
+
+def family_of(address: IPAddress) -> Family:
+    return 4 if address.version == 4 else 6
+
+
+def network(block: Block) -> IPNetwork:
+    if block.family == 4:
+        return IPv4Network((block.first, block.prefix))
+    return IPv6Network((block.first, block.prefix))
+
+
+def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
+    """A label selector: every requirement must hold. NotIn holds where the key is absent."""
+    for requirement in selector.requirements:
+        present = requirement.key in labels
+        listed = present and labels[requirement.key] in requirement.values
+        holds = {
+            Operator.IN: listed,
+            Operator.NOT_IN: not listed,
+            Operator.EXISTS: present,
+            Operator.DOES_NOT_EXIST: not present,
+        }
+        if not holds[requirement.operator]:
+            return False
+    return True
+
+
+def decides_to_allow(decider: Decider) -> bool:
+    if isinstance(decider, Reason):
+        return decider not in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
+    _policy, rule = decider
+    return rule.action is Action.ALLOW
+
+
+def isolates(policy: Policy, direction: Direction) -> bool:
+    """Is a subject of the policy denied in this direction where nothing matches?"""
+    return policy.tier.default is Action.DENY and direction in policy.isolates
+
+
+def speaks_of(policy: Policy, direction: Direction) -> bool:
+    """Has the policy anything to say about this direction?"""
+    return isolates(policy, direction) or any(rule.direction is direction for rule in policy.rules)
+
+
+class Oracle:
+    """Verdicts on one cluster as one CNI sees it.
+
+    ``static`` keeps pods that have no address, so that labels alone can be judged.
+    """
+
+    def __init__(
+        self, cluster: Cluster, profile: Profile = REFERENCE, static: bool = False
+    ) -> None:
+        self.cluster = cluster
+        self.profile = profile
+        self.static = static
+        self.namespace_labels = {each.name: each.labels for each in cluster.namespaces}
+        present = [pod for pod in cluster.pods if not self._is_gone(pod)]
+        self.pod_addresses = {pod: self._known_addresses(pod) for pod in present}
+        self.host_pods = [pod for pod in present if pod.host_network]
+        self.managed = [pod for pod in present if self._is_managed(pod)]
+        self.policies = sorted(
+            (policy for policy in cluster.policies if not self._is_refused(policy)),
+            key=lambda policy: (
+                policy.tier.order,
+                policy.tier.name,
+                policy.order,
+                policy.kind,
+                policy.namespace or "",
+                policy.name,
+            ),
+        )
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def judge(
+        self,
+        source: Pod | str,
+        destination: Pod | str,
+        protocol: Protocol,
+        port: int,
+        family: Family | None = None,
+    ) -> OracleVerdict:
+        """One connection. An end is a pod of the cluster or the text of an address.
+
+        ``family`` None takes the first of IPv4 and IPv6 that both ends have.
+        """
+        opener, answerer = self.end(source), self.end(destination)
+        families = FAMILIES if family is None else (family,)
+        shared = [each for each in families if opener.has(each) and answerer.has(each)]
+        if not shared:
+            return OracleVerdict(False, Reason.NO_ADDRESS, Reason.NO_ADDRESS)
+        if opener.pod is not None and opener.pod is answerer.pod:
+            return OracleVerdict(True, Reason.SELF, Reason.SELF)
+        flow = Flow(opener, answerer, protocol, port, shared[0])
+        egress = self._direction(Direction.EGRESS, flow)
+        ingress = self._direction(Direction.INGRESS, flow)
+        allowed = decides_to_allow(egress) and decides_to_allow(ingress)
+        return OracleVerdict(allowed, egress, ingress)
+
+    # -- who and where -----------------------------------------------------------------------
+
+    def end(self, given: Pod | str) -> End:
+        """The end that ``given`` stands for.
+
+        The address of a managed pod is that pod; a hostNetwork pod that policies do not manage
+        is the address of its node.
+        """
+        if isinstance(given, str):
+            address = ip_address(given)
+            pod = self._pod_at(address)
+            return self.end(pod) if pod is not None else End(None, {family_of(address): address})
+        if given in self.managed:
+            return End(given, self.pod_addresses[given] or None)
+        if given in self.host_pods and given.addresses:
+            return End(None, self.pod_addresses[given])
+        raise ValueError(f"{given} is out of the picture: no end of a connection")
+
+    def _is_gone(self, pod: Pod) -> bool:
+        return pod.finished and self.profile.finished_pods_ignored
+
+    def _is_managed(self, pod: Pod) -> bool:
+        if pod.host_network and not self.profile.hostnetwork_subjects:
+            return False
+        return bool(pod.addresses) or pod.template or pod.phase == "" or self.static
+
+    def _known_addresses(self, pod: Pod) -> dict[Family, IPAddress]:
+        """The addresses of a pod that count: only the first where the CNI has one family."""
+        known = pod.addresses if self.profile.dual_stack else pod.addresses[:1]
+        addresses: dict[Family, IPAddress] = {}
+        for text in known:
+            address = ip_address(text)
+            addresses.setdefault(family_of(address), address)
+        return addresses
+
+    def _pod_at(self, address: IPAddress) -> Pod | None:
+        """The managed pod that has this address: a running one before any other."""
+        pods = [pod for pod in self.managed if address in self.pod_addresses[pod].values()]
+        running = [pod for pod in pods if pod.phase == "Running"]
+        return next(iter(running or pods), None)
+
+    def _host_pods_at(self, address: IPAddress) -> Iterator[Pod]:
+        for pod in self.host_pods:
+            if address in self.pod_addresses[pod].values():
+                yield pod
+
+    def _is_node_address(self, address: IPAddress) -> bool:
+        """Is it the address of any node, as far as the cluster tells?"""
+        listed = any(
+            address == ip_address(text) for node in self.cluster.nodes for text in node.addresses
+        )
+        return listed or any(True for _ in self._host_pods_at(address))
+
+    def _is_own_node(self, other: End, subject: Pod, family: Family) -> bool:
+        """Is ``other`` the node that runs ``subject``?"""
+        if not subject.node:
+            return False
+        if other.pod is not None and other.pod.host_network and other.pod.node == subject.node:
+            return True
+        address = other.address(family)
+        if address is None:
+            return False
+        for node in self.cluster.nodes:
+            if node.name == subject.node and address in map(ip_address, node.addresses):
+                return True
+        return any(pod.node == subject.node for pod in self._host_pods_at(address))
+
+    # -- one direction -----------------------------------------------------------------------
+
+    def _direction(self, direction: Direction, flow: Flow) -> Decider:
+        """What decides one direction. The subject is the end whose policies speak."""
+        if direction is Direction.EGRESS:
+            subject, other = flow.source, flow.destination
+            node_passes = self.profile.pod_to_own_node
+        else:
+            subject, other = flow.destination, flow.source
+            node_passes = self.profile.own_node_to_pod
+        if subject.pod is None or not self.profile.enforces:
+            return Reason.NOT_ISOLATED
+        if node_passes and self._is_own_node(other, subject.pod, flow.family):
+            return Reason.OWN_NODE
+        speaking = [
+            policy
+            for policy in self.policies
+            if self._is_subject(policy, subject.pod) and speaks_of(policy, direction)
+        ]
+        if not speaking:
+            return Reason.NOT_ISOLATED
+        if self.profile.icmp == "always" and flow.protocol is Protocol.ICMP:
+            return Reason.ALWAYS_ICMP
+        return self._tiers(direction, speaking, other, flow)
+
+    def _tiers(
+        self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow
+    ) -> Decider:
+        """Tier by tier. Pass, or no match under a Pass default, goes on to the next."""
+        for _tier, members in groupby(speaking, key=lambda policy: policy.tier):
+            policies = list(members)
+            match = self._first_match(direction, policies, other, flow)
+            if match is not None:
+                if match[1].action is not Action.PASS:
+                    return match
+            elif any(isolates(policy, direction) for policy in policies):
+                return Reason.NO_RULE_MATCHES
+        return Reason.NOT_ISOLATED
+
+    def _first_match(
+        self, direction: Direction, policies: Iterable[Policy], other: End, flow: Flow
+    ) -> tuple[Policy, Rule] | None:
+        for policy in policies:
+            rules = [rule for rule in policy.rules if rule.direction is direction]
+            for rule in sorted(rules, key=lambda rule: rule.index):
+                if self._rule_matches(policy, rule, other, flow):
+                    return policy, rule
+        return None
+
+    def _is_subject(self, policy: Policy, pod: Pod) -> bool:
+        if policy.namespace is not None:
+            in_scope = pod.namespace == policy.namespace
+        else:
+            in_scope = selects(policy.namespaces, self.namespace_labels[pod.namespace])
+        return in_scope and selects(policy.pods, pod.labels)
+
+    def _is_refused(self, policy: Policy) -> bool:
+        """A CNI without named ports may refuse the whole policy that has one."""
+        return self.profile.named_ports == "reject-policy" and any(
+            isinstance(port, NamedPort) for rule in policy.rules for port in rule.ports or ()
+        )
+
+    # -- one rule ----------------------------------------------------------------------------
+
+    def _rule_matches(self, policy: Policy, rule: Rule, other: End, flow: Flow) -> bool:
+        """Peers and ports both match. Each list is an OR; None is no restriction."""
+        numbered = rule.ports is None or self._numbers_match(rule, flow)
+        if rule.peers is None:
+            return numbered or self._names_match_anyone(policy, rule, flow)
+        named = self._names_match(policy, rule, flow)
+        if any(self._pod_peer_matches(peer, other, flow) for peer in rule.peers):
+            return numbered or named
+        if self._blocks_match(rule.peers, other, flow):
+            through = rule.direction is Direction.INGRESS or self.profile.named_port_through_ipblock
+            return numbered or (named and through)
+        return False
+
+    def _pod_peer_matches(self, peer: Peer, other: End, flow: Flow) -> bool:
+        if not isinstance(peer, PodPeer):
+            return False
+        if other.pod is not None:
+            return self._peer_selects(peer, other.pod)
+        address = other.address(flow.family)
+        if address is None or self.profile.hostnetwork_peers == "never":
+            return False
+        if self.profile.hostnetwork_peers == "with-pod-selector" and peer.pods is None:
+            return False
+        return any(self._peer_selects(peer, pod) for pod in self._host_pods_at(address))
+
+    def _peer_selects(self, peer: PodPeer, pod: Pod) -> bool:
+        if peer.namespace is not None:
+            in_namespace = pod.namespace == peer.namespace
+        else:
+            in_namespace = selects(peer.namespaces, self.namespace_labels[pod.namespace])
+        return in_namespace and (peer.pods is None or selects(peer.pods, pod.labels))
+
+    def _blocks_match(self, peers: Iterable[Peer], other: End, flow: Flow) -> bool:
+        address = other.address(flow.family)
+        if address is None:
+            return False
+        if other.pod is not None and not self.profile.ipblock_matches_pods:
+            return False
+        if not self.profile.ipblock_matches_nodes and self._is_node_address(address):
+            return False
+        blocks = [peer for peer in peers if isinstance(peer, BlockPeer)]
+        if self.profile.except_scope == "rule":
+            return longest_prefix_matches(blocks, address)
+        return any(
+            address in network(peer.block)
+            and not any(address in network(part) for part in peer.excepts)
+            for peer in blocks
+        )
+
+    # -- ports -------------------------------------------------------------------------------
+
+    def _ranges(self, rule: Rule) -> Iterator[PortRange]:
+        """The numeric ports of a rule, as the CNI understands them."""
+        ports = rule.ports or ()
+        for port in ports:
+            if isinstance(port, PortRange):
+                whole = (port.first, port.last) == (1, 65535)
+                if self.profile.end_port or whole:
+                    yield port
+                else:
+                    yield PortRange(port.protocol, port.first, port.first)
+            elif self.profile.named_ports == "any-port" and not any(
+                isinstance(each, PortRange) and each.protocol is port.protocol for each in ports
+            ):
+                yield PortRange(port.protocol, 1, 65535)
+
+    def _numbers_match(self, rule: Rule, flow: Flow) -> bool:
+        return flow.protocol in PORTED and any(
+            each.protocol is flow.protocol and each.first <= flow.port <= each.last
+            for each in self._ranges(rule)
+        )
+
+    def _names_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
+        """Does a named port of the rule have this number on the destination pod?"""
+        if rule.direction is Direction.INGRESS and self.profile.named_port_union:
+            pods = [pod for pod in self.managed if self._is_subject(policy, pod)]
+        else:
+            pods = [flow.destination.pod] if flow.destination.pod is not None else []
+        return self._named_on(rule, pods, flow)
+
+    def _names_match_anyone(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
+        """The same for a rule without peers, where CNIs differ on egress."""
+        if rule.direction is Direction.INGRESS or self.profile.named_port_to_anyone == "per-pod":
+            return self._names_match(policy, rule, flow)
+        if self.profile.named_port_to_anyone == "never":
+            return False
+        own = [pod for pod in self.managed if policy.namespace in (None, pod.namespace)]
+        return self._named_on(rule, own, flow)
+
+    def _named_on(self, rule: Rule, pods: Iterable[Pod], flow: Flow) -> bool:
+        """Does a named port of the rule have this protocol and number on any of ``pods``?"""
+        if self.profile.named_ports != "resolve":
+            return False
+        names = {
+            port.name
+            for port in rule.ports or ()
+            if isinstance(port, NamedPort) and port.protocol is flow.protocol
+        }
+        return any(
+            port.name in names and port.protocol is flow.protocol and port.number == flow.port
+            for pod in pods
+            for port in self._named_ports(pod)
+        )
+
+    def _named_ports(self, pod: Pod) -> Iterator[ContainerPort]:
+        kinds = {
+            "containers": {ContainerKind.CONTAINER},
+            "sidecars": {ContainerKind.CONTAINER, ContainerKind.SIDECAR},
+            "all-init": set(ContainerKind),
+        }[self.profile.named_port_containers]
+        return (port for port in pod.ports if port.name and port.container in kinds)
+
+
+def longest_prefix_matches(blocks: Iterable[BlockPeer], address: IPAddress) -> bool:
+    """The blocks of one rule as one set: of all that hold the address the longest prefix
+    decides, and of equal prefixes the except."""
+    holding = [
+        (part.prefix, is_except)
+        for peer in blocks
+        for part, is_except in [(peer.block, False), *((each, True) for each in peer.excepts)]
+        if address in network(part)
+    ]
+    return bool(holding) and not max(holding)[1]

@@ -1,0 +1,275 @@
+"""Every knob of a profile, in the reference's position and in all others, worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from kubeverdict.model.cluster import METADATA_NAME, Cluster, ContainerKind, ContainerPort, Node
+from kubeverdict.model.policy import Direction, PodPeer
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.profile import REFERENCE, Profile
+from kubeverdict.model.selectors import EVERYTHING
+from tests.generated import knob_positions
+from tests.handmade import allow, block, cluster, label, name_of, pod, policy, said
+from tests.oracle import Oracle, Reason
+
+TCP, UDP, ICMP, OTHER = Protocol.TCP, Protocol.UDP, Protocol.ICMP, Protocol.OTHER
+INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
+OUTSIDE = "203.0.113.9"
+
+A = pod("x/a", "10.0.0.1", "fd00::1", labels={"app": "a"})
+C = pod("y/c", "10.0.0.3", "fd00::3", labels={"app": "b"})
+DENY_ALL = policy("x/deny-all", isolates=(INGRESS, EGRESS))
+HTTP = (NamedPort(TCP, "http"),)
+OLD = pod("x/old", "10.0.2.1", ports=(ContainerPort("http", TCP, 80),))
+NEW = pod("x/new", "10.0.2.2", ports=(ContainerPort("http", TCP, 8080),))
+NODE = Node("node-1", ("192.168.0.1",))
+OTHER_NODE = Node("node-2", ("192.168.0.2",))
+HERE = pod("x/here", "10.0.3.1", node="node-1")
+AGENT = pod("y/agent", "192.168.0.1", labels={"app": "agent"}, node="node-1", host_network=True)
+
+
+def positions(cluster: Cluster, knob: str, *values: object, **others: object) -> list[Oracle]:
+    """Oracles with the knob as the reference has it and in each other position."""
+    assert knob_positions()[knob][1:] == values, "every position is tried"
+    assert all(name in knob_positions() for name in others)
+    base: Profile = replace(REFERENCE, **others)
+    return [Oracle(cluster, base), *(Oracle(cluster, replace(base, **{knob: v})) for v in values)]
+
+
+def test_knob_enforces() -> None:
+    reference, other = positions(cluster((A, C), DENY_ALL), "enforces", False)
+    assert not reference.judge(C, A, TCP, 80).allowed
+    assert said(other.judge(C, A, TCP, 80)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
+    assert said(other.judge(A, A, TCP, 80)) == (True, "SELF", "SELF")
+    assert said(other.judge(A, C, TCP, 80, family=4)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
+
+
+def test_knob_ipblock_matches_pods() -> None:
+    everywhere = policy("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
+    reference, other = positions(cluster((A, C), everywhere), "ipblock_matches_pods", False)
+    assert reference.judge(A, C, TCP, 80).allowed
+    assert not other.judge(A, C, TCP, 80).allowed
+    assert not other.judge(A, "10.0.0.3", TCP, 80).allowed
+    assert other.judge(A, OUTSIDE, TCP, 80).allowed
+
+
+def test_knob_ipblock_matches_nodes() -> None:
+    everywhere = policy("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
+    alone = pod("y/alone", "192.168.0.7", host_network=True)
+    reference, other = positions(
+        cluster((A, alone, C), everywhere, nodes=(NODE,)), "ipblock_matches_nodes", False
+    )
+    for address in ("192.168.0.1", "192.168.0.7"):
+        assert reference.judge(A, address, TCP, 80).allowed
+        assert not other.judge(A, address, TCP, 80).allowed
+    assert other.judge(A, "192.168.0.2", TCP, 80).allowed
+    assert other.judge(A, C, TCP, 80).allowed
+
+
+def test_knob_except_scope() -> None:
+    peers = (
+        block("203.0.0.0/16"),
+        block("203.0.113.0/24", "203.0.113.0/28"),
+        block("203.0.113.8/30"),
+        block("198.51.100.0/25"),
+        block("198.51.100.0/24", "198.51.100.0/25"),
+    )
+    reference, other = positions(
+        cluster((A,), policy("x/p", allow(EGRESS, peers=peers))), "except_scope", "rule"
+    )
+    answers = {
+        "203.0.113.0": (True, False),  # the /16 allows it; the longer except cancels that
+        "203.0.113.8": (True, True),  # the /30 is longer than the except
+        "203.0.113.16": (True, True),
+        "198.51.100.1": (True, False),  # a block and an except of one length: the except wins
+        "198.51.100.128": (True, True),
+    }
+    for address, (alone, shared) in answers.items():
+        assert reference.judge(A, address, TCP, 80).allowed is alone
+        assert other.judge(A, address, TCP, 80).allowed is shared
+
+
+def test_knob_hostnetwork_subjects() -> None:
+    deny = policy("y/deny", isolates=(INGRESS,))
+    to_agents = policy("x/p", allow(EGRESS, peers=(PodPeer(label("app", "agent")),)))
+    reference, other = positions(cluster((A, AGENT), deny, to_agents), "hostnetwork_subjects", True)
+    assert AGENT not in reference.managed
+    assert said(reference.judge(A, AGENT, TCP, 80)) == (False, "NO_RULE_MATCHES", "NOT_ISOLATED")
+    assert other.managed == [A, AGENT]
+    assert said(other.judge(A, AGENT, TCP, 80)) == (False, "p[0]", "NO_RULE_MATCHES")
+    assert said(other.judge(A, "192.168.0.1", TCP, 80)) == (False, "p[0]", "NO_RULE_MATCHES")
+
+
+def test_knob_hostnetwork_subjects_keeps_the_own_node() -> None:
+    _, other = positions(cluster((HERE, AGENT), DENY_ALL), "hostnetwork_subjects", True)
+    assert said(other.judge(AGENT, HERE, TCP, 80)) == (True, "NOT_ISOLATED", "OWN_NODE")
+
+
+def test_knob_hostnetwork_peers() -> None:
+    written = allow(INGRESS, peers=(PodPeer(EVERYTHING, namespaces=label(METADATA_NAME, "y")),))
+    unwritten = allow(INGRESS, peers=(PodPeer(None, namespaces=label(METADATA_NAME, "y")),))
+    answers = []
+    for rule in (written, unwritten):
+        oracles = positions(
+            cluster((A, AGENT), policy("x/p", rule)),
+            "hostnetwork_peers",
+            "with-pod-selector",
+            "always",
+        )
+        answers.append([oracle.judge("192.168.0.1", A, TCP, 80).allowed for oracle in oracles])
+    assert answers == [[False, True, True], [False, False, True]]
+
+
+def test_knob_own_node_to_pod() -> None:
+    reference, other = positions(
+        cluster((HERE,), DENY_ALL, nodes=(NODE,)), "own_node_to_pod", False
+    )
+    assert name_of(reference.judge("192.168.0.1", HERE, TCP, 80).ingress) == "OWN_NODE"
+    assert name_of(other.judge("192.168.0.1", HERE, TCP, 80).ingress) == "NO_RULE_MATCHES"
+
+
+def test_knob_pod_to_own_node() -> None:
+    reference, other = positions(
+        cluster((HERE,), DENY_ALL, nodes=(NODE, OTHER_NODE)), "pod_to_own_node", True
+    )
+    assert name_of(reference.judge(HERE, "192.168.0.1", TCP, 80).egress) == "NO_RULE_MATCHES"
+    assert name_of(other.judge(HERE, "192.168.0.1", TCP, 80).egress) == "OWN_NODE"
+    assert name_of(other.judge(HERE, "192.168.0.2", TCP, 80).egress) == "NO_RULE_MATCHES"
+
+
+def test_knob_named_ports() -> None:
+    alone = policy("x/p", allow(INGRESS, ports=HTTP))
+    reference, any_port, refused = positions(
+        cluster((OLD,), alone), "named_ports", "any-port", "reject-policy"
+    )
+    answers = [
+        [oracle.judge(OUTSIDE, OLD, TCP, port).allowed for port in (80, 81)]
+        for oracle in (reference, any_port, refused)
+    ]
+    assert answers == [[True, False], [True, True], [True, True]]
+    assert refused.judge(OUTSIDE, OLD, TCP, 81).ingress is Reason.NOT_ISOLATED
+    assert not any_port.judge(OUTSIDE, OLD, UDP, 80).allowed
+
+
+def test_knob_named_ports_loses_a_name_beside_a_number() -> None:
+    ports = (*HTTP, PortRange(TCP, 443, 443), NamedPort(UDP, "dns"))
+    world = cluster((OLD,), policy("x/p", allow(INGRESS, ports=ports)))
+    _, any_port, _ = positions(world, "named_ports", "any-port", "reject-policy")
+    assert any_port.judge(OUTSIDE, OLD, TCP, 443).allowed
+    assert not any_port.judge(OUTSIDE, OLD, TCP, 80).allowed
+    assert any_port.judge(OUTSIDE, OLD, UDP, 9).allowed
+
+
+def test_knob_named_port_containers() -> None:
+    kinds = {ContainerKind.CONTAINER: 80, ContainerKind.SIDECAR: 81, ContainerKind.INIT: 82}
+    ports = tuple(ContainerPort("http", TCP, number, kind) for kind, number in kinds.items())
+    server = pod("x/server", "10.0.4.1", ports=ports)
+    oracles = positions(
+        cluster((server,), policy("x/p", allow(INGRESS, ports=HTTP))),
+        "named_port_containers",
+        "containers",
+        "all-init",
+    )
+    answers = [
+        [port for port in (80, 81, 82) if oracle.judge(OUTSIDE, server, TCP, port).allowed]
+        for oracle in oracles
+    ]
+    assert answers == [[80, 81], [80], [80, 81, 82]]
+
+
+def test_knob_named_port_union() -> None:
+    into = policy("x/p", allow(INGRESS, ports=HTTP), pods=EVERYTHING)
+    elsewhere = pod("y/elsewhere", "10.0.4.2", ports=(ContainerPort("http", TCP, 9000),))
+    reference, other = positions(cluster((OLD, NEW, elsewhere), into), "named_port_union", True)
+    answers = [
+        [port for port in (80, 8080, 9000) if oracle.judge(OUTSIDE, OLD, TCP, port).allowed]
+        for oracle in (reference, other)
+    ]
+    assert answers == [[80], [80, 8080]]
+
+
+def test_knob_named_port_through_ipblock() -> None:
+    ports = (*HTTP, PortRange(TCP, 443, 443))
+    by_block = policy("y/p", allow(EGRESS, peers=(block("10.0.0.0/8"),), ports=ports))
+    reference, other = positions(cluster((C, OLD), by_block), "named_port_through_ipblock", False)
+    assert reference.judge(C, OLD, TCP, 80).allowed
+    assert not other.judge(C, OLD, TCP, 80).allowed
+    assert other.judge(C, OLD, TCP, 443).allowed
+    both = allow(EGRESS, peers=(block("10.0.0.0/8"), PodPeer(None)), ports=HTTP)
+    _, other = positions(
+        cluster((C, OLD), policy("y/p", both)), "named_port_through_ipblock", False
+    )
+    assert other.judge(C, OLD, TCP, 80).allowed
+    into = policy("x/p", allow(INGRESS, peers=(block("10.0.0.0/8"),), ports=HTTP))
+    _, other = positions(cluster((C, OLD), into), "named_port_through_ipblock", False)
+    assert other.judge(C, OLD, TCP, 80).allowed
+
+
+def test_knob_named_port_to_anyone() -> None:
+    server = pod("y/server", "10.0.4.3", ports=(ContainerPort("http", TCP, 9000),))
+    out = policy("y/p", allow(EGRESS, ports=HTTP))
+    oracles = positions(
+        cluster((C, OLD, server), out), "named_port_to_anyone", "never", "own-namespace"
+    )
+    answers = [
+        [
+            (str(destination), port)
+            for destination in (OLD, server, OUTSIDE)
+            for port in (80, 9000)
+            if oracle.judge(C, destination, TCP, port).allowed
+        ]
+        for oracle in oracles
+    ]
+    assert answers == [
+        [("x/old", 80), ("y/server", 9000)],
+        [],
+        [("x/old", 9000), ("y/server", 9000), (OUTSIDE, 9000)],
+    ]
+
+
+def test_knob_end_port() -> None:
+    ports = (PortRange(TCP, 80, 90), PortRange(UDP))
+    reference, other = positions(
+        cluster((A,), policy("x/p", allow(INGRESS, ports=ports))), "end_port", False
+    )
+    assert reference.judge(OUTSIDE, A, TCP, 90).allowed
+    assert [other.judge(OUTSIDE, A, TCP, port).allowed for port in (80, 81, 90)] == [
+        True,
+        False,
+        False,
+    ]
+    assert other.judge(OUTSIDE, A, UDP, 65535).allowed
+
+
+def test_knob_icmp() -> None:
+    reference, other = positions(cluster((A, C), DENY_ALL), "icmp", "always")
+    assert not reference.judge(C, A, ICMP, 0).allowed
+    assert said(other.judge(C, A, ICMP, 0)) == (True, "NOT_ISOLATED", "ALWAYS_ICMP")
+    assert said(other.judge(A, OUTSIDE, ICMP, 0)) == (True, "ALWAYS_ICMP", "NOT_ISOLATED")
+    assert not other.judge(C, A, OTHER, 0).allowed
+    assert not other.judge(C, A, TCP, 80).allowed
+
+
+def test_knob_finished_pods_ignored() -> None:
+    done = pod("y/done", "10.0.4.4", labels={"app": "job"}, phase="Succeeded")
+    jobs = policy("x/p", allow(INGRESS, peers=(PodPeer(label("app", "job")),)))
+    reference, other = positions(cluster((A, done), jobs), "finished_pods_ignored", False)
+    assert not reference.judge("10.0.4.4", A, TCP, 80).allowed
+    assert other.judge("10.0.4.4", A, TCP, 80).allowed
+
+
+def test_knob_dual_stack() -> None:
+    reference, other = positions(cluster((A, C)), "dual_stack", False)
+    assert reference.judge(A, C, TCP, 80, family=6).allowed
+    assert name_of(other.judge(A, C, TCP, 80, family=6).egress) == "NO_ADDRESS"
+    assert reference.end("fd00::1").pod is A
+    assert other.end("fd00::1").pod is None
+
+
+@pytest.mark.parametrize("knob", ["service_egress", "hairpin", "deny", "established"])
+def test_knobs_that_concern_no_plain_flow(knob: str) -> None:
+    world = cluster((A, C), DENY_ALL)
+    for oracle in positions(world, knob, *knob_positions()[knob][1:]):
+        assert said(oracle.judge(C, A, TCP, 80)) == (False, "NOT_ISOLATED", "NO_RULE_MATCHES")
