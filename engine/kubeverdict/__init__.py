@@ -6,9 +6,9 @@ when they are first used, so that ``import kubeverdict`` costs nothing::
     import kubeverdict as kv
 
     loaded = kv.load(["cluster.json"])
-    compiled = kv.compile(loaded.cluster, kv.PROFILES["calico"])
+    compiled = kv.compile_cluster(loaded.cluster, kv.PROFILES["calico"])
     verdicts = kv.judge(compiled, sources, destinations, protocols, ports)
-    change = kv.delta(compiled, kv.compile(other))
+    change = kv.delta(compiled, kv.compile_cluster(other))
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy, Reason
-    from kubeverdict.compile.compiler import compile_cluster as compile
+    from kubeverdict.compile.compiler import compile_cluster
     from kubeverdict.errors import InputError, KubeverdictError, UsageError
     from kubeverdict.evaluate.delta import Delta, delta
     from kubeverdict.evaluate.ends import address_ids, pod_id
@@ -46,7 +46,7 @@ __all__ = [
     "UsageError",
     "Verdicts",
     "address_ids",
-    "compile",
+    "compile_cluster",
     "count_pairs",
     "delta",
     "judge",
@@ -57,6 +57,7 @@ __all__ = [
 
 _HOMES = {
     "kubeverdict.compile.compiled": ("CompiledPolicy", "Reason"),
+    "kubeverdict.compile.compiler": ("compile_cluster",),
     "kubeverdict.errors": ("InputError", "KubeverdictError", "UsageError"),
     "kubeverdict.evaluate.delta": ("Delta", "delta"),
     "kubeverdict.evaluate.ends": ("address_ids", "pod_id"),
@@ -70,14 +71,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compile":
-        found = import_module("kubeverdict.compile.compiler").compile_cluster
-    else:
-        home = next((home for home, names in _HOMES.items() if name in names), None)
-        if home is None:
-            raise AttributeError(f"module 'kubeverdict' has no attribute {name!r}")
-        found = getattr(import_module(home), name)
-    globals()[name] = found
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'kubeverdict' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(home), name)
     return found
 
 

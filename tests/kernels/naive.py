@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ def opened(arrays: tuple[NDArray[np.generic], ...]) -> list[set[int]]:
     """What a kernel made, as Python sets; checks that words ascend and none is empty."""
     start, word, bits = (array.tolist() for array in arrays)
     groups = []
-    for first, stop in zip(start[:-1], start[1:], strict=True):
+    for first, stop in itertools.pairwise(start):
         part = word[first:stop]
         assert part == sorted(set(part)) and all(bits[first:stop])
         groups.append(

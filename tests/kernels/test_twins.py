@@ -14,7 +14,6 @@ from kubeverdict.compile.labels import index_labels
 from kubeverdict.kernels import addresses, bits, partition, selectors, sets
 from kubeverdict.kernels.jit import Kernel
 from kubeverdict.kernels.selectors import Queries
-
 from tests.kernels import naive
 
 SIZE = 200
@@ -30,7 +29,7 @@ many_sets = st.lists(some_set, min_size=1, max_size=6)
 
 @pytest.fixture(params=["plain", "compiled"], scope="module")
 def form(request: pytest.FixtureRequest) -> Form:
-    return lambda kernel: getattr(kernel, request.param)  # type: ignore[no-any-return]
+    return lambda kernel: getattr(kernel, request.param)
 
 
 def words() -> int:
@@ -65,9 +64,7 @@ def test_combine(form: Form, data: st.DataObject) -> None:
     number = st.integers(0, len(known) - 1)
     unions = data.draw(st.lists(st.lists(number, max_size=4), max_size=5))
     masks = data.draw(
-        st.lists(
-            st.integers(-1, len(known) - 1), min_size=len(unions), max_size=len(unions)
-        )
+        st.lists(st.integers(-1, len(known) - 1), min_size=len(unions), max_size=len(unions))
     )
     start = np.cumsum([0, *map(len, unions)])
     made = form(sets.combine)(
@@ -170,9 +167,7 @@ requirement = st.tuples(
 @given(st.lists(label_sets, min_size=1, max_size=5), st.data())
 def test_select(form: Form, distinct: list[dict[str, str]], data: st.DataObject) -> None:
     # More members than fit in a word, so that both strategies and both ends of a range are met.
-    of_member = data.draw(
-        st.lists(st.integers(0, len(distinct) - 1), min_size=SIZE, max_size=SIZE)
-    )
+    of_member = data.draw(st.lists(st.integers(0, len(distinct) - 1), min_size=SIZE, max_size=SIZE))
     low, high = sorted(data.draw(st.tuples(st.integers(0, SIZE), st.integers(0, SIZE))))
     scope = data.draw(st.sampled_from([[(low, high)], [(0, low), (high, SIZE)], []]))
     asked = data.draw(st.lists(requirement, max_size=3))

@@ -1,0 +1,53 @@
+"""What CNIs make of policies, as rules."""
+
+from __future__ import annotations
+
+from kubeverdict.compile.dialect import in_force
+from kubeverdict.model.policy import Direction, Rule
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from tests.handmade import allow, block, policy
+
+HTTP = NamedPort(Protocol.TCP, "http")
+TCP_80 = PortRange(Protocol.TCP, 80, 80)
+EVERY_TCP = PortRange(Protocol.TCP)
+
+
+def adapted(rule: Rule, profile: Profile) -> Rule:
+    ((known,), _) = in_force((policy("x/p", rule),), profile)
+    return known.rules[0]
+
+
+def test_the_reference_changes_nothing() -> None:
+    rule = allow(Direction.EGRESS, (block("10.0.0.0/8", "10.1.0.0/16"),), (HTTP, TCP_80))
+    assert adapted(rule, REFERENCE) is rule
+
+
+def test_ranges_shrink_to_their_first_port() -> None:
+    rule = allow(Direction.INGRESS, None, (PortRange(Protocol.TCP, 80, 90), EVERY_TCP))
+    assert adapted(rule, PROFILES["weave"]).ports == (TCP_80, EVERY_TCP)
+
+
+def test_a_lost_name_covers_its_protocol_unless_a_number_stands_beside_it() -> None:
+    ovn = PROFILES["ovn-kubernetes"]
+    assert adapted(allow(Direction.INGRESS, None, (HTTP,)), ovn).ports == (EVERY_TCP,)
+    assert adapted(allow(Direction.INGRESS, None, (HTTP, TCP_80)), ovn).ports == (TCP_80,)
+
+
+def test_names_to_anyone_are_dropped() -> None:
+    aws = PROFILES["aws-vpc-cni"]
+    assert adapted(allow(Direction.EGRESS, None, (HTTP, TCP_80)), aws).ports == (TCP_80,)
+    assert adapted(allow(Direction.EGRESS, None, (HTTP,)), aws).ports == ()
+    assert adapted(allow(Direction.INGRESS, None, (HTTP,)), aws).ports == (HTTP,)
+
+
+def test_siblings_share_excepts() -> None:
+    wide, inner = block("10.0.0.0/8"), block("10.1.0.0/16", "10.1.2.0/24")
+    rule = adapted(allow(Direction.EGRESS, (wide, inner)), PROFILES["kube-router"])
+    assert rule.peers == (block("10.0.0.0/8", "10.1.2.0/24"), inner)
+
+
+def test_a_longer_block_survives_the_except_around_it() -> None:
+    wide, inner = block("10.0.0.0/8", "10.1.0.0/16"), block("10.1.2.0/24")
+    rule = adapted(allow(Direction.EGRESS, (wide, inner)), PROFILES["kube-router"])
+    assert rule.peers == (wide, inner)
