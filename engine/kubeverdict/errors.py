@@ -40,8 +40,10 @@ class Problem:
 
 
 class InputError(KubeverdictError):
-    """Input that cannot be used. Carries every problem that was found, not the first."""
+    """Input that cannot be used. Carries every problem that was found, not the first, and the
+    warnings beside them: a misspelt field is often why another one is missing."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,246 @@
+"""What a change leaves: objects applied to a cluster, objects deleted from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from kubeverdict.errors import UsageError
+from kubeverdict.manifests.loading import Loaded, with_implied
+from kubeverdict.model.cluster import Cluster, Pod, Service, WorkloadRef
+from kubeverdict.model.policy import Policy
+
+# What a controller writes on its pods beside the labels of the template. A pod that is replaced
+# by one of a changed template keeps them.
+_CONTROLLER_LABELS = (
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
+    "batch.kubernetes.io/job-name",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+)
+
+_Named = TypeVar("_Named")
+_Located = TypeVar("_Located", Pod, Policy, Service)
+
+
+def apply(base: Cluster, change: Loaded) -> Cluster:
+    """``base`` after ``change``: an object replaces the one of its kind, namespace and name.
+
+    The pods of a changed workload take the place of its pods in ``base`` one by one: they keep
+    name, addresses, node and phase and get the labels and ports of the new template, so that
+    verdicts before and after are about the same pods. Pods beyond those are new and have no
+    addresses. A workload that does not say how many pods it has keeps as many. A pod without a
+    status likewise keeps the address, node and phase of the pod that it replaces.
+    """
+    new = change.cluster
+    pods = _apply_pods(base.pods, change)
+    named = [item for item in new.namespaces if not item.implied]
+    known = {item.name for item in base.namespaces}
+    named += [item for item in new.namespaces if item.implied and item.name not in known]
+    policies = _replace(base.policies, new.policies, lambda p: (p.kind, p.namespace, p.name))
+    services = _replace(base.services, new.services, lambda s: (s.namespace, s.name))
+    namespaces = _replace(base.namespaces, named, lambda n: n.name)
+    return Cluster(
+        namespaces=with_implied(namespaces, pods, policies, services),
+        pods=pods,
+        policies=policies,
+        nodes=_replace(base.nodes, new.nodes, lambda n: n.name),
+        services=services,
+    )
+
+
+def _replace(
+    old: Iterable[_Named], new: Iterable[_Named], key: Callable[[_Named], object]
+) -> tuple[_Named, ...]:
+    """``old`` with what ``new`` has in its place, then the rest of ``new``."""
+    coming = {key(item): item for item in new}
+    kept = [coming.pop(key(item), item) for item in old]
+    return (*kept, *coming.values())
+
+
+def _apply_pods(old: Iterable[Pod], change: Loaded) -> tuple[Pod, ...]:
+    # Template pods of each changed workload, in the order in which they take over.
+    coming: dict[WorkloadRef, deque[Pod]] = {ref: deque() for ref in change.workloads}
+    singly: dict[tuple[str, str], Pod] = {}
+    for pod in change.cluster.pods:
+        if pod.template:
+            coming.setdefault(pod.workload, deque()).append(pod)
+        else:
+            singly[pod.namespace, pod.name] = pod
+    result = []
+    served = set()  # workloads that keep as many pods as they have
+    for pod in old:
+        ref = pod.workload
+        if (pod.namespace, pod.name) in singly:
+            result.append(_take_over(pod, singly.pop((pod.namespace, pod.name))))
+        elif (left := coming.get(ref)) is None:
+            result.append(pod)
+        elif left and ref in change.unscaled:
+            result.append(_take_over(pod, left[0]))
+            served.add(ref)
+        elif left:
+            result.append(_take_over(pod, left.popleft()))
+    taken = {(pod.namespace, pod.name) for pod in result}
+    for ref, left in coming.items():
+        for pod in left if ref not in served else ():
+            result.append(_renamed(pod, taken))
+            taken.add((pod.namespace, result[-1].name))
+    return (*result, *singly.values())
+
+
+def _take_over(old: Pod, new: Pod) -> Pod:
+    """``new`` in the place of ``old``: what the cluster, not the manifest, decides stays."""
+    if new.addresses:
+        return new
+    labels: Mapping[str, str] = new.labels
+    if new.template:
+        own = {key: old.labels[key] for key in _CONTROLLER_LABELS if key in old.labels}
+        labels = {**new.labels, **own}
+    return msgspec.structs.replace(
+        new,
+        name=old.name,
+        labels=labels,
+        workload=old.workload,
+        addresses=old.addresses,
+        node=old.node or new.node,
+        phase=old.phase,
+        template=old.template,
+    )
+
+
+def _renamed(pod: Pod, taken: set[tuple[str, str]]) -> Pod:
+    """A new pod of a workload, under a name that no pod that stays has."""
+    name, number = pod.name, 0
+    while (pod.namespace, name) in taken:
+        number += 1
+        name = f"{pod.name}-{number}"
+    return pod if name == pod.name else msgspec.structs.replace(pod, name=name)
+
+
+# Kinds as kubectl spells them; all are accepted in lower case and in the plural too.
+_SHORT = {
+    "NetworkPolicy": ("netpol",),
+    "Pod": ("po",),
+    "Namespace": ("ns",),
+    "Node": ("no",),
+    "Service": ("svc",),
+    "Deployment": ("deploy",),
+    "StatefulSet": ("sts",),
+    "DaemonSet": ("ds",),
+    "ReplicaSet": ("rs",),
+    "ReplicationController": ("rc",),
+    "Job": (),
+    "CronJob": ("cj",),
+}
+_PLAIN = ("Namespace", "Node")  # not in a namespace
+
+
+def _words(kind: str) -> set[str]:
+    word = kind.lower()
+    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return {word, plural, *_SHORT[kind]}
+
+
+_KINDS = {word: kind for kind in _SHORT for word in _words(kind)}
+
+
+def delete(cluster: Cluster, references: Iterable[str]) -> Cluster:
+    """``cluster`` without the objects that ``references`` name, and without what is in them.
+
+    A reference is ``networkpolicy/NAMESPACE/NAME``, ``pod/…``, ``deployment/…`` and so on, or
+    ``namespace/NAME``, with the kinds as kubectl spells them. Deleting a workload deletes its
+    pods, deleting a namespace all that is in it. Raises :class:`UsageError` for a reference to
+    nothing, and names the nearest that exists.
+    """
+    for reference in references:
+        cluster = _without(cluster, *_parse(cluster, reference))
+    return cluster
+
+
+def _parse(cluster: Cluster, reference: str) -> tuple[str, str, str]:
+    """Kind, namespace and name of an object that exists."""
+    word, *parts = reference.split("/")
+    kind = _KINDS.get(word.lower())
+    if kind is None:
+        close = difflib.get_close_matches(word.lower(), _KINDS, n=1)
+        hint = f", did you mean {close[0]}?" if close else f": {', '.join(map(str.lower, _SHORT))}"
+        raise UsageError(f"cannot delete {reference!r}: unknown kind {word!r}{hint}")
+    if len(parts) != (1 if kind in _PLAIN else 2):
+        form = f"{kind.lower()}/NAME" if kind in _PLAIN else f"{kind.lower()}/NAMESPACE/NAME"
+        raise UsageError(f"cannot delete {reference!r}: write it as {form}")
+    known = _names(cluster, kind)
+    path = "/".join(parts)
+    if path in known:
+        return kind, parts[0] if len(parts) > 1 else "", parts[-1]
+    close = difflib.get_close_matches(path, _likely(parts, known), n=1, cutoff=0.0)
+    hint = f", did you mean {kind.lower()}/{close[0]}?" if close else ": there is none of its kind"
+    raise UsageError(f"cannot delete {reference!r}: it does not exist{hint}")
+
+
+def _likely(parts: list[str], known: Collection[str]) -> list[str]:
+    """Those of the same name, else those of the same namespace, else all: comparing with every
+    pod of a large cluster takes seconds."""
+    same_name = [path for path in known if path.rpartition("/")[2] == parts[-1]]
+    same_namespace = [path for path in known if path.partition("/")[0] == parts[0]]
+    return sorted(same_name or same_namespace or known)
+
+
+def _names(cluster: Cluster, kind: str) -> set[str]:
+    objects: dict[str, Iterable[Any]] = {
+        "Namespace": (item.name for item in cluster.namespaces),
+        "Node": (item.name for item in cluster.nodes),
+        "Service": cluster.services,
+        "Pod": cluster.pods,
+        "NetworkPolicy": (policy for policy in cluster.policies if policy.kind == kind),
+    }
+    if kind in objects:
+        return {str(item) for item in objects[kind]}
+    refs = {pod.workload for pod in cluster.pods if pod.workload.kind == kind}
+    return {f"{ref.namespace}/{ref.name}" for ref in refs}
+
+
+def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:
+    replace = msgspec.structs.replace
+    match kind:
+        case "Namespace":
+            return Cluster(
+                namespaces=tuple(item for item in cluster.namespaces if item.name != name),
+                pods=_outside(cluster.pods, name),
+                policies=_outside(cluster.policies, name),
+                nodes=cluster.nodes,
+                services=_outside(cluster.services, name),
+            )
+        case "Node":
+            nodes = tuple(item for item in cluster.nodes if item.name != name)
+            return replace(cluster, nodes=nodes)
+        case "Service":
+            return replace(cluster, services=_others(cluster.services, namespace, name))
+        case "Pod":
+            return replace(cluster, pods=_others(cluster.pods, namespace, name))
+        case "NetworkPolicy":
+            kept = tuple(
+                item
+                for item in cluster.policies
+                if (item.kind, item.namespace, item.name) != (kind, namespace, name)
+            )
+            return replace(cluster, policies=kept)
+    ref = WorkloadRef(namespace, name, kind)
+    return replace(cluster, pods=tuple(pod for pod in cluster.pods if pod.workload != ref))
+
+
+def _outside(objects: Iterable[_Located], namespace: str) -> tuple[_Located, ...]:
+    return tuple(item for item in objects if item.namespace != namespace)
+
+
+def _others(objects: Iterable[_Located], namespace: str, name: str) -> tuple[_Located, ...]:
+    return tuple(item for item in objects if (item.namespace, item.name) != (namespace, name))

@@ -1,0 +1,51 @@
+"""What was found wrong while reading: errors and warnings, each with its place.
+
+One :class:`Findings` belongs to one load. Nothing is raised when a document is wrong, so that a
+single run names every error of every document.
+"""
+
+from __future__ import annotations
+
+from kubeverdict.errors import Problem
+from kubeverdict.model.sources import FieldPath, Origin, field_text
+
+
+class Findings:
+    """Problems in the order in which they were met.
+
+    ``fatal`` are those that no option can leave out: a path that is missing or unreadable.
+    """
+
+    def __init__(self) -> None:
+        self.fatal: list[Problem] = []
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+
+class Place:
+    """One document, as somewhere to report problems of.
+
+    ``failed`` tells whether an error was reported, that is whether the document must be left
+    out.
+    """
+
+    __slots__ = ("failed", "findings", "origin", "subject")
+
+    def __init__(self, findings: Findings, origin: Origin, subject: str = "") -> None:
+        self.findings = findings
+        self.origin = origin
+        self.subject = subject
+        self.failed = False
+
+    def error(self, path: FieldPath, message: str, *, at: FieldPath | None = None) -> None:
+        """Report an error of the field at ``path``. ``at`` is the field whose line is shown,
+        where the API server's path is less exact than what is known here."""
+        self.failed = True
+        self.findings.errors.append(self._problem(path, message, at))
+
+    def warn(self, path: FieldPath, message: str, *, at: FieldPath | None = None) -> None:
+        self.findings.warnings.append(self._problem(path, message, at))
+
+    def _problem(self, path: FieldPath, message: str, at: FieldPath | None) -> Problem:
+        line = self.origin.line_of(path if at is None else at)
+        return Problem(self.origin.file, line, field_text(path), message, self.subject)

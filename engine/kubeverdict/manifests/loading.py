@@ -1,0 +1,353 @@
+"""The whole of a load: files to a cluster, with everything that was wrong or left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+
+from kubeverdict.errors import InputError, Problem, UsageError
+from kubeverdict.manifests import formats, json_text, networkpolicy, schema, sources
+from kubeverdict.manifests.documents import Document
+from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
+from kubeverdict.manifests.objects import (
+    CLUSTER_SCOPED,
+    ObjectReader,
+    PodRecord,
+    Record,
+    WorkloadRecord,
+    report_invalid,
+)
+from kubeverdict.manifests.validation import invalid, required, type_name
+from kubeverdict.manifests.workloads import pods_of
+from kubeverdict.model.bulk import collector_paused
+from kubeverdict.model.cluster import (
+    METADATA_NAME,
+    Cluster,
+    Namespace,
+    Node,
+    Service,
+    WorkloadRef,
+)
+from kubeverdict.model.policy import Policy
+from kubeverdict.model.sources import Origin
+
+NOT_AN_OBJECT = "not a Kubernetes object"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What an input holds.
+
+    ``warnings`` are what a user should know; ``skipped`` the errors of documents that were left
+    out on request; ``ignored`` counts the objects of kinds that are not used, by kind.
+    ``files`` and ``documents`` count what was read, items of lists singly. ``workloads`` are
+    those whose templates were read, with or without pods; ``unscaled`` are those of them that
+    do not say how many pods they have.
+    """
+
+    cluster: Cluster
+    warnings: tuple[Problem, ...] = ()
+    skipped: tuple[Problem, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    files: int = 0
+    documents: int = 0
+    workloads: tuple[WorkloadRef, ...] = ()
+    unscaled: frozenset[WorkloadRef] = frozenset()
+
+
+def load(
+    paths: Sequence[str], *, stdin: BinaryIO | None = None, skip_invalid: bool = False
+) -> Loaded:
+    """Read the cluster that ``paths`` hold together: files, folders, ``-`` for ``stdin``.
+
+    ``skip_invalid`` leaves out documents with errors, which ``Loaded.skipped`` then names.
+    Raises :class:`InputError` with every error of every document, and always for a path that
+    cannot be read or holds nothing.
+    """
+    if not paths:
+        raise UsageError("no input: name a file, a folder, or - for standard input")
+    with collector_paused():
+        return _Load().run(paths, stdin, skip_invalid)
+
+
+class _Known(NamedTuple):
+    """A kind that is used: its API group and versions, its decoder and the reader's method."""
+
+    group: str
+    versions: frozenset[str]
+    decoder: msgspec.json.Decoder[Any]
+    method: str
+
+    def accepts(self, api_version: str | None) -> bool:
+        return api_version in self.versions
+
+
+def _known(group: str, shape: type[schema.Head], method: str = "") -> _Known:
+    # Workloads kept the fields that matter here since their beta versions.
+    names = ("v1", "v1beta1", "v1beta2", "v2alpha1") if group in ("apps", "batch") else ("v1",)
+    versions = frozenset(f"{group}/{name}" if group else name for name in names)
+    return _Known(group, versions, msgspec.json.Decoder(shape), method)
+
+
+_HEAD = msgspec.json.Decoder(schema.Head)
+_WORKLOADS = {
+    **{kind: "apps" for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")},
+    **{kind: "batch" for kind in ("Job", "CronJob")},
+    "ReplicationController": "",
+}
+_KNOWN = {
+    "Pod": _known("", schema.Pod, "pod"),
+    "Namespace": _known("", schema.Namespace, "namespace"),
+    "Node": _known("", schema.Node, "node"),
+    "Service": _known("", schema.Service, "service"),
+    networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
+    **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
+}
+# Policies of other kinds: leaving one out can change any verdict, so it is always said.
+_OTHER_POLICIES = frozenset(
+    {
+        "AdminNetworkPolicy",
+        "AuthorizationPolicy",
+        "BaselineAdminNetworkPolicy",
+        "CiliumClusterwideNetworkPolicy",
+        "CiliumNetworkPolicy",
+        "ClusterNetworkPolicy",
+        "GlobalNetworkPolicy",
+    }
+)
+
+
+class _Load:
+    """One load in progress."""
+
+    def __init__(self) -> None:
+        self.findings = Findings()
+        self.objects = ObjectReader(self.findings)
+        self.policy_reader = NetworkPolicyReader(self.findings)
+        self.pods: list[PodRecord] = []
+        self.workloads: list[WorkloadRecord] = []
+        self.namespaces: list[Namespace] = []
+        self.nodes: list[Node] = []
+        self.services: list[Service] = []
+        self.policies: list[Policy] = []
+        self.ignored: Counter[str] = Counter()
+        self.documents = 0
+        self._lists: dict[type, list[Any]] = {
+            PodRecord: self.pods,
+            WorkloadRecord: self.workloads,
+            Namespace: self.namespaces,
+            Node: self.nodes,
+            Service: self.services,
+            Policy: self.policies,
+        }
+        self._defined: dict[tuple[str, str, str], tuple[Record | Policy, Origin]] = {}
+        self._repeated: list[tuple[str, Origin, Origin]] = []
+        self._unevaluated: dict[str, Origin] = {}
+        self._last = "Pod"  # the kind of the document before: the first guess for the next
+
+    def run(self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool) -> Loaded:
+        findings = self.findings
+        held: dict[str, int] = {}
+        files = 0
+        for buffer in sources.read(paths, stdin, findings):
+            files += 1
+            before = self.documents + len(findings.errors)
+            found = 0
+            for document in formats.read(buffer, findings):
+                if document.empty:
+                    found = 1
+                else:
+                    self._take(document, buffer.direct)
+            found += self.documents + len(findings.errors) - before
+            held[buffer.path] = held.get(buffer.path, 0) + found
+        for path, found in held.items():
+            if not found:
+                findings.fatal.append(Problem(path, 0, "", "holds no Kubernetes object"))
+        self._warn_of_the_whole()
+        if findings.fatal or (findings.errors and not skip_invalid):
+            raise InputError(findings.fatal + findings.errors, findings.warnings)
+        return Loaded(
+            cluster=self._cluster(),
+            warnings=tuple(findings.warnings),
+            skipped=tuple(findings.errors),
+            ignored=dict(sorted(self.ignored.items())),
+            files=files,
+            documents=self.documents,
+            workloads=tuple(workload.ref for workload in self.workloads),
+            unscaled=frozenset(item.ref for item in self.workloads if not item.scaled),
+        )
+
+    def _take(self, document: Document, direct: bool) -> None:
+        if document.body is None:
+            self._take_value(document, direct)
+            return
+        origin, body = document.origin, document.body
+        kind = self._last
+        try:
+            head = _KNOWN[kind].decoder.decode(body)
+            guessed = (head.kind or document.kind) == kind
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            guessed = False
+        if not guessed:
+            try:
+                head = _HEAD.decode(body)
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                report_invalid(Place(self.findings, origin), error)
+                return
+            kind = head.kind or document.kind or ""
+        if not self._is_used(kind, head.api_version or document.api_version, document, direct):
+            return
+        self._last = kind
+        known = _KNOWN[kind]
+        if not guessed:
+            try:
+                head = known.decoder.decode(body)
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                report_invalid(Place(self.findings, origin, kind), error)
+                return
+        record: Record | Policy | None
+        if known.method:
+            record = getattr(self.objects, known.method)(kind, head, origin)
+        else:
+            try:
+                value = json_text.parse(body)
+            except json_text.JsonError as error:
+                Place(self.findings, origin, kind).error((), error.message)
+                return
+            record = self.policy_reader.read(value, origin)
+        if record is not None:
+            self._add(kind, record, origin)
+
+    def _take_value(self, document: Document, direct: bool) -> None:
+        """A document that PyYAML read: a policy is read from its value, others through JSON."""
+        value, origin = document.value, document.origin
+        if not isinstance(value, dict):
+            if direct or document.listed:
+                message = f"{NOT_AN_OBJECT}: it is {type_name(value)}"
+                Place(self.findings, origin).error((), message)
+            else:
+                self.ignored[NOT_AN_OBJECT] += 1
+            return
+        kind = value.get("kind") or document.kind
+        if kind == networkpolicy.KIND:
+            api_version = value.get("apiVersion") or document.api_version
+            if isinstance(api_version, str | None):
+                if self._is_used(kind, api_version, document, direct):
+                    policy = self.policy_reader.read(value, origin)
+                    if policy is not None:
+                        self._add(kind, policy, origin)
+                return
+        try:
+            body = msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            Place(self.findings, origin, str(kind)).error((), f"cannot be read: {error}")
+            return
+        document.body = body
+        self._take(document, direct)
+
+    def _is_used(
+        self, kind: str, api_version: str | None, document: Document, direct: bool
+    ) -> bool:
+        """Is the document of a kind that is used? What is not is counted or reported."""
+        known = _KNOWN.get(kind)
+        if known and known.accepts(api_version):
+            self.documents += 1
+            return True
+        place = Place(self.findings, document.origin, kind)
+        if not kind or not api_version:
+            if known or kind in _OTHER_POLICIES or direct or document.listed:
+                self.documents += 1
+                place.error(("apiVersion" if kind else "kind",), required())
+            else:
+                self.ignored[NOT_AN_OBJECT] += 1
+            return False
+        self.documents += 1
+        if kind.endswith("List") and (kind == "List" or kind.removesuffix("List") in _KNOWN):
+            # Its objects must not be lost for the list's sake.
+            place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
+            return False
+        group = api_version.rpartition("/")[0]
+        if known and ("." not in group or group == known.group):
+            right = f"{known.group}/v1" if known.group else "v1"
+            place.error(("apiVersion",), invalid(api_version, f"a {kind} is of {right}"))
+            return False
+        name = f"{kind}.{group}" if known else kind
+        self.ignored[name] += 1
+        if kind in _OTHER_POLICIES or kind == networkpolicy.KIND:
+            self._unevaluated.setdefault(name, document.origin)
+        return False
+
+    def _add(self, kind: str, record: Record | Policy, origin: Origin) -> None:
+        if isinstance(record, WorkloadRecord):
+            namespace, name = record.ref.namespace, record.ref.name
+        else:
+            namespace = "" if kind in CLUSTER_SCOPED else record.namespace  # type: ignore
+            name = record.name
+        key = (kind, namespace, name)
+        entry = (record, origin)
+        first = self._defined.setdefault(key, entry)
+        if first is entry:
+            self._lists[type(record)].append(record)
+            return
+        subject = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+        if _same(first[0], record):
+            self._repeated.append((subject, first[1], origin))
+            return
+        where = f"{first[1].file}:{first[1].line_of(())}"
+        message = f"defined twice with different content, first at {where}"
+        Place(self.findings, origin, subject).error((), message)
+
+    def _warn_of_the_whole(self) -> None:
+        for name, origin in self._unevaluated.items():
+            count = self.ignored[name]
+            text = "object is" if count == 1 else "objects are"
+            Place(self.findings, origin).warn((), f"{count} {name} {text} not evaluated")
+        if self._repeated:
+            subject, first, origin = self._repeated[0]
+            message = f"defined twice with the same content, first at {first.file}"
+            message += f":{first.line_of(())}"
+            if len(self._repeated) > 1:
+                message += f" (and {len(self._repeated) - 1} more such objects)"
+            Place(self.findings, origin, subject).warn((), message)
+
+    def _cluster(self) -> Cluster:
+        nodes = [node.name for node in self.nodes]
+        pods = pods_of(self.pods, self.workloads, nodes)
+        return Cluster(
+            namespaces=with_implied(self.namespaces, pods, self.policies, self.services),
+            pods=tuple(pods),
+            policies=tuple(self.policies),
+            nodes=tuple(self.nodes),
+            services=tuple(self.services),
+        )
+
+
+def with_implied(
+    namespaces: Sequence[Namespace], *namespaced: Sequence[Any]
+) -> tuple[Namespace, ...]:
+    """``namespaces`` and those that only the objects in ``namespaced`` name, sorted by name."""
+    names: set[str] = set()
+    for objects in namespaced:
+        names.update(item.namespace for item in objects)
+    names.difference_update(namespace.name for namespace in namespaces)
+    implied = [Namespace(name, {METADATA_NAME: name}, implied=True) for name in sorted(names)]
+    return (*namespaces, *implied)
+
+
+def _same(one: Record | Policy, other: Record | Policy) -> bool:
+    """Do two objects mean the same, wherever they came from?"""
+    if isinstance(one, Policy) and isinstance(other, Policy):
+        return _meaning(one) == _meaning(other)
+    return msgspec.structs.astuple(one) == msgspec.structs.astuple(other)
+
+
+def _meaning(policy: Policy) -> tuple[object, ...]:
+    rules = [
+        (rule.direction, rule.index, rule.action, rule.peers, rule.ports) for rule in policy.rules
+    ]
+    return policy.pods, policy.isolates, rules

@@ -1,0 +1,370 @@
+"""Pods, namespaces, nodes, services and workloads: JSON bytes to records.
+
+A record holds what the model needs and still says who owns it; :mod:`workloads` makes pods of
+records once the whole input is known. Wrong types and impossible values are reported with their
+field; such an object has no record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from kubeverdict.manifests import json_text, schema
+from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.validation import (
+    invalid,
+    port_number_errors,
+    required,
+    unsupported,
+    wrong_type,
+)
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.cluster import (
+    METADATA_NAME,
+    ContainerKind,
+    ContainerPort,
+    Namespace,
+    Node,
+    Service,
+    ServicePort,
+    WorkloadRef,
+)
+from kubeverdict.model.ports import PORT_PROTOCOLS, Protocol
+from kubeverdict.model.sources import FieldPath, Origin
+
+# More pods than this for one workload is taken for a slip.
+MAX_REPLICAS = 200_000
+
+Owner = tuple[str, str]  # kind, name
+Labels = Mapping[str, str]
+
+
+class PodRecord(msgspec.Struct, gc=False):
+    """A pod as read. Equal records are pods that no verdict can tell apart."""
+
+    namespace: str
+    name: str
+    labels: Labels
+    owner: Owner | None
+    addresses: tuple[str, ...]
+    ports: tuple[ContainerPort, ...]
+    node: str
+    phase: str
+    host_network: bool
+
+
+class WorkloadRecord(msgspec.Struct, gc=False):
+    """A workload and the pods that its template describes.
+
+    ``replicas`` None: one a node. ``scaled``: the manifest says how many.
+    """
+
+    ref: WorkloadRef
+    owner: Owner | None
+    replicas: int | None
+    labels: Labels
+    ports: tuple[ContainerPort, ...]
+    node: str
+    host_network: bool
+    scaled: bool
+    first: int = 0  # the number of the first pod
+
+
+Record = PodRecord | WorkloadRecord | Namespace | Node | Service
+
+_PROTOCOLS = {protocol.name: protocol for protocol in PORT_PROTOCOLS}
+_PROTOCOL_WORDS = ("SCTP", "TCP", "UDP")
+_label_map = msgspec.json.Decoder(dict[str, str | None])
+_port_list = msgspec.json.Decoder(list[schema.Port] | None)
+_NO_METADATA = schema.Metadata()
+_NO_POD_SPEC = schema.PodSpec()
+_NO_STATUS = schema.PodStatus()
+_NULL = b"null"
+CLUSTER_SCOPED = frozenset({"Namespace", "Node"})
+
+_WHERE = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_TYPES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
+class ObjectReader:
+    """Reads the objects of one load. Label maps and port lists are shared between them."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._labels: dict[bytes, Labels] = {_NULL: {}}
+        self._ports: dict[tuple[ContainerKind, bytes], tuple[ContainerPort, ...]] = {}
+        self._texts: dict[str, str] = {}
+
+    def pod(self, kind: str, pod: schema.Pod, origin: Origin) -> PodRecord | None:
+        place, metadata = self._start(kind, pod.metadata, origin)
+        spec = pod.spec or _NO_POD_SPEC
+        status = pod.status or _NO_STATUS
+        record = PodRecord(
+            self._text(metadata.namespace or "default"),
+            metadata.name or "",
+            self._label_map(place, metadata.labels, ("metadata", "labels")),
+            _owner(metadata),
+            _pod_addresses(place, status),
+            self._pod_ports(place, spec, ("spec",)),
+            self._text(spec.node_name or ""),
+            self._text(status.phase or ""),
+            bool(spec.host_network),
+        )
+        return None if place.failed else record
+
+    def namespace(self, kind: str, namespace: schema.Namespace, origin: Origin) -> Namespace | None:
+        place, metadata = self._start(kind, namespace.metadata, origin)
+        labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
+        name = metadata.name or ""
+        if METADATA_NAME not in labels:
+            labels = {METADATA_NAME: name, **labels}
+        return None if place.failed else Namespace(name, labels)
+
+    def node(self, kind: str, node: schema.Node, origin: Origin) -> Node | None:
+        place, metadata = self._start(kind, node.metadata, origin)
+        addresses = []
+        found = (node.status.addresses if node.status else None) or ()
+        for index, entry in enumerate(found):
+            if entry.type in ("InternalIP", "ExternalIP"):
+                text = entry.address or ""
+                path = ("status", "addresses", index, "address")
+                _check_address(place, text, path)
+                if text not in addresses:
+                    addresses.append(text)
+        labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
+        return None if place.failed else Node(metadata.name or "", tuple(addresses), labels)
+
+    def service(self, kind: str, service: schema.Service, origin: Origin) -> Service | None:
+        place, metadata = self._start(kind, service.metadata, origin)
+        spec = service.spec or schema.ServiceSpec()
+        found = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
+        addresses = tuple(text for text in found if text and text != "None")
+        for text in addresses:
+            _check_address(place, text, ("spec", "clusterIPs", found.index(text)))
+        ports = []
+        for index, port in enumerate(spec.ports or ()):
+            path: FieldPath = ("spec", "ports", index)
+            protocol = _protocol(place, port.protocol, (*path, "protocol"))
+            number = _port_number(place, port.port, (*path, "port"))
+            target = port.target_port or number
+            if isinstance(target, int) and target:
+                _port_number(place, target, (*path, "targetPort"))
+            node_port = port.node_port or 0
+            ports.append(ServicePort(protocol, number, target, port.name or "", node_port))
+        record = Service(
+            self._text(metadata.namespace or "default"),
+            metadata.name or "",
+            self._label_map(place, spec.selector, ("spec", "selector")),
+            tuple(ports),
+            spec.type or "ClusterIP",
+            addresses,
+        )
+        return None if place.failed else record
+
+    def workload(
+        self, kind: str, workload: schema.Workload, origin: Origin
+    ) -> WorkloadRecord | None:
+        place, metadata = self._start(kind, workload.metadata, origin)
+        spec = workload.spec or schema.WorkloadSpec()
+        path: FieldPath = ("spec", "template")
+        template = spec.template
+        if kind == "CronJob":
+            path = ("spec", "jobTemplate", *("spec", "template"))
+            job = spec.job_template.spec if spec.job_template else None
+            template = job.template if job else None
+        if template is None:
+            place.error(path, required())
+            return None
+        field = "parallelism" if kind == "Job" else "replicas"
+        given = spec.parallelism if kind == "Job" else spec.replicas
+        replicas = None if kind == "DaemonSet" else 1 if given is None else given
+        if replicas is not None:
+            _check_replicas(place, replicas, ("spec", field))
+        pod_metadata = template.metadata or _NO_METADATA
+        pod_spec = template.spec or _NO_POD_SPEC
+        namespace = self._text(metadata.namespace or "default")
+        name = metadata.name or ""
+        record = WorkloadRecord(
+            WorkloadRef(namespace, name, kind),
+            _owner(metadata),
+            replicas,
+            self._label_map(place, pod_metadata.labels, (*path, "metadata", "labels")),
+            self._pod_ports(place, pod_spec, (*path, "spec")),
+            pod_spec.node_name or "",
+            bool(pod_spec.host_network),
+            given is not None,
+            max(0, (spec.ordinals.start if spec.ordinals else None) or 0),
+        )
+        if replicas == 0 and not place.failed:
+            place.warn(("spec", field), "is 0: stands for no pods")
+        return None if place.failed else record
+
+    def _start(
+        self, kind: str, head: schema.Metadata | None, origin: Origin
+    ) -> tuple[Place, schema.Metadata]:
+        metadata = head or _NO_METADATA
+        name = metadata.name or "?"
+        if kind not in CLUSTER_SCOPED:
+            name = f"{metadata.namespace or 'default'}/{name}"
+        place = Place(self._findings, origin, f"{kind} {name}")
+        if not metadata.name:
+            place.error(("metadata", "name"), required("name or generateName is required"))
+        return place, metadata
+
+    def _text(self, text: str) -> str:
+        return self._texts.setdefault(text, text)
+
+    def _label_map(self, place: Place, raw: msgspec.Raw, path: FieldPath) -> Labels:
+        text = bytes(raw)
+        labels = self._labels.get(text)
+        if labels is not None:
+            return labels
+        try:
+            found = _label_map.decode(text)
+            if len(found) != json_text.colons(text):
+                json_text.parse(text)
+        except json_text.JsonError as error:
+            place.error(path, error.message)
+            return {}
+        except (msgspec.DecodeError, UnicodeError) as error:
+            self._report_labels(place, text, error, path)
+            return {}
+        labels = {key: value or "" for key, value in found.items()}
+        self._labels[text] = labels
+        return labels
+
+    def _report_labels(self, place: Place, text: bytes, error: Exception, path: FieldPath) -> None:
+        """msgspec does not say which entry of a map is wrong."""
+        try:
+            value = json_text.parse(text)
+        except json_text.JsonError:
+            value = None
+        if not isinstance(value, dict):
+            report_invalid(place, error, path)
+            return
+        for key, entry in value.items():
+            if not isinstance(entry, str | None):
+                place.error((*path, key), wrong_type(entry, "a string"))
+
+    def _pod_ports(
+        self, place: Place, spec: schema.PodSpec, path: FieldPath
+    ) -> tuple[ContainerPort, ...]:
+        ports: tuple[ContainerPort, ...] = ()
+        for index, container in enumerate(spec.containers or ()):
+            where = (*path, "containers", index, "ports")
+            ports += self._port_list(place, container.ports, ContainerKind.CONTAINER, where)
+        for index, container in enumerate(spec.init_containers or ()):
+            sidecar = container.restart_policy == "Always"
+            kind = ContainerKind.SIDECAR if sidecar else ContainerKind.INIT
+            where = (*path, "initContainers", index, "ports")
+            ports += self._port_list(place, container.ports, kind, where)
+        return ports
+
+    def _port_list(
+        self, place: Place, raw: msgspec.Raw, kind: ContainerKind, path: FieldPath
+    ) -> tuple[ContainerPort, ...]:
+        text = bytes(raw)
+        ports = self._ports.get((kind, text))
+        if ports is not None:
+            return ports
+        try:
+            found = _port_list.decode(text) or []
+        except (msgspec.DecodeError, UnicodeError) as error:
+            report_invalid(place, error, path)
+            return ()
+        ports = tuple(
+            ContainerPort(
+                port.name or "",
+                _protocol(place, port.protocol, (*path, index, "protocol")),
+                _port_number(place, port.container_port, (*path, index, "containerPort")),
+                kind,
+            )
+            for index, port in enumerate(found)
+        )
+        if not place.failed:
+            self._ports[kind, text] = ports
+        return ports
+
+
+def report_invalid(place: Place, error: Exception, path: FieldPath = ()) -> None:
+    """Report bytes of the field at ``path`` that do not decode as what is expected there."""
+    message = str(error)
+    where = _WHERE.search(message)
+    if where is not None:
+        message = message[: where.start()]
+        for name, index in _STEP.findall(where.group(1)):
+            path = (*path, int(index) if index else name)
+    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", message):
+        expected = [_TYPES.get(part, part) for part in match.group(1).split(" | ")]
+        wanted = " or ".join(part for part in expected if part != "null")
+        message = f"Invalid value: expected {wanted}, got {_TYPES.get(match.group(2), '?')}"
+    elif not isinstance(error, msgspec.ValidationError):
+        message, _ = json_text.described(error, 0)
+    place.error(path, message)
+
+
+def _owner(metadata: schema.Metadata) -> Owner | None:
+    for owner in metadata.owner_references or ():
+        if owner.controller and owner.kind and owner.name:
+            return owner.kind, owner.name
+    return None
+
+
+def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
+    if not status.pod_ips:
+        text = status.pod_ip
+        if not text:
+            return ()
+        _check_address(place, text, ("status", "podIP"))
+        return (text,)
+    texts = tuple([entry.ip or "" for entry in status.pod_ips])
+    for text in texts:
+        if parse_address(text) is None:
+            _check_address(place, text, ("status", "podIPs", texts.index(text), "ip"))
+    if len(texts) > 1 and len({":" in text for text in texts}) < len(texts):
+        message = "may specify no more than one IP for each IP family"
+        place.error(("status", "podIPs"), f"Invalid value: {message}")
+    return texts
+
+
+def _check_address(place: Place, text: str, path: FieldPath) -> None:
+    if parse_address(text) is None:
+        message = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        place.error(path, invalid(text, message))
+
+
+def _protocol(place: Place, text: str | None, path: FieldPath) -> Protocol:
+    protocol = _PROTOCOLS.get(text) if text else Protocol.TCP
+    if protocol is None:
+        place.error(path, unsupported(text, _PROTOCOL_WORDS))
+        return Protocol.TCP
+    return protocol
+
+
+def _port_number(place: Place, number: int | None, path: FieldPath) -> int:
+    if number is None:
+        place.error(path, required())
+        return 0
+    for message in port_number_errors(number):
+        place.error(path, invalid(number, message))
+    return number
+
+
+def _check_replicas(place: Place, replicas: int, path: FieldPath) -> None:
+    if replicas < 0:
+        place.error(path, invalid(replicas, "must be greater than or equal to 0"))
+    elif replicas > MAX_REPLICAS:
+        message = f"more than {MAX_REPLICAS} pods of one workload are not supported"
+        place.error(path, invalid(replicas, message))

@@ -1,0 +1,141 @@
+"""The parts of Kubernetes objects that a verdict can depend on, as msgspec decodes them.
+
+Everything optional in the API is optional here and may be null. Label maps and port lists stay
+raw: many pods share them, so they are looked up by their bytes and decoded once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+_EMPTY = Raw(b"null")
+
+
+class _Part(msgspec.Struct, gc=False, rename="camel"):
+    """A part of an object; Kubernetes spells fields in camel case."""
+
+
+class OwnerReference(_Part):
+    kind: str | None = None
+    name: str | None = None
+    controller: bool | None = None
+
+
+class Metadata(_Part):
+    name: str | None = None
+    namespace: str | None = None
+    labels: Raw = _EMPTY
+    owner_references: list[OwnerReference] | None = None
+
+
+class Port(_Part):
+    container_port: int | None = None
+    name: str | None = None
+    protocol: str | None = None
+
+
+class Container(_Part):
+    ports: Raw = _EMPTY
+    restart_policy: str | None = None
+
+
+class PodSpec(_Part):
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    host_network: bool | None = None
+    node_name: str | None = None
+
+
+class PodIP(_Part):
+    ip: str | None = None
+
+
+class PodStatus(_Part):
+    phase: str | None = None
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+    pod_ips: list[PodIP] | None = msgspec.field(default=None, name="podIPs")
+
+
+class Head(_Part):
+    """What every object has. Typed lists leave kind and apiVersion out of their items."""
+
+    kind: str | None = None
+    api_version: str | None = None
+
+
+class Pod(Head):
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None
+    status: PodStatus | None = None
+
+
+class Namespace(Head):
+    metadata: Metadata | None = None
+
+
+class NodeAddress(_Part):
+    type: str | None = None
+    address: str | None = None
+
+
+class NodeStatus(_Part):
+    addresses: list[NodeAddress] | None = None
+
+
+class Node(Head):
+    metadata: Metadata | None = None
+    status: NodeStatus | None = None
+
+
+class ServicePort(_Part):
+    port: int | None = None
+    name: str | None = None
+    protocol: str | None = None
+    target_port: int | str | None = None
+    node_port: int | None = None
+
+
+class ServiceSpec(_Part):
+    selector: Raw = _EMPTY
+    ports: list[ServicePort] | None = None
+    type: str | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
+
+
+class Service(Head):
+    metadata: Metadata | None = None
+    spec: ServiceSpec | None = None
+
+
+class Template(_Part):
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None
+
+
+class Ordinals(_Part):
+    start: int | None = None
+
+
+class JobSpec(_Part):
+    template: Template | None = None
+
+
+class JobTemplate(_Part):
+    spec: JobSpec | None = None
+
+
+class WorkloadSpec(_Part):
+    """Of every workload kind; each sets the fields that it has."""
+
+    replicas: int | None = None
+    parallelism: int | None = None
+    template: Template | None = None
+    ordinals: Ordinals | None = None
+    job_template: JobTemplate | None = None
+
+
+class Workload(Head):
+    metadata: Metadata | None = None
+    spec: WorkloadSpec | None = None

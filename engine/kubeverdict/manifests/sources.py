@@ -1,0 +1,122 @@
+"""Paths to named bytes: files, folders, standard input.
+
+Text in UTF-16 or UTF-32 that says so by a byte order mark is turned into UTF-8 here, so that
+everything later reads UTF-8 alone. What cannot be read is reported and left to the caller: a
+missing file is never a reason to go on with less.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from mmap import ACCESS_READ, mmap
+from typing import BinaryIO
+
+from kubeverdict.errors import Problem
+from kubeverdict.manifests.findings import Findings
+
+STDIN = "<stdin>"
+SUFFIXES = (".json", ".yaml", ".yml")
+
+# From here on a file is mapped, not copied. Smaller ones are copied because a mapped file that
+# another process shortens ends this one.
+_MAPPED = 16 << 20
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Buffer:
+    """The bytes of one file. ``path`` is what the user named: the file, or a folder above it."""
+
+    __slots__ = ("data", "name", "path")
+
+    def __init__(self, name: str, path: str, data: bytes | mmap) -> None:
+        self.name = name
+        self.path = path
+        self.data = data
+
+    @property
+    def direct(self) -> bool:
+        """Was the file itself named, rather than found in a folder?"""
+        return self.name == self.path
+
+
+def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> Iterator[Buffer]:
+    """The files behind ``paths`` in order, folders in name order; ``-`` is standard input."""
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            findings.fatal.append(Problem(_shown(path), 0, "", "is named twice"))
+            continue
+        seen.add(path)
+        if path == "-":
+            data = _convert((stdin or sys.stdin.buffer).read(), STDIN, findings)
+            if data is not None:
+                yield Buffer(STDIN, STDIN, data)
+        elif os.path.isdir(path):
+            files = list(_manifests(path, findings))
+            if not files:
+                message = "this folder holds no *.yaml, *.yml or *.json file"
+                findings.fatal.append(Problem(path, 0, "", message))
+            for file in files:
+                yield from _open(file, path, findings)
+        else:
+            yield from _open(path, path, findings)
+
+
+def _shown(path: str) -> str:
+    return STDIN if path == "-" else path
+
+
+def _manifests(folder: str, findings: Findings) -> Iterator[str]:
+    def unreadable(error: OSError) -> None:
+        name = os.fspath(error.filename or folder)
+        findings.fatal.append(Problem(name, 0, "", f"cannot be read: {error.strerror}"))
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                yield os.path.join(parent, name)
+
+
+def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
+    data: bytes | mmap | None
+    try:
+        # Without blocking, so that a pipe that nobody writes to is an error and not a wait.
+        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            os.set_blocking(handle, True)
+            if stat.S_ISREG(status.st_mode) and status.st_size >= _MAPPED:
+                data = mmap(handle, 0, access=ACCESS_READ)
+            else:
+                data = file.read()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        findings.fatal.append(Problem(name, 0, "", f"cannot be read: {reason}"))
+        return
+    data = _convert(data, name, findings)
+    if data is not None:
+        yield Buffer(name, path, data)
+
+
+def _convert(data: bytes | mmap, name: str, findings: Findings) -> bytes | mmap | None:
+    for mark, encoding in _MARKS:
+        if data[: len(mark)] == mark:
+            try:
+                return data[:].decode(encoding).encode()
+            except UnicodeDecodeError as error:
+                message = f"is not {encoding} text: {error.reason} at byte {error.start}"
+                findings.errors.append(Problem(name, 0, "", message))
+                return None
+    return data
