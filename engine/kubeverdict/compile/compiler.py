@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -19,6 +16,7 @@ from kubeverdict.compile.population import populate
 from kubeverdict.compile.ports import PortList, cut_ports
 from kubeverdict.compile.rules import RowMaker
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import METADATA_NAME, Cluster
 from kubeverdict.model.profile import REFERENCE, Profile
 
@@ -31,16 +29,16 @@ def compile_cluster(
     ``static`` keeps pods that have a status and no address yet: they are judged by their labels
     and no ipBlock matches them. Raises UsageError for an address that is not one.
     """
-    with _collector_paused():
-        policies, notes = in_force(cluster.policies, profile)
+    with collector_paused():
         population = populate(cluster, profile, static)
+        labels_of = _namespace_labels(cluster)
+        policies, notes = in_force(cluster.policies, profile, population.pods, labels_of)
         questions = lower(policies)
 
         space = cut(questions.blocks)
         blocks = block_sets(space, list(questions.blocks))
         atoms = locate(population, space, blocks, profile)
 
-        labels_of = _namespace_labels(cluster)
         namespaces = {name: number for number, name in enumerate(labels_of)}
         kinds = classify(
             population, namespaces, questions.label_keys(), frozenset(questions.named), profile
@@ -57,7 +55,7 @@ def compile_cluster(
             base = base_sets(
                 universe, questions, kinds, namespace_index, atoms, blocks, population, profile
             )
-            maker = RowMaker(base, lists, profile, universe.namespaces)
+            maker = RowMaker(base, lists, profile)
             halves.append((universe, *maker.make(questions)))
         ports = cut_ports(lists)
         made: tuple[Plane, ...] = tuple(
@@ -110,15 +108,3 @@ def _freeze(value: object) -> None:
     elif isinstance(value, tuple):
         for part in value:
             _freeze(part)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage is made here, and looking for it takes longer than compiling."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

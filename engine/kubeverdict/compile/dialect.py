@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
 from msgspec.structs import replace
 
+from kubeverdict.model.cluster import ContainerKind, Pod
 from kubeverdict.model.policy import BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
 from kubeverdict.model.profile import Profile
+from kubeverdict.model.selectors import EVERYTHING, Selector
+
+NAMED_PORT_CONTAINERS: Mapping[str, frozenset[ContainerKind]] = {
+    "containers": frozenset({ContainerKind.CONTAINER}),
+    "sidecars": frozenset({ContainerKind.CONTAINER, ContainerKind.SIDECAR}),
+    "all-init": frozenset(ContainerKind),
+}
 
 
 def in_force(
-    policies: tuple[Policy, ...], profile: Profile
+    policies: tuple[Policy, ...],
+    profile: Profile,
+    pods: Sequence[Pod] = (),
+    namespaces: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> tuple[tuple[Policy, ...], tuple[str, ...]]:
-    """The policies as this CNI has them, in evaluation order, and notes on what it leaves out."""
+    """The policies as this CNI has them, in evaluation order, and notes on what it leaves out.
+
+    ``pods`` are the managed ones and ``namespaces`` the labels of namespaces by name: some CNIs
+    turn the name of a port into numbers before they know which pod a packet is for.
+    """
     if not profile.enforces:
         if not policies:
             return (), ()
@@ -20,16 +38,70 @@ def in_force(
         return (), (f"{profile.title} enforces no network policy: {count} no effect",)
     kept: list[Policy] = []
     notes: list[str] = []
+    names = _Names(profile, pods, namespaces)
     for policy in sorted(policies, key=lambda policy: policy.sort_key):
         if profile.named_ports == "reject-policy" and _names_ports(policy):
             notes.append(f"{profile.title} refuses {policy.kind} {policy}: it has a named port")
         else:
-            kept.append(_adapted(policy, profile))
+            kept.append(_adapted(names.resolved(policy), profile))
     return tuple(kept), tuple(notes)
 
 
 def _names_ports(policy: Policy) -> bool:
     return any(isinstance(port, NamedPort) for rule in policy.rules for port in rule.ports or ())
+
+
+class _Names:
+    """Names of ports, resolved over all the pods that a policy is about."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        pods: Sequence[Pod],
+        namespaces: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self._profile = profile
+        self._namespaces = namespaces
+        self._pods: dict[str, list[Pod]] = {}
+        if profile.named_port_union or profile.named_port_to_anyone == "own-namespace":
+            for pod in pods:
+                self._pods.setdefault(pod.namespace, []).append(pod)
+
+    def resolved(self, policy: Policy) -> Policy:
+        if not self._pods or not _names_ports(policy):
+            return policy
+        return replace(policy, rules=tuple(self._rule(policy, rule) for rule in policy.rules))
+
+    def _rule(self, policy: Policy, rule: Rule) -> Rule:
+        ingress = rule.direction is Direction.INGRESS
+        to_anyone = not ingress and rule.peers is None
+        if ingress and self._profile.named_port_union:
+            known = self._subjects(policy, policy.pods)
+        elif to_anyone and self._profile.named_port_to_anyone == "own-namespace":
+            known = self._subjects(policy, EVERYTHING)
+        else:
+            return rule
+        if rule.ports is None:
+            return rule
+        ports: set[PortMatch] = {port for port in rule.ports if isinstance(port, PortRange)}
+        kinds = NAMED_PORT_CONTAINERS[self._profile.named_port_containers]
+        named = {port for port in rule.ports if isinstance(port, NamedPort)}
+        for pod in known:
+            ports.update(
+                PortRange(port.protocol, port.number, port.number)
+                for port in pod.ports
+                if port.container in kinds and NamedPort(port.protocol, port.name) in named
+            )
+        return replace(rule, ports=tuple(sorted(ports, key=str)))
+
+    def _subjects(self, policy: Policy, selector: Selector) -> Iterator[Pod]:
+        for namespace, pods in self._pods.items():
+            if policy.namespace is None:
+                inside = policy.namespaces.matches(self._namespaces[namespace])
+            else:
+                inside = namespace == policy.namespace
+            if inside:
+                yield from (pod for pod in pods if selector.matches(pod.labels))
 
 
 def _adapted(policy: Policy, profile: Profile) -> Policy:

@@ -13,19 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
 from kubeverdict.compile.population import Population
 from kubeverdict.kernels.selectors import LabelIndex, invert
-from kubeverdict.model.cluster import ContainerKind, Pod
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.ports import NamedPort, Protocol
 from kubeverdict.model.profile import Profile
 
 PortNumbers = tuple[tuple[str, Protocol, int], ...]
-
-_NAMED: Mapping[str, frozenset[ContainerKind]] = {
-    "containers": frozenset({ContainerKind.CONTAINER}),
-    "sidecars": frozenset({ContainerKind.CONTAINER, ContainerKind.SIDECAR}),
-    "all-init": frozenset(ContainerKind),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +105,7 @@ def _numbered_ports(
     profile: Profile,
     numbers: dict[PortNumbers, int],
 ) -> NDArray[np.int32]:
-    kinds = _NAMED[profile.named_port_containers]
+    kinds = NAMED_PORT_CONTAINERS[profile.named_port_containers]
     wanted = {(port.name, port.protocol) for port in named}
     whole: dict[object, int] = {}
     number_of: list[int] = []

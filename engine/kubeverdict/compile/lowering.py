@@ -23,10 +23,9 @@ Asked = tuple[Where, Selector, bool]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A rule in numbers. ``peers`` None is anything, otherwise the selectors and blocks of which
-    it is the union; ``ports`` None is every port; ``named`` are resolved later."""
+    """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
+    of ``selectors`` and ``blocks``; ``ports`` None is every port; ``named`` are resolved later."""
 
-    policy: int
     direction: Direction
     action: Action
     tier: int
@@ -37,7 +36,6 @@ class Draft:
     anyone: bool
     ports: PortList | None
     named: tuple[NamedPort, ...]
-    namespace: str | None
 
 
 @dataclass(slots=True)
@@ -67,7 +65,7 @@ def lower(policies: Sequence[Policy]) -> Questions:
     """Number everything that ``policies`` (in evaluation order) ask for."""
     questions = Questions()
     tiers = {tier: number for number, tier in enumerate(sorted({p.tier for p in policies}))}
-    for number, policy in enumerate(policies):
+    for policy in policies:
         where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
         subject = _selector(questions, (where, policy.pods, False))
         tier = tiers[policy.tier]
@@ -81,7 +79,7 @@ def lower(policies: Sequence[Policy]) -> Questions:
             questions.judged.setdefault(direction, set()).add(subject)
         for rule in policy.rules:
             questions.rules.append(RuleRef(policy, rule))
-            questions.drafts.append(_draft(questions, number, policy, rule, tier, subject))
+            questions.drafts.append(_draft(questions, policy, rule, tier, subject))
     return questions
 
 
@@ -89,9 +87,7 @@ def _selector(questions: Questions, asked: Asked) -> int:
     return questions.selectors.setdefault(asked, len(questions.selectors))
 
 
-def _draft(
-    questions: Questions, number: int, policy: Policy, rule: Rule, tier: int, subject: int
-) -> Draft:
+def _draft(questions: Questions, policy: Policy, rule: Rule, tier: int, subject: int) -> Draft:
     selectors: list[int] = []
     blocks: list[int] = []
     for peer in rule.peers or ():
@@ -109,7 +105,6 @@ def _draft(
         named = tuple(sorted({port for port in rule.ports if isinstance(port, NamedPort)}))
         questions.named.update(named)
     return Draft(
-        policy=number,
         direction=rule.direction,
         action=rule.action,
         tier=tier,
@@ -120,5 +115,4 @@ def _draft(
         anyone=rule.peers is None,
         ports=ports,
         named=named,
-        namespace=policy.namespace,
     )

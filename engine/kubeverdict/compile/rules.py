@@ -17,7 +17,6 @@ from kubeverdict.compile.compiled import ALL, Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import Draft, Questions
 from kubeverdict.compile.ports import PortList
-from kubeverdict.compile.selectors import members
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.sets import combine
@@ -122,12 +121,10 @@ class RowMaker:
         base: Base,
         lists: dict[PortList | None, int],
         profile: Profile,
-        namespaces: dict[str, tuple[int, int]],
     ) -> None:
         self._base = base
         self._lists = lists
         self._profile = profile
-        self._namespaces = namespaces
         self._rows: list[Row] = []
         self.derived = Derived(first=base.sets.start.size - 1)
 
@@ -176,54 +173,16 @@ class RowMaker:
         peer = self.derived.of(union)
         if draft.ports is None or draft.ports:
             self._add(draft, subject, peer, draft.ports)
+        reached = union
+        if draft.direction is Direction.EGRESS and not draft.anyone:
+            reached = union if self._profile.named_port_through_ipblock else selected
         for port in draft.named:
-            numbers = base.named.get(port, [])
-            if draft.direction is Direction.INGRESS:
-                self._add_ingress_name(draft, subject, peer, port.protocol, numbers)
-            else:
-                reached = union
-                if not self._profile.named_port_through_ipblock and not draft.anyone:
-                    reached = selected
-                self._add_egress_name(draft, subject, reached, port.protocol, numbers)
-
-    def _add_ingress_name(
-        self,
-        draft: Draft,
-        subject: int,
-        peer: int,
-        protocol: Protocol,
-        numbers: list[tuple[int, int]],
-    ) -> None:
-        for number, holders in numbers:
-            ports = (PortRange(protocol, number, number),)
-            if not self._profile.named_port_union:
-                self._add(draft, self.derived.of((subject,), holders), peer, ports)
-            elif self._overlap(subject, holders):
-                self._add(draft, subject, peer, ports)
-
-    def _add_egress_name(
-        self,
-        draft: Draft,
-        subject: int,
-        union: tuple[int, ...],
-        protocol: Protocol,
-        numbers: list[tuple[int, int]],
-    ) -> None:
-        for number, holders in numbers:
-            ports = (PortRange(protocol, number, number),)
-            if draft.anyone and self._profile.named_port_to_anyone == "own-namespace":
-                low, high = self._namespaces[draft.namespace] if draft.namespace else (0, _LAST)
-                positions = members(self._base.sets, holders)
-                if ((positions >= low) & (positions < high)).any():
-                    self._add(draft, subject, ALL, ports)
-            elif union:
-                self._add(draft, subject, self.derived.of(union, holders), ports)
-
-    def _overlap(self, one: int, other: int) -> bool:
-        sets = self._base.sets
-        if ALL in (one, other):
-            return True
-        return bool(np.intersect1d(members(sets, one), members(sets, other)).size)
+            for number, holders in base.named.get(port, ()):
+                ports = (PortRange(port.protocol, number, number),)
+                if draft.direction is Direction.INGRESS:
+                    self._add(draft, self.derived.of((subject,), holders), peer, ports)
+                elif reached:
+                    self._add(draft, subject, self.derived.of(reached, holders), ports)
 
     def _add_isolation(self, questions: Questions) -> None:
         """Deny behind the rules of each tier, and, where the CNI lets ICMP through, Allow in

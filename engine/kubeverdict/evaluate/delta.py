@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.joint import Joint, JointEnds, join_planes, joint_ends
-from kubeverdict.evaluate.pairs import Groups, by_column, destination_groups, unpacked
+from kubeverdict.evaluate.pairs import Groups, RowReader, by_column, destination_groups, summed
 from kubeverdict.kernels import reach
-from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.reach import AFTER, BEFORE, View
 from kubeverdict.model.addresses import Family
 
@@ -61,48 +60,25 @@ class Delta:
 
     def rows(self, plane: Joint) -> Iterator[DeltaRow]:
         """What changed in a plane, over pods and addresses."""
-        kernel = reach.one_row.on(plane.size * 400)
-        words = plane.whole.universe.shape[1]
-        work = reach.scratch(plane.whole)
-        bitmaps = [np.empty((16, words), np.uint64) for _ in range(2)]
-        stamp = 0
+        reader = RowReader(plane.into, plane.out_to, plane.whole)
         for outside in (False, True):
             groups = _touched(plane, outside)
             for index in range(groups.first.size):
-                for side, version in enumerate((BEFORE, AFTER)):
-                    while True:
-                        stamp += 1
-                        found = int(
-                            kernel(
-                                groups.first[index],
-                                version,
-                                plane.into,
-                                plane.out_to,
-                                plane.whole,
-                                work,
-                                stamp,
-                                bitmaps[side],
-                            )
-                        )
-                        if found >= 0:
-                            break
-                        bitmaps[side] = np.empty((-found, words), np.uint64)
-                targets = groups.member[groups.start[index] : groups.start[index + 1]]
-                before, after = (unpacked(side[:found]) for side in bitmaps)
+                # Both versions cut the ports alike: patterns come from the rules of either.
+                before = reader.read(groups.first[index], BEFORE)
+                after = reader.read(groups.first[index], AFTER)
                 changed = (before != after).any(axis=0)
                 if outside:
                     changed[plane.pods :] = False
                 if not changed.any():
                     continue
+                # A column that is nothing but true keeps the changed ones apart from the rest.
                 columns = np.concatenate((before, after, np.ones((1, changed.size), np.bool_)))
                 columns[:, ~changed] = False
+                targets = groups.member[groups.start[index] : groups.start[index + 1]]
                 for sources, column in zip(*by_column(columns), strict=True):
-                    yield DeltaRow(
-                        targets,
-                        sources,
-                        column[:found][work.part],
-                        column[found : 2 * found][work.part],
-                    )
+                    was, now = column[: len(before)], column[len(before) : -1]
+                    yield DeltaRow(targets, sources, reader.by_atom(was), reader.by_atom(now))
 
 
 def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = None) -> Delta:
@@ -145,23 +121,7 @@ def _changed_parts(view: View) -> NDArray[np.bool_]:
 
 def _count(plane: Joint, threads: int | None) -> DeltaCounts:
     groups = _touched(plane, outside=False)
-    space = plane.counting
-    out = np.zeros((groups.first.size, 4), np.int64)
-    kernel = reach.count_changes.on(groups.first.size * space.universe.size * 200)
-
-    def run(first: int, stop: int) -> None:
-        kernel(
-            first,
-            stop,
-            groups.first,
-            groups.start,
-            groups.member,
-            plane.into,
-            plane.out_to,
-            space,
-            reach.scratch(space),
-            out,
-        )
-
-    in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)
-    return DeltaCounts(plane.families, *out.sum(axis=0).tolist())
+    counts = summed(
+        reach.count_changes, 4, groups, plane.into, plane.out_to, plane.counting, threads
+    )
+    return DeltaCounts(plane.families, *counts)

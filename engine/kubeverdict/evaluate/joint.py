@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason
 from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
 from kubeverdict.compile.rules import from_positions, join
+from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.pairs import bitmap
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
@@ -73,7 +74,9 @@ def joint_ends(old: CompiledPolicy, new: CompiledPolicy) -> JointEnds:
         pods = np.fromiter((compiled.pod_ids.get(name, -1) for name in names), np.int64, len(names))
         # A host of one version only is a plain address in the other, found by its interval.
         known = {text: compiled.first_host + index for index, text in enumerate(compiled.hosts)}
-        at_hosts = np.fromiter((known.get(text, -1) for text in hosts), np.int64, len(hosts))
+        others = [text for text in hosts if text not in known]
+        known |= zip(others, address_ids(compiled, others).tolist(), strict=True)
+        at_hosts = np.fromiter(map(known.__getitem__, hosts), np.int64, len(hosts))
         sides.append(np.concatenate((pods, at_hosts, atoms + compiled.first_atom)))
     return JointEnds(sides[0], sides[1], len(names), hosts, tuple(intervals))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace
 from kubeverdict.compile.selectors import members
 from kubeverdict.kernels import reach
-from kubeverdict.kernels.jit import in_threads
+from kubeverdict.kernels.jit import Kernel, in_threads
 from kubeverdict.kernels.reach import BEFORE, Space, View
 from kubeverdict.model.addresses import Family
 
@@ -84,27 +84,71 @@ def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tupl
 def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:
     groups = destination_groups(plane.into, plane.out_to, np.arange(plane.pods))
     space = pod_space(plane, compiled.ports)
-    out = np.zeros((groups.first.size, 2), np.int64)
-    kernel = reach.count_rows.on(groups.first.size * space.universe.size * 200)
+    counts = summed(reach.count_rows, 2, groups, plane.into, plane.out_to, space, threads)
+    pods = int(plane.weight.sum())
+    return PairCounts(plane.families, counts[0], counts[1], pods * (pods - 1))
+
+
+def summed(
+    kernel: Kernel,
+    columns: int,
+    groups: Groups,
+    into: View,
+    out_to: View,
+    space: Space,
+    threads: int | None,
+) -> list[int]:
+    """Run a counting kernel of ``kernels.reach`` over groups of destinations, in threads, and
+    add its ``columns`` up."""
+    out = np.zeros((groups.first.size, columns), np.int64)
+    count = kernel.on(groups.first.size * space.universe.size * 200)
 
     def run(first: int, stop: int) -> None:
-        kernel(
-            first,
-            stop,
-            groups.first,
-            groups.start,
-            groups.member,
-            plane.into,
-            plane.out_to,
-            space,
-            reach.scratch(space),
-            out,
-        )
+        work = reach.scratch(space)
+        members = (groups.first, groups.start, groups.member)
+        count(first, stop, *members, into, out_to, space, work, out)
 
     in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)
-    pods = int(plane.weight.sum())
-    pairs, pair_ports = out.sum(axis=0).tolist()
-    return PairCounts(plane.families, pairs, pair_ports, pods * (pods - 1))
+    sums: list[int] = out.sum(axis=0).tolist()
+    return sums
+
+
+class RowReader:
+    """Reads rows of the reachability matrix one at a time, with memory that is used again."""
+
+    def __init__(self, into: View, out_to: View, space: Space) -> None:
+        self._views = (into, out_to)
+        self._space = space
+        self._words = space.universe.shape[1]
+        self._work = reach.scratch(space)
+        self._kernel = reach.one_row.on(self._words * 64 * 400)
+        self._bitmaps = np.empty((16, self._words), np.uint64)
+        self._stamp = 0
+
+    def read(self, destination: int, version: int) -> NDArray[np.bool_]:
+        """(patterns, positions): the sources that reach a destination by port pattern."""
+        while True:
+            self._stamp += 1
+            found = int(
+                self._kernel(
+                    destination,
+                    version,
+                    *self._views,
+                    self._space,
+                    self._work,
+                    self._stamp,
+                    self._bitmaps,
+                )
+            )
+            if found >= 0:
+                return np.unpackbits(
+                    self._bitmaps[:found].view(np.uint8), axis=1, bitorder="little"
+                ).view(np.bool_)
+            self._bitmaps = np.empty((-found, self._words), np.uint64)
+
+    def by_atom(self, patterns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What holds for the patterns of the destination read last, as (atoms,)."""
+        return patterns[self._work.part]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,45 +179,19 @@ def rows(
         wanted = np.concatenate((np.arange(plane.pods), np.arange(plane.external, plane.size)))
     else:
         wanted = np.array(sorted(destinations), np.int64)
-    space = whole_space(plane, compiled.ports)
-    kernel = reach.one_row.on(wanted.size * plane.words * 400)
-    work = reach.scratch(space)
-    bitmaps = np.empty((16, plane.words), np.uint64)
-    stamp = 0
+    reader = RowReader(plane.into, plane.out_to, whole_space(plane, compiled.ports))
     # Rows to a destination outside are about pods only, so these are grouped on their own.
     for identities in (wanted[wanted < plane.pods], wanted[wanted >= plane.external]):
         groups = destination_groups(plane.into, plane.out_to, identities)
         outside = bool(identities.size and identities[0] >= plane.external)
         for index in range(groups.first.size):
-            while True:
-                stamp += 1
-                found = int(
-                    kernel(
-                        groups.first[index],
-                        BEFORE,
-                        plane.into,
-                        plane.out_to,
-                        space,
-                        work,
-                        stamp,
-                        bitmaps,
-                    )
-                )
-                if found >= 0:
-                    break
-                bitmaps = np.empty((-found, plane.words), np.uint64)
-            targets = groups.member[groups.start[index] : groups.start[index + 1]]
-            bits = unpacked(bitmaps[:found])
+            bits = reader.read(groups.first[index], BEFORE)
             if outside:
                 bits[:, plane.pods :] = False
             sources, patterns = by_column(bits)
             if sources:
-                yield Row(targets, sources, [pattern[work.part] for pattern in patterns])
-
-
-def unpacked(bitmaps: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """(rows, words) bitmaps as (rows, words * 64) booleans."""
-    return np.unpackbits(bitmaps.view(np.uint8), axis=1, bitorder="little").view(np.bool_)
+                targets = groups.member[groups.start[index] : groups.start[index + 1]]
+                yield Row(targets, sources, [reader.by_atom(pattern) for pattern in patterns])
 
 
 def by_column(

@@ -89,21 +89,28 @@ def has(sets, which, position):
 
 
 @kernel
-def fill(words, low, high):
-    """Set the bits of positions ``low`` to ``high - 1``."""
-    if high <= low:
-        return
+def _edges(low, high):
+    """First and last word of a range that is not empty, and the masks of its ends."""
     first = low >> 6
     last = (high - 1) >> 6
     head = FULL << np.uint64(low & 63)
     tail = FULL >> np.uint64(63 - ((high - 1) & 63))
     if first == last:
-        words[first] |= head & tail
+        head &= tail
+        tail = head
+    return first, last, head, tail
+
+
+@kernel
+def fill(words, low, high):
+    """Set the bits of positions ``low`` to ``high - 1``."""
+    if high <= low:
         return
+    first, last, head, tail = _edges(low, high)
     words[first] |= head
+    words[last] |= tail
     for word in range(first + 1, last):
         words[word] = FULL
-    words[last] |= tail
 
 
 @kernel
@@ -111,14 +118,8 @@ def clear(words, low, high):
     """Clear the bits of positions ``low`` to ``high - 1``."""
     if high <= low:
         return
-    first = low >> 6
-    last = (high - 1) >> 6
-    head = FULL << np.uint64(low & 63)
-    tail = FULL >> np.uint64(63 - ((high - 1) & 63))
-    if first == last:
-        words[first] &= ~(head & tail)
-        return
+    first, last, head, tail = _edges(low, high)
     words[first] &= ~head
+    words[last] &= ~tail
     for word in range(first + 1, last):
         words[word] = ZERO
-    words[last] &= ~tail
