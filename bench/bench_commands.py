@@ -1,0 +1,103 @@
+"""The command as a user runs it: a new process each time, with a warm cache of kernels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import kubeverdict
+from bench.conftest import Measure, Record
+from bench.figures import Figure
+from bench.workloads import cluster, dump_file
+
+ROOT = Path(__file__).parents[1]
+SHOP = Path(kubeverdict.__file__).parent / "examples" / "shop"
+CHANGE = ROOT / "bench" / "mixed-change.yaml"
+COMMAND = Path(sys.executable).with_name("kubeverdict")
+# As Python is by default: it keeps the bytecode of what it imports. With that switched off, as
+# some containers do, each run would compile our sources anew, unlike an installed package.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+FOUND = {0, 1}  # statuses of a question that was answered
+
+pytestmark = pytest.mark.skipif(
+    not COMMAND.exists(), reason=f"kubeverdict is not installed beside {sys.executable}"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_kernels() -> None:
+    subprocess.run([COMMAND, "warmup"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def dumps() -> dict[str, Path]:
+    """One cluster as the API server sends it (240 MB) and as kubectl prints it (680 MB)."""
+    folder = ROOT / "build" / "workloads"
+    return {
+        "compact": dump_file(folder, "mixed", 50_000, 5_000, compact=True),
+        "indented": dump_file(folder, "mixed", 50_000, 5_000),
+    }
+
+
+class Runs:
+    """Runs one command several times and remembers the largest memory."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._command: Sequence[str | Path] = (COMMAND, *arguments)
+        self.peak_mb = 0.0
+
+    def __call__(self) -> None:
+        with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode in FOUND, f"{self._command} ended with {process.returncode}"
+        self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
+
+
+def bench_help(measure: Measure, record: Record) -> None:
+    _, median = measure(Runs("--help"), rounds=15, warmup=2)
+    record(Figure("kubeverdict --help", median, "s", 0.2))
+
+
+def bench_explain_on_the_shop(measure: Measure, record: Record) -> None:
+    ends = ("--from", "deployment/shop/checkout", "--to", "svc/data/orders-db")
+    runs = Runs("explain", "-f", SHOP, *ends, "--port", "5432/TCP")
+    _, median = measure(runs, rounds=15, warmup=2)
+    record(Figure("kubeverdict explain on the shop", median, "s", 0.2))
+
+
+def bench_interpreter_alone(measure: Measure, record: Record) -> None:
+    """What Python itself takes of the figures above."""
+    command = [sys.executable, "-c", "pass"]
+    _, median = measure(subprocess.run, command, rounds=15, warmup=2)
+    record(Figure("python -c pass, for comparison", median, "s"))
+
+
+@pytest.mark.parametrize("layout", ["compact", "indented"])
+@pytest.mark.parametrize("verb", ["whatif", "explain"])
+def bench_cold_command(
+    measure: Measure,
+    record: Record,
+    dumps: dict[str, Path],
+    verb: str,
+    layout: str,
+) -> None:
+    dump = dumps[layout]
+    dump.read_bytes()  # into the page cache: this is not about the disk
+    if verb == "whatif":
+        runs = Runs("whatif", "-f", dump, "--apply", CHANGE)
+    else:
+        pods = cluster("mixed", 50_000, 5_000).pods
+        ends = ("--from", str(pods[0]), "--to", str(pods[-1]))
+        runs = Runs("explain", "-f", dump, *ends, "--port", "80/TCP")
+    _, median = measure(runs, rounds=5)
+    size = dump.stat().st_size / 1e6
+    held = layout == "compact"  # the targets are for this one
+    name = f"cold {verb}, mixed 50k/5k, {size:.0f} MB {layout} JSON"
+    record(Figure(name, median, "s", 3.0 if held else None))
+    record(Figure(f"{name}, memory", runs.peak_mb, "MB", 600.0 if held else None))
