@@ -1,0 +1,317 @@
+"""Which condition of a rule a flow does not meet, said in the words of the manifests.
+
+The engine has already judged; this only says why a rule did not match, so it reads the model in
+plain Python: the rules as the CNI has them (:mod:`kubeverdict.compile.dialect`). Every function
+returns failures, and none where the condition holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from kubeverdict.analyses.ends import Party
+from kubeverdict.analyses.questions import Flow
+from kubeverdict.analyses.spelling import Guess, closest
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.cluster import Cluster, ContainerKind, Namespace, Pod
+from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.ports import NamedPort, PortRange
+from kubeverdict.model.profile import Profile
+from kubeverdict.model.selectors import Operator, Requirement, Selector
+
+Things = Literal["pod", "namespace"]
+
+# Whose ports have names, by the profile's word for it.
+NAMING = {
+    "containers": (ContainerKind.CONTAINER,),
+    "sidecars": (ContainerKind.CONTAINER, ContainerKind.SIDECAR),
+    "all-init": tuple(ContainerKind),
+}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One condition that does not hold. ``closest`` is what exists and is spelt nearly alike.
+
+    ``weight`` says how far the condition is from holding: 1 for a plain mismatch, half for what
+    looks like a slip of the fingers, more where the peer is of another kind altogether.
+    """
+
+    condition: str
+    message: str
+    wanted: str
+    found: str
+    closest: Guess | None = None
+    weight: float = 1.0
+
+
+class Context:
+    """What conditions are compared with: the cluster, and how the CNI reads policies.
+
+    ``policies`` are as the CNI has them, in evaluation order (``CompiledPolicy.policies``).
+    """
+
+    def __init__(self, cluster: Cluster, profile: Profile, policies: tuple[Policy, ...]) -> None:
+        self.cluster = cluster
+        self.profile = profile
+        self.policies = policies
+        self.namespaces: dict[str, Namespace] = {
+            namespace.name: namespace for namespace in cluster.namespaces
+        }
+        self._hints: dict[tuple[Things, Requirement], tuple[str, Guess | None]] = {}
+
+    def is_adapted(self, rule: Rule) -> bool:
+        """Whether the CNI makes something else of this rule than its manifest says."""
+        return not any(
+            rule is written for policy in self.cluster.policies for written in policy.rules
+        )
+
+    def hint(self, things: Things, requirement: Requirement) -> tuple[str, Guess | None]:
+        """What to say of a requirement that nothing in the cluster meets, and what was meant.
+
+        Empty where something meets it, or where it asks for the absence of a label. Kept, because
+        many rules ask the same and the answer takes a walk over all pods.
+        """
+        known = self._hints.get((things, requirement))
+        if known is None:
+            known = self._hints[things, requirement] = self._new_hint(things, requirement)
+        return known
+
+    def _new_hint(self, things: Things, requirement: Requirement) -> tuple[str, Guess | None]:
+        if requirement.operator not in (Operator.IN, Operator.EXISTS):
+            return "", None
+        existing = [
+            thing.labels
+            for thing in (self.cluster.pods if things == "pod" else self.cluster.namespaces)
+        ]
+        key = requirement.key
+        values = {labels[key] for labels in existing if key in labels}
+        if not values:
+            guess = closest(key, {name for labels in existing for name in labels})
+            missing = f"the label {key}"
+        elif requirement.operator is Operator.IN and values.isdisjoint(requirement.values):
+            guesses = [found for word in requirement.values if (found := closest(word, values))]
+            guess = min(guesses, key=lambda found: found.letters, default=None)
+            missing = str(requirement)
+        else:
+            return "", None
+        return f" (no {things} has {missing}{f'; {guess}' if guess else ''})", guess
+
+
+def peer_failures(
+    context: Context, peer: Peer, rule: Rule, other: Party, family: Family | None
+) -> list[Failure]:
+    """Why ``peer`` does not match ``other``, on addresses of ``family`` where one is given."""
+    if isinstance(peer, BlockPeer):
+        return _block_failures(context, peer, rule, other, family)
+    return _pod_failures(context, peer, other)
+
+
+def _pod_failures(context: Context, peer: PodPeer, other: Party) -> list[Failure]:
+    pod = other.pod
+    wanted = peer_text(peer)
+    if pod is None:
+        message = f"peer wants {wanted}, {other.name} is not a pod"
+        return [Failure("kind", message, wanted, "an address", weight=3.0)]
+    if not other.managed and not _selectable_on_host(context.profile, peer):
+        message = (
+            f"peer wants {wanted}, {other.name} uses the host network and counts as the address "
+            "of its node"
+        )
+        return [Failure("host network", message, wanted, "host network", weight=2.0)]
+    failures = []
+    if peer.namespace is not None and peer.namespace != pod.namespace:
+        message = (
+            f"peer wants pods of namespace {peer.namespace}, {other.name} is in {pod.namespace}"
+        )
+        failures.append(Failure("namespace", message, peer.namespace, pod.namespace))
+    if peer.namespace is None:
+        failures += _label_failures(
+            context,
+            "namespace",
+            peer.namespaces,
+            context.namespaces[pod.namespace].labels,
+            f"namespace {pod.namespace}",
+        )
+        if failures and context.namespaces[pod.namespace].implied:
+            message = f"the input has no Namespace object {pod.namespace}: its labels are unknown"
+            failures.append(Failure("namespace", message, "a Namespace object", "none", weight=0))
+    if peer.pods is not None:
+        where = f" in namespace {peer.namespace}" if peer.namespace else ""
+        failures += _label_failures(context, "pod", peer.pods, pod.labels, other.name, where)
+    return failures
+
+
+def _selectable_on_host(profile: Profile, peer: PodPeer) -> bool:
+    return profile.hostnetwork_peers == "always" or (
+        profile.hostnetwork_peers == "with-pod-selector" and peer.pods is not None
+    )
+
+
+def _label_failures(
+    context: Context,
+    things: Things,
+    selector: Selector,
+    labels: Mapping[str, str],
+    owner: str,
+    where: str = "",
+) -> list[Failure]:
+    failures = []
+    for requirement in selector.requirements:
+        if requirement.matches(labels):
+            continue
+        key = requirement.key
+        found = f"{key}={labels[key]}" if key in labels else f"no label {key}"
+        hint, guess = context.hint(things, requirement)
+        message = f"peer wants {requirement}{where}, {owner} has {found}{hint}"
+        slip = guess is not None and guess.word in (labels.get(key), *labels)
+        failures.append(
+            Failure(
+                f"{things} label", message, str(requirement), found, guess, 0.5 if slip else 1.0
+            )
+        )
+    return failures
+
+
+def _block_failures(
+    context: Context, peer: BlockPeer, rule: Rule, other: Party, family: Family | None
+) -> list[Failure]:
+    wanted = peer_text(peer)
+    profile = context.profile
+    known = other.addresses if profile.dual_stack or not other.managed else other.addresses[:1]
+    known = tuple(address for address in known if family in (None, address.family))
+    if not known:
+        message = f"peer wants {wanted}, {other.name} has no address yet"
+        return [Failure("ipBlock", message, wanted, "no address", weight=2.0)]
+    if other.managed and not profile.ipblock_matches_pods:
+        message = f"peer wants {wanted}: in {profile.title} an ipBlock does not match pods"
+        return [Failure("ipBlock", message, wanted, "a pod", weight=3.0)]
+    if not other.managed and not profile.ipblock_matches_nodes and _is_node(context, other):
+        message = f"peer wants {wanted}: in {profile.title} an ipBlock does not match nodes"
+        return [Failure("ipBlock", message, wanted, "a node", weight=3.0)]
+    found = ", ".join(map(str, known))
+    inside = [address for address in known if address in peer.block]
+    if not inside:
+        if all(address.family != peer.block.family for address in known):
+            message = f"peer wants IPv{peer.block.family} {wanted}, {other.name} is {found}"
+        else:
+            message = f"peer wants {wanted}, {found} is not in it"
+        return [Failure("ipBlock", message, wanted, found, weight=2.0)]
+    excepts = {part for part in peer.excepts if any(address in part for address in inside)}
+    if excepts:
+        parts = ", ".join(sorted(map(str, excepts)))
+        message = f"peer wants {wanted}, {found} is in except {parts}"
+        return [Failure("except", message, wanted, found)]
+    return []
+
+
+def _is_node(context: Context, party: Party) -> bool:
+    if party.pod is not None:
+        return True  # on the host network: it has the address of its node
+    texts = {str(address) for address in party.addresses}
+    return any(not texts.isdisjoint(node.addresses) for node in context.cluster.nodes)
+
+
+def port_failures(
+    context: Context, policy: Policy, rule: Rule, peer: Peer | None, flow: Flow
+) -> list[Failure]:
+    """Why no port of the rule covers the flow; at most one failure, about all of its ports."""
+    if rule.ports is None:
+        return []
+    found = flow.port_text
+    if not rule.ports:
+        message = f"{context.profile.title} makes nothing of the ports of this rule"
+        return [Failure("port", message, "no port", found)]
+    wanted = ", ".join(map(str, rule.ports))
+    same = [port for port in rule.ports if port.protocol is flow.protocol]
+    if not same:
+        if flow.protocol.has_ports:
+            message = f"protocol {flow.protocol.name} is not in {wanted}"
+        else:
+            message = f"{found} is covered by no rule with ports, and this one has {wanted}"
+        return [Failure("protocol", message, wanted, found, weight=1.5)]
+    ranges = [port for port in same if isinstance(port, PortRange)]
+    failures = [
+        _named_failure(context, policy, rule, peer, port, flow)
+        for port in same
+        if isinstance(port, NamedPort)
+    ]
+    if None in failures or any(port.first <= flow.port <= port.last for port in ranges):
+        return []
+    named = [failure for failure in failures if failure is not None]
+    messages = [failure.message for failure in named]
+    if ranges:
+        messages.insert(0, f"port {flow.port} is not in {', '.join(map(str, ranges))}")
+    weight = min((failure.weight for failure in named), default=1.0)
+    guess = next((failure.closest for failure in named if failure.closest), None)
+    condition = "port" if ranges else "named port"
+    return [Failure(condition, "; ".join(messages), wanted, found, guess, weight)]
+
+
+def _named_failure(
+    context: Context, policy: Policy, rule: Rule, peer: Peer | None, port: NamedPort, flow: Flow
+) -> Failure | None:
+    """Why a named port does not come to the flow's port; None where it does."""
+    profile = context.profile
+    pod = flow.destination.pod
+    egress = rule.direction is Direction.EGRESS
+    if egress and peer is None and profile.named_port_to_anyone == "own-namespace":
+        own = [other for other in context.cluster.pods if other.namespace == policy.namespace]
+        return _resolved(port, flow, own, f"namespace {policy.namespace}", profile)
+    if egress and isinstance(peer, BlockPeer) and not profile.named_port_through_ipblock:
+        message = f"{profile.title} does not resolve named port {port.name} through an ipBlock"
+        return Failure("named port", message, str(port), flow.port_text)
+    if pod is None:
+        message = f"named port {port.name} cannot match {flow.destination.name}, which is no pod"
+        return Failure("named port", message, str(port), flow.port_text)
+    pods = [pod]
+    if profile.named_port_union and not egress:
+        pods = [
+            other
+            for other in context.cluster.pods
+            if other.namespace == policy.namespace and policy.pods.matches(other.labels)
+        ]
+    return _resolved(port, flow, pods, flow.destination.name, profile)
+
+
+def _resolved(
+    port: NamedPort, flow: Flow, pods: Iterable[Pod], owner: str, profile: Profile
+) -> Failure | None:
+    naming = NAMING[profile.named_port_containers]
+    declared = [
+        declared
+        for pod in pods
+        for declared in pod.ports
+        if declared.protocol is port.protocol and declared.container in naming
+    ]
+    numbers = sorted({other.number for other in declared if other.name == port.name})
+    if flow.port in numbers:
+        return None
+    if numbers:
+        listed = ",".join(map(str, numbers))
+        message = f"named port {port.name} is {listed} on {owner}, not {flow.port}"
+        return Failure("named port", message, str(port), flow.port_text)
+    guess = closest(port.name, {other.name for other in declared if other.name})
+    slip = guess is not None and any(
+        other.name == guess.word and other.number == flow.port for other in declared
+    )
+    hint = f" ({guess})" if guess else ""
+    message = f"{owner} has no {port.protocol.name} port named {port.name}{hint}"
+    return Failure("named port", message, str(port), flow.port_text, guess, 0.5 if slip else 1.0)
+
+
+def peer_text(peer: Peer | None) -> str:
+    """A peer in a few words: ``app=web in namespace shop``, ``10.0.0.0/8 except 10.1.0.0/16``."""
+    if peer is None:
+        return "anyone"
+    if isinstance(peer, BlockPeer):
+        excepts = f" except {', '.join(map(str, peer.excepts))}" if peer.excepts else ""
+        return f"{peer.block}{excepts}"
+    pods = f"pods with {peer.pods}" if peer.pods and peer.pods.requirements else "all pods"
+    if peer.namespace is not None:
+        return f"{pods} in namespace {peer.namespace}"
+    if peer.namespaces.requirements:
+        return f"{pods} in namespaces with {peer.namespaces}"
+    return f"{pods} in every namespace"

@@ -1,0 +1,99 @@
+"""What decided one direction of a connection, in the words of the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kubeverdict.analyses.conditions import Context
+from kubeverdict.analyses.isolation import Isolation
+from kubeverdict.analyses.misses import PolicyMiss, PolicyView, policy_miss, policy_view
+from kubeverdict.analyses.questions import Flow
+from kubeverdict.compile.compiled import Reason
+from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.sources import field_text
+
+if TYPE_CHECKING:
+    from kubeverdict.compile.compiled import CompiledPolicy
+
+
+# What decided where no rule did, as reports say it.
+WORDS = {
+    Reason.NOT_ISOLATED: "not-isolated",
+    Reason.NO_RULE_MATCHES: "no-rule-matches",
+    Reason.SELF: "self",
+    Reason.OWN_NODE: "own-node",
+    Reason.NO_ADDRESS: "no-address",
+    Reason.ALWAYS_ICMP: "icmp",
+    Reason.HAIRPIN: "hairpin",
+}
+
+
+class RuleView(msgspec.Struct, frozen=True):
+    """A rule that decided: its policy, its place in it, and its place in the input."""
+
+    policy: PolicyView
+    field: str
+    file: str
+    line: int
+    action: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One direction. ``reason`` is ``rule`` where a rule decided, or a word for what else did.
+
+    ``isolated_by`` is filled where nothing matched: the policies that isolate the pod, each with
+    its nearest miss, the nearest of all first.
+    """
+
+    allowed: bool
+    reason: str
+    rule: RuleView | None = None
+    isolated_by: tuple[PolicyMiss, ...] = ()
+
+
+class Decider:
+    """Puts names and places to what the engine decided."""
+
+    def __init__(self, compiled: CompiledPolicy) -> None:
+        self._rules = compiled.rules
+        self._context = Context(compiled.cluster, compiled.profile, compiled.policies)
+        self._isolation = Isolation(self._context)
+
+    def decision(
+        self, decided: int, direction: Direction, flow: Flow, misses: bool = True
+    ) -> Decision:
+        """The decision behind ``decided``, a rule id or a :class:`Reason`.
+
+        Looking for near misses costs a walk over the rules of each isolating policy; without
+        ``misses`` only the policies are named.
+        """
+        if decided >= 0:
+            ref = self._rules[decided]
+            source = ref.rule.source
+            view = RuleView(
+                policy_view(ref.policy),
+                field_text(source.path),
+                source.file,
+                source.line,
+                ref.rule.action.name.lower(),
+            )
+            return Decision(ref.rule.action is Action.ALLOW, "rule", view)
+        reason = Reason(decided)
+        subject = flow.source if direction is Direction.EGRESS else flow.destination
+        if reason is Reason.NO_RULE_MATCHES:
+            assert subject.pod is not None
+            policies = self._isolation.of(subject.pod, direction)
+            if misses:
+                isolated_by = [
+                    policy_miss(self._context, policy, direction, flow) for policy in policies
+                ]
+                # What was meant to allow it is most likely what came nearest.
+                isolated_by.sort(key=lambda miss: miss.distance)
+            else:
+                isolated_by = [PolicyMiss(policy_view(policy)) for policy in policies]
+            return Decision(False, WORDS[reason], isolated_by=tuple(isolated_by))
+        if reason is Reason.NOT_ISOLATED and not subject.managed:
+            return Decision(True, "not-a-pod")
+        return Decision(reason is not Reason.NO_ADDRESS, WORDS[reason])

@@ -1,0 +1,286 @@
+"""Why a connection is allowed or denied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.blocks import Block, blocks
+from kubeverdict.analyses.decisions import Decider, Decision
+from kubeverdict.analyses.ends import End, Party, find_end, find_service
+from kubeverdict.analyses.questions import Flow, PortQuestion, resolve_port
+from kubeverdict.analyses.services import Backend, backends
+from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.ends import address_ids, pod_id
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.services import judge_backend
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.policy import Direction
+from kubeverdict.model.ports import Protocol
+
+if TYPE_CHECKING:
+    from kubeverdict.compile.compiled import CompiledPolicy
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One verdict, for every connection from one of ``sources`` to one of ``destinations``.
+
+    ``whole_source`` and ``whole_destination`` tell whether those are all that the question
+    named. ``family`` is given where IPv4 and IPv6 differ, ``through`` for a Service.
+    """
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    protocol: str
+    port: int
+    allowed: bool
+    egress: Decision
+    ingress: Decision
+    whole_source: bool
+    whole_destination: bool
+    family: Family | None = None
+    through: str = ""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The report. ``allowed`` is true where every answer is."""
+
+    profile: str
+    source: str
+    destination: str
+    port: str
+    allowed: bool
+    answers: tuple[Answer, ...]
+    notes: tuple[str, ...]
+
+
+class Question(msgspec.Struct, frozen=True, eq=False):
+    """One protocol and port, from every source to every destination."""
+
+    sources: tuple[Party, ...]
+    destinations: tuple[Party, ...]
+    protocol: Protocol
+    port: int
+    backend: Backend | None = None
+
+
+# What came out for one flow: allowed, then what decided egress and ingress.
+Outcome = tuple[bool, int, int]
+
+
+def explain(
+    compiled: CompiledPolicy, source: str, destination: str, port: PortQuestion | None
+) -> Explanation:
+    """Judge the connections that the question stands for, and say what decided each.
+
+    ``source`` and ``destination`` are as :func:`find_end` takes them; ``destination`` may be
+    ``svc/NS/NAME``, and only then may ``port`` be None (all ports of the Service). Raises
+    :class:`UsageError` where a name or a port does not exist.
+    """
+    origin = find_end(compiled, source)
+    service = find_service(compiled, destination)
+    if service is not None:
+        name, notes = f"svc/{service}", origin.notes
+        questions = [
+            Question(
+                origin.parties,
+                (backend.party,),
+                backend.service_port.protocol,
+                backend.port,
+                backend,
+            )
+            for backend in backends(compiled, service, port)
+        ]
+    else:
+        if port is None:
+            raise UsageError("--port is missing; only a Service (svc/NS/NAME) goes without")
+        target = find_end(compiled, destination)
+        name, notes = target.name, (*origin.notes, *target.notes)
+        questions = _pod_questions(origin, target, port)
+    writer = _Writer(compiled, len(origin.parties), 0 if service else len(target.parties))
+    answers = [answer for question in questions for answer in writer.answers(question)]
+    return Explanation(
+        profile=compiled.profile.name,
+        source=origin.name,
+        destination=name,
+        port=port.text if port else "all ports",
+        allowed=all(answer.allowed for answer in answers),
+        answers=tuple(answers),
+        notes=notes,
+    )
+
+
+def _pod_questions(origin: End, target: End, port: PortQuestion) -> list[Question]:
+    """One question for each port that a name stands for, as destinations may differ in it."""
+    by_port: dict[tuple[Protocol, int], list[Party]] = {}
+    for party in target.parties:
+        for resolved in resolve_port(port, party):
+            by_port.setdefault(resolved, []).append(party)
+    return [
+        Question(origin.parties, tuple(parties), protocol, number)
+        for (protocol, number), parties in by_port.items()
+    ]
+
+
+class _Writer:
+    """Turns questions into answers; holds what is looked up along the way."""
+
+    def __init__(self, compiled: CompiledPolicy, sources: int, destinations: int) -> None:
+        self._compiled = compiled
+        self._decider = Decider(compiled)
+        self._sources = sources
+        self._destinations = destinations
+
+    def answers(self, question: Question) -> list[Answer]:
+        tables = _tables(self._compiled, question)
+        return [
+            self._answer(question, block, family)
+            for family, table in tables
+            for block in blocks(table)
+        ]
+
+    def _answer(self, question: Question, block: Block[Outcome], family: Family | None) -> Answer:
+        allowed, egress, ingress = block.value
+        flow = Flow(
+            question.sources[block.sample[0]],
+            question.destinations[block.sample[1]],
+            question.protocol,
+            question.port,
+            family,
+        )
+        return Answer(
+            sources=tuple(question.sources[row].name for row in block.rows),
+            destinations=tuple(question.destinations[column].name for column in block.columns),
+            protocol=question.protocol.name,
+            port=question.port,
+            allowed=allowed,
+            egress=self._decider.decision(egress, Direction.EGRESS, flow),
+            ingress=self._decider.decision(ingress, Direction.INGRESS, flow),
+            whole_source=len(block.rows) == self._sources,
+            whole_destination=len(block.columns) == self._destinations,
+            family=family,
+            through=question.backend.through if question.backend else "",
+        )
+
+
+def _tables(
+    compiled: CompiledPolicy, question: Question
+) -> list[tuple[Family | None, list[list[Outcome | None]]]]:
+    """The outcomes of a question, row by source; once, or per family where they differ.
+
+    A pair that shares both families is judged on each; other pairs on what they share.
+    """
+    plain = _judge(compiled, question, None)
+    both = [
+        [
+            _families(source) & _families(destination) == {4, 6}
+            for destination in question.destinations
+        ]
+        for source in question.sources
+    ]
+    if not any(map(any, both)):
+        return [(None, plain)]
+    tables: list[tuple[Family | None, list[list[Outcome | None]]]] = [
+        (
+            family,
+            [
+                [one if shared else other for one, other, shared in zip(*row, strict=True)]
+                for row in zip(_judge(compiled, question, family), plain, both, strict=True)
+            ],
+        )
+        for family in (4, 6)
+    ]
+    if tables[0][1] == tables[1][1]:
+        return [(None, tables[0][1])]
+    return tables
+
+
+def _families(party: Party) -> set[int]:
+    return {address.family for address in party.addresses}
+
+
+def _judge(
+    compiled: CompiledPolicy, question: Question, family: Family | None
+) -> list[list[Outcome | None]]:
+    """An outcome for each source and destination; None where a pod would ask about itself.
+
+    That holds inside a workload only: a question about one pod and itself is answered, and so is
+    one about a pod that comes back to itself through a Service.
+    """
+    sources = np.array([party_id(compiled, party) for party in question.sources], np.int64)
+    destinations = np.array(
+        [party_id(compiled, party) for party in question.destinations], np.int64
+    )
+    outcomes = (
+        _judge_plain(compiled, question, sources, destinations, family)
+        if question.backend is None
+        else _judge_backend(compiled, question.backend, sources, int(destinations[0]), family)
+    )
+    alone = len(sources) * len(destinations) == 1 or question.backend is not None
+    return [
+        [
+            outcome if alone or source != destination else None
+            for destination, outcome in zip(destinations, row, strict=True)
+        ]
+        for source, row in zip(sources, outcomes, strict=True)
+    ]
+
+
+def _judge_plain(
+    compiled: CompiledPolicy,
+    question: Question,
+    sources: NDArray[np.int64],
+    destinations: NDArray[np.int64],
+    family: Family | None,
+) -> list[list[Outcome]]:
+    count = len(sources) * len(destinations)
+    verdicts = judge(
+        compiled,
+        np.repeat(sources, len(destinations)),
+        np.tile(destinations, len(sources)),
+        np.full(count, int(question.protocol)),
+        np.full(count, question.port),
+        family=family,
+    )
+    flat = list(
+        zip(
+            verdicts.allowed.tolist(),
+            verdicts.egress.tolist(),
+            verdicts.ingress.tolist(),
+            strict=True,
+        )
+    )
+    width = len(destinations)
+    return [flat[start : start + width] for start in range(0, count, width)]
+
+
+def _judge_backend(
+    compiled: CompiledPolicy,
+    backend: Backend,
+    sources: NDArray[np.int64],
+    destination: int,
+    family: Family | None,
+) -> list[list[Outcome]]:
+    found = (
+        judge_backend(
+            compiled,
+            backend.service,
+            backend.service_port,
+            source,
+            destination,
+            backend.port,
+            family,
+        )
+        for source in sources.tolist()
+    )
+    return [[(one.allowed, one.egress, one.ingress)] for one in found]
+
+
+def party_id(compiled: CompiledPolicy, party: Party) -> int:
+    """The party's id among the ends of flows."""
+    if party.pod is not None:
+        return pod_id(compiled, party.pod)
+    return int(address_ids(compiled, [str(party.addresses[0])])[0])

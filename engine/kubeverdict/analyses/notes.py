@@ -1,0 +1,47 @@
+"""What a reader of any verdict should know of how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.profile import REFERENCE
+
+# Longer lists are cut short, with a count.
+SHOWN = 5
+
+
+def notes(compiled: CompiledPolicy) -> tuple[str, ...]:
+    """One sentence for each thing; none for an ordinary cluster under the reference profile."""
+    return (*_about_the_cni(compiled), *compiled.notes, *_about_the_cluster(compiled))
+
+
+def _about_the_cni(compiled: CompiledPolicy) -> Iterator[str]:
+    profile = compiled.profile
+    if profile.name == REFERENCE.name:
+        return
+    yield f"judged as {profile.title} does (--cni {profile.name})"
+    if profile.unverified:
+        knobs = ", ".join(profile.unverified)
+        yield f"not verified for {profile.title}, so as in the reference profile: {knobs}"
+
+
+def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for pod, reason in compiled.excluded:
+        reasons.setdefault(reason, []).append(str(pod))
+    for reason, pods in sorted(reasons.items()):
+        yield f"{_count(len(pods), 'pod')} left out, {reason}: {_listed(pods)}"
+    implied = [space.name for space in compiled.cluster.namespaces if space.implied]
+    if implied and compiled.policies:
+        yield (f"no Namespace object in the input, so no labels but the name: {_listed(implied)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    text = ", ".join(names[:SHOWN])
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,318 @@
+"""What a change of policy opens and closes, and which rules do it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.cells import Cells, Row, gather
+from kubeverdict.analyses.decisions import Decider, Decision
+from kubeverdict.analyses.ends import Party
+from kubeverdict.analyses.links import Kinds, Link, links
+from kubeverdict.analyses.outside import outside
+from kubeverdict.analyses.peers import Peer, group_pods
+from kubeverdict.analyses.port_text import Ports, PortTexts
+from kubeverdict.analyses.questions import Flow
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.joint import Joint
+from kubeverdict.evaluate.pairs import count_pairs
+from kubeverdict.model.addresses import Family, family_of, parse_address
+from kubeverdict.model.policy import Direction
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Both directions of one connection, at one time."""
+
+    allowed: bool
+    egress: Decision
+    ingress: Decision
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """A connection between workloads that the change opens or closes.
+
+    ``ports`` are those that open or close, ``pairs`` the number of pod pairs it concerns; 0
+    where one end is an address. ``before`` and ``after`` say what decides on the first of these
+    ports between the first of these pods; None where an end does not exist at that time.
+    """
+
+    source: Peer
+    destination: Peer
+    ports: Ports
+    pairs: int
+    before: Verdict | None
+    after: Verdict | None
+    family: str = ""
+
+
+_FAMILIES: dict[str, Family | None] = {"": None, "IPv4": 4, "IPv6": 6}
+
+
+class PairTotals(msgspec.Struct, frozen=True):
+    """Ordered pairs of different pods, over ``families``. ``before`` and ``after`` count those
+    that connect on some port, ``opened`` those that gain a port, ``closed`` those that lose one.
+    """
+
+    families: tuple[Family, ...]
+    before: int
+    after: int
+    opened: int
+    closed: int
+
+
+class WhatIf(msgspec.Struct, frozen=True):
+    """The report. ``pairs`` has one entry, or one for each family where they are told apart."""
+
+    profile: str
+    opened: tuple[Effect, ...]
+    closed: tuple[Effect, ...]
+    pairs: tuple[PairTotals, ...]
+
+
+def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
+    """What becomes of the connections of ``old`` in ``new``.
+
+    Pods match by namespace and name, so this is for two states of one cluster;
+    :mod:`kubeverdict.analyses.differences` compares clusters whose pods have other names.
+    """
+    change = delta(old, new)
+    writer = _Writer(change)
+    opened: list[_Draft] = []
+    closed: list[_Draft] = []
+    for draft in writer.drafts():
+        (opened if draft.opens else closed).append(draft)
+    return WhatIf(
+        new.profile.name,
+        opened=tuple(writer.effects(opened)),
+        closed=tuple(writer.effects(closed)),
+        pairs=_totals(change),
+    )
+
+
+def _totals(change: Delta) -> tuple[PairTotals, ...]:
+    def pairs(compiled: CompiledPolicy, families: tuple[Family, ...]) -> int:
+        counted = count_pairs(compiled)
+        return max((one.pairs for one in counted if set(families) & set(one.families)), default=0)
+
+    return tuple(
+        PairTotals(
+            one.families,
+            pairs(change.old, one.families),
+            pairs(change.new, one.families),
+            one.pairs_opened,
+            one.pairs_closed,
+        )
+        for one in change.counts
+    )
+
+
+class _Draft(msgspec.Struct, frozen=True):
+    """An effect before its rules are looked up."""
+
+    link: Link
+    opens: bool
+    ports: int
+
+
+class _Writer:
+    """Turns the changed rows into effects; holds what is looked up along the way."""
+
+    def __init__(self, change: Delta) -> None:
+        self._change = change
+        self._texts = PortTexts(
+            change.planes[0].ports.first, without_icmp=change.new.profile.icmp == "always"
+        )
+        # A value of a cell stands for ports before and after, from 1 on; 0 for no difference.
+        self._values: dict[tuple[int, int], int] = {}
+        # Pods in the order of their joint ends.
+        known = {(pod.namespace, pod.name): pod for pod in (*change.old.pods, *change.new.pods)}
+        self._pods = [
+            known[key] for key in dict.fromkeys((*change.old.pod_ids, *change.new.pod_ids))
+        ]
+        groups = group_pods(
+            self._pods,
+            [plane.identity[: change.ends.pods].tolist() for plane in change.planes],
+        )
+        self._kinds = Kinds(groups)
+        self._members = {group.peer.whole: group.pods for group in groups}
+        self._end_of_pod = {(pod.namespace, pod.name): end for end, pod in enumerate(self._pods)}
+        self._addresses = _Addresses(change)
+
+    def drafts(self) -> Iterator[_Draft]:
+        """What opens and what closes; a connection may do both, on different ports."""
+        planes = [
+            self._cells(plane, self._kinds.in_plane(number))
+            for number, plane in enumerate(self._change.planes)
+        ]
+        values = list(self._values)
+        for link in links(self._kinds, planes):
+            before, after = values[link.value - 1]
+            for opens, ports in (
+                (True, self._texts.less(after, before)),
+                (False, self._texts.less(before, after)),
+            ):
+                if ports:
+                    yield _Draft(link, opens, ports)
+
+    def effects(self, drafts: Sequence[_Draft]) -> list[Effect]:
+        """The drafts with their rules, in order of source, then destination."""
+        before, after = (
+            self._verdicts(drafts, compiled, ends)
+            for compiled, ends in (
+                (self._change.old, self._change.ends.old),
+                (self._change.new, self._change.ends.new),
+            )
+        )
+        effects = [
+            Effect(
+                draft.link.source,
+                draft.link.destination,
+                self._texts.ports(draft.ports),
+                self._pairs(draft.link),
+                was,
+                now,
+                draft.link.family,
+            )
+            for draft, was, now in zip(drafts, before, after, strict=True)
+        ]
+        return sorted(effects, key=lambda one: (one.source.order, one.destination.order))
+
+    def _cells(self, plane: Joint, kinds: list[list[int]]) -> Cells:
+        by_destination: dict[int, list[DeltaRow]] = {}
+        for row in self._change.rows(plane):
+            for identity in row.destinations.tolist():
+                by_destination.setdefault(identity, []).append(row)
+
+        def changed(identities: Sequence[int]) -> Iterator[Row]:
+            for identity in identities:
+                found = by_destination.get(identity, ())
+                if found:
+                    yield Row(
+                        np.array([identity]),
+                        [row.sources for row in found],
+                        [self._value(row) for row in found],
+                    )
+
+        ends = self._change.ends
+        identity = plane.identity[ends.pods :].tolist()
+        hosts = zip(ends.hosts, identity, strict=False)
+        # Where one version serves both families together, its identities are of both here too.
+        space = (
+            (interval, number)
+            for interval, number in zip(ends.intervals, identity[len(ends.hosts) :], strict=True)
+            if interval[0] in plane.families
+        )
+        return gather(changed, plane.size, plane.families, kinds, outside(space, hosts))
+
+    def _value(self, row: DeltaRow) -> int:
+        key = (self._texts.number(row.before), self._texts.number(row.after))
+        if key[0] == key[1]:
+            return 0
+        return self._values.setdefault(key, len(self._values) + 1)
+
+    def _names(self, peer: Peer) -> Sequence[str]:
+        return peer.pods or self._members[peer.whole]
+
+    def _pairs(self, link: Link) -> int:
+        """Ordered pairs of different pods."""
+        if not (link.source.whole and link.destination.whole):
+            return 0
+        sources, destinations = self._names(link.source), self._names(link.destination)
+        pairs = len(sources) * len(destinations)
+        if link.source.whole == link.destination.whole:
+            pairs -= len({*sources} & {*destinations})
+        return pairs
+
+    def _sample(self, link: Link) -> tuple[int, int]:
+        """Joint ends between which the link holds: the first that are not the same pod."""
+        sources, destinations = (list(self._ends(peer)) for peer in link[:2])
+        return next(
+            (source, destination)
+            for source in sources[:2]
+            for destination in destinations
+            if source != destination
+        )
+
+    def _ends(self, peer: Peer) -> Iterator[int]:
+        if peer.whole:
+            for name in self._names(peer):
+                yield self._end_of_pod[peer.namespace, name]
+        else:
+            yield self._addresses.end(family_of(peer.order[0]), peer.order[2])
+
+    def _verdicts(
+        self, drafts: Sequence[_Draft], compiled: CompiledPolicy, ends: NDArray[np.int64]
+    ) -> list[Verdict | None]:
+        """What decides in one version on the first port of each draft."""
+        decider = Decider(compiled)
+        found: list[Verdict | None] = [None] * len(drafts)
+        by_family: dict[Family | None, list[tuple[int, int, int]]] = {}
+        for place, draft in enumerate(drafts):
+            source, destination = self._sample(draft.link)
+            if ends[source] >= 0 and ends[destination] >= 0:
+                family = _FAMILIES[draft.link.family]
+                by_family.setdefault(family, []).append((place, source, destination))
+        for family, asked in by_family.items():
+            ports = [self._texts.first(drafts[place].ports) for place, _, _ in asked]
+            verdicts = judge(
+                compiled,
+                ends[[source for _, source, _ in asked]],
+                ends[[destination for _, _, destination in asked]],
+                [protocol for protocol, _ in ports],
+                [port for _, port in ports],
+                family=family,
+            )
+            for index, ((place, source, destination), port) in enumerate(
+                zip(asked, ports, strict=True)
+            ):
+                flow = Flow(self._party(source), self._party(destination), *port, family)
+                found[place] = Verdict(
+                    bool(verdicts.allowed[index]),
+                    decider.decision(
+                        int(verdicts.egress[index]), Direction.EGRESS, flow, misses=False
+                    ),
+                    decider.decision(
+                        int(verdicts.ingress[index]), Direction.INGRESS, flow, misses=False
+                    ),
+                )
+        return found
+
+    def _party(self, end: int) -> Party:
+        if end < len(self._pods):
+            pod = self._pods[end]
+            return Party(str(pod), (), pod, managed=True)
+        return Party("an address", ())
+
+
+class _Addresses:
+    """Finds the joint end of an address: its interval, or a node that rules treat otherwise.
+
+    A node that is treated like its interval is left aside, since what reaches a pod from its own
+    node says nothing about rules.
+    """
+
+    def __init__(self, change: Delta) -> None:
+        ends = change.ends
+        self._base = ends.pods + len(ends.hosts)
+        self._starts: list[tuple[Family, int]] = [part[:2] for part in ends.intervals]
+        self._nodes: dict[tuple[Family, int], int] = {}
+        for end, text in enumerate(ends.hosts, start=ends.pods):
+            address = parse_address(text)
+            assert address is not None  # the compiler refuses others
+            key = address.family, address.value
+            around = self._interval(*key)
+            if any(plane.identity[end] != plane.identity[around] for plane in change.planes):
+                self._nodes[key] = end
+
+    def end(self, family: Family, value: int) -> int:
+        node = self._nodes.get((family, value))
+        return self._interval(family, value) if node is None else node
+
+    def _interval(self, family: Family, value: int) -> int:
+        return self._base + bisect_right(self._starts, (family, value)) - 1

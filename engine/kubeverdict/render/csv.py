@@ -1,0 +1,30 @@
+"""Comma-separated values, as RFC 4180 has them but for lines that end as Unix ends them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from kubeverdict.render.rows import Row, connection_rows, difference_rows
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.connections import Connections
+    from kubeverdict.analyses.differences import Differences
+
+
+def connections(report: Connections, style: Style) -> str:
+    return _text(*connection_rows(report))
+
+
+def differences(report: Differences, style: Style) -> str:
+    return _text(*difference_rows(report))
+
+
+def _text(heading: Row, rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    writer.writerows(rows)
+    return text.getvalue().removesuffix("\n")

@@ -1,0 +1,199 @@
+"""JSON, the contract with programs: each report has a schema name with a version.
+
+Fields may be added within a version; none is renamed, removed or given another meaning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.conditions import Failure
+    from kubeverdict.analyses.connections import Connection, Connections
+    from kubeverdict.analyses.decisions import Decision, RuleView
+    from kubeverdict.analyses.differences import Change, Differences
+    from kubeverdict.analyses.explain import Answer, Explanation
+    from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
+    from kubeverdict.analyses.port_text import Ports
+    from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
+
+Json = dict[str, Any]
+
+
+def connections(report: Connections, style: Style) -> str:
+    return _text("list", {"connections": [_connection(one) for one in report.connections]})
+
+
+def differences(report: Differences, style: Style) -> str:
+    changes: dict[str, list[Json]] = {"added": [], "removed": [], "changed": []}
+    for change in report.changes:
+        changes[change.kind].append(_change(change))
+    workloads = {"added": list(report.appeared), "removed": list(report.gone)}
+    return _text("diff", {**changes, "workloads": workloads})
+
+
+def explanation(report: Explanation, style: Style) -> str:
+    return _text(
+        "explain",
+        {
+            "profile": report.profile,
+            "source": report.source,
+            "destination": report.destination,
+            "port": report.port,
+            "allowed": report.allowed,
+            "answers": [_answer(answer) for answer in report.answers],
+            "notes": list(report.notes),
+        },
+    )
+
+
+def whatif(report: WhatIf, style: Style) -> str:
+    return _text(
+        "whatif",
+        {
+            "profile": report.profile,
+            "pod_pairs": [
+                {
+                    "families": [f"IPv{family}" for family in pairs.families],
+                    "before": pairs.before,
+                    "after": pairs.after,
+                    "opened": pairs.opened,
+                    "closed": pairs.closed,
+                }
+                for pairs in report.pairs
+            ],
+            "opened": [_effect(effect) for effect in report.opened],
+            "closed": [_effect(effect) for effect in report.closed],
+        },
+    )
+
+
+def _text(verb: str, content: Json) -> str:
+    encoded = msgspec.json.encode({"schema": f"kubeverdict/{verb}/v1", **content})
+    return msgspec.json.format(encoded, indent=2).decode()
+
+
+def _connection(one: Connection) -> Json:
+    return {
+        "source": one.source.name,
+        "destination": one.destination.name,
+        "ports": _ports(one.ports),
+        **_family(one.family),
+    }
+
+
+def _change(change: Change) -> Json:
+    """One set of ports for a connection that comes or goes, two for one that changes."""
+    ends = {"source": change.source.name, "destination": change.destination.name}
+    if change.kind == "changed":
+        ports = {"before": _ports(change.before), "after": _ports(change.after)}
+    else:
+        ports = {"ports": _ports(change.before or change.after)}
+    return {**ends, **ports, **_family(change.family)}
+
+
+def _ports(ports: Ports) -> Any:
+    return "all" if ports.everything else dict(ports.protocols)
+
+
+def _family(family: str) -> Json:
+    return {"family": family} if family else {}
+
+
+def _answer(answer: Answer) -> Json:
+    return {
+        "sources": list(answer.sources),
+        "destinations": list(answer.destinations),
+        "protocol": answer.protocol,
+        "port": answer.port,
+        **_family(f"IPv{answer.family}" if answer.family else ""),
+        **({"service_port": answer.through} if answer.through else {}),
+        "allowed": answer.allowed,
+        "egress": _decision(answer.egress),
+        "ingress": _decision(answer.ingress),
+    }
+
+
+def _decision(decision: Decision) -> Json:
+    """``isolated_by`` only where policies isolate and nothing matched, ``rule`` where one did."""
+    content: Json = {"allowed": decision.allowed, "reason": decision.reason}
+    if decision.rule is not None:
+        content["rule"] = _rule(decision.rule)
+    if decision.isolated_by:
+        content["isolated_by"] = [_miss(miss) for miss in decision.isolated_by]
+    return content
+
+
+def _rule(rule: RuleView) -> Json:
+    return {
+        "kind": rule.policy.kind,
+        "policy": rule.policy.name,
+        "field": rule.field,
+        "file": rule.file,
+        "line": rule.line,
+        "action": rule.action,
+    }
+
+
+def _policy(policy: PolicyView) -> Json:
+    return {
+        "kind": policy.kind,
+        "policy": policy.name,
+        "file": policy.file,
+        "line": policy.line,
+    }
+
+
+def _miss(miss: PolicyMiss) -> Json:
+    return {
+        **_policy(miss.policy),
+        **({"nearest": _rule_miss(miss.nearest)} if miss.nearest else {}),
+    }
+
+
+def _rule_miss(miss: RuleMiss) -> Json:
+    return {
+        "field": miss.field,
+        "line": miss.line,
+        "failures": [_failure(failure) for failure in miss.failures],
+    }
+
+
+def _failure(failure: Failure) -> Json:
+    content: Json = {
+        "condition": failure.condition,
+        "wanted": failure.wanted,
+        "found": failure.found,
+        "message": failure.message,
+    }
+    if failure.closest is not None:
+        content["closest"] = failure.closest.word
+        content["letters_off"] = failure.closest.letters
+    return content
+
+
+def _effect(effect: Effect) -> Json:
+    return {
+        "source": effect.source.name,
+        "destination": effect.destination.name,
+        "ports": _ports(effect.ports),
+        **_family(effect.family),
+        "pod_pairs": effect.pairs,
+        "before": _verdict(effect.before),
+        "after": _verdict(effect.after),
+    }
+
+
+def _verdict(verdict: Verdict | None) -> Json | None:
+    """Null where an end does not exist at that time."""
+    if verdict is None:
+        return None
+    return {
+        "allowed": verdict.allowed,
+        "egress": _decision(verdict.egress),
+        "ingress": _decision(verdict.ingress),
+    }

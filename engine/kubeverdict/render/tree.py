@@ -1,0 +1,189 @@
+"""Explanations and what-ifs as indented trees, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.decisions import Decision, RuleView
+    from kubeverdict.analyses.explain import Answer, Explanation
+    from kubeverdict.analyses.misses import PolicyMiss, PolicyView
+    from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
+
+# Longer lists of pods are cut short, with a count.
+SHOWN = 4
+
+# What decided where no rule did, of a subject.
+REASONS = {
+    "not-isolated": "no policy isolates {subject} here",
+    "no-rule-matches": "{subject} is isolated and no rule matches",
+    "not-a-pod": "{subject} is not a pod that policies select",
+    "self": "a pod always reaches itself",
+    "own-node": "a pod and its own node always reach each other",
+    "no-address": "the two ends share no address family",
+    "icmp": "this CNI always lets ICMP through",
+    "hairpin": "this CNI lets a pod reach itself through a Service",
+}
+
+
+class Branch(msgspec.Struct, frozen=True):
+    text: str
+    branches: tuple[Branch, ...] = ()
+
+
+def explanation(report: Explanation, style: Style) -> str:
+    return "\n\n".join(_draw(_answer(report, answer, style), style) for answer in report.answers)
+
+
+def whatif(report: WhatIf, style: Style) -> str:
+    """The totals, then each connection that opens or closes with the rules behind it."""
+    parts = ["\n".join(_totals(pairs, len(report.pairs) > 1, style) for pairs in report.pairs)]
+    for effects, title, color in (
+        (report.opened, "opens", "green"),
+        (report.closed, "closes", "red"),
+    ):
+        branches = tuple(_effect(effect, style) for effect in effects)
+        if branches:
+            connections = _count(len(branches), "connection")
+            parts.append(
+                _draw(Branch(style.paint(f"{title} {connections}", color), branches), style)
+            )
+    return "\n\n".join(parts)
+
+
+def _totals(pairs: PairTotals, apart: bool, style: Style) -> str:
+    family = f"IPv{pairs.families[0]}: " if apart else ""
+    before, after = pairs.before, pairs.after
+    if not pairs.opened and not pairs.closed:
+        return f"{family}nothing changes between pods: {_count(after, 'pod pair')} connected"
+    return (
+        f"{family}opens ports between {_count(pairs.opened, 'pod pair')}, closes ports between "
+        f"{pairs.closed}; {before} {style.arrow} {after} connected"
+    )
+
+
+def _answer(report: Explanation, answer: Answer, style: Style) -> Branch:
+    source = report.source if answer.whole_source else _names(answer.sources)
+    destination = report.destination if answer.whole_destination else _names(answer.destinations)
+    port = f" {answer.port}" if answer.port else ""
+    family = f" over IPv{answer.family}" if answer.family else ""
+    through = f" (through {report.destination} {answer.through})" if answer.through else ""
+    title = (
+        f"{style.verdict(answer.allowed)}: {source} {style.arrow} {destination} on "
+        f"{answer.protocol}{port}{family}{through}"
+    )
+    return Branch(
+        title,
+        (
+            _direction(answer.egress, f"egress from {source}", source, style),
+            _direction(answer.ingress, f"ingress to {destination}", destination, style),
+        ),
+    )
+
+
+def _direction(decision: Decision, title: str, subject: str, style: Style) -> Branch:
+    branches: tuple[Branch, ...]
+    if decision.rule is not None:
+        branches = (Branch(_rule(decision.rule)),)
+    elif decision.isolated_by:
+        branches = tuple(_miss(miss) for miss in decision.isolated_by)
+    else:
+        branches = (Branch(REASONS[decision.reason].format(subject=subject)),)
+    return Branch(f"{title}: {style.verdict(decision.allowed)}", branches)
+
+
+def _rule(rule: RuleView) -> str:
+    policy = _policy_name(rule.policy)
+    return f"{rule.action} by policy {policy} {rule.field} ({rule.file}:{rule.line})"
+
+
+def _policy_name(policy: PolicyView) -> str:
+    # The kind goes without saying for the policies that nearly every cluster has.
+    return policy.name if policy.kind == "NetworkPolicy" else f"{policy.kind} {policy.name}"
+
+
+def _miss(miss: PolicyMiss) -> Branch:
+    policy = miss.policy
+    title = f"policy {_policy_name(policy)} ({policy.file}:{policy.line}) isolates it"
+    nearest = miss.nearest
+    if nearest is None:
+        return Branch(f"{title} and has no rule for this direction")
+    adapted = ", as this CNI reads it" if nearest.adapted else ""
+    return Branch(
+        title,
+        (
+            Branch(
+                f"nearest rule {nearest.field} (line {nearest.line}){adapted}",
+                tuple(Branch(failure.message) for failure in nearest.failures),
+            ),
+        ),
+    )
+
+
+def _effect(effect: Effect, style: Style) -> Branch:
+    family = f" over {effect.family}" if effect.family else ""
+    pairs = f"  ({_count(effect.pairs, 'pod pair')})" if effect.pairs else ""
+    title = f"{effect.source} {style.arrow} {effect.destination}  {effect.ports}{family}{pairs}"
+    return Branch(
+        title,
+        (
+            Branch(f"before: {_verdict(effect.before, style)}"),
+            Branch(f"after: {_verdict(effect.after, style)}"),
+        ),
+    )
+
+
+def _verdict(verdict: Verdict | None, style: Style) -> str:
+    """What allows it, or only what denies it: in a denial the other direction has no part."""
+    if verdict is None:
+        return "does not exist"
+    parts = [
+        f"{direction} {_cause(decision)}"
+        for direction, decision in (("egress", verdict.egress), ("ingress", verdict.ingress))
+        if decision.allowed == verdict.allowed
+    ]
+    return f"{style.verdict(verdict.allowed)}; {'; '.join(parts)}"
+
+
+def _cause(decision: Decision) -> str:
+    if decision.rule is not None:
+        rule = decision.rule
+        return f"by {_policy_name(rule.policy)} {rule.field} ({rule.file}:{rule.line})"
+    if decision.isolated_by:
+        policies = [
+            f"{_policy_name(miss.policy)} ({miss.policy.file}:{miss.policy.line})"
+            for miss in decision.isolated_by
+        ]
+        return f"isolated by {_names(policies)}"
+    return {"not-isolated": "not isolated", "not-a-pod": "not a pod"}.get(
+        decision.reason, decision.reason
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    listed = ", ".join(names[:SHOWN])
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _draw(branch: Branch, style: Style) -> str:
+    marks = ("├─ ", "└─ ", "│  ", "   ") if style.unicode else ("|- ", "`- ", "|  ", "   ")
+    return "\n".join([branch.text, *_lines(branch.branches, marks)])
+
+
+def _lines(branches: tuple[Branch, ...], marks: tuple[str, str, str, str]) -> Iterator[str]:
+    inner, last, bar, blank = marks
+    for place, branch in enumerate(branches, start=1):
+        ends = place == len(branches)
+        yield (last if ends else inner) + branch.text
+        for line in _lines(branch.branches, marks):
+            yield (blank if ends else bar) + line

@@ -1,0 +1,185 @@
+"""Small clusters, written as briefly as tests want to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kubeverdict.model.addresses import Block, parse_block
+from kubeverdict.model.cluster import (
+    METADATA_NAME,
+    Cluster,
+    ContainerPort,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+    WorkloadRef,
+)
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    Peer,
+    PodPeer,
+    Policy,
+    Rule,
+)
+from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
+from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.sources import FieldPath, Source
+
+
+@dataclass(frozen=True)
+class Document:
+    """An origin: the document begins at ``line`` and each field is one line further down."""
+
+    file: str = "policies.yaml"
+    line: int = 1
+    fields: dict[FieldPath, int] = field(default_factory=dict)
+
+    def line_of(self, path: FieldPath) -> int:
+        return self.fields.get(path, self.line + len(path))
+
+
+def labels(text: str) -> dict[str, str]:
+    """``app=web,tier=front``."""
+    return dict(part.split("=") for part in text.split(",") if part)
+
+
+def selector(text: str) -> Selector:
+    """``app=web,tier=front``: every label must be as given."""
+    return Selector.of(
+        Requirement(key, Operator.IN, (value,)) for key, value in labels(text).items()
+    )
+
+
+def pod(
+    name: str,
+    label_text: str = "",
+    *addresses: str,
+    workload: str = "",
+    kind: str = "Deployment",
+    ports: Iterable[ContainerPort] = (),
+    host_network: bool = False,
+    phase: str = "",
+    node: str = "",
+) -> Pod:
+    """``shop/web-0``; its workload is itself unless the name of one is given."""
+    namespace, _, short = name.partition("/")
+    return Pod(
+        namespace=namespace,
+        name=short,
+        labels=labels(label_text),
+        workload=WorkloadRef(namespace, workload or short, kind if workload else "Pod"),
+        addresses=addresses,
+        ports=tuple(ports),
+        host_network=host_network,
+        phase=phase or ("Running" if addresses else ""),
+        node=node,
+    )
+
+
+def port(name: str, number: int, protocol: Protocol = Protocol.TCP) -> ContainerPort:
+    return ContainerPort(name, protocol, number)
+
+
+def tcp(first: int | str, last: int = 0) -> PortMatch:
+    if isinstance(first, str):
+        return NamedPort(Protocol.TCP, first)
+    return PortRange(Protocol.TCP, first, last or first)
+
+
+def udp(first: int) -> PortMatch:
+    return PortRange(Protocol.UDP, first, first)
+
+
+def pods_in(namespace: str, label_text: str = "") -> PodPeer:
+    return PodPeer(selector(label_text), namespace)
+
+
+def pods_where(namespace_labels: str, label_text: str | None = None) -> PodPeer:
+    return PodPeer(
+        None if label_text is None else selector(label_text),
+        namespaces=selector(namespace_labels),
+    )
+
+
+def block(text: str, *excepts: str) -> BlockPeer:
+    return BlockPeer(_block(text), tuple(map(_block, excepts)))
+
+
+def _block(text: str) -> Block:
+    parsed = parse_block(text)
+    assert parsed is not None
+    return parsed
+
+
+def policy(
+    name: str,
+    subject: str = "",
+    *,
+    ingress: Iterable[tuple[Iterable[Peer] | None, Iterable[PortMatch] | None]] | None = None,
+    egress: Iterable[tuple[Iterable[Peer] | None, Iterable[PortMatch] | None]] | None = None,
+    line: int = 1,
+    file: str = "policies.yaml",
+) -> Policy:
+    """A NetworkPolicy; a direction that is None is not in force, an empty one allows nothing."""
+    namespace, _, short = name.partition("/")
+    origin = Document(file, line)
+    rules = []
+    isolates = []
+    for direction, wanted in ((Direction.INGRESS, ingress), (Direction.EGRESS, egress)):
+        if wanted is None:
+            continue
+        isolates.append(direction)
+        for index, (peers, ports) in enumerate(wanted):
+            rules.append(
+                Rule(
+                    direction=direction,
+                    index=index,
+                    action=Action.ALLOW,
+                    peers=None if peers is None else tuple(peers),
+                    ports=None if ports is None else tuple(ports),
+                    source=Source(origin, ("spec", direction.word, index)),
+                )
+            )
+    return Policy(
+        kind="NetworkPolicy",
+        namespace=namespace,
+        name=short,
+        tier=NETWORK_POLICY_TIER,
+        pods=selector(subject),
+        isolates=tuple(isolates),
+        rules=tuple(rules),
+        source=Source(origin),
+    )
+
+
+def cluster(
+    pods: Iterable[Pod],
+    policies: Iterable[Policy] = (),
+    *,
+    namespaces: dict[str, str] | None = None,
+    nodes: Iterable[Node] = (),
+    services: Iterable[Service] = (),
+) -> Cluster:
+    """``namespaces`` gives labels to some; the others have their name only."""
+    pods, policies = tuple(pods), tuple(policies)
+    given = namespaces or {}
+    names = {
+        *given,
+        *(one.namespace for one in pods),
+        *(one.namespace for one in policies if one.namespace),
+    }
+    return Cluster(
+        namespaces=tuple(
+            Namespace(name, {METADATA_NAME: name, **labels(given.get(name, ""))})
+            for name in sorted(names)
+        ),
+        pods=pods,
+        policies=policies,
+        nodes=tuple(nodes),
+        services=tuple(services),
+    )

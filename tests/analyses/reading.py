@@ -1,0 +1,68 @@
+"""Reading a report back: what it says of one connection."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from msgspec.structs import replace
+
+from kubeverdict.analyses.connections import Connections
+from kubeverdict.analyses.peers import Peer
+from kubeverdict.analyses.port_text import Ports
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
+from kubeverdict.model.ports import Protocol
+
+
+def covers(peer: Peer, end: Pod | str, report: Connections) -> bool:
+    """Is ``end`` (a pod, or the text of an address) part of ``peer``?"""
+    if isinstance(end, Pod):
+        pods = peer.pods or report.pods.get(peer.whole, ())
+        return peer.namespace == end.namespace and end.name in pods
+    if peer.whole:
+        return False
+    first, last = map(ip_address, peer.name.split("-"))
+    address = ip_address(end)
+    return first.version == address.version and int(first) <= int(address) <= int(last)
+
+
+def opens(ports: Ports, protocol: Protocol, port: int) -> bool:
+    if ports.everything:
+        return True
+    text = dict(ports.protocols).get(protocol.name)
+    if text is None or not protocol.has_ports:
+        return text == "all"
+    bounds = [part.split("-") for part in text.split(",")]
+    return any(int(part[0]) <= port <= int(part[-1]) for part in bounds)
+
+
+def is_listed(
+    report: Connections,
+    source: Pod | str,
+    destination: Pod | str,
+    protocol: Protocol,
+    port: int,
+    family: Family,
+) -> bool:
+    """Does the report list the connection?"""
+    found = [
+        opens(one.ports, protocol, port)
+        for one in report.connections
+        if one.family in ("", f"IPv{family}")
+        and covers(one.source, source, report)
+        and covers(one.destination, destination, report)
+    ]
+    assert len(found) <= 1, "a connection is listed once"
+    return any(found)
+
+
+def in_workloads(made: Cluster) -> Cluster:
+    """The pods of each namespace in two workloads: that of a pod is told by its name."""
+    pods = (
+        replace(
+            one,
+            workload=WorkloadRef(one.namespace, f"w{int(one.name[-1]) % 2}", "Deployment"),
+        )
+        for one in made.pods
+    )
+    return replace(made, pods=tuple(pods))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kubeverdict.analyses.notes import notes
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.profile import PROFILES
+from tests.analyses.clusters import cluster, pod, policy, tcp
+
+DENY = policy("shop/deny", ingress=[])
+WEB = pod("shop/web", "app=web", "10.0.0.1")
+
+
+def said(made: Cluster, cni: str = "reference") -> tuple[str, ...]:
+    return notes(compile_cluster(made, PROFILES[cni]))
+
+
+def test_an_ordinary_cluster_needs_no_notes() -> None:
+    assert said(cluster([WEB], [DENY])) == ()
+
+
+def test_the_cni_and_what_is_not_known_of_it() -> None:
+    assert said(cluster([WEB]), "calico") == ("judged as Calico does (--cni calico)",)
+    first, second = said(cluster([WEB]), "kube-router")
+    assert first == "judged as kube-router does (--cni kube-router)"
+    assert second == "not verified for kube-router, so as in the reference profile: hairpin"
+
+
+def test_what_the_cni_leaves_out() -> None:
+    named = policy("shop/named", ingress=[(None, [tcp("http")])])
+    assert "Weave Net refuses NetworkPolicy shop/named: it has a named port" in said(
+        cluster([WEB], [named]), "weave"
+    )
+    assert any(
+        "enforces no network policy" in one for one in said(cluster([WEB], [DENY]), "flannel")
+    )
+
+
+def test_pods_that_are_left_out_are_counted_by_reason_and_named() -> None:
+    finished = [pod(f"shop/job-{n}", "", f"10.0.1.{n}", phase="Succeeded") for n in range(7)]
+    waiting = pod("shop/waiting", phase="Pending")
+    found = said(cluster([WEB, *finished, waiting]))
+    assert found[0].startswith("7 pods left out, finished (Succeeded): shop/job-0, ")
+    assert found[0].endswith("shop/job-4 and 2 more")
+    assert found[1].startswith("1 pod left out, no address yet (Pending)")
+
+
+def test_namespaces_without_an_object() -> None:
+    made = cluster([WEB], [DENY])
+    implied = replace(made, namespaces=tuple(replace(one, implied=True) for one in made.namespaces))
+    assert said(implied) == ("no Namespace object in the input, so no labels but the name: shop",)
+    # Without policies there is nothing that their labels could change.
+    assert said(replace(implied, policies=())) == ()

@@ -1,0 +1,61 @@
+"""Running the command as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import kubeverdict
+
+EXAMPLES = Path(kubeverdict.__file__).parent / "examples"
+SHOP = EXAMPLES / "shop"
+SHOP_CHANGE = EXAMPLES / "shop-change"
+
+
+def command() -> list[str]:
+    """The installed executable, or else the module."""
+    script = Path(sys.executable).with_name("kubeverdict")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "kubeverdict"]
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+def run(*arguments: object, stdin: bytes = b"", **environment: str) -> Done:
+    """Run ``kubeverdict ARGUMENTS``; ``environment`` is set on top of this process's."""
+    done = subprocess.run(
+        [*command(), *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+WEB_AND_DB = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+status: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: data, labels: {app: db}}
+status: {phase: Running, podIP: 10.0.0.2, podIPs: [{ip: 10.0.0.2}]}
+"""
+
+DENY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: data}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+"""

@@ -1,0 +1,144 @@
+"""Each verb, on the example that the project ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import kubeverdict
+from kubeverdict.render import FORMATS
+from tests.cli.running import DENY, SHOP, SHOP_CHANGE, WEB_AND_DB, run
+
+
+def test_help_and_version() -> None:
+    done = run("--help")
+    assert done.status == 0 and done.err == ""
+    assert all(verb in done.out for verb in (*FORMATS, "warmup"))
+    assert run("--version").out == f"kubeverdict {kubeverdict.__version__}\n"
+    for verb in FORMATS:
+        done = run(verb, "--help")
+        assert done.status == 0
+        assert all(option in done.out for option in ("--cni", "--static", "--skip-invalid"))
+
+
+def test_explain_a_denial_shows_the_typo() -> None:
+    done = run(
+        *("explain", "-f", SHOP, "--from", "deployment/shop/checkout"),
+        *("--to", "svc/data/orders-db", "--port", "5432/TCP"),
+    )
+    assert done.status == 1
+    first = done.out.splitlines()[0]
+    assert first.startswith("denied: shop/checkout[Deployment] → data/orders-db-0 on TCP 5432")
+    assert "peer wants app=chekout" in done.out
+    assert 'did you mean "checkout"? 1 letter off' in done.out
+    assert "policies.yaml:" in done.out
+
+
+def test_explain_an_allowed_connection() -> None:
+    done = run(
+        *("explain", "-f", SHOP, "--from", "shop/frontend", "--to", "shop/cart"),
+        *("--port", "8080", "-o", "json"),
+    )
+    assert done.status == 0
+    content = json.loads(done.out)
+    assert content["schema"] == "kubeverdict/explain/v1"
+    (answer,) = content["answers"]
+    assert answer["allowed"] and answer["ingress"]["reason"] == "rule"
+
+
+def test_list() -> None:
+    done = run("list", "-f", SHOP, "-o", "json")
+    assert done.status == 0
+    content = json.loads(done.out)
+    assert content["schema"] == "kubeverdict/list/v1"
+    assert {
+        "source": "shop/cart[Deployment]",
+        "destination": "data/cart-cache[StatefulSet]",
+        "ports": {"TCP": "6379"},
+    } in content["connections"]
+    pods = run("list", "-f", SHOP, "--pods", "--focus", "shop/cart", "--direction", "ingress")
+    assert pods.status == 0
+    rows = pods.out.splitlines()[1:]
+    assert rows and all("shop/cart-" in row.split()[1] for row in rows)
+    namespace = run("list", "-f", SHOP, "--namespace", "data", "-n", "platform", "-o", "csv")
+    assert namespace.status == 0
+    assert all("data/" in row or "platform/" in row for row in namespace.out.splitlines()[1:])
+
+
+@pytest.mark.parametrize("form", FORMATS["list"])
+def test_list_in_every_format(form: str) -> None:
+    done = run("list", "-f", SHOP, "-o", form)
+    assert done.status == 0
+    assert done.out.endswith("\n") and not done.out.endswith("\n\n")
+    assert "\x1b" not in done.out  # a pipe is no terminal
+
+
+def test_diff(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new.yaml"
+    old.mkdir()
+    (old / "pods.yaml").write_text(WEB_AND_DB)
+    new.write_text(WEB_AND_DB + "---" + DENY)
+    done = run("diff", old, new)
+    assert done.status == 1
+    assert [line.split()[:3] for line in done.out.splitlines()[1:2]] == [
+        ["removed", "shop/web[Pod]", "data/db[Pod]"]
+    ]
+    content = json.loads(run("diff", old, new, "-o", "json").out)
+    assert content["schema"] == "kubeverdict/diff/v1"
+    assert content["removed"][0] == {
+        "source": "shop/web[Pod]",
+        "destination": "data/db[Pod]",
+        "ports": "all",
+    }
+    same = run("diff", old, old)
+    assert (same.status, same.out) == (0, "no differences\n")
+
+
+@pytest.mark.parametrize("form", FORMATS["diff"])
+def test_diff_in_every_format(tmp_path: Path, form: str) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(WEB_AND_DB)
+    assert run("diff", SHOP, new, "-o", form).status == 1
+
+
+def test_whatif() -> None:
+    done = run("whatif", "-f", SHOP, "--apply", SHOP_CHANGE)
+    assert done.status == 1
+    assert "opens 7 connections" in done.out and "closes 2 connections" in done.out
+    assert "orders-db.yaml:" in done.out
+    content = json.loads(run("whatif", "-f", SHOP, "--apply", SHOP_CHANGE, "-o", "json").out)
+    assert content["schema"] == "kubeverdict/whatif/v1"
+    assert len(content["opened"]) == 7 and len(content["closed"]) == 2
+    (pairs,) = content["pod_pairs"]
+    assert pairs["after"] - pairs["before"] == 17
+
+
+def test_whatif_of_a_deletion_and_of_nothing() -> None:
+    done = run("whatif", "-f", SHOP, "--delete", "networkpolicy/data/orders-db")
+    assert done.status == 1
+    assert "closes 1 connection\n└─ data/orders-backup[CronJob] → data/orders-db" in done.out
+    same = run("whatif", "-f", SHOP, "--apply", SHOP / "data" / "policies.yaml")
+    assert same.status == 0 and "nothing changes" in same.out
+
+
+def test_what_is_deleted_and_applied_again_is_no_change() -> None:
+    policies = SHOP / "data" / "policies.yaml"
+    done = run(*("whatif", "-f", SHOP, "--delete", "netpol/data/default-deny", "--apply", policies))
+    assert done.status == 0
+
+
+def test_warmup_tells_how_far_it_is(tmp_path: Path) -> None:
+    done = run("warmup")
+    assert (done.status, done.out) == (0, "")
+    assert "done" in done.err.splitlines()[-1]
+
+
+def test_standard_input() -> None:
+    done = run(
+        *("explain", "-f", "-", "--from", "shop/web", "--to", "data/db", "--port", "80"),
+        stdin=(WEB_AND_DB + "---" + DENY).encode(),
+    )
+    assert done.status == 1
+    assert "<stdin>:" in done.out

@@ -1,0 +1,138 @@
+"""Reports made by hand, to be rendered."""
+
+from __future__ import annotations
+
+from kubeverdict.analyses.conditions import Failure
+from kubeverdict.analyses.connections import Connection, Connections
+from kubeverdict.analyses.decisions import Decision, RuleView
+from kubeverdict.analyses.differences import Change, Differences
+from kubeverdict.analyses.explain import Answer, Explanation
+from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
+from kubeverdict.analyses.peers import address_peer, pod_peer
+from kubeverdict.analyses.port_text import Ports
+from kubeverdict.analyses.spelling import Guess
+from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
+
+WEB = pod_peer("shop/web[Deployment]", "shop")
+DB = pod_peer("data/db[StatefulSet]", "data")
+WORLD = address_peer(4, 0, 2**32 - 1)
+ALL = Ports(everything=True)
+NONE = Ports()
+SQL = Ports((("TCP", "5432"),))
+MANY = Ports((("TCP", "80,443-500"), ("UDP", "53")))
+
+CONNECTIONS = Connections(
+    "reference",
+    (
+        Connection(WEB, DB, SQL),
+        Connection(WEB, WORLD, MANY),
+        Connection(WORLD, WEB, ALL),
+    ),
+    {},
+)
+FAMILIES = Connections("reference", (Connection(WEB, DB, SQL, "IPv4"),), {})
+DIFFERENCES = Differences(
+    "reference",
+    (
+        Change(WEB, DB, NONE, SQL),
+        Change(WEB, WORLD, ALL, NONE),
+        Change(WORLD, WEB, SQL, MANY),
+    ),
+    appeared=("shop/web[Deployment]",),
+    gone=(),
+)
+
+ALLOW_WEB = PolicyView("NetworkPolicy", "data/allow-web", "data.yaml", 40)
+DENY = PolicyView("NetworkPolicy", "data/deny", "data.yaml", 3)
+BY_RULE = Decision(True, "rule", RuleView(ALLOW_WEB, "spec.ingress[0]", "data.yaml", 44, "allow"))
+OPEN = Decision(True, "not-isolated")
+ISOLATED = Decision(
+    False,
+    "no-rule-matches",
+    isolated_by=(
+        PolicyMiss(
+            ALLOW_WEB,
+            RuleMiss(
+                "spec.ingress[0]",
+                "data.yaml",
+                44,
+                (
+                    Failure(
+                        "pod label",
+                        "peer wants app=wep, shop/web-0 has app=web",
+                        "app=wep",
+                        "app=web",
+                        Guess("web", 1),
+                        0.5,
+                    ),
+                    Failure("port", "port 80 is not in TCP 5432", "TCP 5432", "TCP 80"),
+                ),
+                adapted=False,
+            ),
+        ),
+        PolicyMiss(DENY),
+    ),
+)
+DENIED = Explanation(
+    profile="reference",
+    source="shop/web[Deployment]",
+    destination="data/db-0",
+    port="80",
+    allowed=False,
+    answers=(
+        Answer(
+            sources=("shop/web-0", "shop/web-1"),
+            destinations=("data/db-0",),
+            protocol="TCP",
+            port=80,
+            allowed=False,
+            egress=OPEN,
+            ingress=ISOLATED,
+            whole_source=True,
+            whole_destination=True,
+        ),
+    ),
+    notes=(),
+)
+ALLOWED = Explanation(
+    profile="reference",
+    source="shop/web[Deployment]",
+    destination="svc/data/db",
+    port="all ports",
+    allowed=True,
+    answers=(
+        Answer(
+            sources=("shop/web-0",),
+            destinations=("data/db-0",),
+            protocol="TCP",
+            port=5432,
+            allowed=True,
+            egress=OPEN,
+            ingress=BY_RULE,
+            whole_source=False,
+            whole_destination=False,
+            family=6,
+            through="sql 5432/TCP",
+        ),
+    ),
+    notes=(),
+)
+
+WHATIF = WhatIf(
+    profile="reference",
+    opened=(
+        Effect(
+            WEB,
+            DB,
+            SQL,
+            4,
+            before=Verdict(
+                False, OPEN, Decision(False, "no-rule-matches", None, (PolicyMiss(DENY),))
+            ),
+            after=Verdict(True, OPEN, BY_RULE),
+        ),
+    ),
+    closed=(),
+    pairs=(PairTotals((4, 6), before=10, after=14, opened=4, closed=0),),
+)
+NOTHING = WhatIf("reference", (), (), (PairTotals((4,), 1, 1, 0, 0),))

@@ -1,0 +1,78 @@
+"""The formats that are pictures: dot and svg."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from kubeverdict.analyses.connections import Connection, Connections
+from kubeverdict.analyses.peers import Peer
+from kubeverdict.render import dot, svg
+from kubeverdict.render.style import Style
+from tests.render import reports
+
+PLAIN = Style()
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_dot_has_a_box_for_each_namespace_and_an_edge_for_each_connection() -> None:
+    text = dot.connections(reports.CONNECTIONS, PLAIN)
+    assert text.startswith("digraph connections {") and text.endswith("}")
+    assert text.count("subgraph") == 2
+    assert '    "shop/web[Deployment]" [label="web[Deployment]"]' in text
+    assert '  "0.0.0.0-255.255.255.255" [shape=ellipse' in text
+    edges = [line for line in text.splitlines() if " -> " in line]
+    assert len(edges) == 3
+    assert '"shop/web[Deployment]" -> "data/db[StatefulSet]" [label="TCP 5432"' in edges[0]
+
+
+def test_dot_of_differences_is_coloured_by_kind() -> None:
+    edges = [
+        line
+        for line in dot.differences(reports.DIFFERENCES, PLAIN).splitlines()
+        if '" -> "' in line
+    ]
+    assert [dot.COLORS[kind] in line for kind, line in zip(dot.COLORS, edges, strict=True)] == [
+        True,
+        True,
+        True,
+    ]
+    assert "TCP 5432 -> TCP 80,443-500,UDP 53" in edges[2]
+
+
+def test_dot_quotes() -> None:
+    odd = Peer('a"b\\c', "", (4, "", 0))
+    text = dot.connections(
+        Connections("reference", (Connection(odd, odd, reports.ALL),), {}), PLAIN
+    )
+    assert '"a\\"b\\\\c" -> "a\\"b\\\\c"' in text
+
+
+def test_svg_is_well_formed_and_counts_in_tooltips() -> None:
+    root = ElementTree.fromstring(svg.connections(reports.CONNECTIONS, PLAIN))
+    tooltips = [title.text for title in root.iter(f"{SVG}title")]
+    assert tooltips == [
+        "shop to data: 1 connection",
+        "shop to external: 1 connection",
+        "external to shop: 1 connection",
+    ]
+    labels = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"data", "shop", "external"} <= set(labels)
+
+
+def test_svg_of_nothing_and_of_very_many_namespaces() -> None:
+    ElementTree.fromstring(svg.connections(Connections("reference", (), {}), PLAIN))
+    peers = [Peer(f"n{n:03}/a[Pod]", f"n{n:03}", (0, f"n{n:03}", 0)) for n in range(200)]
+    many = Connections(
+        "reference",
+        tuple(Connection(one, peers[0], reports.ALL) for one in peers),
+        {},
+    )
+    root = ElementTree.fromstring(svg.connections(many, PLAIN))
+    assert len(list(root.iter(f"{SVG}title"))) == 200
+    assert float(root.attrib["width"]) < 3000
+
+
+def test_svg_of_differences() -> None:
+    text = svg.differences(reports.DIFFERENCES, PLAIN)
+    assert "changed connections" in text
+    ElementTree.fromstring(text)
