@@ -38,7 +38,6 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"manifests"},
     "ryml": {"manifests"},
     "click": {"cli"},
-    "rich": {"render", "cli"},
     "msgspec": {"model", "manifests", "compile", "evaluate", "analyses", "render", "cli"},
 }
 

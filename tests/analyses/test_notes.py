@@ -21,10 +21,19 @@ def test_an_ordinary_cluster_needs_no_notes() -> None:
 
 
 def test_the_cni_and_what_is_not_known_of_it() -> None:
-    assert said(cluster([WEB]), "calico") == ("judged as Calico does (--cni calico)",)
-    first, second = said(cluster([WEB]), "kube-router")
-    assert first == "judged as kube-router does (--cni kube-router)"
-    assert second == "not verified for kube-router, so as in the reference profile: hairpin"
+    assert said(cluster([WEB]), "calico") == (
+        "judged as Calico does (--cni calico)",
+        "connections that are open while a policy changes are kept",
+    )
+    assert said(cluster([WEB]), "kube-router") == (
+        "judged as kube-router does (--cni kube-router)",
+        "kube-router rejects what it denies, where others drop it",
+        "connections that are open while a policy changes are kept",
+        "not verified for kube-router, so as in the reference profile: hairpin",
+    )
+    assert "connections that are open while a policy changes are judged again" in said(
+        cluster([WEB]), "ovn-kubernetes"
+    )
 
 
 def test_what_the_cni_leaves_out() -> None:

@@ -58,7 +58,16 @@ SECURITY_DEMOS = {
 
 
 def listed(folder: str) -> dict[tuple[str, str], object]:
-    command = [sys.executable, "-m", "kubeverdict", "list", "-f", CLUSTERS / folder, "-o", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "kubeverdict",
+        "list",
+        "-f",
+        str(CLUSTERS / folder),
+        "-o",
+        "json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     connections = json.loads(done.stdout)["connections"]
     return {(one["source"], one["destination"]): one["ports"] for one in connections}

@@ -48,4 +48,4 @@ def test_a_host_that_only_one_version_knows_is_a_plain_address_in_the_other() ->
     (plane,) = change.planes
     at_host = int(plane.identity[change.ends.pods + change.ends.hosts.index("192.168.0.1")])
     opened = [row for row in change.rows(plane) if at_host in row.sources]
-    assert [(row.before.any(), row.after.all()) for row in opened] == [(False, True)]
+    assert [(bool(row.before.any()), bool(row.after.all())) for row in opened] == [(False, True)]

@@ -89,12 +89,11 @@ def test_an_empty_list_is_not_nothing(tmp_path: Path) -> None:
         assert names(tmp_path / name) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    # Root may read whatever has the wrong mode; nobody can follow a link to itself.
     path = tmp_path / "a.yaml"
-    path.write_text(POD % "a")
-    path.chmod(0)
-    assert errors(path) == [f"{path}: cannot be read: Permission denied"]
+    path.symlink_to(path)
+    assert errors(path) == [f"{path}: cannot be read: Too many levels of symbolic links"]
 
 
 def test_a_pipe_that_nobody_writes_to_ends(tmp_path: Path) -> None:

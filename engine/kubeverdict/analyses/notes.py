@@ -21,6 +21,10 @@ def _about_the_cni(compiled: CompiledPolicy) -> Iterator[str]:
     if profile.name == REFERENCE.name:
         return
     yield f"judged as {profile.title} does (--cni {profile.name})"
+    if profile.deny == "reject":
+        yield f"{profile.title} rejects what it denies, where others drop it"
+    if profile.established != "unknown":
+        yield f"connections that are open while a policy changes are {profile.established}"
     if profile.unverified:
         knobs = ", ".join(profile.unverified)
         yield f"not verified for {profile.title}, so as in the reference profile: {knobs}"

@@ -202,11 +202,10 @@ class _Writer:
         ends = self._change.ends
         identity = plane.identity[ends.pods :].tolist()
         hosts = zip(ends.hosts, identity, strict=False)
-        # Where one version serves both families together, its identities are of both here too.
         space = (
             (interval, number)
             for interval, number in zip(ends.intervals, identity[len(ends.hosts) :], strict=True)
-            if interval[0] in plane.families
+            if number >= 0
         )
         return gather(changed, plane.size, plane.families, kinds, outside(space, hosts))
 

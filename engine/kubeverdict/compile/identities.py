@@ -42,8 +42,7 @@ def make_plane(
     space: AddressSpace,
 ) -> Plane:
     """Refine the positions of a plane to identities, renumber its sets and index its rules."""
-    used = np.unique(np.concatenate((rows.subject, rows.peer))).astype(np.int64)
-    used = used[used > EMPTY]
+    used = _distinct_sets(np.concatenate((rows.subject, rows.peer)))
     numbering = _number(universe, used, sets)
     renumbered = _renumber(universe, numbering, used, sets)
     number_of = np.zeros(sets.start.size, np.int32)
@@ -165,14 +164,18 @@ def _taken(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
     return Rows._make(column[which] for column in rows)
 
 
+def _distinct_sets(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The set numbers that occur, without ALL and EMPTY, which tell nothing apart."""
+    used = np.flatnonzero(np.bincount(numbers))
+    return used[used > EMPTY]
+
+
 def parts_of(keys: NDArray[np.int32], sets: Sets, taking_part: int, size: int) -> NDArray[np.int32]:
     """Identities below ``taking_part`` in parts that no set of ``keys`` tells apart; -1 above."""
     part = np.full(size, -1, np.int32)
     there = members(sets, ALL)
     part[there[there < taking_part]] = 0
-    which = np.unique(keys).astype(np.int64)
-    which = which[which > EMPTY]
-    refine.on(int(sets.word.size) * 64)(which, sets, part, 1)
+    refine.on(int(sets.word.size) * 64)(_distinct_sets(keys), sets, part, 1)
     return part
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.addresses import atoms_of_ipv4, atoms_of_ipv6
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import UsageError
-from kubeverdict.model.addresses import Family, parse_address
+from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod, Service
 
 _HALF = (1 << 64) - 1
@@ -82,12 +82,3 @@ def _owners(compiled: CompiledPolicy, wanted: set[str]) -> dict[str, int]:
         if text in wanted:
             owners.setdefault(text, compiled.first_host + index)
     return owners
-
-
-def family_of_end(compiled: CompiledPolicy, end: int) -> Family | None:
-    """The family of an address end; None for a pod or Service, which may have both."""
-    if compiled.first_host <= end < compiled.first_service:
-        return 6 if ":" in compiled.hosts[end - compiled.first_host] else 4
-    if end >= compiled.first_atom:
-        return 4 if end - compiled.first_atom < compiled.addresses.ipv4.size else 6
-    return None

@@ -42,6 +42,11 @@ class JointEnds:
     hosts: tuple[str, ...]
     intervals: tuple[tuple[Family, int, int], ...]
 
+    @property
+    def families(self) -> list[Family]:
+        """The families of all ends but pods, in order."""
+        return [*(6 if ":" in text else 4 for text in self.hosts), *(i[0] for i in self.intervals)]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joint:
@@ -117,6 +122,10 @@ def join_planes(
         else np.full(side.size, -1, np.int64)
         for plane, side in zip(planes, (ends.old, ends.new), strict=True)
     ]
+    # One version may have told the families apart where the other did not.
+    served = np.ones(sides[0].size, np.bool_)
+    served[ends.pods :] = [family in families for family in ends.families]
+    sides = [np.where(served, side, -1) for side in sides]
     identity, pairs, pods, external = _number(sides[0], sides[1], ends.pods)
     size = external + (len(pairs) - pods)
     words = (size + 63) >> 6

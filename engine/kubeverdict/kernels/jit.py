@@ -1,13 +1,14 @@
-"""All numba machinery: when to compile, with which settings, and where results are cached."""
+"""All numba machinery: when to compile, with which settings, and where results are cached.
+
+What only large input needs is imported where it is used: small answers must come at once.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
@@ -20,7 +21,6 @@ _LOADED_LIMIT = 2_000
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _lock = threading.RLock()
-_registry: list[Kernel] = []
 _always_compiled = False
 
 
@@ -33,9 +33,7 @@ class Kernel:
     def __init__(self, function: FunctionType) -> None:
         self.plain = function
         self.__doc__ = function.__doc__
-        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._compiled: Callable[..., Any] | None = None
-        _registry.append(self)
 
     def __call__(self, *args: Any) -> Any:
         return self.plain(*args)
@@ -85,11 +83,6 @@ def compiled_only() -> Iterator[None]:
         _always_compiled = before
 
 
-def registered() -> tuple[Kernel, ...]:
-    """Every kernel of the modules imported so far, callees before callers."""
-    return tuple(_registry)
-
-
 @contextmanager
 def _cache_directory() -> Iterator[None]:
     """Point numba at a cache of our own while a kernel is set up.
@@ -112,6 +105,8 @@ def _cache_directory() -> Iterator[None]:
 
 def cache_directory() -> Path:
     """Where compiled kernels of this version are kept."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -134,6 +129,8 @@ def in_threads(run: Callable[[int, int], None], count: int, threads: int | None 
     if workers <= 1:
         run(0, count)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pieces = min(count, workers * 8)
     edges = [count * piece // pieces for piece in range(pieces + 1)]
     with ThreadPoolExecutor(workers) as pool:
