@@ -44,19 +44,34 @@ def dumps() -> dict[str, Path]:
     }
 
 
+# A process inherits the peak of the one it was forked from, so that a large one cannot measure
+# its children: this small one runs a command and prints the peak of that, in kilobytes.
+PEAK = """
+import os, subprocess, sys
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL) as process:
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss)
+sys.exit(process.returncode)
+"""
+
+
 class Runs:
-    """Runs one command several times and remembers the largest memory."""
+    """Runs one command: once a call, or once for its memory."""
 
     def __init__(self, *arguments: str | Path) -> None:
         self._command: Sequence[str | Path] = (COMMAND, *arguments)
-        self.peak_mb = 0.0
 
     def __call__(self) -> None:
-        with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, env=ENVIRONMENT) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode in FOUND, f"{self._command} ended with {process.returncode}"
-        self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
+        self._run(self._command)
+
+    def peak_mb(self) -> float:
+        return int(self._run((sys.executable, "-c", PEAK, *self._command))) / 1024
+
+    def _run(self, command: Sequence[str | Path]) -> bytes:
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=ENVIRONMENT, check=False)
+        assert done.returncode in FOUND, f"{self._command} ended with {done.returncode}"
+        return done.stdout
 
 
 def bench_help(measure: Measure, record: Record) -> None:
@@ -100,4 +115,4 @@ def bench_cold_command(
     held = layout == "compact"  # the targets are for this one
     name = f"cold {verb}, mixed 50k/5k, {size:.0f} MB {layout} JSON"
     record(Figure(name, median, "s", 3.0 if held else None))
-    record(Figure(f"{name}, memory", runs.peak_mb, "MB", 600.0 if held else None))
+    record(Figure(f"{name}, memory", runs.peak_mb(), "MB", 600.0 if held else None))
