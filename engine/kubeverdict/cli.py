@@ -310,8 +310,10 @@ def _load(files: Sequence[str], skip_invalid: bool) -> Loaded:
 
 def _compile(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
     from kubeverdict.analyses.notes import notes
-    from kubeverdict.compile.compiler import compile_cluster
+    from kubeverdict.compile.compiler import compile_cluster, kernels_missing
 
+    if kernels_missing(cluster):
+        _say("note", "the first large input compiles the kernels, which takes half a minute")
     compiled = compile_cluster(cluster, PROFILES[cni], static=static)
     for note in notes(compiled):
         _say("note", note)

@@ -16,9 +16,18 @@ from kubeverdict.compile.population import populate
 from kubeverdict.compile.ports import PortList, cut_ports
 from kubeverdict.compile.rules import RowMaker
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
+from kubeverdict.kernels.jit import cache_directory
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import METADATA_NAME, Cluster
 from kubeverdict.model.profile import REFERENCE, Profile
+
+# From about this many pods on, some kernel is worth compiling.
+_LARGE = 2_000
+
+
+def kernels_missing(cluster: Cluster) -> bool:
+    """Whether the first questions about ``cluster`` have to wait for kernels to be compiled."""
+    return len(cluster.pods) >= _LARGE and not cache_directory().exists()
 
 
 def compile_cluster(
