@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,42 @@ def test_progress_is_reported_from_none_to_all() -> None:
     warmup(lambda what, done, total: steps.append((what, done, total)))
     assert [done for _, done, _ in steps] == list(range(len(steps)))
     assert {total for _, _, total in steps} == {len(steps) - 1}
+
+
+NOTHING_IS_LEFT = """
+import sys
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.evaluate import delta, flows, pairs, warmup
+from kubeverdict.kernels import addresses, bits, flows as f, jit, partition, reach, selectors, sets
+from tests.generated import random_cluster
+
+def specialised():
+    modules = (addresses, bits, f, partition, reach, selectors, sets)
+    kernels = {v for m in modules for v in vars(m).values() if isinstance(v, jit.Kernel)}
+    return {k.plain.__qualname__: set(k.compiled.signatures) for k in kernels if k._compiled}
+
+warmup.warmup(lambda *step: None)
+before = specialised()
+versions = [random_cluster(seed, pods=40, policies=30) for seed in (1, 2)]
+with jit.compiled_only():
+    old, new = map(compile_cluster, versions)
+    flows.judge(old, [0, 1], [1, old.first_atom], [0, 0], [80, 80])
+    pairs.count_pairs(old)
+    [list(pairs.rows(old, plane)) for plane in old.planes]
+    change = delta.delta(old, new)
+    [list(change.rows(plane)) for plane in change.planes]
+after = specialised()
+print(sorted(name for name in after if after[name] != before.get(name)))
+"""
+
+
+def test_nothing_is_left_to_compile_after_a_warmup() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING_IS_LEFT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    )
+    assert done.stdout.strip() == "[]"

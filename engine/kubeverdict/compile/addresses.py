@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import AddressSpace
+from kubeverdict.compile.compiled import AddressSpace, freeze
 from kubeverdict.kernels.addresses import find_ipv4, find_ipv6, upper_index
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.sets import spans
@@ -34,7 +34,9 @@ def cut(peers: Iterable[BlockPeer]) -> AddressSpace:
         index = upper_index.on(65537 * 8)(ipv4)
     else:
         index[:] = np.searchsorted(ipv4, np.arange(65537, dtype=np.int64) << 16)
-    return AddressSpace(ipv4=ipv4, ipv4_index=index, ipv6=ipv6)
+    space = AddressSpace(ipv4=ipv4, ipv4_index=index, ipv6=ipv6)
+    freeze(space)
+    return space
 
 
 def atoms_of_ipv4(space: AddressSpace, addresses: NDArray[np.uint32]) -> NDArray[np.int32]:

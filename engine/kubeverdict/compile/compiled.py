@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -31,6 +31,21 @@ class Reason(IntEnum):
     NO_ADDRESS = -5  # not possible: the ends share no address family
     ALWAYS_ICMP = -6  # allowed: this CNI lets ICMP through
     HAIRPIN = -7  # allowed: a pod reaches itself through a Service
+
+
+def freeze(value: object) -> None:
+    """Make every array inside tuples and dataclasses read-only.
+
+    Arrays are values here; and a kernel is compiled apart for arrays that may be written.
+    """
+    if isinstance(value, np.ndarray):
+        value.setflags(write=False)
+    elif isinstance(value, tuple):
+        for part in value:
+            freeze(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            freeze(getattr(value, field.name))
 
 
 @dataclass(frozen=True, slots=True)

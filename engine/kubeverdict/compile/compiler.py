@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-
 import numpy as np
 
 from kubeverdict.compile.addresses import block_sets, cut
-from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, freeze
 from kubeverdict.compile.dialect import in_force
 from kubeverdict.compile.identities import make_plane
 from kubeverdict.compile.labels import classify, index_labels
@@ -87,7 +85,7 @@ def compile_cluster(
             planes=made,
             pod_ids={(pod.namespace, pod.name): i for i, pod in enumerate(population.pods)},
         )
-        _freeze(compiled)
+        freeze((compiled.addresses, compiled.ports, compiled.planes))
         return compiled
 
 
@@ -103,17 +101,3 @@ def _namespace_labels(cluster: Cluster) -> dict[str, dict[str, str]]:
     for name in implied - labels.keys():
         labels[name] = {METADATA_NAME: name}
     return dict(sorted(labels.items()))
-
-
-def _freeze(value: object) -> None:
-    """Make every array of a compiled policy read-only."""
-    if isinstance(value, np.ndarray):
-        value.setflags(write=False)
-    elif isinstance(value, CompiledPolicy):
-        _freeze((value.addresses, value.ports, *value.planes))
-    elif is_dataclass(value):
-        for field in fields(value):
-            _freeze(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for part in value:
-            _freeze(part)

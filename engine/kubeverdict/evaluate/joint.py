@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason
+from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
 from kubeverdict.compile.rules import from_positions, join
 from kubeverdict.evaluate.ends import address_ids
@@ -164,7 +164,7 @@ def join_planes(
     of_pod_identities &= bitmap(np.arange(pods), pod_words)
     slices = bit_slices(weight[:pods], pod_words)
     no_slices = np.zeros((1, words), np.uint64)
-    return Joint(
+    joint = Joint(
         families=families,
         pods=pods,
         external=external,
@@ -176,6 +176,8 @@ def join_planes(
         whole=Space(merged_sets, ports.sets, ports.weight, present, weight, no_slices),
         ports=ports,
     )
+    freeze(joint)
+    return joint
 
 
 def _number(

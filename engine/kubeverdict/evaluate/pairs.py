@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace
+from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, freeze
 from kubeverdict.compile.selectors import members
 from kubeverdict.kernels import reach
 from kubeverdict.kernels.jit import Kernel, in_threads
@@ -42,14 +42,18 @@ class Groups:
 def pod_space(plane: Plane, ports: PortSpace) -> Space:
     """Rows over pods only."""
     universe = bitmap(np.arange(plane.pods), (plane.pods + 63) >> 6)[None]
-    return Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, plane.slices)
+    space = Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, plane.slices)
+    freeze(space)
+    return space
 
 
 def whole_space(plane: Plane, ports: PortSpace) -> Space:
     """Rows over all identities."""
     universe = bitmap(members(plane.sets, ALL), plane.words)[None]
     slices = np.zeros((1, plane.words), np.uint64)
-    return Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, slices)
+    space = Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, slices)
+    freeze(space)
+    return space
 
 
 def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs, rows
 from kubeverdict.kernels import jit
+from kubeverdict.model.addresses import Block
 from kubeverdict.model.cluster import Cluster, Namespace, Pod, WorkloadRef
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    PodPeer,
+    Policy,
+    Rule,
+)
+from kubeverdict.model.selectors import EVERYTHING
+from kubeverdict.model.sources import FieldPath, Source
 
 Report = Callable[[str, int, int], None]
 
@@ -20,13 +33,14 @@ def warmup(report: Report) -> None:
     ``report(what, done, total)`` is called before each step and once at the end.
     """
     with jit.compiled_only():
-        cluster = _smallest()
+        before, after = _versions()
+        compiled = compile_cluster(before)
         steps: list[tuple[str, Callable[[], object]]] = [
-            ("compile", lambda: compile_cluster(cluster)),
-            ("flows", lambda: judge(compile_cluster(cluster), [0], [1], [0], [80])),
-            ("all pairs", lambda: count_pairs(compile_cluster(cluster))),
-            ("rows", lambda: _rows(cluster)),
-            ("delta", lambda: _delta(cluster)),
+            ("compile", lambda: compile_cluster(after)),
+            ("flows", lambda: judge(compiled, [0], [1], [0], [80])),
+            ("all pairs", lambda: count_pairs(compiled)),
+            ("rows", lambda: list(rows(compiled, compiled.planes[0]))),
+            ("delta", lambda: _delta(compiled, compile_cluster(after))),
         ]
         for done, (what, step) in enumerate(steps):
             report(what, done, len(steps))
@@ -34,21 +48,38 @@ def warmup(report: Report) -> None:
         report("done", len(steps), len(steps))
 
 
-def _rows(cluster: Cluster) -> None:
-    compiled = compile_cluster(cluster)
-    for plane in compiled.planes:
-        list(rows(compiled, plane))
-
-
-def _delta(cluster: Cluster) -> None:
-    compiled = compile_cluster(cluster)
-    change = delta(compiled, compiled)
+def _delta(old: CompiledPolicy, new: CompiledPolicy) -> None:
+    change = delta(old, new)
     for plane in change.planes:
         list(change.rows(plane))
 
 
-def _smallest() -> Cluster:
-    """Two pods: types do not depend on how many there are."""
+class _Nowhere:
+    """The origin of policies that no file holds."""
+
+    file = "<warmup>"
+
+    def line_of(self, path: FieldPath) -> int:
+        return 0
+
+
+def _versions() -> tuple[Cluster, Cluster]:
+    """Two versions of a cluster just rich enough to need every kernel: unions of selectors, more
+    blocks than are searched without an index, and something that changes."""
+    source = Source(_Nowhere())
+    here = PodPeer(EVERYTHING, "default")
+    blocks = [BlockPeer(Block(4, number << 8, 24)) for number in range(100)]
+    rule = Rule(Direction.INGRESS, 0, Action.ALLOW, (here, *blocks), None, source)
+    policy = Policy(
+        kind="NetworkPolicy",
+        namespace="default",
+        name="warmup",
+        tier=NETWORK_POLICY_TIER,
+        pods=EVERYTHING,
+        isolates=(Direction.INGRESS,),
+        rules=(rule,),
+        source=source,
+    )
     pods = tuple(
         Pod(
             namespace="default",
@@ -60,4 +91,5 @@ def _smallest() -> Cluster:
         )
         for name, address in (("one", "192.0.2.1"), ("two", "192.0.2.2"))
     )
-    return Cluster(namespaces=(Namespace("default", {}),), pods=pods)
+    known = (Namespace("default", {}),)
+    return Cluster(known, pods, (policy,)), Cluster(known, pods)
