@@ -97,6 +97,21 @@ def test_named_ports_are_split_by_number() -> None:
     assert len(set(plane.rows.subject.tolist())) == 3
 
 
+def test_names_are_resolved_over_pods_of_every_family() -> None:
+    """Where a CNI takes the numbers of all subjects, those of the other family count too."""
+    pods = tuple(
+        pod(name, address, ports=(ContainerPort("http", Protocol.TCP, number),))
+        for name, address, number in (("x/four", "10.0.0.1", 80), ("x/six", "fd00::2", 8080))
+    )
+    rule = allow(IN, None, (NamedPort(Protocol.TCP, "http"),))
+    compiled = compile_cluster(cluster(pods, policy("x/p", rule)), PROFILES["aws-vpc-cni"])
+    (known,) = compiled.rules
+    assert known.rule.ports == (
+        PortRange(Protocol.TCP, 80, 80),
+        PortRange(Protocol.TCP, 8080, 8080),
+    )
+
+
 def test_excluded_pods_are_named_with_the_reason() -> None:
     pods = (
         pod("x/a", "10.0.0.1"),
