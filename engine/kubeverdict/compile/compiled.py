@@ -14,7 +14,6 @@ from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.policy import Policy, Rule
-from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
 
 ALL = 0  # the set of everything
@@ -93,10 +92,6 @@ class PortSpace:
     first: NDArray[np.int64]  # (atoms + 1,) index into table where each atom starts
     weight: NDArray[np.int64]  # (atoms,) ports 1 to 65535 of TCP, UDP and SCTP inside it
     sets: Sets  # port lists as sets of atoms; set 0 is every atom
-
-    def protocol(self, atom: int) -> Protocol:
-        start = int(self.first[atom])
-        return Protocol(min(start >> 16, 3) if start < 3 * 65536 + 1 else 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

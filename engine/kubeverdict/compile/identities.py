@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace, Plane, PortSpace
 from kubeverdict.compile.population import Population
-from kubeverdict.compile.rules import join
-from kubeverdict.compile.selectors import members
+from kubeverdict.compile.sets import chosen, join, members, moved
 from kubeverdict.compile.universe import POD, SERVICE, Universe
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack
 from kubeverdict.kernels.partition import index_rows, refine, representatives
 from kubeverdict.kernels.reach import BEFORE, View
-from kubeverdict.kernels.sets import combine, project
+from kubeverdict.kernels.sets import combine
 from kubeverdict.model.policy import Action, Direction
 
 _NEVER_MERGED = -1
@@ -127,19 +126,8 @@ def _renumber(
     first = first[identity >= 0]
     target = np.full(universe.size, -1, np.int32)
     target[first] = numbering.of_position[first]
-    start = np.zeros(universe.size + 1, np.int64)
-    np.cumsum(target >= 0, out=start[1:])
-    parts = (ALL, EMPTY, *used.tolist())
-    chosen = _chosen(sets, np.array(parts, np.int64))
-    return Sets(*project.on(chosen.word.size * 64)(chosen, start, target[target >= 0], words))
-
-
-def _chosen(sets: Sets, which: NDArray[np.int64]) -> Sets:
-    lengths = sets.start[which + 1] - sets.start[which]
-    start = np.zeros(which.size + 1, np.int64)
-    np.cumsum(lengths, out=start[1:])
-    index = np.arange(start[-1]) + np.repeat(sets.start[which] - start[:-1], lengths)
-    return Sets(start, sets.word[index], sets.bits[index])
+    parts = np.array((ALL, EMPTY, *used.tolist()), np.int64)
+    return moved(chosen(sets, parts), target, words)
 
 
 def bit_slices(weight: NDArray[np.int64], words: int) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
 from kubeverdict.compile.population import Population
+from kubeverdict.compile.sets import offsets
 from kubeverdict.kernels.selectors import LabelIndex, invert
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.ports import NamedPort, Protocol
@@ -201,11 +202,9 @@ def index_labels(
     flat[0::2] = pair_ids
     flat[1::2] = key_ids
     flat[1::2] += len(pairs)
-    set_start = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(np.array(sizes, np.int64) * 2, out=set_start[1:])
+    set_start = offsets(np.array(sizes, np.int64) * 2)
     length = np.diff(set_start)[of_member] if of_member.size else np.zeros(0, np.int64)
-    start = np.zeros(of_member.size + 1, np.int64)
-    np.cumsum(length, out=start[1:])
+    start = offsets(length)
     shift = np.repeat(set_start[:-1][of_member] - start[:-1], length)
     label = flat[np.arange(start[-1]) + shift]
     count = len(pairs) + len(keys)

@@ -17,6 +17,7 @@ from kubeverdict.compile.compiled import ALL, Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import Draft, Questions
 from kubeverdict.compile.ports import PortList
+from kubeverdict.compile.sets import join, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.sets import combine
@@ -64,39 +65,10 @@ class Derived:
         if not self.numbers:
             return base
         sizes = [len(union) for union, _ in self.numbers]
-        start = np.zeros(len(sizes) + 1, np.int64)
-        np.cumsum(sizes, out=start[1:])
+        start = offsets(np.array(sizes))
         union = np.array([part for parts, _ in self.numbers for part in parts], np.int64)
         mask = np.array([mask for _, mask in self.numbers], np.int64)
         return join(base, Sets(*combine.on(union.size * 8)(start, union, mask, base, words)))
-
-
-def join(*parts: Sets) -> Sets:
-    """Sets one behind the other."""
-    starts = [np.zeros(1, np.int64)]
-    offset = 0
-    for part in parts:
-        starts.append(part.start[1:] + offset)
-        offset += int(part.start[-1])
-    return Sets(
-        np.concatenate(starts),
-        np.concatenate([part.word for part in parts]),
-        np.concatenate([part.bits for part in parts]),
-    )
-
-
-def from_positions(groups: Sequence[NDArray[np.int64]]) -> Sets:
-    """Sets from ascending positions."""
-    words: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
-    bits: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
-    start = [0]
-    for positions in groups:
-        word, first = np.unique(positions >> 6, return_index=True)
-        ones = np.uint64(1) << (positions & 63).astype(np.uint64)
-        words.append(word.astype(np.int32))
-        bits.append(np.bitwise_or.reduceat(ones, first) if word.size else bits[0])
-        start.append(start[-1] + word.size)
-    return Sets(np.array(start, np.int64), np.concatenate(words), np.concatenate(bits))
 
 
 def resolve_names(

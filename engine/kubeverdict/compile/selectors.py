@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.labels import LabelIds
+from kubeverdict.compile.sets import offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.selectors import Queries, select
 from kubeverdict.model.selectors import Operator, Selector
@@ -44,9 +45,7 @@ def evaluate_selectors(
             value += values
             value_start.append(len(value))
         requirement_start.append(len(negative))
-    lengths = np.fromiter(map(len, scopes), np.int64, len(scopes))
-    scope_start = np.zeros(len(scopes) + 1, np.int64)
-    np.cumsum(lengths, out=scope_start[1:])
+    scope_start = offsets(np.fromiter(map(len, scopes), np.int64, len(scopes)))
     ranges = np.array([part for scope in scopes for part in scope], np.int64).reshape(-1, 2)
     queries = Queries(
         scope_start=scope_start,
@@ -59,16 +58,6 @@ def evaluate_selectors(
     )
     work = len(ranges) * 8 + int(np.minimum(ranges[:, 1] - ranges[:, 0], 256).sum()) * 4
     return Sets(*select.on(work)(labels.index, queries, words))
-
-
-def members(sets: Sets, which: int) -> NDArray[np.int64]:
-    """The positions in one set, ascending."""
-    part = slice(sets.start[which], sets.start[which + 1])
-    word, bits = sets.word[part], sets.bits[part]
-    unpacked = np.unpackbits(bits.view(np.uint8), bitorder="little").reshape(-1, 64)
-    row, column = np.nonzero(unpacked)
-    positions: NDArray[np.int64] = word[row].astype(np.int64) * 64 + column
-    return positions
 
 
 def merged_ranges(first: NDArray[np.int64], namespaces: NDArray[np.int64]) -> Scope:

@@ -16,8 +16,9 @@ from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace
 from kubeverdict.compile.labels import Groups, Kinds, LabelIds, group, index_labels
 from kubeverdict.compile.lowering import Questions
 from kubeverdict.compile.population import Population
-from kubeverdict.compile.rules import Base, from_positions, join, resolve_names
-from kubeverdict.compile.selectors import Scope, evaluate_selectors, members, merged_ranges
+from kubeverdict.compile.rules import Base, resolve_names
+from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
+from kubeverdict.compile.sets import from_positions, join, members, moved
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import Family
@@ -169,8 +170,8 @@ def base_sets(
     subjects = peers = range(2, 2 + count)
     if groups.count and groups.role.any():
         to_pods, to_hosts = _fold_hosts(universe, population)
-        as_subjects = _moved(found, to_pods, universe.words)
-        as_peers = _moved(found, to_hosts, universe.words)
+        as_subjects = moved(found, to_pods, universe.words)
+        as_peers = moved(found, to_hosts, universe.words)
         parts += [as_subjects, as_peers]
         written_only = profile.hostnetwork_peers == "with-pod-selector"
         peer_numbers = [
@@ -237,14 +238,6 @@ def _fold_hosts(
         if groups.of_member[index] >= 0:
             to_hosts[groups.of_member[index]] = universe.of_end[pods + host]
     return to_pods, to_hosts
-
-
-def _moved(sets: Sets, target: NDArray[np.int32], words: int) -> Sets:
-    """Sets in a new numbering, one target for each position or none (-1)."""
-    start = np.zeros(target.size + 1, np.int64)
-    np.cumsum(target >= 0, out=start[1:])
-    kept = target[target >= 0]
-    return Sets(*project.on(sets.word.size * 64)(sets, start, kept, words))
 
 
 def _block_positions(

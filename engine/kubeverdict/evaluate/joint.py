@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
-from kubeverdict.compile.rules import from_positions, join
+from kubeverdict.compile.sets import chosen, from_positions, join
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.pairs import bitmap
 from kubeverdict.kernels.bits import Sets
@@ -146,10 +146,10 @@ def join_planes(
 
     views: list[View] = []
     for outward in (False, True):
-        chosen = [
+        sides_of = [
             None if plane is None else plane.out_to if outward else plane.into for plane in planes
         ]
-        columns = _joint_rows(chosen, set_numbers, port_numbers, tiers)
+        columns = _joint_rows(sides_of, set_numbers, port_numbers, tiers)
         taking_part = size if outward else pods
         part = parts_of(columns[0], merged_sets, taking_part, size)
         start, row = indexed(columns[0], merged_sets, part)
@@ -228,16 +228,11 @@ def _canonical(sides: list[Sets]) -> tuple[list[NDArray[np.int32]], Sets]:
         if number == len(kept):
             kept.append(which)
         of_set.append(number)
-    chosen = np.array(kept, np.int64)
-    lengths = np.diff(together.start)[chosen]
-    start = np.zeros(chosen.size + 1, np.int64)
-    np.cumsum(lengths, out=start[1:])
-    index = np.arange(start[-1]) + np.repeat(together.start[chosen] - start[:-1], lengths)
     first = len(sides[0].start) - 1
     all_numbers = np.array(of_set, np.int32)
     return (
         [all_numbers[:first], all_numbers[first:]],
-        Sets(start, together.word[index], together.bits[index]),
+        chosen(together, np.array(kept, np.int64)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, freeze
-from kubeverdict.compile.selectors import members
+from kubeverdict.compile.sets import members
 from kubeverdict.kernels import reach
 from kubeverdict.kernels.jit import Kernel, in_threads
 from kubeverdict.kernels.reach import BEFORE, Space, View
