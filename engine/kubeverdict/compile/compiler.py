@@ -10,13 +10,13 @@ from kubeverdict.compile.dialect import in_force
 from kubeverdict.compile.identities import make_plane
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
-from kubeverdict.compile.population import populate
+from kubeverdict.compile.population import namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports
 from kubeverdict.compile.rules import RowMaker
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
 from kubeverdict.kernels.jit import cache_directory
 from kubeverdict.model.bulk import collector_paused
-from kubeverdict.model.cluster import METADATA_NAME, Cluster
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.profile import REFERENCE, Profile
 
 # From about this many pods on, some kernel is worth compiling.
@@ -38,7 +38,7 @@ def compile_cluster(
     """
     with collector_paused():
         population = populate(cluster, profile, static)
-        labels_of = _namespace_labels(cluster)
+        labels_of = namespace_labels(cluster)
         policies, notes = in_force(cluster.policies, profile, population.pods, labels_of)
         questions = lower(policies)
 
@@ -87,17 +87,3 @@ def compile_cluster(
         )
         freeze((compiled.addresses, compiled.ports, compiled.planes))
         return compiled
-
-
-def _namespace_labels(cluster: Cluster) -> dict[str, dict[str, str]]:
-    """Labels by namespace name, in order of name; namespaces without an object are implied."""
-    labels = {
-        namespace.name: {METADATA_NAME: namespace.name, **namespace.labels}
-        for namespace in cluster.namespaces
-    }
-    implied = {pod.namespace for pod in cluster.pods}
-    implied |= {policy.namespace for policy in cluster.policies if policy.namespace is not None}
-    implied |= {service.namespace for service in cluster.services}
-    for name in implied - labels.keys():
-        labels[name] = {METADATA_NAME: name}
-    return dict(sorted(labels.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -38,13 +38,29 @@ def in_force(
         return (), (f"{profile.title} enforces no network policy: {count} no effect",)
     kept: list[Policy] = []
     notes: list[str] = []
-    names = _Names(profile, pods, namespaces)
-    for policy in sorted(policies, key=lambda policy: policy.sort_key):
-        if profile.named_ports == "reject-policy" and _names_ports(policy):
+    in_order = sorted(policies, key=lambda policy: policy.sort_key)
+    for policy, adapted in zip(in_order, adapt(in_order, profile, pods, namespaces), strict=True):
+        if adapted is None:
             notes.append(f"{profile.title} refuses {policy.kind} {policy}: it has a named port")
         else:
-            kept.append(_adapted(names.resolved(policy), profile))
+            kept.append(adapted)
     return tuple(kept), tuple(notes)
+
+
+def adapt(
+    policies: Iterable[Policy],
+    profile: Profile,
+    pods: Sequence[Pod],
+    namespaces: Mapping[str, Mapping[str, str]],
+) -> list[Policy | None]:
+    """Each policy as this CNI has it; None where it refuses or ignores it."""
+    names = _Names(profile, pods, namespaces)
+    return [
+        None
+        if not profile.enforces or (profile.named_ports == "reject-policy" and _names_ports(policy))
+        else _adapted(names.resolved(policy), profile)
+        for policy in policies
+    ]
 
 
 def _names_ports(policy: Policy) -> bool:

@@ -60,8 +60,15 @@ def make_plane(
         start, row = indexed(part.subject, plane_sets, of_subject)
         packed = pack.on(row.size * 64)(start, row, part, ports.sets, plane_sets)
         entries.append(Entries(of_subject, *packed))
-        merged, plane_sets = _merged(part, direction, plane_sets, numbering.size)
-        views.append(_view(merged, direction, plane_sets, numbering))
+        found_by, about, taking_part = (
+            (part.subject, part.peer, numbering.pods)
+            if direction is Direction.INGRESS
+            else (part.peer, part.subject, numbering.size)
+        )
+        kept, found_by, about, plane_sets = merged(
+            part, found_by, about, plane_sets, numbering.size
+        )
+        views.append(view(kept, found_by, about, plane_sets, taking_part, numbering.size))
     return Plane(
         families=universe.families,
         pods=numbering.pods,
@@ -185,17 +192,22 @@ def ordered_tiers(
     return set(tier[(action != Action.ALLOW) & (rule >= 0)].tolist())
 
 
-def _merged(rows: Rows, direction: Direction, sets: Sets, size: int) -> tuple[Rows, Sets]:
+def merged(
+    rows: Rows,
+    found_by: NDArray[np.int32],
+    about: NDArray[np.int32],
+    sets: Sets,
+    size: int,
+) -> tuple[Rows, NDArray[np.int32], NDArray[np.int32], Sets]:
     """Rows for the reachability matrix, where it does not matter which rule decides.
 
-    In a tier that only allows, rules that find the same destinations on the same ports become
-    one, about all of their sources: the DNS rule of five hundred namespaces is one row.
+    ``found_by`` and ``about`` (rows,) are the sets of either end. In a tier that only allows,
+    rules that the same ends find on the same ports become one, about all of their other ends:
+    the DNS rule of five hundred namespaces is one row. Returns the rows that are left, their
+    ends, and the sets with the new ones behind.
     """
-    found_by, about = (
-        (rows.subject, rows.peer) if direction is Direction.INGRESS else (rows.peer, rows.subject)
-    )
     mixed = ordered_tiers(rows.tier, rows.action, rows.rule)
-    merged: dict[tuple[int, ...], list[int]] = {}
+    groups_of: dict[tuple[int, ...], list[int]] = {}
     for index in range(rows.rule.size):
         tier = int(rows.tier[index])
         apart = tier in mixed or rows.rule[index] < 0
@@ -206,8 +218,8 @@ def _merged(rows: Rows, direction: Direction, sets: Sets, size: int) -> tuple[Ro
             int(rows.ports[index]),
             index if apart else _NEVER_MERGED,
         )
-        merged.setdefault(key, []).append(index)
-    groups = sorted(merged.values(), key=lambda group: group[0])
+        groups_of.setdefault(key, []).append(index)
+    groups = sorted(groups_of.values(), key=lambda group: group[0])
     first = np.array([group[0] for group in groups], np.int64)
     new_about = about[first].copy()
     union: list[int] = []
@@ -228,19 +240,19 @@ def _merged(rows: Rows, direction: Direction, sets: Sets, size: int) -> tuple[Ro
         )
         new_about[joined] = np.arange(len(joined)) + (sets.start.size - 1)
         sets = join(sets, made)
-    kept = _taken(rows, first)
-    if direction is Direction.INGRESS:
-        return kept._replace(peer=new_about), sets
-    return kept._replace(subject=new_about), sets
+    return _taken(rows, first), found_by[first], new_about, sets
 
 
-def _view(rows: Rows, direction: Direction, sets: Sets, numbering: _Numbering) -> View:
-    found_by, about, taking_part = (
-        (rows.subject, rows.peer, numbering.pods)
-        if direction is Direction.INGRESS
-        else (rows.peer, rows.subject, numbering.size)
-    )
-    part = parts_of(found_by, sets, taking_part, numbering.size)
+def view(
+    rows: Rows,
+    found_by: NDArray[np.int32],
+    about: NDArray[np.int32],
+    sets: Sets,
+    taking_part: int,
+    size: int,
+) -> View:
+    """Rows listed by the ends below ``taking_part`` that find them."""
+    part = parts_of(found_by, sets, taking_part, size)
     start, row = indexed(found_by, sets, part)
     return View(
         part=part,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Address, Family, parse_address
-from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.cluster import METADATA_NAME, Cluster, Pod, Service
 from kubeverdict.model.profile import Profile
 
 
@@ -144,3 +144,17 @@ def _pod_addresses(
     has_ipv4[four_of] = True
     has_ipv6[six_of] = True
     return ipv4, has_ipv4, ipv6, has_ipv6
+
+
+def namespace_labels(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """Labels by namespace name, in order of name; namespaces without an object are implied."""
+    labels = {
+        namespace.name: {METADATA_NAME: namespace.name, **namespace.labels}
+        for namespace in cluster.namespaces
+    }
+    implied = {pod.namespace for pod in cluster.pods}
+    implied |= {policy.namespace for policy in cluster.policies if policy.namespace is not None}
+    implied |= {service.namespace for service in cluster.services}
+    for name in implied - labels.keys():
+        labels[name] = {METADATA_NAME: name}
+    return dict(sorted(labels.items()))

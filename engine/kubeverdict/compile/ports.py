@@ -6,6 +6,7 @@ import numpy as np
 
 from kubeverdict.compile.compiled import PortSpace
 from kubeverdict.kernels.bits import Sets
+from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.sets import spans
 from kubeverdict.model.ports import PortRange, Protocol
 
@@ -66,4 +67,29 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
         first=first,
         weight=weight,
         sets=Sets(*arrays),
+    )
+
+
+def port_runs(lists: dict[PortList | None, int]) -> Runs:
+    """Distinct port lists as ranges of places, numbered by the values of ``lists``."""
+    start = [0]
+    low: list[int] = []
+    high: list[int] = []
+    for ports in lists:
+        first = len(low)
+        for begin, end in _ranges(ports):
+            if len(low) > first and begin <= high[-1]:
+                high[-1] = max(high[-1], end)
+            else:
+                low.append(begin)
+                high.append(end)
+        start.append(len(low))
+    return Runs(np.array(start, np.int64), np.array(low, np.int32), np.array(high, np.int32))
+
+
+def _ranges(ports: PortList | None) -> list[tuple[int, int]]:
+    if ports is None:
+        return [(0, _END)]
+    return sorted(
+        (place(part.protocol, part.first), place(part.protocol, part.last) + 1) for part in ports
     )

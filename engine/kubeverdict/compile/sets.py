@@ -69,3 +69,10 @@ def moved(sets: Sets, target: NDArray[np.int32], words: int) -> Sets:
     """Sets in a new numbering, one target for each position or none (-1)."""
     start = offsets(target >= 0)
     return Sets(*project.on(sets.word.size * 64)(sets, start, target[target >= 0], words))
+
+
+def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
+    """(words,) with the bits of ``positions``."""
+    ones = np.zeros(words << 6, np.uint8)
+    ones[positions] = 1
+    return np.packbits(ones, bitorder="little").view(np.uint64)

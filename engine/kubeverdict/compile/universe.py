@@ -169,7 +169,7 @@ def base_sets(
     parts = [fixed]
     subjects = peers = range(2, 2 + count)
     if groups.count and groups.role.any():
-        to_pods, to_hosts = _fold_hosts(universe, population)
+        to_pods, to_hosts = fold_hosts(universe, population)
         as_subjects = moved(found, to_pods, universe.words)
         as_peers = moved(found, to_hosts, universe.words)
         parts += [as_subjects, as_peers]
@@ -225,7 +225,7 @@ def _scopes(
     return scopes
 
 
-def _fold_hosts(
+def fold_hosts(
     universe: Universe, population: Population
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Where each group goes when it is a subject, and when it is a peer; -1 is nowhere."""

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
-from kubeverdict.compile.sets import chosen, from_positions, join
+from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
 from kubeverdict.evaluate.ends import address_ids
-from kubeverdict.evaluate.pairs import bitmap
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
 from kubeverdict.kernels.sets import project

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, freeze
-from kubeverdict.compile.sets import members
+from kubeverdict.compile.sets import bitmap, members
 from kubeverdict.kernels import reach
 from kubeverdict.kernels.jit import Kernel, in_threads
 from kubeverdict.kernels.reach import BEFORE, Space, View
@@ -54,13 +54,6 @@ def whole_space(plane: Plane, ports: PortSpace) -> Space:
     space = Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, slices)
     freeze(space)
     return space
-
-
-def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
-    """(words,) with the bits of ``positions``."""
-    ones = np.zeros(words << 6, np.uint8)
-    ones[positions] = 1
-    return np.packbits(ones, bitorder="little").view(np.uint64)
 
 
 def destination_groups(

@@ -11,23 +11,14 @@ import msgspec
 
 from kubeverdict.errors import UsageError
 from kubeverdict.manifests.loading import Loaded, with_implied
-from kubeverdict.model.cluster import Cluster, Pod, Service, WorkloadRef
-from kubeverdict.model.policy import Policy
-
-# What a controller writes on its pods beside the labels of the template. A pod that is replaced
-# by one of a changed template keeps them.
-_CONTROLLER_LABELS = (
-    "apps.kubernetes.io/pod-index",
-    "batch.kubernetes.io/controller-uid",
-    "batch.kubernetes.io/job-completion-index",
-    "batch.kubernetes.io/job-name",
-    "controller-revision-hash",
-    "controller-uid",
-    "job-name",
-    "pod-template-generation",
-    "pod-template-hash",
-    "statefulset.kubernetes.io/pod-name",
+from kubeverdict.model.cluster import (
+    CONTROLLER_LABELS,
+    Cluster,
+    Pod,
+    Service,
+    WorkloadRef,
 )
+from kubeverdict.model.policy import Policy
 
 _Named = TypeVar("_Named")
 _Located = TypeVar("_Located", Pod, Policy, Service)
@@ -104,7 +95,7 @@ def _take_over(old: Pod, new: Pod) -> Pod:
         return new
     labels: Mapping[str, str] = new.labels
     if new.template:
-        own = {key: old.labels[key] for key in _CONTROLLER_LABELS if key in old.labels}
+        own = {key: old.labels[key] for key in CONTROLLER_LABELS if key in old.labels}
         labels = {**new.labels, **own}
     return msgspec.structs.replace(
         new,

@@ -12,6 +12,22 @@ from kubeverdict.model.ports import Protocol
 
 METADATA_NAME = "kubernetes.io/metadata.name"
 
+# What a controller writes on its pods beside the labels of the template.
+CONTROLLER_LABELS = frozenset(
+    {
+        "apps.kubernetes.io/pod-index",
+        "batch.kubernetes.io/controller-uid",
+        "batch.kubernetes.io/job-completion-index",
+        "batch.kubernetes.io/job-name",
+        "controller-revision-hash",
+        "controller-uid",
+        "job-name",
+        "pod-template-generation",
+        "pod-template-hash",
+        "statefulset.kubernetes.io/pod-name",
+    }
+)
+
 
 class ContainerKind(StrEnum):
     """Which list of the pod a container port is from; CNIs read different lists for names."""

@@ -1,0 +1,84 @@
+"""What becomes of a cluster under a scenario."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kubeverdict.compile.compiled import Reason, RuleRef
+from kubeverdict.evaluate.delta import DeltaCounts
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.cluster import Pod
+from kubeverdict.model.ports import Protocol
+
+
+class Focus(msgspec.Struct, frozen=True):
+    """Which changes count: those with an end in one of ``namespaces`` (empty: anywhere), on
+    ``port`` (None: any)."""
+
+    namespaces: tuple[str, ...] = ()
+    port: tuple[Protocol, int] | None = None
+
+
+ANYTHING = Focus()
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """Both directions of one connection at one time, and what decides each."""
+
+    allowed: bool
+    egress: RuleRef | Reason
+    ingress: RuleRef | Reason
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One connection that a scenario opens or closes.
+
+    An end that is no pod is an address, or a range of them written as ``first-last``. ``before``
+    and ``after`` are None where an end does not exist at that time; ``family`` is None where
+    nothing tells the families apart.
+    """
+
+    opens: bool
+    source: Pod | str
+    destination: Pod | str
+    protocol: Protocol
+    port: int
+    family: Family | None
+    before: Judged | None
+    after: Judged | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one scenario changes.
+
+    ``counts`` has one entry for each plane of address families. ``workloads`` and ``namespaces``
+    are those that have an end in a changed connection; ``outside_opened`` and ``outside_closed``
+    tell whether addresses outside the cluster gain or lose one. ``recompiled`` says that the
+    changed cluster was compiled as a whole. ``error`` says why there is no answer. In a rollout,
+    ``broken`` are the pod pairs that the step closes on a port that is open before the first
+    step and after the last.
+    """
+
+    name: str
+    counts: tuple[DeltaCounts, ...] = ()
+    workloads: int = 0
+    namespaces: int = 0
+    outside_opened: bool = False
+    outside_closed: bool = False
+    examples: tuple[Example, ...] = ()
+    seconds: float = 0.0
+    recompiled: bool = False
+    error: str = ""
+    broken: int = 0
+
+    @property
+    def opens(self) -> bool:
+        return self.outside_opened or any(one.ports_opened for one in self.counts)
+
+    @property
+    def closes(self) -> bool:
+        return self.outside_closed or any(one.ports_closed for one in self.counts)
+
+    @property
+    def changes(self) -> bool:
+        return self.opens or self.closes

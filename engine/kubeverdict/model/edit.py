@@ -1,0 +1,84 @@
+"""A change of a cluster, object by object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from kubeverdict.model.cluster import METADATA_NAME, Cluster, Namespace, Node, Pod, Service
+from kubeverdict.model.policy import Policy
+
+PolicyKey = tuple[str, str, str]
+"""Kind, namespace ("" where it has none) and name."""
+
+_Item = TypeVar("_Item")
+
+
+def policy_key(policy: Policy) -> PolicyKey:
+    return policy.kind, policy.namespace or "", policy.name
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """What a scenario takes out of a cluster and puts in.
+
+    Everything is taken out first; what is put in replaces the object of its key, which is the
+    (namespace, name) of a pod or Service and the name of a namespace or node. Taking a namespace
+    out leaves what is in it: whoever makes the edit names that too. ``profile`` is the name of
+    the CNI profile to judge by, or empty for that of the cluster.
+    """
+
+    name: str
+    policies_out: tuple[PolicyKey, ...] = ()
+    policies_in: tuple[Policy, ...] = ()
+    pods_out: tuple[tuple[str, str], ...] = ()
+    pods_in: tuple[Pod, ...] = ()
+    namespaces_out: tuple[str, ...] = ()
+    namespaces_in: tuple[Namespace, ...] = ()
+    nodes_out: tuple[str, ...] = ()
+    nodes_in: tuple[Node, ...] = ()
+    services_out: tuple[tuple[str, str], ...] = ()
+    services_in: tuple[Service, ...] = ()
+    profile: str = ""
+
+
+def edited(cluster: Cluster, edit: Edit) -> Cluster:
+    """``cluster`` after ``edit``; namespaces that pods, policies or Services name are implied."""
+    pods = _edited(
+        cluster.pods, edit.pods_out, edit.pods_in, lambda item: (item.namespace, item.name)
+    )
+    policies = _edited(cluster.policies, edit.policies_out, edit.policies_in, policy_key)
+    services = _edited(
+        cluster.services,
+        edit.services_out,
+        edit.services_in,
+        lambda item: (item.namespace, item.name),
+    )
+    namespaces = _edited(
+        cluster.namespaces, edit.namespaces_out, edit.namespaces_in, lambda item: item.name
+    )
+    known = {namespace.name for namespace in namespaces}
+    used = {item.namespace for part in (pods, policies, services) for item in part}
+    namespaces += tuple(
+        Namespace(name, {METADATA_NAME: name}, implied=True)
+        for name in sorted(name for name in used - known if name)
+    )
+    nodes = _edited(cluster.nodes, edit.nodes_out, edit.nodes_in, lambda item: item.name)
+    return Cluster(namespaces, pods, policies, nodes, services)
+
+
+def _edited(
+    old: Sequence[_Item],
+    out: Collection[object],
+    put_in: Iterable[_Item],
+    key: Callable[[_Item], object],
+) -> tuple[_Item, ...]:
+    coming = {key(item): item for item in put_in}
+    if not coming and not out:
+        return tuple(old)
+    gone = set(out)
+    kept = [
+        coming.pop(key(item), item) for item in old if key(item) not in gone or key(item) in coming
+    ]
+    return (*kept, *coming.values())

@@ -1,0 +1,161 @@
+"""Scenarios judged beside the base, compared with compiling each changed cluster as a whole."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.evaluate import whole
+from kubeverdict.evaluate.bulk import evaluate, workbench
+from kubeverdict.evaluate.delta import delta
+from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
+from kubeverdict.kernels.jit import compiled_only
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import Edit, edited, policy_key
+from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from tests.generated import (
+    NAMESPACES,
+    NUMBERS,
+    SINGLE_KNOB_PROFILES,
+    build_cluster,
+    change_cluster,
+    random_cluster,
+)
+
+FOCI = (
+    ANYTHING,
+    ANYTHING,
+    Focus(namespaces=NAMESPACES[:1]),
+    Focus(port=(Protocol.TCP, 80)),
+    Focus(namespaces=NAMESPACES[1:3], port=(Protocol.UDP, NUMBERS[1])),
+)
+
+
+def policy_edits(base: Cluster, other: Cluster, choose: Random) -> list[Edit]:
+    """Each policy out, each policy of the other version in, and some at once."""
+    edits = [Edit(f"out {p}", policies_out=(policy_key(p),)) for p in base.policies]
+    edits += [Edit(f"in {p}", policies_in=(p,)) for p in other.policies]
+    for number in range(6):
+        out = tuple(policy_key(p) for p in base.policies if choose.random() < 0.4)
+        put_in = tuple(p for p in other.policies if choose.random() < 0.4)
+        edits.append(Edit(f"mixed {number}", policies_out=out, policies_in=put_in))
+    return edits
+
+
+def compare(cluster: Cluster, edits: list[Edit], profile: Profile, focus: Focus) -> int:
+    """Judge the edits both ways; returns how many were judged beside the base."""
+    compiled = compile_cluster(cluster, profile)
+    found = evaluate(workbench(compiled), edits, focus=focus, threads=1)
+    for edit, outcome in zip(edits, found, strict=True):
+        new = compile_cluster(edited(cluster, edit), profile)
+        expected = whole.outcome(edit.name, compiled, new, focus, examples=3)
+        assert figures(outcome) == figures(expected), edit.name
+        check_examples(outcome, expected, focus)
+    return sum(not outcome.recompiled for outcome in found)
+
+
+def figures(outcome: Outcome) -> tuple[object, ...]:
+    """Everything that does not depend on the choice of examples. A family that is told apart
+    only by one of the two ways has the figures of both."""
+    counts = {family: one for one in outcome.counts for family in one.families}
+    return (
+        {
+            family: (one.pairs_opened, one.pairs_closed, one.ports_opened, one.ports_closed)
+            for family, one in counts.items()
+            if one.ports_opened or one.ports_closed
+        },
+        outcome.workloads,
+        outcome.namespaces,
+        outcome.outside_opened,
+        outcome.outside_closed,
+    )
+
+
+def check_examples(outcome: Outcome, expected: Outcome, focus: Focus) -> None:
+    for opens in (True, False):
+        shown = [example for example in outcome.examples if example.opens is opens]
+        # Those of pods that are on their own node are not shown, by the slow way alone.
+        assert shown or not any(example.opens is opens for example in expected.examples)
+        for example in shown:
+            assert example.before is None or example.before.allowed is not opens
+            assert example.after is None or example.after.allowed is opens
+            if focus.port is not None:
+                assert (example.protocol, example.port) == focus.port
+
+
+def fuzz(seed: int, profile: Profile) -> int:
+    """A small cluster of this seed, every third with other tiers than NetworkPolicy's."""
+    choose = Random(seed)
+    tiers = seed % 3 == 0
+    cluster = build_cluster(choose.choice, choose.randint(0, 9), choose.randint(0, 7), tiers)
+    other = change_cluster(choose.choice, cluster, tiers)
+    return compare(cluster, policy_edits(cluster, other, choose), profile, choose.choice(FOCI))
+
+
+EVERY_PROFILE = [*PROFILES.values(), *SINGLE_KNOB_PROFILES]
+
+
+@pytest.mark.parametrize("profile", EVERY_PROFILE, ids=lambda profile: profile.name)
+def test_small_clusters_under_every_profile(profile: Profile) -> None:
+    seed = 10 * EVERY_PROFILE.index(profile)
+    beside = sum(fuzz(seed + number, profile) for number in range(6))
+    assert beside > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(0, 4000, 100))
+def test_many_small_clusters(seed: int) -> None:
+    for number in range(seed, seed + 100):
+        fuzz(number, EVERY_PROFILE[number % len(EVERY_PROFILE)])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_larger_clusters_in_compiled_kernels(seed: int) -> None:
+    cluster = random_cluster(seed, pods=120, policies=40, tiers=seed == 2)
+    other = random_cluster(seed + 100, pods=0, policies=20)
+    choose = Random(seed)
+    edits = choose.sample(policy_edits(cluster, other, choose), 30)
+    with compiled_only():
+        compare(cluster, edits, REFERENCE, FOCI[seed])
+
+
+def test_an_unknown_policy_changes_nothing() -> None:
+    cluster = random_cluster(5, pods=20, policies=5)
+    bench = workbench(compile_cluster(cluster))
+    edit = Edit("gone", policies_out=(("NetworkPolicy", "shop", "no such policy"),))
+    assert not evaluate(bench, [edit])[0].changes
+
+
+def test_no_edits() -> None:
+    assert evaluate(workbench(compile_cluster(random_cluster(5))), []) == []
+
+
+def test_threads_do_not_matter() -> None:
+    cluster = random_cluster(7, pods=100, policies=60)
+    bench = workbench(compile_cluster(cluster))
+    edits = [Edit(str(p), policies_out=(policy_key(p),)) for p in cluster.policies]
+    one, four = (evaluate(bench, edits, threads=threads) for threads in (1, 4))
+    assert [replace(o, seconds=0.0) for o in one] == [replace(o, seconds=0.0) for o in four]
+
+
+def test_a_profile_is_a_change() -> None:
+    cluster = random_cluster(8, pods=30, policies=10)
+    found = evaluate(workbench(compile_cluster(cluster)), [Edit("flannel", profile="flannel")])
+    new = compile_cluster(cluster, PROFILES["flannel"])
+    assert found[0].recompiled and found[0].opens
+    assert found[0].counts == delta(compile_cluster(cluster), new).counts
+
+
+def test_an_edit_that_cannot_be_judged_says_why_and_stops_no_other() -> None:
+    cluster = random_cluster(9, pods=30, policies=10)
+    nowhere = replace(cluster.pods[0], name="new", addresses=("nonsense",), phase="Running")
+    edits = [
+        Edit("bad", pods_in=(nowhere,)),
+        Edit("good", policies_out=(policy_key(cluster.policies[0]),)),
+    ]
+    bad, good = evaluate(workbench(compile_cluster(cluster)), edits)
+    assert "nonsense" in bad.error and not good.error
