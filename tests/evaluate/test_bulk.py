@@ -46,6 +46,31 @@ def policy_edits(base: Cluster, other: Cluster, choose: Random) -> list[Edit]:
     return edits
 
 
+def pod_edits(base: Cluster, other: Cluster, choose: Random) -> list[Edit]:
+    """Pods that come, go and change, one by one and together, and labels of namespaces."""
+    before = {(pod.namespace, pod.name): pod for pod in base.pods}
+    after = {(pod.namespace, pod.name): pod for pod in other.pods}
+    edits = [Edit(f"without {pod}", pods_out=(key,)) for key, pod in before.items()]
+    edits += [
+        Edit(f"{pod} as it will be", pods_in=(pod,))
+        for key, pod in after.items()
+        if before.get(key) is not pod
+    ]
+    edits += [Edit(f"labels of {one.name}", namespaces_in=(one,)) for one in other.namespaces]
+    for number in range(5):
+        out = tuple(key for key in before if choose.random() < 0.3)
+        put_in = tuple(pod for pod in after.values() if choose.random() < 0.4)
+        # The same pods several times over, as a workload has them.
+        put_in += tuple(
+            replace(pod, name=f"{pod.name}-{copy}")
+            for pod in base.pods[:2]
+            for copy in range(choose.randint(0, 3))
+        )
+        labels = tuple(one for one in other.namespaces if choose.random() < 0.3)
+        edits.append(Edit(f"moved {number}", pods_out=out, pods_in=put_in, namespaces_in=labels))
+    return edits
+
+
 def compare(cluster: Cluster, edits: list[Edit], profile: Profile, focus: Focus) -> int:
     """Judge the edits both ways; returns how many were judged beside the base."""
     compiled = compile_cluster(cluster, profile)
@@ -93,7 +118,9 @@ def fuzz(seed: int, profile: Profile) -> int:
     tiers = seed % 3 == 0
     cluster = build_cluster(choose.choice, choose.randint(0, 9), choose.randint(0, 7), tiers)
     other = change_cluster(choose.choice, cluster, tiers)
-    return compare(cluster, policy_edits(cluster, other, choose), profile, choose.choice(FOCI))
+    focus = choose.choice(FOCI)
+    edits = [*policy_edits(cluster, other, choose), *pod_edits(cluster, other, choose)]
+    return compare(cluster, edits, profile, focus)
 
 
 EVERY_PROFILE = [*PROFILES.values(), *SINGLE_KNOB_PROFILES]

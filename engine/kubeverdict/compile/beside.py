@@ -14,9 +14,12 @@ of the parts, so that nothing need be renumbered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +49,7 @@ from kubeverdict.kernels.reach import View
 from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.bulk import collector_paused
-from kubeverdict.model.cluster import CONTROLLER_LABELS, WorkloadRef
+from kubeverdict.model.cluster import CONTROLLER_LABELS, METADATA_NAME, Pod, WorkloadRef
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Tier
 from kubeverdict.model.ports import NamedPort
 
@@ -77,8 +80,8 @@ class OpenPlane:
     atoms: NDArray[np.int32]  # (atoms,) position of each atom; -1 of another family
     twins: int  # position of the twin of atom 0
     size: int
-    position: NDArray[np.int32]  # (pods of the cluster,) -1 where it has no such address
-    member_start: NDArray[np.int64]  # (pods + 1,) pods of the cluster by position
+    position: NDArray[np.int32]  # (pods of all,) -1 where it has no such address
+    member_start: NDArray[np.int64]  # (pods + 1,) pods by position
     member: NDArray[np.int32]
     weight: NDArray[np.int64]  # (size,) pods at each position
     slices: NDArray[np.uint64]  # (bits, words)
@@ -109,12 +112,23 @@ class Beside:
 
     compiled: CompiledPolicy
     planes: tuple[OpenPlane, ...]
+    pods: tuple[Pod, ...]  # those of the cluster that policies manage, then visitors
+    visitors: NDArray[np.int64]  # (visitors,) their places in pods; -1 where policies do not
+    workloads: NDArray[np.int32]  # (pods,) number of the workload of each
     runs: Runs
     namespaces: dict[str, int]
     namespace_labels: LabelIds
     port_sets: tuple[PortNumbers, ...]
     speaks: NDArray[np.uint8]  # (policies,) a bit for each direction that it judges
     first_rule: NDArray[np.int64]  # (policies + 1,) rule ids
+
+    def numbers_of(self, namespace: str) -> list[int]:
+        """The numbers of a namespace, those of visitors with other labels included."""
+        return [
+            number
+            for name, number in self.namespaces.items()
+            if name.partition("/")[0] == namespace
+        ]
 
     @cached_property
     def tiers(self) -> list[Tier]:
@@ -147,27 +161,45 @@ def tiers_of(policies: tuple[Policy, ...]) -> list[Tier]:
     return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
 
 
-def make_beside(compiled: CompiledPolicy) -> Beside:
-    """Make ``compiled`` open to candidates. Costs about as much as compiling it did."""
+class Visitor(NamedTuple):
+    """A pod that is not there yet, and the labels of its namespace where they are not those that
+    the cluster has."""
+
+    pod: Pod
+    namespace_labels: Mapping[str, str] | None = None
+
+
+def make_beside(compiled: CompiledPolicy, visitors: Sequence[Visitor] = ()) -> Beside:
+    """Make ``compiled`` open to candidates. Costs about as much as compiling it did.
+
+    ``visitors`` get positions like any pod, and weigh nothing.
+    """
     with collector_paused():
-        return _Maker(compiled).make()
+        return _Maker(compiled, visitors).make()
 
 
 class _Maker:
     """Makes the planes of one cluster."""
 
-    def __init__(self, compiled: CompiledPolicy) -> None:
+    def __init__(self, compiled: CompiledPolicy, visitors: Sequence[Visitor]) -> None:
         cluster, profile = compiled.cluster, compiled.profile
         self._compiled = compiled
+        self._labels_of = namespace_labels(cluster)
+        self._versions: dict[str, list[str]] = {}
+        self._coming: list[Pod] = []
+        self._coming_as: Sequence[Visitor] = ()
+        if visitors:
+            self._coming = [self._received(visitor) for visitor in visitors]
+            self._coming_as = visitors
+            cluster = msgspec.structs.replace(cluster, pods=(*cluster.pods, *self._coming))
         self._population = populate(cluster, profile, compiled.static)
         self._questions = lower(compiled.policies)
         self._blocks = block_sets(compiled.addresses, list(self._questions.blocks))
         self._atoms = locate(self._population, compiled.addresses, self._blocks, profile)
-        labels_of = namespace_labels(cluster)
-        self._namespaces = {name: number for number, name in enumerate(labels_of)}
+        self._namespaces = {name: number for number, name in enumerate(self._labels_of)}
         self._namespace_labels = index_labels(
-            [labels.items() for labels in labels_of.values()],
-            np.arange(len(labels_of), dtype=np.int32),
+            [labels.items() for labels in self._labels_of.values()],
+            np.arange(len(self._labels_of), dtype=np.int32),
         )
         self._kinds = classify(
             self._population,
@@ -185,6 +217,25 @@ class _Maker:
         counts = np.array([len(policy.rules) for policy in compiled.policies], np.int64)
         self._first_rule = offsets(counts)
 
+    def _received(self, visitor: Visitor) -> Pod:
+        """The visitor, in a version of its namespace that has the labels it comes with."""
+        name = visitor.pod.namespace
+        known = self._labels_of.get(name)
+        labels = {METADATA_NAME: name, **(visitor.namespace_labels or known or {})}
+        if known == labels:
+            return visitor.pod
+        if known is None:
+            self._labels_of[name] = labels
+            return visitor.pod
+        versions = self._versions.setdefault(name, [])
+        version = next((each for each in versions if self._labels_of[each] == labels), None)
+        if version is None:
+            # No namespace has such a name.
+            version = f"{name}/{len(versions)}"
+            versions.append(version)
+            self._labels_of[version] = labels
+        return msgspec.structs.replace(visitor.pod, namespace=version)
+
     def _telling_keys(self) -> frozenset[str]:
         """The label keys that tell pods apart: all but those that controllers write, unless a
         policy asks about them."""
@@ -193,13 +244,26 @@ class _Maker:
             keys.update(labels)
         return frozenset(keys - CONTROLLER_LABELS) | self._questions.label_keys()
 
+    def _visitors(self) -> NDArray[np.int64]:
+        first = len(self._compiled.pods)
+        places = {
+            id(pod): place for place, pod in enumerate(self._population.pods[first:], start=first)
+        }
+        return np.array([places.get(id(pod), -1) for pod in self._coming], np.int64)
+
+    def _visiting_pods(self) -> list[Pod]:
+        """Those that policies manage, as they came."""
+        came = {
+            id(pod): visitor.pod for pod, visitor in zip(self._coming, self._coming_as, strict=True)
+        }
+        return [came[id(pod)] for pod in self._population.pods[len(self._compiled.pods) :]]
+
     def make(self) -> Beside:
         compiled = self._compiled
         refs: dict[WorkloadRef, int] = {}
+        pods = self._population.pods
         workloads = np.fromiter(
-            (refs.setdefault(pod.workload, len(refs)) for pod in compiled.pods),
-            np.int32,
-            len(compiled.pods),
+            (refs.setdefault(pod.workload, len(refs)) for pod in pods), np.int32, len(pods)
         )
         namespace_of = np.array([self._namespaces[ref.namespace] for ref in refs], np.int32)
         made = tuple(
@@ -211,6 +275,9 @@ class _Maker:
             planes=made,
             runs=port_runs(self._lists),
             namespaces=self._namespaces,
+            pods=(*compiled.pods, *self._visiting_pods()),
+            visitors=self._visitors(),
+            workloads=workloads,
             namespace_labels=self._namespace_labels,
             port_sets=tuple(self._kinds.port_sets),
             speaks=np.array([speaks(policy) for policy in compiled.policies], np.uint8),
@@ -230,6 +297,9 @@ class _Maker:
         universe = make_universe(
             families, population, self._kinds, self._atoms, compiled.addresses, profile
         )
+        for name, versions in self._versions.items():
+            parts = [universe.namespaces[each] for each in (name, *versions)]
+            universe.namespaces[name] = [span for part in parts for span in part]
         groups = universe.groups
         base = base_sets(
             universe,
@@ -248,8 +318,9 @@ class _Maker:
         size = universe.size + universe.atoms
         sets = _with_twins(narrow, universe, size)
 
-        weight = np.zeros(size, np.int64)
-        weight[: groups.count] = np.where(groups.role == POD, groups.weight, 0)
+        position = universe.of_end[:first_host]
+        present = position[: len(compiled.pods)]
+        weight = np.bincount(present[present >= 0], minlength=size).astype(np.int64)
         ends = np.zeros(size, np.bool_)
         ends[: groups.count] = groups.role == POD
         ends[atoms[atoms >= 0]] = True
@@ -258,7 +329,6 @@ class _Maker:
         outside = ends.copy()
         outside[: groups.count] = False
         words = (size + 63) >> 6
-        position = universe.of_end[:first_host]
         start, member = _members(position, groups.count)
         subject = self._subjects(base)
         sides = [
@@ -294,7 +364,7 @@ class _Maker:
             as_subject=as_subject[: groups.count],
             as_peer=as_peer[: groups.count],
             spans=tuple(_spans(family, population, position, groups.count) for family in families),
-            homes=_homes(start, workloads[member], namespace_of),
+            homes=_homes(start, member, workloads, namespace_of, len(compiled.pods)),
         )
 
     def _subjects(self, base: Base) -> NDArray[np.int32]:
@@ -388,14 +458,20 @@ def _members(
 
 
 def _homes(
-    start: NDArray[np.int64], workload: NDArray[np.int32], namespace_of: NDArray[np.int32]
+    start: NDArray[np.int64],
+    member: NDArray[np.int32],
+    workloads: NDArray[np.int32],
+    namespace_of: NDArray[np.int32],
+    present: int,
 ) -> Homes:
-    """The distinct workloads at each position, from those of its pods."""
+    """The distinct workloads at each position, and how many of the ``present`` pods each has."""
     position = np.repeat(np.arange(start.size - 1), np.diff(start))
-    distinct = np.unique(position * (namespace_of.size + 1) + workload)
+    keys = position * (namespace_of.size + 1) + workloads[member]
+    distinct, number = np.unique(keys, return_inverse=True)
+    pods = np.bincount(number[member < present], minlength=distinct.size).astype(np.int64)
     of_position, kept = np.divmod(distinct, namespace_of.size + 1)
     begin = np.searchsorted(of_position, np.arange(start.size)).astype(np.int64)
-    return Homes(begin, kept.astype(np.int32), namespace_of)
+    return Homes(begin, kept.astype(np.int32), pods, namespace_of)
 
 
 def _by_peer(rows: Rows, part: slice, sets: Sets, size: int, taking_part: int) -> tuple[View, Sets]:

@@ -38,7 +38,7 @@ class Universe:
     atoms: int
     size: int
     of_end: NDArray[np.int32]
-    namespaces: dict[str, tuple[int, int]]
+    namespaces: dict[str, Scope]
 
     @property
     def words(self) -> int:
@@ -138,7 +138,7 @@ def make_universe(
             (groups.of_member[:pods], host_position, service_members, atom_position)
         ).astype(np.int32),
         namespaces={
-            name: (int(groups.first[number]), int(groups.first[number + 1]))
+            name: ((int(groups.first[number]), int(groups.first[number + 1])),)
             for name, number in kinds.namespaces.items()
         },
     )
@@ -221,7 +221,7 @@ def _scopes(
     }
     scopes: list[Scope] = []
     for where in wheres:
-        scopes.append((universe.namespaces[where],) if isinstance(where, str) else ranges[where])
+        scopes.append(universe.namespaces[where] if isinstance(where, str) else ranges[where])
     return scopes
 
 

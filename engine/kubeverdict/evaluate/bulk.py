@@ -17,9 +17,8 @@ from kubeverdict.compile.beside import Beside, make_beside
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import KubeverdictError
-from kubeverdict.evaluate import whole
+from kubeverdict.evaluate import moving, switches, whole
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
-from kubeverdict.evaluate.switches import Batch, beside_base, judge, outcome, prepare
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES
@@ -41,6 +40,33 @@ class Workbench:
         """The place of each policy in ``compiled.policies``."""
         return {policy_key(policy): i for i, policy in enumerate(self.compiled.policies)}
 
+    @cached_property
+    def _on_hosts(self) -> frozenset[tuple[str, str]]:
+        """Pods that are addresses of their nodes."""
+        pods = (pod for pod, _ in self.compiled.excluded if pod.host_network)
+        return frozenset((pod.namespace, pod.name) for pod in pods)
+
+    def only_moves(self, edit: Edit) -> bool:
+        """Whether an edit changes nothing but pods and labels of namespaces, in a way that the
+        rules do not depend on."""
+        profile = self.compiled.profile
+        # Such a CNI looks names of ports up before it knows the pod, so pods change its rules.
+        early = profile.named_port_union or profile.named_port_to_anyone == "own-namespace"
+        pods = {(pod.namespace, pod.name) for pod in edit.pods_in}
+        return not (
+            early
+            or edit.policies_in
+            or edit.policies_out
+            or edit.namespaces_out
+            or edit.nodes_in
+            or edit.nodes_out
+            or edit.services_in
+            or edit.services_out
+            or edit.profile
+            or any(pod.host_network for pod in edit.pods_in)
+            or not self._on_hosts.isdisjoint(pods.union(edit.pods_out))
+        )
+
 
 def workbench(compiled: CompiledPolicy) -> Workbench:
     """Make ``compiled`` ready for scenarios. Costs about as much as compiling it did."""
@@ -61,18 +87,27 @@ def evaluate(
     An edit that cannot be judged has an outcome that says why.
     """
     outcomes: list[Outcome | None] = [None] * len(edits)
-    batch = Batch(bench.compiled)
+    batch = switches.Batch(bench.compiled)
+    moved = moving.MoveBatch(bench.compiled)
     for number, edit in enumerate(edits):
         if only_policies(edit):
             batch.add(number, *switched(bench, edit))
-    prepared = prepare(bench.beside, batch, focus)
-    results = judge(prepared, examples, threads)
-    for scenario, number in enumerate(batch.numbers):
-        if beside_base(prepared, scenario):
-            outcomes[number] = outcome(prepared, results, scenario, edits[number].name)
+        elif bench.only_moves(edit):
+            moved.add(number, edit)
+    if batch.numbers:
+        prepared = switches.prepare(bench.beside, batch, focus)
+        found = switches.judge(prepared, examples, threads)
+        for scenario, number in enumerate(batch.numbers):
+            if switches.beside_base(prepared, scenario):
+                outcomes[number] = switches.told(prepared, found, scenario, edits[number].name)
+    if moved.numbers:
+        ready = moving.prepare(bench.beside, moved, focus)
+        found = moving.judge(ready, examples, threads)
+        for scenario, number in enumerate(moved.numbers):
+            outcomes[number] = moving.told(ready, found, scenario, edits[number].name)
     return [
-        found if found is not None else _whole(bench, edit, focus, examples)
-        for edit, found in zip(edits, outcomes, strict=True)
+        outcome if outcome is not None else _whole(bench, edit, focus, examples)
+        for edit, outcome in zip(edits, outcomes, strict=True)
     ]
 
 

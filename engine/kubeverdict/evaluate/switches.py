@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kubeverdict.compile.beside import Beside, OpenPlane
-from kubeverdict.compile.candidates import Candidates, WithCandidates, add_candidates
+from kubeverdict.compile.beside import Beside
+from kubeverdict.compile.candidates import Candidates, add_candidates
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.outside import Piece
-from kubeverdict.compile.sets import bitmap, offsets
-from kubeverdict.evaluate.delta import DeltaCounts
+from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.outcome import ANYTHING, Example, Focus, Judged, Outcome
-from kubeverdict.evaluate.whole import range_text
-from kubeverdict.kernels import whatif
+from kubeverdict.evaluate.telling import PROTOCOL, Results, end, ground, no_results, outcome
+from kubeverdict.kernels import answers, whatif
 from kubeverdict.kernels.collect import Ground, Homes, Rules, Scenarios, Scratch, scratch
 from kubeverdict.kernels.jit import in_threads
-from kubeverdict.kernels.ports import END
 from kubeverdict.kernels.reach import View
-from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
 
-_PROTOCOL = 65536
 # Elementary steps of a scenario, roughly: half of what plain Python needs a tenth of a second for.
 _WORK = 20_000
 
@@ -69,16 +64,6 @@ class Prepared:
         return self.scenarios.start.size - 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Results:
-    """What the kernel found, by plane: see ``kernels.whatif`` for the columns."""
-
-    out: NDArray[np.int64]  # (planes, scenarios, COLUMNS)
-    opened: NDArray[np.int64]  # (planes, scenarios, examples, EXAMPLE)
-    closed: NDArray[np.int64]
-    seconds: NDArray[np.float64]  # (scenarios,)
-
-
 def prepare(beside: Beside, batch: Batch, focus: Focus = ANYTHING) -> Prepared:
     """Compile the candidates of ``batch`` beside the base."""
     candidates = add_candidates(beside, list(batch.candidates))
@@ -92,7 +77,7 @@ def prepare(beside: Beside, batch: Batch, focus: Focus = ANYTHING) -> Prepared:
         speaks=candidates.speaks,
     )
     grounds = tuple(
-        _ground(beside, plane, added, candidates, focus)
+        ground(beside, plane, added.sets, candidates.runs, added.subject, focus)
         for plane, added in zip(beside.planes, candidates.planes, strict=True)
     )
     freeze((scenarios, grounds, candidates.planes))
@@ -112,42 +97,10 @@ def _most_rows(candidates: Candidates, scenarios: Scenarios, base: int) -> int:
     return most
 
 
-def _ground(
-    beside: Beside, plane: OpenPlane, added: WithCandidates, candidates: Candidates, focus: Focus
-) -> Ground:
-    in_focus = plane.universe
-    if focus.namespaces:
-        known = [beside.namespaces[name] for name in focus.namespaces if name in beside.namespaces]
-        ranges = [np.arange(plane.first[n], plane.first[n + 1]) for n in known]
-        in_focus = bitmap(np.concatenate([np.zeros(0, np.int64), *ranges]), plane.words)
-    low, high = 0, END
-    if focus.port is not None:
-        low = focus.port[0] * _PROTOCOL + focus.port[1]
-        high = low + 1
-    return Ground(
-        sets=added.sets,
-        runs=candidates.runs,
-        universe=plane.universe,
-        outside=plane.outside,
-        focus=in_focus,
-        weight=plane.weight,
-        slices=plane.slices,
-        subject=added.subject,
-        base=len(beside.compiled.policies),
-        low=low,
-        high=high,
-    )
-
-
 def judge(prepared: Prepared, examples: int = 0, threads: int | None = None) -> Results:
     """Judge every scenario, in threads."""
     planes, count = len(prepared.grounds), prepared.count
-    results = Results(
-        out=np.zeros((planes, count, whatif.COLUMNS), np.int64),
-        opened=np.zeros((planes, count, examples, whatif.EXAMPLE), np.int64),
-        closed=np.zeros((planes, count, examples, whatif.EXAMPLE), np.int64),
-        seconds=np.zeros(count),
-    )
+    results = no_results(planes, count, examples)
     kernel = whatif.judge_scenarios.on(count * _WORK)
 
     def run(first: int, stop: int) -> None:
@@ -187,11 +140,11 @@ def _worker(prepared: Prepared, number: int) -> _Worker:
     """What the kernel needs to know of a plane, and memory to work in."""
     plane = prepared.beside.planes[number]
     added = prepared.candidates.planes[number]
-    ground = prepared.grounds[number]
+    standing = prepared.grounds[number]
     sides = (added.ingress, added.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
-    work = scratch(ground, sides, views, plane.homes, prepared.versions, prepared.rows)
-    return ground, sides, views, plane.homes, work
+    work = scratch(standing, sides, views, plane.homes, prepared.versions, prepared.rows)
+    return standing, sides, views, plane.homes, work
 
 
 def beside_base(prepared: Prepared, scenario: int) -> bool:
@@ -211,32 +164,13 @@ def beside_base(prepared: Prepared, scenario: int) -> bool:
     return True
 
 
-def outcome(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
+def told(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
     """The outcome of one scenario of the batch."""
-    planes = prepared.beside.planes
-    out = results.out[:, scenario]
-    total = out.sum(axis=0)
-    examples = tuple(
-        _example(prepared, scenario, number, example, opens)
-        for opens, found in ((True, results.opened), (False, results.closed))
-        for number in range(len(planes))
-        for example in found[number, scenario].tolist()
-        if example[whatif.STANDS_FOR]
-    )
-    return Outcome(
-        name=name,
-        counts=tuple(
-            DeltaCounts(plane.families, *map(int, out[number, : whatif.OUTSIDE_OPENED]))
-            for number, plane in enumerate(planes)
-        ),
-        workloads=int(total[whatif.WORKLOADS]),
-        namespaces=int(total[whatif.NAMESPACES]),
-        outside_opened=bool(total[whatif.OUTSIDE_OPENED]),
-        outside_closed=bool(total[whatif.OUTSIDE_CLOSED]),
-        examples=examples,
-        seconds=float(results.seconds[scenario]),
-        broken=int(out[:, whatif.BROKEN].max()),
-    )
+
+    def example(plane: int, columns: list[int], opens: bool) -> Example:
+        return _example(prepared, scenario, plane, columns, opens)
+
+    return outcome(prepared.beside, results, scenario, name, example)
 
 
 def _example(
@@ -244,14 +178,15 @@ def _example(
 ) -> Example:
     planes = prepared.beside.planes
     plane = planes[number]
-    source, destination = example[whatif.SOURCE], example[whatif.DESTINATION]
-    protocol, port = divmod(example[whatif.PLACE], _PROTOCOL)
-    decided = [_decision(prepared, rule) for rule in example[whatif.DECIDED :]]
+    source, destination = example[answers.SOURCE], example[answers.DESTINATION]
+    protocol, port = divmod(example[answers.PLACE], PROTOCOL)
+    pieces = _pieces(prepared, scenario)
+    decided = [_decision(prepared, rule) for rule in example[answers.DECIDED :]]
     return Example(
         opens=opens,
-        source=_end(prepared, scenario, plane, source, 0),
+        source=end(prepared.beside, plane, source, 0, pieces),
         # Where both are of one kind, two pods of it.
-        destination=_end(prepared, scenario, plane, destination, int(source == destination)),
+        destination=end(prepared.beside, plane, destination, int(source == destination), pieces),
         protocol=Protocol(protocol),
         port=port,
         family=plane.families[0] if len(planes) > 1 else None,
@@ -265,21 +200,6 @@ def _decision(prepared: Prepared, rule: int) -> RuleRef | Reason:
     if rule < 0:
         return Reason(rule)
     return known[rule] if rule < len(known) else prepared.candidates.rules[rule - len(known)]
-
-
-def _end(
-    prepared: Prepared, scenario: int, plane: OpenPlane, position: int, which: int
-) -> Pod | str:
-    compiled = prepared.beside.compiled
-    if position < plane.pods:
-        pod: Pod = compiled.pods[plane.member[plane.member_start[position] + which]]
-        return pod
-    if plane.pods + plane.atoms.size <= position < plane.twins:
-        return compiled.hosts[int(np.flatnonzero(plane.hosts == position)[0])]
-    twin = position >= plane.twins
-    atom = position - (plane.twins if twin else plane.pods)
-    pieces = _pieces(prepared, scenario).get(atom)
-    return range_text(*(compiled.addresses.interval(atom) if pieces is None else pieces[twin]))
 
 
 def _pieces(prepared: Prepared, scenario: int) -> dict[int, tuple[Piece, Piece]]:

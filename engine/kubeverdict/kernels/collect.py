@@ -79,6 +79,7 @@ class Homes(NamedTuple):
 
     start: NDArray[np.int64]  # (pod positions + 1,)
     workload: NDArray[np.int32]  # those with pods at a position
+    pods: NDArray[np.int64]  # how many; 0 for one that only visitors have
     namespace: NDArray[np.int32]  # by workload
 
 
@@ -106,6 +107,7 @@ class Scratch(NamedTuple):
     changed: NDArray[np.uint64]  # (words,) ends of changed pairs, all rows of a scenario
     homes_met: NDArray[np.int64]  # by workload: the scenario that last met it
     namespaces_met: NDArray[np.int64]
+    away: NDArray[np.int64]  # by workload of a position: pods that a scenario moves
     sizes: NDArray[np.int64]  # touched words of either direction, slots
 
 
@@ -129,8 +131,9 @@ def scratch(
     return Scratch(
         state=state,
         cut=cut_memory(ground.runs),
-        own=np.empty((longest + candidates, COLLECTED), np.int64),
-        other=np.empty((max(longest, rows) + candidates, COLLECTED), np.int64),
+        # Two positions may be collected together.
+        own=np.empty((2 * longest + 2 + candidates, COLLECTED), np.int64),
+        other=np.empty((max(2 * longest, rows) + candidates, COLLECTED), np.int64),
         all_other=np.empty(rows + candidates, np.int32),
         met=np.zeros(rows, np.int64),
         touched=np.zeros((2, words), np.uint64),
@@ -148,6 +151,7 @@ def scratch(
         changed=slots[6],
         homes_met=np.zeros(homes.namespace.size, np.int64),
         namespaces_met=np.zeros(int(homes.namespace.max(initial=0)) + 1, np.int64),
+        away=np.zeros(homes.pods.size, np.int64),
         sizes=np.zeros(3, np.int64),
     )
 
@@ -216,9 +220,9 @@ def _sink(local, at):
 
 
 @kernel
-def collect(rules, position, ground, changes, work):
-    """The rules that have ``position`` as subject, into ``work.own``; returns how many."""
-    count = 0
+def collect(rules, position, ground, changes, work, count):
+    """The rules that have ``position`` as subject, behind the first ``count`` of ``work.own``;
+    returns how many there are then."""
     part = rules.part[position]
     if part >= 0:
         for i in range(rules.start[part], rules.start[part + 1]):
@@ -348,9 +352,9 @@ def _meets(sets, s, work):
 
 
 @kernel
-def collect_merged(view, position, ground, work):
-    """The base's rules of the other side that list ``position``, into ``work.other``."""
-    count = 0
+def collect_merged(view, position, ground, work, count):
+    """The base's rules of the other side that list ``position``, behind the first ``count`` of
+    ``work.other``; returns how many there are then."""
     first, stop = listed(view, position)
     for i in range(first, stop):
         row = view.row[i]

@@ -16,14 +16,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, has, lowest
+from kubeverdict.kernels.answers import (
+    BROKEN,
+    COMBINATIONS,
+    DECIDED,
+    DESTINATION,
+    OUTSIDE_CLOSED,
+    OUTSIDE_OPENED,
+    PAIRS_CLOSED,
+    PAIRS_OPENED,
+    PLACE,
+    PORTS_CLOSED,
+    PORTS_OPENED,
+    SOURCE,
+    STANDS_FOR,
+    count_homes,
+    decide,
+)
+from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, lowest
 from kubeverdict.kernels.collect import (
-    ABOUT,
-    ACTION,
     ALWAYS,
     PORTS,
-    RULE,
-    TIER,
     VERSION,
     admit,
     admit_changes,
@@ -36,21 +49,7 @@ from kubeverdict.kernels.collect import (
     start_slots,
 )
 from kubeverdict.kernels.jit import kernel
-from kubeverdict.kernels.ports import add_list, holds, new_cut, patterns
-
-# Columns of the result of a scenario. The combinations count (pair, port) by the versions in
-# which they connect, as bits of a number from 1 to 14; only of four versions.
-PAIRS_OPENED, PAIRS_CLOSED, PORTS_OPENED, PORTS_CLOSED, OUTSIDE_OPENED, OUTSIDE_CLOSED = range(6)
-WORKLOADS, NAMESPACES, BROKEN, COMBINATIONS = range(6, 10)
-COLUMNS = COMBINATIONS + 16
-
-# Columns of an example: its ends, a place, the pod pairs that it stands for (0: no example), and
-# what decides egress and ingress before, and then after: rule ids, or negative reasons.
-SOURCE, DESTINATION, PLACE, STANDS_FOR, DECIDED = range(5)
-EXAMPLE = DECIDED + 4
-
-_PASS = 2
-_NOT_ISOLATED = -1
+from kubeverdict.kernels.ports import add_list, new_cut, patterns
 
 
 @kernel
@@ -256,7 +255,7 @@ def _judge_side(direction, rules, view, changes, versions, ground, work, out, op
         while rest != ZERO:
             position = (np.int64(word) << 6) + lowest(rest)
             rest &= rest - ONE
-            own = collect(rules, position, ground, changes, work)
+            own = collect(rules, position, ground, changes, work, 0)
             start_slots(work)
             admit_changes(own, ground, work)
             for k in range(work.sizes[2]):
@@ -264,7 +263,7 @@ def _judge_side(direction, rules, view, changes, versions, ground, work, out, op
                 work.limit[k] &= ground.universe[w] & ~work.touched[1 - direction, w]
             if drop_empty(work) == 0 or _own_difference(own, versions, ground, work) == 0:
                 continue
-            other = collect_merged(view, position, ground, work)
+            other = collect_merged(view, position, ground, work, 0)
             _judge_row(direction, position, own, other, versions, ground, work, out, opened, closed)
 
 
@@ -278,32 +277,13 @@ def _judge_both(ingress, egress, changes, versions, ground, work, out, opened, c
         while rest != ZERO:
             position = (np.int64(word) << 6) + lowest(rest)
             rest &= rest - ONE
-            own = collect(ingress, position, ground, changes, work)
+            own = collect(ingress, position, ground, changes, work, 0)
             start_slots(work)
             for k in range(work.sizes[1]):
                 w = work.touched_word[1, k]
                 admit(work, w, work.touched[1, w] & ground.universe[w])
             other = collect_single(egress, rows, position, ground, work)
             _judge_row(0, position, own, other, versions, ground, work, out, opened, closed)
-
-
-@kernel
-def _decide(rules, position, other, place, version, changes, ground, work):
-    """The rule id or reason that decides one direction for ``position`` as subject."""
-    count = collect(rules, position, ground, changes, work)
-    passed = np.int64(-1)
-    for i in range(count):
-        own = work.own[i]
-        if own[TIER] == passed or (own[VERSION] & version) == 0:
-            continue
-        if not holds(ground.runs, own[PORTS], place):
-            continue
-        if own[ABOUT] != 0 and not has(ground.sets, own[ABOUT], other):
-            continue
-        if own[ACTION] != _PASS:
-            return own[RULE]
-        passed = own[TIER]
-    return np.int64(_NOT_ISOLATED)
 
 
 @kernel
@@ -314,33 +294,10 @@ def _explain(example, column, version, ingress, egress, changes, ground, work):
     source = example[SOURCE]
     destination = example[DESTINATION]
     place = example[PLACE]
-    example[column] = _decide(egress, source, destination, place, version, changes, ground, work)
-    example[column + 1] = _decide(
+    example[column] = decide(egress, source, destination, place, version, changes, ground, work)
+    example[column + 1] = decide(
         ingress, destination, source, place, version, changes, ground, work
     )
-
-
-@kernel
-def _count_homes(homes, work, out, stamp):
-    """Count the workloads and namespaces of changed ends, and forget the ends."""
-    for word in range(work.changed.size):
-        rest = work.changed[word]
-        work.changed[word] = ZERO
-        base = np.int64(word) << 6
-        while rest != ZERO:
-            position = base + lowest(rest)
-            rest &= rest - ONE
-            if position >= homes.start.size - 1:
-                continue
-            for i in range(homes.start[position], homes.start[position + 1]):
-                workload = homes.workload[i]
-                if work.homes_met[workload] != stamp:
-                    work.homes_met[workload] = stamp
-                    out[WORKLOADS] += 1
-                    namespace = homes.namespace[workload]
-                    if work.namespaces_met[namespace] != stamp:
-                        work.namespaces_met[namespace] = stamp
-                        out[NAMESPACES] += 1
 
 
 @kernel
@@ -377,7 +334,7 @@ def judge_scenarios(
                 version = 1 << (versions - 2 + v)
                 _explain(gains[i], shift, version, ingress, egress, changes, ground, work)
                 _explain(losses[i], shift, version, ingress, egress, changes, ground, work)
-        _count_homes(homes, work, row, stamp)
+        count_homes(homes, work, row, stamp)
         for direction in range(2):
             for i in range(work.sizes[direction]):
                 work.touched[direction, work.touched_word[direction, i]] = ZERO

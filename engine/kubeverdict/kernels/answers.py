@@ -1,0 +1,73 @@
+"""What is told about a scenario: figures, examples, and who is touched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kubeverdict.kernels.bits import ONE, ZERO, has, lowest
+from kubeverdict.kernels.collect import ABOUT, ACTION, PORTS, RULE, TIER, VERSION, collect
+from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.ports import holds
+
+# Columns of the result of a scenario. The combinations count (pair, port) by the versions in
+# which they connect, as bits of a number from 1 to 14; only of four versions.
+PAIRS_OPENED, PAIRS_CLOSED, PORTS_OPENED, PORTS_CLOSED, OUTSIDE_OPENED, OUTSIDE_CLOSED = range(6)
+WORKLOADS, NAMESPACES, BROKEN, COMBINATIONS = range(6, 10)
+COLUMNS = COMBINATIONS + 16
+
+# Columns of an example: its ends, a place, the pod pairs that it stands for (0: no example), and
+# what decides egress and ingress before, and then after: rule ids, or negative reasons.
+SOURCE, DESTINATION, PLACE, STANDS_FOR, DECIDED = range(5)
+EXAMPLE = DECIDED + 4
+
+_PASS = 2
+_NOT_ISOLATED = -1
+
+
+@kernel
+def decide(rules, position, other, place, version, changes, ground, work):
+    """The rule id or reason that decides one direction for ``position`` as subject."""
+    count = collect(rules, position, ground, changes, work, 0)
+    passed = np.int64(-1)
+    for i in range(count):
+        own = work.own[i]
+        if own[TIER] == passed or (own[VERSION] & version) == 0:
+            continue
+        if not holds(ground.runs, own[PORTS], place):
+            continue
+        if own[ABOUT] != 0 and not has(ground.sets, own[ABOUT], other):
+            continue
+        if own[ACTION] != _PASS:
+            return own[RULE]
+        passed = own[TIER]
+    return np.int64(_NOT_ISOLATED)
+
+
+@kernel
+def meet_home(workload, homes, work, out, stamp):
+    """Count a workload and its namespace, once a scenario."""
+    if work.homes_met[workload] == stamp:
+        return
+    work.homes_met[workload] = stamp
+    out[WORKLOADS] += 1
+    namespace = homes.namespace[workload]
+    if work.namespaces_met[namespace] != stamp:
+        work.namespaces_met[namespace] = stamp
+        out[NAMESPACES] += 1
+
+
+@kernel
+def count_homes(homes, work, out, stamp):
+    """Count the workloads and namespaces of changed ends, and forget the ends."""
+    for word in range(work.changed.size):
+        rest = work.changed[word]
+        work.changed[word] = ZERO
+        base = np.int64(word) << 6
+        while rest != ZERO:
+            position = base + lowest(rest)
+            rest &= rest - ONE
+            if position >= homes.start.size - 1:
+                continue
+            for i in range(homes.start[position], homes.start[position + 1]):
+                if homes.pods[i] > work.away[i]:
+                    meet_home(homes.workload[i], homes, work, out, stamp)
