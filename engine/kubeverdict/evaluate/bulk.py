@@ -19,6 +19,8 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate import moving, switches, whole
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES
@@ -63,7 +65,7 @@ class Workbench:
             or edit.services_in
             or edit.services_out
             or edit.profile
-            or any(pod.host_network for pod in edit.pods_in)
+            or any(pod.host_network or not _is_addressed(pod) for pod in edit.pods_in)
             or not self._on_hosts.isdisjoint(pods.union(edit.pods_out))
         )
 
@@ -98,7 +100,7 @@ def evaluate(
         prepared = switches.prepare(bench.beside, batch, focus)
         found = switches.judge(prepared, examples, threads)
         for scenario, number in enumerate(batch.numbers):
-            if switches.beside_base(prepared, scenario):
+            if prepared.beside_base(scenario):
                 outcomes[number] = switches.told(prepared, found, scenario, edits[number].name)
     if moved.numbers:
         ready = moving.prepare(bench.beside, moved, focus)
@@ -109,6 +111,11 @@ def evaluate(
         outcome if outcome is not None else _whole(bench, edit, focus, examples)
         for edit, outcome in zip(edits, outcomes, strict=True)
     ]
+
+
+def _is_addressed(pod: Pod) -> bool:
+    """Whether the addresses of a pod are such."""
+    return all(parse_address(text) is not None for text in pod.addresses)
 
 
 def only_policies(edit: Edit) -> bool:

@@ -56,7 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     tell whether addresses outside the cluster gain or lose one. ``recompiled`` says that the
     changed cluster was compiled as a whole. ``error`` says why there is no answer. In a rollout,
     ``broken`` are the pod pairs that the step closes on a port that is open before the first
-    step and after the last.
+    step and after the last, and ``outside_broken`` tells whether that befalls an address outside.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     recompiled: bool = False
     error: str = ""
     broken: int = 0
+    outside_broken: bool = False
 
     @property
     def opens(self) -> bool:
@@ -78,6 +79,10 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def closes(self) -> bool:
         return self.outside_closed or any(one.ports_closed for one in self.counts)
+
+    @property
+    def breaks(self) -> bool:
+        return self.outside_broken or self.broken > 0
 
     @property
     def changes(self) -> bool:

@@ -63,10 +63,34 @@ class Prepared:
     def count(self) -> int:
         return self.scenarios.start.size - 1
 
+    def candidates_of(self, scenario: int) -> list[int]:
+        """The candidates that a scenario switches."""
+        part = slice(*self.scenarios.start[scenario : scenario + 2])
+        own = self.scenarios.policy[part] - len(self.beside.compiled.policies)
+        found: list[int] = own[own >= 0].tolist()
+        return found
 
-def prepare(beside: Beside, batch: Batch, focus: Focus = ANYTHING) -> Prepared:
-    """Compile the candidates of ``batch`` beside the base."""
-    candidates = add_candidates(beside, list(batch.candidates))
+    def beside_base(self, scenario: int) -> bool:
+        """Whether a scenario can be judged beside the base: each of its candidates can, and no
+        two of them cut the same addresses."""
+        cut: set[int] = set()
+        for candidate in self.candidates_of(scenario):
+            atoms = self.candidates.pieces.get(candidate, {}).keys()
+            if candidate in self.candidates.apart or not cut.isdisjoint(atoms):
+                return False
+            cut |= atoms
+        return True
+
+
+def prepare(
+    beside: Beside,
+    batch: Batch,
+    focus: Focus = ANYTHING,
+    candidates: Candidates | None = None,
+) -> Prepared:
+    """Compile the candidates of ``batch`` beside the base, unless they are compiled already."""
+    if candidates is None:
+        candidates = add_candidates(beside, list(batch.candidates))
     lengths = np.array([len(changes) for changes in batch.changes], np.int64)
     flat = [change for changes in batch.changes for change in changes]
     table = np.array(flat, np.int64).reshape(-1, 2)
@@ -147,23 +171,6 @@ def _worker(prepared: Prepared, number: int) -> _Worker:
     return standing, sides, views, plane.homes, work
 
 
-def beside_base(prepared: Prepared, scenario: int) -> bool:
-    """Whether a scenario can be judged beside the base: each of its candidates can, and no two
-    of them cut the same addresses."""
-    base = len(prepared.beside.compiled.policies)
-    start = prepared.scenarios.start
-    changed = prepared.scenarios.policy[start[scenario] : start[scenario + 1]]
-    cut: set[int] = set()
-    for candidate in (changed[changed >= base] - base).tolist():
-        if candidate in prepared.candidates.apart:
-            return False
-        atoms = prepared.candidates.pieces.get(candidate, {}).keys()
-        if not cut.isdisjoint(atoms):
-            return False
-        cut |= atoms
-    return True
-
-
 def told(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
     """The outcome of one scenario of the batch."""
 
@@ -204,10 +211,7 @@ def _decision(prepared: Prepared, rule: int) -> RuleRef | Reason:
 
 def _pieces(prepared: Prepared, scenario: int) -> dict[int, tuple[Piece, Piece]]:
     """What the candidates of a scenario cut atoms into."""
-    base = len(prepared.beside.compiled.policies)
-    start = prepared.scenarios.start
-    changed = prepared.scenarios.policy[start[scenario] : start[scenario + 1]]
     found: dict[int, tuple[Piece, Piece]] = {}
-    for candidate in (changed[changed >= base] - base).tolist():
+    for candidate in prepared.candidates_of(scenario):
         found |= prepared.candidates.pieces.get(candidate, {})
     return found

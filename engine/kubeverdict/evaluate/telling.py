@@ -111,6 +111,7 @@ def outcome(
         examples=tuple(examples()),
         seconds=float(results.seconds[scenario]),
         broken=int(out[:, answers.BROKEN].max(initial=0)),
+        outside_broken=bool(total[answers.OUTSIDE_BROKEN]),
     )
 
 

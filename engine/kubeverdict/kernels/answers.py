@@ -12,7 +12,7 @@ from kubeverdict.kernels.ports import holds
 # Columns of the result of a scenario. The combinations count (pair, port) by the versions in
 # which they connect, as bits of a number from 1 to 14; only of four versions.
 PAIRS_OPENED, PAIRS_CLOSED, PORTS_OPENED, PORTS_CLOSED, OUTSIDE_OPENED, OUTSIDE_CLOSED = range(6)
-WORKLOADS, NAMESPACES, BROKEN, COMBINATIONS = range(6, 10)
+WORKLOADS, NAMESPACES, BROKEN, OUTSIDE_BROKEN, COMBINATIONS = range(6, 11)
 COLUMNS = COMBINATIONS + 16
 
 # Columns of an example: its ends, a place, the pod pairs that it stands for (0: no example), and

@@ -21,6 +21,7 @@ from kubeverdict.kernels.answers import (
     COMBINATIONS,
     DECIDED,
     DESTINATION,
+    OUTSIDE_BROKEN,
     OUTSIDE_CLOSED,
     OUTSIDE_OPENED,
     PAIRS_CLOSED,
@@ -224,6 +225,8 @@ def _judge_row(direction, position, own, other, versions, ground, work, out, ope
             out[OUTSIDE_OPENED] = 1
         if (work.lost[k] & ground.outside[word]) != ZERO:
             out[OUTSIDE_CLOSED] = 1
+        if (work.broken[k] & ground.outside[word]) != ZERO:
+            out[OUTSIDE_BROKEN] = 1
     if some != ZERO:
         work.changed[position >> 6] |= bit(position)
 
