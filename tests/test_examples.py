@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from kubeverdict.model.ports import Protocol
 EXAMPLES = Path(kubeverdict.__file__).parent / "examples"
 
 
-def changed(before: Cluster, proposed: tuple[Policy, ...]) -> Cluster:
+def changed(before: Cluster, proposed: Sequence[Policy]) -> Cluster:
     by_name = {str(policy): policy for policy in (*before.policies, *proposed)}
     return Cluster(
         before.namespaces, before.pods, tuple(by_name.values()), before.nodes, before.services

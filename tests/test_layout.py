@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analyses": {"errors", "model", "compile", "evaluate"},
     "render": {"errors", "model", "compile", "evaluate", "analyses"},
 }
-EDGES = {"cli", FACE, "__main__"}
+EDGES = {"cli", "cli_bulk", "cli_parts", "journal", "pipeline", FACE, "__main__"}
 AGENT_MAY_NOT_IMPORT = {"cli", "__main__", "render", "analyses", "kernels"}
 
 # Libraries that belong in some parts only.
@@ -37,8 +37,11 @@ ONLY_IN: dict[str, set[str]] = {
     "numpy": {"kernels", "compile", "evaluate", "analyses", FACE},
     "yaml": {"manifests"},
     "ryml": {"manifests"},
-    "click": {"cli"},
-    "msgspec": {"model", "manifests", "compile", "evaluate", "analyses", "render", "cli"},
+    "click": {"cli", "cli_bulk", "cli_parts"},
+    "msgspec": {
+        *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
+        *("cli", "journal", "pipeline"),
+    },
 }
 
 

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 
 from kubeverdict import __version__
+from kubeverdict.cli_bulk import bulk
+from kubeverdict.cli_parts import (
+    CLEAN,
+    FINDINGS,
+    INTERRUPTED,
+    WRONG,
+    compiled_from,
+    input_files,
+    judging,
+    load_input,
+    say,
+    show,
+)
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
-from kubeverdict.model.profile import PROFILES, REFERENCE
-from kubeverdict.render import FORMATS, render
-from kubeverdict.render.style import Style
-
-if TYPE_CHECKING:
-    from kubeverdict.compile.compiled import CompiledPolicy
-    from kubeverdict.manifests import Loaded
-    from kubeverdict.model.cluster import Cluster
-
-CLEAN, FINDINGS, WRONG = 0, 1, 2
-# As shells report a process that a signal ended.
-INTERRUPTED, BROKEN_PIPE = 130, 141
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def main() -> NoReturn:
@@ -60,7 +58,7 @@ def main() -> NoReturn:
 
 def _say_problems(error: InputError) -> None:
     for warning in error.warnings:
-        _say("warning", str(warning))
+        say("warning", str(warning))
     for problem in error.problems:
         click.echo(str(problem), err=True)
     count = len(error.problems)
@@ -75,63 +73,6 @@ def _say_problems(error: InputError) -> None:
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Who can talk to whom in a Kubernetes cluster, which rule decides, what a change does."""
-
-
-def judging(verb: str) -> Callable[[Command], Command]:
-    """The options of every verb that judges."""
-    formats = list(FORMATS[verb])
-    options = (
-        click.option(
-            "-o",
-            "--output",
-            type=click.Choice(formats),
-            default=formats[0],
-            show_default=True,
-            help="Format.",
-        ),
-        click.option(
-            "--cni",
-            type=click.Choice(list(PROFILES)),
-            default=REFERENCE.name,
-            show_default=True,
-            metavar="NAME",
-            help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
-        ),
-        click.option(
-            "--static",
-            is_flag=True,
-            help="Judge by labels: keep pods that have no address yet.",
-        ),
-        click.option(
-            "--skip-invalid",
-            is_flag=True,
-            help="Go on without invalid documents, and name them.",
-        ),
-    )
-    return lambda command: _with(command, options)
-
-
-def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def input_files(command: Command) -> Command:
-    return _with(
-        command,
-        [
-            click.option(
-                "-f",
-                "--filename",
-                "files",
-                multiple=True,
-                required=True,
-                metavar="FILE|DIR|-",
-                help="Manifests or kubectl dumps, YAML or JSON; repeatable.",
-            )
-        ],
-    )
 
 
 @cli.command()
@@ -172,11 +113,11 @@ def explain(
     from kubeverdict.analyses.questions import parse_port
 
     question = parse_port(port) if port is not None else None
-    compiled = _compile(_load(files, skip_invalid).cluster, cni, static)
+    compiled = compiled_from(load_input(files, skip_invalid).cluster, cni, static)
     report = explain_(compiled, source, destination, question)
     for note in report.notes:
-        _say("note", note)
-    _show("explain", output, report)
+        say("note", note)
+    show("explain", output, report)
     return CLEAN if report.allowed else FINDINGS
 
 
@@ -212,8 +153,8 @@ def list_(
     from kubeverdict.model.policy import Direction
 
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
-    compiled = _compile(_load(files, skip_invalid).cluster, cni, static)
-    _show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
+    compiled = compiled_from(load_input(files, skip_invalid).cluster, cni, static)
+    show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
     return CLEAN
 
 
@@ -230,11 +171,11 @@ def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: 
     from kubeverdict.analyses.differences import differences
 
     before, after = (
-        connections(_compile(_load((path,), skip_invalid).cluster, cni, static))
+        connections(compiled_from(load_input((path,), skip_invalid).cluster, cni, static))
         for path in (old, new)
     )
     report = differences(before, after)
-    _show("diff", output, report)
+    show("diff", output, report)
     return FINDINGS if report.changes else CLEAN
 
 
@@ -273,12 +214,12 @@ def whatif(
 
     if not applied and not deleted:
         raise UsageError("nothing to change: say --apply or --delete")
-    cluster = _load(files, skip_invalid).cluster
+    cluster = load_input(files, skip_invalid).cluster
     changed = delete(cluster, deleted)
     if applied:
-        changed = apply(changed, _load(applied, skip_invalid))
-    report = whatif_(_compile(cluster, cni, static), _compile(changed, cni, static))
-    _show("whatif", output, report)
+        changed = apply(changed, load_input(applied, skip_invalid))
+    report = whatif_(compiled_from(cluster, cni, static), compiled_from(changed, cni, static))
+    show("whatif", output, report)
     return FINDINGS if report.opened or report.closed else CLEAN
 
 
@@ -290,64 +231,8 @@ def warmup() -> int:
     """
     from kubeverdict.evaluate.warmup import warmup as warmup_
 
-    warmup_(lambda what, done, total: _say(f"{done}/{total}", what))
+    warmup_(lambda what, done, total: say(f"{done}/{total}", what))
     return CLEAN
 
 
-def _load(files: Sequence[str], skip_invalid: bool) -> Loaded:
-    from kubeverdict.manifests import load
-
-    loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid)
-    for problem in loaded.skipped:
-        _say("skipped", str(problem))
-    for problem in loaded.warnings:
-        _say("warning", str(problem))
-    if loaded.ignored:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
-        _say("note", f"objects that no verdict depends on: {kinds}")
-    return loaded
-
-
-def _compile(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
-    from kubeverdict.analyses.notes import notes
-    from kubeverdict.compile.compiler import compile_cluster, kernels_missing
-
-    if kernels_missing(cluster):
-        _say("note", "the first large input compiles the kernels, which takes half a minute")
-    compiled = compile_cluster(cluster, PROFILES[cni], static=static)
-    for note in notes(compiled):
-        _say("note", note)
-    return compiled
-
-
-_said: set[str] = set()
-
-
-def _say(kind: str, text: str) -> None:
-    """A line on standard error; once, as two inputs have most of their notes in common."""
-    line = f"{kind}: {text}"
-    if line not in _said:
-        _said.add(line)
-        click.echo(line, err=True)
-
-
-def _show(verb: str, output: str, report: object) -> None:
-    stream = sys.stdout
-    color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    text = render(verb, output, report, Style(color, _encodes_lines(stream.encoding)))
-    try:
-        # A file name may hold what the terminal's encoding has not.
-        stream.buffer.write(f"{text}\n".encode(stream.encoding, "backslashreplace"))
-        stream.flush()
-    except BrokenPipeError:
-        # The reader has seen enough. What is left must not be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        sys.exit(BROKEN_PIPE)
-
-
-def _encodes_lines(encoding: str) -> bool:
-    try:
-        "├─└│→·".encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+cli.add_command(bulk)

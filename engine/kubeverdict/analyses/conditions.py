@@ -7,7 +7,7 @@ returns failures, and none where the condition holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -53,7 +53,7 @@ class Context:
     ``policies`` are as the CNI has them, in evaluation order (``CompiledPolicy.policies``).
     """
 
-    def __init__(self, cluster: Cluster, profile: Profile, policies: tuple[Policy, ...]) -> None:
+    def __init__(self, cluster: Cluster, profile: Profile, policies: Sequence[Policy]) -> None:
         self.cluster = cluster
         self.profile = profile
         self.policies = policies

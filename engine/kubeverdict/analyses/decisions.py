@@ -15,7 +15,7 @@ from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.sources import field_text
 
 if TYPE_CHECKING:
-    from kubeverdict.compile.compiled import CompiledPolicy
+    from kubeverdict.compile.compiled import CompiledPolicy, RuleRef
 
 
 # What decided where no rule did, as reports say it.
@@ -53,6 +53,25 @@ class Decision(msgspec.Struct, frozen=True):
     isolated_by: tuple[PolicyMiss, ...] = ()
 
 
+def by_rule(ref: RuleRef) -> Decision:
+    """What a rule decides."""
+    source = ref.rule.source
+    view = RuleView(
+        policy_view(ref.policy),
+        field_text(source.path),
+        source.file,
+        source.line,
+        ref.rule.action.name.lower(),
+    )
+    return Decision(ref.rule.action is Action.ALLOW, "rule", view)
+
+
+def by_reason(reason: Reason) -> Decision:
+    """What is decided where no rule does it; the isolating policies are not looked up."""
+    denied = (Reason.NO_ADDRESS, Reason.NO_RULE_MATCHES)
+    return Decision(reason not in denied, WORDS[reason])
+
+
 class Decider:
     """Puts names and places to what the engine decided."""
 
@@ -70,16 +89,7 @@ class Decider:
         ``misses`` only the policies are named.
         """
         if decided >= 0:
-            ref = self._rules[decided]
-            source = ref.rule.source
-            view = RuleView(
-                policy_view(ref.policy),
-                field_text(source.path),
-                source.file,
-                source.line,
-                ref.rule.action.name.lower(),
-            )
-            return Decision(ref.rule.action is Action.ALLOW, "rule", view)
+            return by_rule(self._rules[decided])
         reason = Reason(decided)
         subject = flow.source if direction is Direction.EGRESS else flow.destination
         if reason is Reason.NO_RULE_MATCHES:
@@ -96,4 +106,4 @@ class Decider:
             return Decision(False, WORDS[reason], isolated_by=tuple(isolated_by))
         if reason is Reason.NOT_ISOLATED and not subject.managed:
             return Decision(True, "not-a-pod")
-        return Decision(reason is not Reason.NO_ADDRESS, WORDS[reason])
+        return by_reason(reason)

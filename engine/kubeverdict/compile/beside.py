@@ -112,11 +112,11 @@ class Beside:
 
     compiled: CompiledPolicy
     planes: tuple[OpenPlane, ...]
-    pods: tuple[Pod, ...]  # those of the cluster that policies manage, then visitors
+    pods: Sequence[Pod]  # those of the cluster that policies manage, then visitors
     visitors: NDArray[np.int64]  # (visitors,) their places in pods; -1 where policies do not
     workloads: NDArray[np.int32]  # (pods,) number of the workload of each
     runs: Runs
-    namespaces: dict[str, int]
+    namespaces: Mapping[str, int]
     namespace_labels: LabelIds
     port_sets: tuple[PortNumbers, ...]
     speaks: NDArray[np.uint8]  # (policies,) a bit for each direction that it judges
@@ -156,7 +156,7 @@ class Beside:
         return lower(self.compiled.policies)
 
 
-def tiers_of(policies: tuple[Policy, ...]) -> list[Tier]:
+def tiers_of(policies: Sequence[Policy]) -> list[Tier]:
     """Tiers in order, as :func:`~kubeverdict.compile.lowering.lower` numbers them."""
     return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
 
@@ -275,7 +275,7 @@ class _Maker:
             planes=made,
             runs=port_runs(self._lists),
             namespaces=self._namespaces,
-            pods=(*compiled.pods, *self._visiting_pods()),
+            pods=(*compiled.pods, *self._visiting_pods()) if self._coming else compiled.pods,
             visitors=self._visitors(),
             workloads=workloads,
             namespace_labels=self._namespace_labels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 
@@ -135,17 +136,17 @@ class CompiledPolicy:
     cluster: Cluster
     profile: Profile
     static: bool
-    pods: tuple[Pod, ...]
-    excluded: tuple[tuple[Pod, str], ...]
+    pods: Sequence[Pod]
+    excluded: Sequence[tuple[Pod, str]]
     hosts: tuple[str, ...]
-    services: tuple[Service, ...]
-    policies: tuple[Policy, ...]  # as this CNI has them, in evaluation order
-    rules: tuple[RuleRef, ...]
+    services: Sequence[Service]
+    policies: Sequence[Policy]  # as this CNI has them, in evaluation order
+    rules: Sequence[RuleRef]
     notes: tuple[str, ...]
     addresses: AddressSpace
     ports: PortSpace
     planes: tuple[Plane, ...]
-    pod_ids: dict[tuple[str, str], int]
+    pod_ids: Mapping[tuple[str, str], int]
 
     @property
     def first_host(self) -> int:

@@ -21,7 +21,7 @@ NAMED_PORT_CONTAINERS: Mapping[str, frozenset[ContainerKind]] = {
 
 
 def in_force(
-    policies: tuple[Policy, ...],
+    policies: Sequence[Policy],
     profile: Profile,
     pods: Sequence[Pod] = (),
     namespaces: Mapping[str, Mapping[str, str]] = MappingProxyType({}),

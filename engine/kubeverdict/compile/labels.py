@@ -29,8 +29,8 @@ class LabelIds:
     """An inverted index of labels and the ids of its (key, value) pairs and keys."""
 
     index: LabelIndex
-    pairs: dict[tuple[str, str], int]
-    keys: dict[str, int]
+    pairs: Mapping[tuple[str, str], int]
+    keys: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,12 +20,15 @@ from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate import moving, switches, whole
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES
 
 BEFORE, AFTER = 1, 2
+
+# Bytes, see needed_memory.
+_PROCESS, _PER_POD, _PER_POLICY, _PER_RULE = 200 << 20, 6_000, 6_000, 2_000
 
 __all__ = ["Focus", "Outcome", "Workbench", "evaluate", "workbench"]
 
@@ -152,3 +155,18 @@ def _whole(bench: Workbench, edit: Edit, focus: Focus, examples: int) -> Outcome
     except KubeverdictError as error:
         return Outcome(edit.name, error=str(error), seconds=perf_counter() - started)
     return replace(found, seconds=perf_counter() - started)
+
+
+def needed_memory(cluster: Cluster) -> int:
+    """Bytes that a process is expected to hold at most while it judges scenarios of ``cluster``.
+
+    A straight line through what was measured on the shapes of the benchmarks; it grows with
+    pods, policies and their rules, never with pairs of them.
+    """
+    rules = sum(len(policy.rules) for policy in cluster.policies)
+    return (
+        _PROCESS
+        + _PER_POD * len(cluster.pods)
+        + _PER_POLICY * len(cluster.policies)
+        + _PER_RULE * rules
+    )

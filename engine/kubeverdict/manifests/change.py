@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import ChainMap, deque
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,7 +35,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
     status likewise keeps the address, node and phase of the pod that it replaces.
     """
     new = change.cluster
-    pods = _apply_pods(base.pods, change)
+    pods = apply_pods(base.pods, change)
     named = [item for item in new.namespaces if not item.implied]
     known = {item.name for item in base.namespaces}
     named += [item for item in new.namespaces if item.implied and item.name not in known]
@@ -59,7 +60,10 @@ def _replace(
     return (*kept, *coming.values())
 
 
-def _apply_pods(old: Iterable[Pod], change: Loaded) -> tuple[Pod, ...]:
+def apply_pods(
+    old: Iterable[Pod], change: Loaded, taken: MutableMapping[tuple[str, str], Pod] | None = None
+) -> tuple[Pod, ...]:
+    """What becomes of some pods; ``taken`` are names that others have."""
     # Template pods of each changed workload, in the order in which they take over.
     coming: dict[WorkloadRef, deque[Pod]] = {ref: deque() for ref in change.workloads}
     singly: dict[tuple[str, str], Pod] = {}
@@ -81,11 +85,11 @@ def _apply_pods(old: Iterable[Pod], change: Loaded) -> tuple[Pod, ...]:
             served.add(ref)
         elif left:
             result.append(_take_over(pod, left.popleft()))
-    taken = {(pod.namespace, pod.name) for pod in result}
+    used = ChainMap({(pod.namespace, pod.name): pod for pod in result}, taken or {})
     for ref, left in coming.items():
         for pod in left if ref not in served else ():
-            result.append(_renamed(pod, taken))
-            taken.add((pod.namespace, result[-1].name))
+            result.append(renamed(pod, used))
+            used[pod.namespace, result[-1].name] = pod
     return (*result, *singly.values())
 
 
@@ -109,7 +113,7 @@ def _take_over(old: Pod, new: Pod) -> Pod:
     )
 
 
-def _renamed(pod: Pod, taken: set[tuple[str, str]]) -> Pod:
+def renamed(pod: Pod, taken: Container[tuple[str, str]]) -> Pod:
     """A new pod of a workload, under a name that no pod that stays has."""
     name, number = pod.name, 0
     while (pod.namespace, name) in taken:
@@ -154,28 +158,31 @@ def delete(cluster: Cluster, references: Iterable[str]) -> Cluster:
     nothing, and names the nearest that exists.
     """
     for reference in references:
-        cluster = _without(cluster, *_parse(cluster, reference))
+        found = parse_reference(reference, partial(names, cluster), "delete")
+        cluster = _without(cluster, *found)
     return cluster
 
 
-def _parse(cluster: Cluster, reference: str) -> tuple[str, str, str]:
-    """Kind, namespace and name of an object that exists."""
+def parse_reference(
+    reference: str, names_of: Callable[[str], Collection[str]], verb: str
+) -> tuple[str, str, str]:
+    """Kind, namespace and name of an object that exists. ``names_of`` gives those of a kind."""
     word, *parts = reference.split("/")
     kind = _KINDS.get(word.lower())
     if kind is None:
         close = difflib.get_close_matches(word.lower(), _KINDS, n=1)
         hint = f", did you mean {close[0]}?" if close else f": {', '.join(map(str.lower, _SHORT))}"
-        raise UsageError(f"cannot delete {reference!r}: unknown kind {word!r}{hint}")
+        raise UsageError(f"cannot {verb} {reference!r}: unknown kind {word!r}{hint}")
     if len(parts) != (1 if kind in _PLAIN else 2):
         form = f"{kind.lower()}/NAME" if kind in _PLAIN else f"{kind.lower()}/NAMESPACE/NAME"
-        raise UsageError(f"cannot delete {reference!r}: write it as {form}")
-    known = _names(cluster, kind)
+        raise UsageError(f"cannot {verb} {reference!r}: write it as {form}")
+    known = names_of(kind)
     path = "/".join(parts)
     if path in known:
         return kind, parts[0] if len(parts) > 1 else "", parts[-1]
     close = difflib.get_close_matches(path, _likely(parts, known), n=1, cutoff=0.0)
     hint = f", did you mean {kind.lower()}/{close[0]}?" if close else ": there is none of its kind"
-    raise UsageError(f"cannot delete {reference!r}: it does not exist{hint}")
+    raise UsageError(f"cannot {verb} {reference!r}: it does not exist{hint}")
 
 
 def _likely(parts: list[str], known: Collection[str]) -> list[str]:
@@ -186,7 +193,8 @@ def _likely(parts: list[str], known: Collection[str]) -> list[str]:
     return sorted(same_name or same_namespace or known)
 
 
-def _names(cluster: Cluster, kind: str) -> set[str]:
+def names(cluster: Cluster, kind: str) -> set[str]:
+    """The objects of a kind, as ``NAMESPACE/NAME`` or, for those of no namespace, ``NAME``."""
     objects: dict[str, Iterable[Any]] = {
         "Namespace": (item.name for item in cluster.namespaces),
         "Node": (item.name for item in cluster.nodes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -73,6 +73,14 @@ def load(
         raise UsageError("no input: name a file, a folder, or - for standard input")
     with collector_paused():
         return _Load().run(paths, stdin, skip_invalid)
+
+
+def load_text(file: str, text: bytes, line: int = 1) -> Loaded:
+    """Read the cluster in ``text``, which begins at ``line`` of ``file``. Raises as ``load``."""
+    buffer = sources.Buffer(file, file, b"\n" * (line - 1) + text)
+    with collector_paused():
+        load = _Load()
+        return load.run_buffers([buffer], skip_invalid=False)
 
 
 class _Known(NamedTuple):
@@ -151,10 +159,13 @@ class _Load:
         self._last = "Pod"  # the kind of the document before: the first guess for the next
 
     def run(self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool) -> Loaded:
+        return self.run_buffers(sources.read(paths, stdin, self.findings), skip_invalid)
+
+    def run_buffers(self, buffers: Iterable[sources.Buffer], skip_invalid: bool) -> Loaded:
         findings = self.findings
         held: dict[str, int] = {}
         files = 0
-        for buffer in sources.read(paths, stdin, findings):
+        for buffer in buffers:
             files += 1
             before = self.documents + len(findings.errors)
             found = 0

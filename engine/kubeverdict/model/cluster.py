@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -130,8 +130,8 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Cluster(msgspec.Struct, frozen=True, eq=False):
     """Everything a verdict depends on. Namespaces cover those of every pod and policy."""
 
-    namespaces: tuple[Namespace, ...] = ()
-    pods: tuple[Pod, ...] = ()
-    policies: tuple[Policy, ...] = ()
-    nodes: tuple[Node, ...] = ()
-    services: tuple[Service, ...] = ()
+    namespaces: Sequence[Namespace] = ()
+    pods: Sequence[Pod] = ()
+    policies: Sequence[Policy] = ()
+    nodes: Sequence[Node] = ()
+    services: Sequence[Service] = ()

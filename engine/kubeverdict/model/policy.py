@@ -47,7 +47,7 @@ class Tier(msgspec.Struct, frozen=True, order=True):
 NETWORK_POLICY_TIER = Tier(order=1_000_000.0, name="networkpolicy", default=Action.DENY)
 
 
-class PodPeer(msgspec.Struct, frozen=True, gc=False):
+class PodPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Pods by labels: those that ``pods`` selects in ``namespace`` (a name), or, where that is
     None, in every namespace that ``namespaces`` selects.
 
@@ -60,7 +60,7 @@ class PodPeer(msgspec.Struct, frozen=True, gc=False):
     namespaces: Selector = EVERYTHING
 
 
-class BlockPeer(msgspec.Struct, frozen=True, gc=False):
+class BlockPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Addresses in ``block`` and in none of ``excepts``."""
 
     block: Block

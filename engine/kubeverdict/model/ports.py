@@ -30,7 +30,7 @@ class Protocol(IntEnum):
 PORT_PROTOCOLS = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 
-class PortRange(msgspec.Struct, frozen=True, order=True, gc=False):
+class PortRange(msgspec.Struct, frozen=True, order=True, gc=False, tag=True):
     """Ports ``first`` to ``last``, both included, of one protocol."""
 
     protocol: Protocol
@@ -44,7 +44,7 @@ class PortRange(msgspec.Struct, frozen=True, order=True, gc=False):
         return f"{self.protocol.name} {ports}"
 
 
-class NamedPort(msgspec.Struct, frozen=True, order=True, gc=False):
+class NamedPort(msgspec.Struct, frozen=True, order=True, gc=False, tag=True):
     """A port that the destination pod resolves: a container port of this name and protocol."""
 
     protocol: Protocol

@@ -37,6 +37,7 @@ FORMATS: dict[str, dict[str, str]] = {
         "svg": "svg.differences",
     },
     "whatif": {"tree": "tree.whatif", "json": "json.whatif"},
+    "bulk": {"table": "bulk.table", "jsonl": "bulk.jsonl", "csv": "bulk.csv", "md": "bulk.md"},
 }
 
 

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text(*connection_rows(report))
+    return markdown(*connection_rows(report))
 
 
 def differences(report: Differences, style: Style) -> str:
-    return _text(*difference_rows(report))
+    return markdown(*difference_rows(report))
 
 
-def _text(heading: Row, rows: list[Row]) -> str:
+def markdown(heading: Row, rows: list[Row]) -> str:
+    """A table."""
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 

@@ -1,0 +1,141 @@
+"""What every verb needs: common options, reading the input, and writing the answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from kubeverdict.model.profile import PROFILES, REFERENCE
+from kubeverdict.render import FORMATS, render
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.compile.compiled import CompiledPolicy
+    from kubeverdict.manifests import Loaded
+    from kubeverdict.model.cluster import Cluster
+
+CLEAN, FINDINGS, WRONG = 0, 1, 2
+# As shells report a process that a signal ended.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def judging(verb: str) -> Callable[[Command], Command]:
+    """The options of every verb that judges."""
+    formats = list(FORMATS[verb])
+    options = (
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(formats),
+            default=formats[0],
+            show_default=True,
+            help="Format.",
+        ),
+        click.option(
+            "--cni",
+            type=click.Choice(list(PROFILES)),
+            default=REFERENCE.name,
+            show_default=True,
+            metavar="NAME",
+            help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
+        ),
+        click.option(
+            "--static",
+            is_flag=True,
+            help="Judge by labels: keep pods that have no address yet.",
+        ),
+        click.option(
+            "--skip-invalid",
+            is_flag=True,
+            help="Go on without invalid documents, and name them.",
+        ),
+    )
+    return lambda command: _with(command, options)
+
+
+def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def input_files(command: Command) -> Command:
+    return _with(
+        command,
+        [
+            click.option(
+                "-f",
+                "--filename",
+                "files",
+                multiple=True,
+                required=True,
+                metavar="FILE|DIR|-",
+                help="Manifests or kubectl dumps, YAML or JSON; repeatable.",
+            )
+        ],
+    )
+
+
+def load_input(files: Sequence[str], skip_invalid: bool) -> Loaded:
+    from kubeverdict.manifests import load
+
+    loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid)
+    for problem in loaded.skipped:
+        say("skipped", str(problem))
+    for problem in loaded.warnings:
+        say("warning", str(problem))
+    if loaded.ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
+        say("note", f"objects that no verdict depends on: {kinds}")
+    return loaded
+
+
+def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
+    from kubeverdict.analyses.notes import notes
+    from kubeverdict.compile.compiler import compile_cluster, kernels_missing
+
+    if kernels_missing(cluster):
+        say("note", "the first large input compiles the kernels, which takes half a minute")
+    compiled = compile_cluster(cluster, PROFILES[cni], static=static)
+    for note in notes(compiled):
+        say("note", note)
+    return compiled
+
+
+_said: set[str] = set()
+
+
+def say(kind: str, text: str) -> None:
+    """A line on standard error; once, as two inputs have most of their notes in common."""
+    line = f"{kind}: {text}"
+    if line not in _said:
+        _said.add(line)
+        click.echo(line, err=True)
+
+
+def show(verb: str, output: str, report: object) -> None:
+    stream = sys.stdout
+    color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    text = render(verb, output, report, Style(color, _encodes_lines(stream.encoding)))
+    try:
+        # A file name may hold what the terminal's encoding has not.
+        stream.buffer.write(f"{text}\n".encode(stream.encoding, "backslashreplace"))
+        stream.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. What is left must not be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _encodes_lines(encoding: str) -> bool:
+    try:
+        "├─└│→·".encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""Many scenarios: a ranking for people, rows for programs."""
+
+from __future__ import annotations
+
+import csv as csv_
+import io
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kubeverdict.render.md import markdown
+from kubeverdict.render.rows import Row
+from kubeverdict.render.style import Style
+from kubeverdict.render.table import aligned
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.bulk import Change, Ranking, ScenarioReport, Verdict
+    from kubeverdict.analyses.decisions import Decision
+
+SCHEMA = "kubeverdict/bulk/v1"
+_HEADING: Row = (
+    "scenario",
+    "pairs opened",
+    "pairs closed",
+    "ports opened",
+    "ports closed",
+    "workloads",
+    "namespaces",
+    "outside",
+)
+# What people read: the pod pairs stand for the ports.
+_TITLE: Row = ("scenario", "opens", "closes", "workloads", "namespaces", "outside")
+_REASONS = {"not-isolated": "is not isolated", "no-rule-matches": "is isolated, no rule matches"}
+# Longer lists of covering policies are cut short, with a count.
+_SHOWN = 3
+
+
+def jsonl(report: ScenarioReport, style: Style) -> str:
+    """One scenario as a line."""
+    fields = msgspec.to_builtins(report)
+    fields["changes"] = report.changes
+    return msgspec.json.encode({"schema": SCHEMA, **fields}).decode()
+
+
+def table(ranking: Ranking, style: Style) -> str:
+    """The scenarios that change most, an example of each, and what the others come to."""
+    blocks: list[str] = []
+    failed = [one for one in ranking.reports if one.error]
+    if failed:
+        lines = [style.paint(f"{len(failed)} could not be judged", "red")]
+        blocks.append("\n".join([*lines, *(f"  {one.name}: {one.error}" for one in failed)]))
+    shown = [one for one in ranking.reports if one.changes][: ranking.top]
+    if ranking.rollout:
+        shown = [one for one in ranking.reports if not one.error]
+    if shown:
+        title, *lines = aligned(_TITLE, [_row(one) for one in shown], style)
+        body = [title]
+        for one, line in zip(shown, lines, strict=True):
+            body.append(style.paint(line, "red") if one.breaks else line)
+            body += _examples(one, style)
+        blocks.append("\n".join(body))
+    blocks += _rest(ranking, len(shown))
+    blocks += _covered(ranking)
+    blocks += _together(ranking)
+    return "\n\n".join(blocks) if blocks else "no scenarios"
+
+
+def csv(ranking: Ranking, style: Style) -> str:
+    text = io.StringIO()
+    writer = csv_.writer(text, lineterminator="\n")
+    writer.writerow((*_HEADING, "redundant", "error"))
+    for one in ranking.reports:
+        writer.writerow((*_cells(one), _why_idle(one), one.error))
+    return text.getvalue().removesuffix("\n")
+
+
+def md(ranking: Ranking, style: Style) -> str:
+    rows = [_row(one) for one in ranking.reports if one.changes][: ranking.top]
+    blocks = [markdown(_TITLE, rows)] if rows else []
+    blocks += _rest(ranking, len(rows)) + _covered(ranking) + _together(ranking)
+    return "\n\n".join(blocks)
+
+
+def _cells(one: ScenarioReport) -> Row:
+    found = one.figures
+    outside = "+".join(
+        word
+        for word, given in (("opened", one.outside_opened), ("closed", one.outside_closed))
+        if given
+    )
+    numbers = (
+        found.pairs_opened,
+        found.pairs_closed,
+        found.ports_opened,
+        found.ports_closed,
+        one.workloads,
+        one.namespaces,
+    )
+    return (one.name, *map(str, numbers), outside)
+
+
+def _row(one: ScenarioReport) -> Row:
+    found = one.figures
+    numbers = (found.pairs_opened, found.pairs_closed, one.workloads, one.namespaces)
+    return (one.name, *(f"{number:,}" if number else "-" for number in numbers), _cells(one)[-1])
+
+
+def _examples(one: ScenarioReport, style: Style) -> Iterator[str]:
+    """The first connection that opens and the first that closes."""
+    for opens in (True, False):
+        change = next((each for each in one.examples if each.opens is opens), None)
+        if change is not None:
+            word = style.paint("opens", "green") if opens else style.paint("closes", "red")
+            yield f"    {word} {_connection(change, style)}"
+            yield f"      before {_because(change.before)}"
+            yield f"      after {_because(change.after)}"
+    if one.breaks:
+        yield f"    breaks {one.broken:,} pod pairs that are connected before and after it all"
+
+
+def _connection(change: Change, style: Style) -> str:
+    family = f" ({change.family})" if change.family else ""
+    return f"{change.source} {style.arrow} {change.destination} {change.port}{family}"
+
+
+def _because(verdict: Verdict | None) -> str:
+    """The verdict, and what decides it: of a denial, the sides that deny."""
+    if verdict is None:
+        return "it is not there"
+    sides = (("egress", verdict.egress), ("ingress", verdict.ingress))
+    telling = [f"{name} {_decided(one)}" for name, one in sides if one.allowed is verdict.allowed]
+    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(telling)}"
+
+
+def _decided(decision: Decision) -> str:
+    rule = decision.rule
+    if rule is None:
+        return _REASONS.get(decision.reason, decision.reason)
+    return f"by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
+
+
+def _rest(ranking: Ranking, shown: int) -> list[str]:
+    total = ranking.summary
+    lines = []
+    more = total.changed - shown
+    if more > 0:
+        lines.append(f"{more:,} more scenarios change something")
+    idle = total.scenarios - total.changed - total.failed
+    if idle:
+        lines.append(f"{idle:,} of {total.scenarios:,} scenarios change nothing")
+    return ["\n".join(lines)] if lines else []
+
+
+def _why_idle(one: ScenarioReport) -> str:
+    if one.redundant is None:
+        return ""
+    if one.redundant.selects_nothing:
+        return "selects no pod"
+    names = one.redundant.covered_by
+    if not names:
+        return "nothing it allows gets through at the other end"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"covered by {', '.join(names[:_SHOWN])}{more}"
+
+
+def _covered(ranking: Ranking) -> list[str]:
+    idle = [one for one in ranking.reports if one.redundant is not None]
+    if not idle:
+        return []
+    lines = [f"{len(idle):,} policies are redundant: nothing changes without one of them"]
+    lines += [f"  {one.name}: {_why_idle(one)}" for one in idle[: ranking.top]]
+    if len(idle) > ranking.top:
+        lines.append(f"  and {len(idle) - ranking.top:,} more (--top, or -o jsonl)")
+    return ["\n".join(lines)]
+
+
+def _together(ranking: Ranking) -> list[str]:
+    blocks = []
+    if ranking.pairs:
+        lines = ["candidates that have to do with each other"]
+        for pair in ranking.pairs[: ranking.top]:
+            words = []
+            if pair.overlap:
+                words.append(f"both change {pair.overlap:,} (pair, port)")
+            if pair.conflict:
+                words.append(f"together {pair.conflict:,} (pair, port) come out otherwise")
+            lines.append(f"  {pair.first} / {pair.second}: {'; '.join(words)}")
+        if len(ranking.pairs) > ranking.top:
+            lines.append(f"  and {len(ranking.pairs) - ranking.top:,} more pairs (--top)")
+        blocks.append("\n".join(lines))
+    if ranking.rollout:
+        blocks.append(_order(ranking))
+    return blocks
+
+
+def _order(ranking: Ranking) -> str:
+    if not any(one.breaks for one in ranking.reports):
+        return "no step breaks a connection"
+    if ranking.safe_order is None:
+        return "there is no order of these steps in which none breaks a connection"
+    steps: Sequence[str] = [f"  {n}. {name}" for n, name in enumerate(ranking.safe_order, 1)]
+    return "\n".join(["an order in which no step breaks a connection", *steps])
