@@ -1,0 +1,78 @@
+"""What runs on a worker."""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from kubeverdict import __version__, snapshots
+from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.bulk import workbench
+from kubeverdict.manifests.resolving import Resolver
+from kubeverdict.manifests.scenarios import Scenario
+from kubeverdict.pipeline import Options, reports
+
+if TYPE_CHECKING:
+    from kubeverdict.evaluate.bulk import Workbench
+
+# Of this process: snapshots as they came, and what was made of them. Workers have threads.
+_data: dict[str, bytes] = {}
+_ready: dict[str, tuple[Workbench, Resolver]] = {}
+_lock = threading.Lock()
+# How often a snapshot came to this process, which should be once.
+_arrivals: dict[str, int] = {}
+
+
+class SnapshotPlugin(WorkerPlugin):
+    """Brings a snapshot to a worker."""
+
+    idempotent = True
+
+    def __init__(self, digest: str, data: bytes) -> None:
+        self.name = f"kubeverdict-{digest}"
+        self._digest = digest
+        self._content = data
+
+    def setup(self, worker: Any) -> None:
+        _data[self._digest] = self._content
+        _arrivals[self._digest] = _arrivals.get(self._digest, 0) + 1
+
+    def teardown(self, worker: Any) -> None:
+        _data.pop(self._digest, None)
+        _ready.pop(self._digest, None)
+
+
+def version() -> str:
+    """The version of kubeverdict on a worker."""
+    return __version__
+
+
+def arrivals() -> dict[str, int]:
+    """How often each snapshot came to this process."""
+    return dict(_arrivals)
+
+
+def run_piece(digest: str, scenarios: bytes, options: bytes) -> tuple[float, bytes]:
+    """Judge some scenarios: the seconds it took, and the reports as JSON."""
+    bench, resolver = _workbench(digest)
+    started = perf_counter()
+    asked = msgspec.json.decode(scenarios, type=list[Scenario])
+    wanted = msgspec.json.decode(options, type=Options)
+    # The worker's own threads run other pieces.
+    found = reports(bench, resolver, asked, wanted, threads=1)
+    return perf_counter() - started, msgspec.json.encode(found)
+
+
+def _workbench(digest: str) -> tuple[Workbench, Resolver]:
+    with _lock:
+        if digest not in _ready:
+            if digest not in _data:
+                raise UsageError("the snapshot has not come to this worker")
+            snapshot = snapshots.read_bytes(_data[digest])
+            bench = snapshot.bench or workbench(snapshot.compiled)
+            _ready[digest] = bench, Resolver(bench.compiled.cluster)
+        return _ready[digest]

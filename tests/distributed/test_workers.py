@@ -1,0 +1,210 @@
+"""Scenarios on a real scheduler and real workers, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from msgspec.structs import replace
+
+from kubeverdict import snapshots
+from kubeverdict.analyses.bulk import ScenarioReport
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.distributed import worker as on_worker
+from kubeverdict.distributed.client import Cluster as DaskCluster
+from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.bulk import Workbench, workbench
+from kubeverdict.manifests.resolving import Resolver
+from kubeverdict.manifests.scenarios import Change, Scenario, delete_each
+from kubeverdict.pipeline import Options, reports
+from tests.generated import random_cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A scheduler or a worker: a process of its own, ended with the test."""
+
+    def __init__(self, *arguments: str) -> None:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "engine"), str(ROOT)]),
+            "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "10",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def says(self, pattern: str, seconds: float = 60.0) -> str:
+        """Wait for a line and return its group."""
+        until = monotonic() + seconds
+        while monotonic() < until:
+            for line in list(self.lines):
+                if found := re.search(pattern, line):
+                    return found.group(1)
+            assert self.process.poll() is None, "".join(self.lines)
+            sleep(0.05)
+        raise AssertionError(f"never said {pattern}: {''.join(self.lines)}")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+class Lab:
+    """A scheduler and workers on this machine."""
+
+    def __init__(self) -> None:
+        self._processes: list[Process] = []
+        self.scheduler = self._start(
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+        )
+        self.address = self.scheduler.says(r"Scheduler at:\s+(tcp://\S+)")
+
+    def worker(self) -> Process:
+        started = self._start(
+            "distributed.cli.dask_worker",
+            self.address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--host",
+            "127.0.0.1",
+        )
+        started.says(r"(Registered to):")
+        return started
+
+    def _start(self, *arguments: str) -> Process:
+        process = Process(*arguments)
+        self._processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.end()
+
+
+@contextmanager
+def a_lab(workers: int) -> Iterator[tuple[Lab, list[Process]]]:
+    lab = Lab()
+    try:
+        yield lab, [lab.worker() for _ in range(workers)]
+    finally:
+        lab.end()
+
+
+@pytest.fixture(scope="module")
+def bench() -> Workbench:
+    return workbench(compile_cluster(random_cluster(3, pods=60, policies=40)))
+
+
+@pytest.fixture(scope="module")
+def shipped(bench: Workbench) -> bytes:
+    return snapshots.to_bytes(bench.compiled, bench)
+
+
+def scenarios_of(bench: Workbench, repeated: int) -> list[Scenario]:
+    """Every policy deleted, several times under different names, and one that is wrong."""
+    found = [
+        replace(scenario, name=f"{scenario.name} {number}")
+        for number in range(repeated)
+        for scenario in delete_each(bench.compiled.cluster)
+    ]
+    return [*found, Scenario("wrong", (Change("delete", target="pod/no/such"),))]
+
+
+def timeless(report: ScenarioReport) -> ScenarioReport:
+    return replace(report, milliseconds=0.0)
+
+
+def expected(bench: Workbench, scenarios: list[Scenario]) -> dict[str, ScenarioReport]:
+    found = reports(bench, Resolver(bench.compiled.cluster), scenarios, Options())
+    return {report.name: timeless(report) for report in found}
+
+
+def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(
+    bench: Workbench, shipped: bytes
+) -> None:
+    scenarios = scenarios_of(bench, 60)
+    found: dict[str, ScenarioReport] = {}
+    seen: Counter[str] = Counter()
+    with a_lab(3) as (lab, workers), DaskCluster(lab.address) as dask:
+        for name, _, report in dask.judge({"one": shipped}, scenarios, Options()):
+            assert name == "one"
+            seen[report.name] += 1
+            found[report.name] = timeless(report)
+            if len(seen) == 100:
+                workers[0].kill()
+                lab.worker()  # and another joins late
+        arrivals = dask._client.run(on_worker.arrivals)
+    assert set(seen.values()) == {1}
+    assert found == expected(bench, scenarios)
+    # Each worker that is left got the snapshot once, the late one too.
+    assert [list(each.values()) for each in arrivals.values()] == [[1]] * 3
+
+
+def test_work_goes_on_when_the_last_worker_is_replaced(bench: Workbench, shipped: bytes) -> None:
+    scenarios = scenarios_of(bench, 20)
+    names: list[str] = []
+    with a_lab(1) as (lab, workers), DaskCluster(lab.address) as dask:
+        for _, _, report in dask.judge({"one": shipped}, scenarios, Options()):
+            names.append(report.name)
+            if len(names) == 50:
+                workers[0].kill()
+                lab.worker()
+    assert sorted(names) == sorted(scenario.name for scenario in scenarios)
+
+
+def test_losing_everything_is_said(bench: Workbench, shipped: bytes) -> None:
+    scenarios = scenarios_of(bench, 200)
+    with a_lab(1) as (lab, workers), DaskCluster(lab.address) as dask:
+        run = dask.judge({"one": shipped}, scenarios, Options(), patience=3.0)
+        next(run)
+        workers[0].kill()
+        with pytest.raises(UsageError, match="all workers are gone"):
+            list(run)
+
+
+def test_a_scheduler_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"--scheduler tcp://127\.0\.0\.1:1: cannot be reached"):
+        DaskCluster("tcp://127.0.0.1:1", reach=2.0)
+
+
+def test_a_scheduler_without_workers() -> None:
+    with a_lab(0) as (lab, _), pytest.raises(UsageError, match="has no workers"):
+        DaskCluster(lab.address, first=1.0)
