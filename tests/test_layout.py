@@ -25,16 +25,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifests": {"errors", "model"},
     "compile": {"errors", "model", "kernels"},
     "evaluate": {"errors", "model", "kernels", "compile"},
+    # The face for the version, which goes into every snapshot.
+    "snapshots": {"errors", "model", "compile", "evaluate", FACE},
     "analyses": {"errors", "model", "compile", "evaluate"},
     "render": {"errors", "model", "compile", "evaluate", "analyses"},
 }
-EDGES = {"cli", "cli_bulk", "cli_parts", "journal", "pipeline", FACE, "__main__"}
+EDGES = {
+    "cli",
+    "cli_bulk",
+    "cli_parts",
+    "distributed",
+    "journal",
+    "pipeline",
+    "runs",
+    FACE,
+    "__main__",
+}
 AGENT_MAY_NOT_IMPORT = {"cli", "__main__", "render", "analyses", "kernels"}
 
 # Libraries that belong in some parts only.
 ONLY_IN: dict[str, set[str]] = {
     "numba": {"kernels"},
-    "numpy": {"kernels", "compile", "evaluate", "analyses", FACE},
+    "numpy": {"kernels", "compile", "evaluate", "snapshots", "analyses", FACE},
     "yaml": {"manifests"},
     "ryml": {"manifests"},
     "click": {"cli", "cli_bulk", "cli_parts"},

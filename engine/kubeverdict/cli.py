@@ -21,10 +21,13 @@ from kubeverdict.cli_parts import (
     FINDINGS,
     INTERRUPTED,
     WRONG,
+    cni_options,
     compiled_from,
+    compiled_in,
     input_files,
     judging,
     load_input,
+    remarks,
     say,
     show,
 )
@@ -113,7 +116,7 @@ def explain(
     from kubeverdict.analyses.questions import parse_port
 
     question = parse_port(port) if port is not None else None
-    compiled = compiled_from(load_input(files, skip_invalid).cluster, cni, static)
+    compiled = compiled_in(files, skip_invalid, cni, static)
     report = explain_(compiled, source, destination, question)
     for note in report.notes:
         say("note", note)
@@ -153,7 +156,7 @@ def list_(
     from kubeverdict.model.policy import Direction
 
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
-    compiled = compiled_from(load_input(files, skip_invalid).cluster, cni, static)
+    compiled = compiled_in(files, skip_invalid, cni, static)
     show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
     return CLEAN
 
@@ -171,8 +174,7 @@ def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: 
     from kubeverdict.analyses.differences import differences
 
     before, after = (
-        connections(compiled_from(load_input((path,), skip_invalid).cluster, cni, static))
-        for path in (old, new)
+        connections(compiled_in((path,), skip_invalid, cni, static)) for path in (old, new)
     )
     report = differences(before, after)
     show("diff", output, report)
@@ -214,11 +216,11 @@ def whatif(
 
     if not applied and not deleted:
         raise UsageError("nothing to change: say --apply or --delete")
-    cluster = load_input(files, skip_invalid).cluster
-    changed = delete(cluster, deleted)
+    before = compiled_in(files, skip_invalid, cni, static)
+    changed = delete(before.cluster, deleted)
     if applied:
         changed = apply(changed, load_input(applied, skip_invalid))
-    report = whatif_(compiled_from(cluster, cni, static), compiled_from(changed, cni, static))
+    report = whatif_(before, compiled_from(changed, cni, static))
     show("whatif", output, report)
     return FINDINGS if report.opened or report.closed else CLEAN
 
@@ -232,6 +234,26 @@ def warmup() -> int:
     from kubeverdict.evaluate.warmup import warmup as warmup_
 
     warmup_(lambda what, done, total: say(f"{done}/{total}", what))
+    return CLEAN
+
+
+@cli.command()
+@input_files
+@click.option("-o", "--output", required=True, metavar="FILE.kvs", help="Where to write it.")
+@cni_options
+def snapshot(
+    files: tuple[str, ...], output: str, cni: str, static: bool, skip_invalid: bool
+) -> int:
+    """Keep a cluster as it is now, compiled, in one file.
+
+    Every verb reads it in place of manifests, in milliseconds, and answers as of then.
+    """
+    from kubeverdict import snapshots
+    from kubeverdict.evaluate.bulk import workbench
+
+    loaded = load_input(files, skip_invalid)
+    compiled = compiled_from(loaded.cluster, cni, static)
+    snapshots.write(output, compiled, workbench(compiled), remarks=remarks(loaded))
     return CLEAN
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,27 +15,35 @@ from kubeverdict.cli_parts import (
     FINDINGS,
     WRONG,
     compiled_from,
+    fitting,
     input_files,
     judging,
     load_input,
     say,
     show,
+    snapshot_in,
 )
 from kubeverdict.errors import UsageError
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Pair, ScenarioReport
+    from kubeverdict.distributed.client import Judged
     from kubeverdict.evaluate.bulk import Workbench
     from kubeverdict.evaluate.outcome import Focus
-    from kubeverdict.journal import Journal
-    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.manifests.scenarios import Scenario
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.pipeline import Options
 
 
 @click.command()
-@input_files
+@partial(input_files, required=False)
+@click.option(
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="The same scenarios on several clusters, to see where they differ; instead of -f.",
+)
 @click.option(
     "--scenarios",
     "given",
@@ -67,9 +76,11 @@ if TYPE_CHECKING:
     help="Keep results in FILE, and do not compute again those that are there.",
 )
 @click.option("--memory-limit", metavar="SIZE", help="Refuse what would need more, as 2GiB.")
+@click.option("--scheduler", metavar="ADDRESS", help="Judge on the workers of this Dask scheduler.")
 @judging("bulk")
 def bulk(
     files: tuple[str, ...],
+    clusters: tuple[str, ...],
     given: str | None,
     delete_each: bool,
     apply_each: str | None,
@@ -81,6 +92,7 @@ def bulk(
     top: int,
     resume: str | None,
     memory_limit: str | None,
+    scheduler: str | None,
     output: str,
     cni: str,
     static: bool,
@@ -92,54 +104,142 @@ def bulk(
     then the workloads. -o jsonl writes them as they come. Exit status 1 where any of them
     changes something, 2 where one could not be judged.
     """
-    from kubeverdict.analyses.bulk import Ranking, ranked, summary
-    from kubeverdict.evaluate.bulk import workbench
+    from kubeverdict import runs
     from kubeverdict.journal import open_journal
-    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.pipeline import Options
 
     if not (given or delete_each or apply_each or relabel_each or rollout):
-        options_ = "--scenarios, --delete-each, --apply-each, --relabel-each or --rollout"
-        raise UsageError(f"no scenarios: say {options_}")
+        known = "--scenarios, --delete-each, --apply-each, --relabel-each or --rollout"
+        raise UsageError(f"no scenarios: say {known}")
+    inputs = _inputs(files, clusters)
+    if rollout and len(inputs) > 1:
+        raise UsageError("--rollout is for one cluster")
     options = Options(_focus(namespaces, port))
-    cluster = load_input(files, skip_invalid).cluster
-    _refuse_what_does_not_fit(cluster, memory_limit)
-    _warn_of_unknown(cluster, namespaces)
-    scenarios = list(_scenarios(cluster, given, delete_each, apply_each, relabel_each))
-    bench = workbench(compiled_from(cluster, cni, static))
-    resolver = Resolver(bench.compiled.cluster)
-    journal = open_journal(resume, (cni, static, options), files)
+    benches = {
+        name: _bench(paths, cni, static, skip_invalid, memory_limit)
+        for name, paths in inputs.items()
+    }
+    _warn_of_unknown([bench.compiled.cluster for bench in benches.values()], namespaces)
+    scenarios: dict[str, Scenario] = {}
+    for bench in benches.values():
+        for scenario in _scenarios(
+            bench.compiled.cluster, given, delete_each, apply_each, relabel_each
+        ):
+            scenarios.setdefault(scenario.name, scenario)
+    paths = [path for paths in inputs.values() for path in paths]
     started = monotonic()
-    found: list[ScenarioReport] = []
-    for report in _judged(bench, resolver, scenarios, options, journal):
-        if only_opened and not (report.opens or report.error):
-            continue
-        found.append(report)
-        if output == "jsonl":
-            show("bulk", "jsonl", report)
-    pairs = tuple(_pairs(bench, resolver, scenarios)) if apply_each else ()
-    steps, order = _rollout(bench, resolver, rollout, options) if rollout else ([], None)
-    for report in steps if output == "jsonl" else ():
-        show("bulk", "jsonl", report)
+    total = len(scenarios) * len(benches)
+    with (
+        open_journal(resume, (cni, static, options), paths) as journal,
+        Progress(total, sys.stderr) as progress,
+    ):
+        run = list(scenarios.values())
+        if scheduler is None:
+            judged = runs.judged_here(benches, run, options, journal, progress.advance)
+        else:
+            judged = runs.judged_on(scheduler, benches, run, options, journal, progress.advance)
+        if len(benches) > 1:
+            return _compare(runs.by_scenario(judged, len(benches)), tuple(benches), top, output)
+        (bench,) = benches.values()
+        found = list(_shown(judged, only_opened, output))
+    seconds = monotonic() - started
+    pairs = tuple(_pairs(bench, run)) if apply_each else ()
+    steps, order = _rollout(bench, rollout, options) if rollout else ([], None)
+    return _finish(found, pairs, steps, order, (top, output, seconds))
+
+
+def _finish(
+    found: list[ScenarioReport],
+    pairs: tuple[Pair, ...],
+    steps: list[ScenarioReport],
+    order: tuple[str, ...] | None,
+    shown: tuple[int, str, float],
+) -> int:
+    """Show a run on one cluster, and say how it went."""
+    from kubeverdict.analyses.bulk import Ranking, ranked, summary
+
+    top, output, seconds = shown
     total = summary((*found, *steps))
-    if output != "jsonl":
-        if found or not rollout:
+    if output == "jsonl":
+        for report in steps:
+            show("bulk", "jsonl", report)
+    else:
+        if found or not steps:
             show("bulk", output, Ranking(tuple(ranked(found)), summary(found), top, pairs))
-        if rollout:
-            show(
-                "bulk",
-                output,
-                Ranking(tuple(steps), summary(steps), top, rollout=True, safe_order=order),
-            )
-    rate = (len(found) + len(steps)) / max(monotonic() - started, 1e-9)
+        if steps:
+            ranking = Ranking(tuple(steps), summary(steps), top, (), True, order)
+            show("bulk", output, ranking)
     say(
         "note",
         f"{total.scenarios:,} scenarios, {total.changed:,} change something, "
-        f"{total.redundant:,} redundant, {total.failed:,} failed; {rate:,.0f} a second",
+        f"{total.redundant:,} redundant, {total.failed:,} failed; "
+        f"{len(found) / max(seconds, 1e-9):,.0f} a second",
     )
     if total.failed:
         return WRONG
     return FINDINGS if total.changed else CLEAN
+
+
+def _shown(judged: Iterator[Judged], only_opened: bool, output: str) -> Iterator[ScenarioReport]:
+    """The reports that are wanted, written as they come where that is the format."""
+    for _, _, report in judged:
+        if only_opened and not (report.opens or report.error):
+            continue
+        if output == "jsonl":
+            show("bulk", "jsonl", report)
+        yield report
+
+
+def _compare(
+    found: Iterator[tuple[str, dict[str, ScenarioReport]]],
+    clusters: tuple[str, ...],
+    top: int,
+    output: str,
+) -> int:
+    """Show where scenarios do not come out alike on all clusters."""
+    from kubeverdict.analyses.drift import DriftRun, drift, ranked
+
+    scenarios = []
+    for name, by_cluster in found:
+        one = drift(name, by_cluster)
+        scenarios.append(one)
+        if output == "jsonl":
+            show("drift", "jsonl", one)
+    if output != "jsonl":
+        show("drift", output, DriftRun(clusters, tuple(ranked(scenarios)), top))
+    return FINDINGS if any(one.changes or one.differ for one in scenarios) else CLEAN
+
+
+def _inputs(files: tuple[str, ...], clusters: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The files of each cluster, by name."""
+    if bool(files) == bool(clusters):
+        raise UsageError("say -f for one cluster, or --cluster NAME=PATH for each of several")
+    if files:
+        return {"": files}
+    found: dict[str, tuple[str, ...]] = {}
+    for text in clusters:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--cluster {text}: write it as NAME=PATH")
+        if name in found:
+            raise UsageError(f"--cluster {text}: {name} is named twice")
+        found[name] = (path,)
+    return found
+
+
+def _bench(
+    paths: tuple[str, ...], cni: str, static: bool, skip_invalid: bool, memory_limit: str | None
+) -> Workbench:
+    from kubeverdict.evaluate.bulk import workbench
+
+    snapshot = snapshot_in(paths)
+    if snapshot is not None:
+        compiled = fitting(snapshot, cni, static)
+        if compiled is not None and snapshot.bench is not None:
+            return snapshot.bench
+    cluster = snapshot.compiled.cluster if snapshot else load_input(paths, skip_invalid).cluster
+    _refuse_what_does_not_fit(cluster, memory_limit)
+    return workbench(compiled_from(cluster, cni, static))
 
 
 def _scenarios(
@@ -161,33 +261,13 @@ def _scenarios(
         yield from scenarios.relabel_each(cluster, relabel_each)
 
 
-def _judged(
-    bench: Workbench,
-    resolver: Resolver,
-    scenarios: Sequence[Scenario],
-    options: Options,
-    journal: Journal,
-) -> Iterator[ScenarioReport]:
-    """Reports in the order of the scenarios, known ones from the journal."""
-    from kubeverdict.pipeline import pieces, reports
-
-    with Progress(len(scenarios), sys.stderr) as progress:
-        for piece in pieces(scenarios):
-            new = [scenario for scenario in piece if journal.known(scenario) is None]
-            fresh = iter(reports(bench, resolver, new, options))
-            for scenario in piece:
-                report = journal.known(scenario)
-                if report is None:
-                    report = next(fresh)
-                    journal.keep(scenario, report)
-                yield report
-            progress.advance(len(piece))
-
-
-def _pairs(bench: Workbench, resolver: Resolver, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
+def _pairs(bench: Workbench, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
     from kubeverdict.analyses.bulk import Pair
     from kubeverdict.errors import KubeverdictError
     from kubeverdict.evaluate.combine import interactions
+    from kubeverdict.manifests.resolving import Resolver
+
+    resolver = Resolver(bench.compiled.cluster)
 
     edits = []
     for scenario in scenarios:
@@ -204,13 +284,15 @@ def _pairs(bench: Workbench, resolver: Resolver, scenarios: Iterable[Scenario]) 
 
 
 def _rollout(
-    bench: Workbench, resolver: Resolver, path: str, options: Options
+    bench: Workbench, path: str, options: Options
 ) -> tuple[list[ScenarioReport], tuple[str, ...] | None]:
     """The steps, and an order in which none breaks a connection where that is not theirs."""
     from kubeverdict.analyses.bulk import report
     from kubeverdict.evaluate import combine
+    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.manifests.scenarios import apply_each
 
+    resolver = Resolver(bench.compiled.cluster)
     edits = [resolver.edit(scenario) for scenario in apply_each(path)]
     outcomes = combine.rollout(bench, edits, focus=options.focus, examples=options.examples)
     order = None
@@ -262,8 +344,10 @@ def _focus(namespaces: tuple[str, ...], port: str | None) -> Focus:
     return Focus(namespaces, (question.protocol, question.number))
 
 
-def _warn_of_unknown(cluster: Cluster, namespaces: tuple[str, ...]) -> None:
-    known = {namespace.name for namespace in cluster.namespaces}
+def _warn_of_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) -> None:
+    if not namespaces:
+        return
+    known = {namespace.name for cluster in clusters for namespace in cluster.namespaces}
     for name in namespaces:
         if name not in known:
             say("warning", f"--namespace {name}: there is no such namespace in the input")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
     from kubeverdict.manifests import Loaded
     from kubeverdict.model.cluster import Cluster
+    from kubeverdict.snapshots import Snapshot
 
 CLEAN, FINDINGS, WRONG = 0, 1, 2
 # As shells report a process that a signal ended.
@@ -28,35 +30,42 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def judging(verb: str) -> Callable[[Command], Command]:
     """The options of every verb that judges."""
     formats = list(FORMATS[verb])
-    options = (
-        click.option(
-            "-o",
-            "--output",
-            type=click.Choice(formats),
-            default=formats[0],
-            show_default=True,
-            help="Format.",
-        ),
-        click.option(
-            "--cni",
-            type=click.Choice(list(PROFILES)),
-            default=REFERENCE.name,
-            show_default=True,
-            metavar="NAME",
-            help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
-        ),
-        click.option(
-            "--static",
-            is_flag=True,
-            help="Judge by labels: keep pods that have no address yet.",
-        ),
-        click.option(
-            "--skip-invalid",
-            is_flag=True,
-            help="Go on without invalid documents, and name them.",
-        ),
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="Format.",
     )
-    return lambda command: _with(command, options)
+    return lambda command: _with(cni_options(command), [output])
+
+
+def cni_options(command: Command) -> Command:
+    """The options of every verb that compiles."""
+    return _with(
+        command,
+        [
+            click.option(
+                "--cni",
+                type=click.Choice(list(PROFILES)),
+                default=REFERENCE.name,
+                show_default=True,
+                metavar="NAME",
+                help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
+            ),
+            click.option(
+                "--static",
+                is_flag=True,
+                help="Judge by labels: keep pods that have no address yet.",
+            ),
+            click.option(
+                "--skip-invalid",
+                is_flag=True,
+                help="Go on without invalid documents, and name them.",
+            ),
+        ],
+    )
 
 
 def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
@@ -65,7 +74,7 @@ def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
     return command
 
 
-def input_files(command: Command) -> Command:
+def input_files(command: Command, required: bool = True) -> Command:
     return _with(
         command,
         [
@@ -74,38 +83,89 @@ def input_files(command: Command) -> Command:
                 "--filename",
                 "files",
                 multiple=True,
-                required=True,
+                required=required,
                 metavar="FILE|DIR|-",
-                help="Manifests or kubectl dumps, YAML or JSON; repeatable.",
+                help="Manifests or kubectl dumps, YAML or JSON; repeatable. Or a snapshot.",
             )
         ],
     )
 
 
 def load_input(files: Sequence[str], skip_invalid: bool) -> Loaded:
+    """The cluster in manifests, with what there is to say about it said."""
     from kubeverdict.manifests import load
 
     loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid)
-    for problem in loaded.skipped:
-        say("skipped", str(problem))
-    for problem in loaded.warnings:
-        say("warning", str(problem))
-    if loaded.ignored:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
-        say("note", f"objects that no verdict depends on: {kinds}")
+    for kind, text in remarks(loaded):
+        say(kind, text)
     return loaded
 
 
+def remarks(loaded: Loaded) -> list[tuple[str, str]]:
+    """What there is to say about an input: the kind of each remark, and a sentence."""
+    found = [("skipped", str(problem)) for problem in loaded.skipped]
+    found += [("warning", str(problem)) for problem in loaded.warnings]
+    if loaded.ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
+        found.append(("note", f"objects that no verdict depends on: {kinds}"))
+    return found
+
+
+def snapshot_in(files: Sequence[str]) -> Snapshot | None:
+    """The snapshot that ``files`` name, if that is what they do; its remarks are said."""
+    from kubeverdict import snapshots
+
+    named = [path for path in files if path.endswith(".kvs") or snapshots.is_snapshot(path)]
+    if not named:
+        return None
+    if len(files) > 1:
+        raise UsageError(f"{named[0]} is a snapshot: it goes alone")
+    snapshot = snapshots.read(named[0])
+    for kind, text in snapshot.remarks:
+        say(kind, text)
+    return snapshot
+
+
+def cluster_in(files: Sequence[str], skip_invalid: bool) -> Cluster:
+    """The cluster in manifests or in a snapshot."""
+    snapshot = snapshot_in(files)
+    if snapshot is not None:
+        return snapshot.compiled.cluster
+    return load_input(files, skip_invalid).cluster
+
+
+def compiled_in(files: Sequence[str], skip_invalid: bool, cni: str, static: bool) -> CompiledPolicy:
+    """The cluster in manifests, compiled; or as a snapshot has it, if that fits."""
+    snapshot = snapshot_in(files)
+    if snapshot is None:
+        return compiled_from(load_input(files, skip_invalid).cluster, cni, static)
+    return fitting(snapshot, cni, static) or compiled_from(snapshot.compiled.cluster, cni, static)
+
+
+def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None:
+    """What a snapshot holds, if it was compiled for this CNI."""
+    compiled = snapshot.compiled
+    if (compiled.profile, compiled.static) != (PROFILES[cni], static):
+        return None
+    say_notes(compiled)
+    return compiled
+
+
 def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
-    from kubeverdict.analyses.notes import notes
     from kubeverdict.compile.compiler import compile_cluster, kernels_missing
 
     if kernels_missing(cluster):
-        say("note", "the first large input compiles the kernels, which takes half a minute")
+        say("note", "the first large input compiles the kernels, which takes a minute")
     compiled = compile_cluster(cluster, PROFILES[cni], static=static)
+    say_notes(compiled)
+    return compiled
+
+
+def say_notes(compiled: CompiledPolicy) -> None:
+    from kubeverdict.analyses.notes import notes
+
     for note in notes(compiled):
         say("note", note)
-    return compiled
 
 
 _said: set[str] = set()

@@ -37,11 +37,11 @@ class Journal:
     def __init__(self) -> None:
         self._known: dict[str, ScenarioReport] = {}
 
-    def known(self, scenario: Scenario) -> ScenarioReport | None:
-        """The result of a scenario, if it is there."""
-        return self._known.get(_digest(scenario)) if self._known else None
+    def known(self, cluster: str, scenario: Scenario) -> ScenarioReport | None:
+        """The result of a scenario on a cluster, if it is there."""
+        return self._known.get(_digest(cluster, scenario)) if self._known else None
 
-    def keep(self, scenario: Scenario, report: ScenarioReport) -> None:
+    def keep(self, cluster: str, scenario: Scenario, report: ScenarioReport) -> None:
         """Keep a new result."""
 
     def close(self) -> None:
@@ -101,9 +101,9 @@ class FileJournal(Journal):
             self._known[entry.scenario] = entry.report
         return sum(map(len, lines))
 
-    def keep(self, scenario: Scenario, report: ScenarioReport) -> None:
+    def keep(self, cluster: str, scenario: Scenario, report: ScenarioReport) -> None:
         if not report.error:
-            self._write(_Line(_digest(scenario), report))
+            self._write(_Line(_digest(cluster, scenario), report))
 
     def close(self) -> None:
         self._file.close()
@@ -141,5 +141,6 @@ def _below(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _digest(scenario: Scenario) -> str:
-    return hashlib.blake2b(msgspec.msgpack.encode(scenario), digest_size=12).hexdigest()
+def _digest(cluster: str, scenario: Scenario) -> str:
+    content = msgspec.msgpack.encode((cluster, scenario))
+    return hashlib.blake2b(content, digest_size=12).hexdigest()

@@ -23,7 +23,9 @@ SCALAR = "s"
 Token = tuple[str, str, int]  # what, text of a scalar, line counted from 0
 
 # Lines are counted in pieces: a slice of a mapped file is a copy.
-_PIECE = 1 << 18
+_PIECE = 1 << 14
+# Of so many items the lines of all fields are kept: a snapshot asks for those of every policy.
+_KEPT = 1024
 # What may stand between two items of a list.
 _BETWEEN_ITEMS = re.compile(rb"[\s,]*")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s{}\[\],:"]+|\n', re.DOTALL)
@@ -77,6 +79,8 @@ def json_tokens(text: str) -> Iterator[Token]:
             line += 1
         elif token in "{}[]":
             yield token, "", line
+        elif token[0] == '"' and "\\" not in token:
+            yield SCALAR, token[1:-1], line
         elif token[0] == '"':
             try:
                 scalar = json.loads(token, strict=False)
@@ -180,6 +184,8 @@ class JsonText:
             line = self.line(index)
             start, end = self._spans[index]
             text = self.data[start:end].decode("utf-8", "replace")
+            if len(self._fields) >= _KEPT:
+                self._fields.clear()
             self._fields[index] = lines_by_path(json_tokens(text), line)
         return self._fields[index]
 

@@ -37,6 +37,12 @@ FORMATS: dict[str, dict[str, str]] = {
         "svg": "svg.differences",
     },
     "whatif": {"tree": "tree.whatif", "json": "json.whatif"},
+    "drift": {
+        "table": "drift.table",
+        "jsonl": "drift.jsonl",
+        "csv": "drift.csv",
+        "md": "drift.md",
+    },
     "bulk": {"table": "bulk.table", "jsonl": "bulk.jsonl", "csv": "bulk.csv", "md": "bulk.md"},
 }
 

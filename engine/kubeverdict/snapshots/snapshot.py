@@ -1,0 +1,121 @@
+"""Writing and reading whole snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.bulk import Workbench
+from kubeverdict.model.bulk import collector_paused
+from kubeverdict.snapshots.container import Container, Data, mapped, replace_file
+from kubeverdict.snapshots.layout import fingerprint
+from kubeverdict.snapshots.reading import Reader
+from kubeverdict.snapshots.writing import Tree, Writer
+
+Remark = tuple[str, str]
+"""What there was to say when the cluster was read: ``warning``, ``skipped`` or ``note``, and a
+sentence."""
+
+
+class _Content(msgspec.Struct, frozen=True, array_like=True):
+    """The tree of a snapshot."""
+
+    compiled: Tree
+    bench: Tree
+    tables: dict[str, Tree]
+    remarks: tuple[Remark, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A snapshot that was read.
+
+    ``path`` is the file as the user named it, or where else it came from. ``digest`` is the same
+    for snapshots of the same content. ``remarks`` is what was said when the input was read, and
+    should be said again: that policies of a kind were not evaluated, for instance.
+    """
+
+    path: str
+    digest: str
+    compiled: CompiledPolicy
+    remarks: tuple[Remark, ...]
+    _reader: Reader
+    _bench: Tree
+
+    @cached_property
+    def bench(self) -> Workbench | None:
+        """The workbench, if one was stored. Its arrays are read at the first call."""
+        if self._bench is None:
+            return None
+        bench: Workbench = self._reader.value(Workbench, self._bench)
+        return bench
+
+
+def write(
+    path: str,
+    compiled: CompiledPolicy,
+    bench: Workbench | None = None,
+    *,
+    remarks: Sequence[Remark] = (),
+) -> None:
+    """Write a snapshot of ``compiled`` to the file at ``path``.
+
+    With ``bench``, which must be of ``compiled``, many scenarios can be judged without preparing
+    it again. Raises UsageError where the file cannot be written.
+    """
+    replace_file(path, _parts(compiled, bench, remarks))
+
+
+def to_bytes(
+    compiled: CompiledPolicy, bench: Workbench | None = None, *, remarks: Sequence[Remark] = ()
+) -> bytes:
+    """What :func:`write` would put into a file."""
+    return b"".join(_parts(compiled, bench, remarks))
+
+
+def _parts(
+    compiled: CompiledPolicy, bench: Workbench | None, remarks: Sequence[Remark]
+) -> list[bytes | memoryview]:
+    writer = Writer()
+    try:
+        with collector_paused():
+            tree = writer.value(CompiledPolicy, compiled, "compiled")
+            bench_tree = None if bench is None else writer.value(Workbench, bench, "bench")
+            content = _Content(tree, bench_tree, writer.tables(), tuple(remarks))
+            return writer.builder.parts(content, _layout())
+    except UnicodeEncodeError as error:
+        raise UsageError(f"a snapshot cannot hold the text {error.object!r}") from None
+
+
+def _layout() -> str:
+    return fingerprint(CompiledPolicy, Workbench)
+
+
+def read(path: str) -> Snapshot:
+    """Open the snapshot at ``path``.
+
+    The file is mapped and its header checked; of its arrays those of the compiled cluster are
+    checked now, others when they are used. Raises InputError, then or later, that names the file
+    and says what is wrong: not a snapshot, damaged, cut short, written by another version.
+    """
+    return read_bytes(mapped(path), path)
+
+
+def read_bytes(data: Data, name: str = "snapshot") -> Snapshot:
+    """As :func:`read`, for a snapshot in memory that errors call ``name``."""
+    container = Container(data, name, _layout())
+    content = msgspec.msgpack.decode(container.header.tree, type=_Content)
+    reader = Reader(container, content.tables)
+    return Snapshot(
+        path=name,
+        digest=container.header.digest,
+        compiled=reader.value(CompiledPolicy, content.compiled),
+        remarks=content.remarks,
+        _reader=reader,
+        _bench=content.bench,
+    )
