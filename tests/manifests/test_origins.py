@@ -129,6 +129,17 @@ def test_yaml_agrees_with_json_on_json(value: dict[str, Any]) -> None:
             assert origin.line_of(path) == line
 
 
+def test_lines_of_more_items_than_are_kept() -> None:
+    items = [{"metadata": {"na\\me": number, "name": str(number)}} for number in range(2500)]
+    data = json.dumps({"items": items}, indent=1).encode()
+    text = JsonText("dump.json", data, 0, len(data), listed=True)
+    lines = data.decode().splitlines()
+    for number in (*range(2500), 0, 1500):
+        line = JsonOrigin(text, number).line_of(("metadata", "name"))
+        assert f'"name": "{number}"' in lines[line - 1]
+        assert JsonOrigin(text, number).line_of(("metadata", "na\\me")) == line - 1
+
+
 def test_text_with_a_bracket_too_many_still_has_lines() -> None:
     data = b'{"a":\n 1}]}\n{"b": 2}'
     origin = JsonOrigin(JsonText("f", data, 0, len(data), listed=False))

@@ -42,8 +42,9 @@ class Comparison:
         elif is_dataclass(one):
             names = [field.name for field in fields(one)]
             self._same_objects(one, other, names, one.__dataclass_params__.eq, where)  # type: ignore
-        elif isinstance(one, msgspec.Struct) and not one.__struct_config__.eq:
-            self._same_objects(one, other, one.__struct_fields__, False, where)
+        elif isinstance(one, msgspec.Struct):
+            by_value = one.__struct_config__.eq
+            self._same_objects(one, other, one.__struct_fields__, by_value, where)
         elif isinstance(one, tuple) and hasattr(one, "_fields"):
             self._same_objects(one, other, one._fields, True, where)
         elif isinstance(one, Mapping):

@@ -18,7 +18,7 @@ from kubeverdict.compile.outside import BlockUnion, Outside, Piece
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
-from kubeverdict.compile.sets import from_positions, join, members, moved, offsets
+from kubeverdict.compile.sets import from_positions, join, moved, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import RULE_COLUMNS, Rules
 from kubeverdict.kernels.flows import Rows
@@ -204,10 +204,7 @@ class _Adder:
             [[(0, total)]] * len(selectors),
             (total + 63) >> 6,
         )
-        ranges = {
-            selector: merged_ranges(plane.first, members(matched, index))
-            for index, selector in enumerate(selectors)
-        }
+        ranges = dict(zip(selectors, merged_ranges(plane.first, matched), strict=True))
         scopes: list[Scope] = []
         for place, _, _ in questions.selectors:
             if isinstance(place, Selector):

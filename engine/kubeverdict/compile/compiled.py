@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Ends, Entries, Rows
+from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service
@@ -48,8 +50,7 @@ def freeze(value: object) -> None:
             freeze(getattr(value, field.name))
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRef:
+class RuleRef(msgspec.Struct, frozen=True, gc=False):
     """A rule and the policy it belongs to. Its rule id is its index in ``CompiledPolicy.rules``."""
 
     policy: Policy
@@ -145,6 +146,7 @@ class CompiledPolicy:
     notes: tuple[str, ...]
     addresses: AddressSpace
     ports: PortSpace
+    port_runs: Runs  # the port lists of ``ports.sets`` as ranges
     planes: tuple[Plane, ...]
     pod_ids: Mapping[tuple[str, str], int]
 

@@ -11,7 +11,7 @@ from kubeverdict.compile.identities import make_plane
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.population import namespace_labels, populate
-from kubeverdict.compile.ports import PortList, cut_ports
+from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import RowMaker
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
 from kubeverdict.kernels.jit import cache_directory
@@ -82,8 +82,9 @@ def compile_cluster(
             notes=notes,
             addresses=space,
             ports=ports,
+            port_runs=port_runs(lists),
             planes=made,
             pod_ids={(pod.namespace, pod.name): i for i, pod in enumerate(population.pods)},
         )
-        freeze((compiled.addresses, compiled.ports, compiled.planes))
+        freeze((compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes))
         return compiled

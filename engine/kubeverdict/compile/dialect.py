@@ -54,6 +54,8 @@ def adapt(
     namespaces: Mapping[str, Mapping[str, str]],
 ) -> list[Policy | None]:
     """Each policy as this CNI has it; None where it refuses or ignores it."""
+    if _takes_rules_as_written(profile):
+        return list(policies)
     names = _Names(profile, pods, namespaces)
     return [
         None
@@ -61,6 +63,17 @@ def adapt(
         else _adapted(names.resolved(policy), profile)
         for policy in policies
     ]
+
+
+def _takes_rules_as_written(profile: Profile) -> bool:
+    return (
+        profile.enforces
+        and profile.named_ports == "resolve"
+        and not profile.named_port_union
+        and profile.named_port_to_anyone == "per-pod"
+        and profile.end_port
+        and profile.except_scope == "element"
+    )
 
 
 def _names_ports(policy: Policy) -> bool:

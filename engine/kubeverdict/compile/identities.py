@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace, Plane, PortSpace
 from kubeverdict.compile.population import Population
-from kubeverdict.compile.sets import chosen, join, members, moved
+from kubeverdict.compile.sets import chosen, join, members, moved, offsets
 from kubeverdict.compile.universe import POD, SERVICE, Universe
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack
@@ -206,39 +206,35 @@ def merged(
     the DNS rule of five hundred namespaces is one row. Returns the rows that are left, their
     ends, and the sets with the new ones behind.
     """
-    mixed = ordered_tiers(rows.tier, rows.action, rows.rule)
-    groups_of: dict[tuple[int, ...], list[int]] = {}
-    for index in range(rows.rule.size):
-        tier = int(rows.tier[index])
-        apart = tier in mixed or rows.rule[index] < 0
-        key = (
-            tier,
-            int(rows.action[index]),
-            int(found_by[index]),
-            int(rows.ports[index]),
-            index if apart else _NEVER_MERGED,
-        )
-        groups_of.setdefault(key, []).append(index)
-    groups = sorted(groups_of.values(), key=lambda group: group[0])
-    first = np.array([group[0] for group in groups], np.int64)
+    mixed = list(ordered_tiers(rows.tier, rows.action, rows.rule))
+    apart = np.isin(rows.tier, mixed) | (rows.rule < 0)
+    index = np.arange(rows.rule.size)
+    keys = np.stack(
+        (rows.tier, rows.action, found_by, rows.ports, np.where(apart, index, _NEVER_MERGED)),
+        axis=1,
+    ).astype(np.int64)
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    # Groups in the order of their first rows.
+    rank = np.empty(first.size, np.int64)
+    rank[np.argsort(first)] = np.arange(first.size)
+    group = rank[group.ravel()]
+    first = np.sort(first)
     new_about = about[first].copy()
-    union: list[int] = []
-    start = [0]
-    joined = [number for number, group in enumerate(groups) if len(group) > 1]
-    for number in joined:
-        union += about[groups[number]].tolist()
-        start.append(len(union))
-    if joined:
+    lengths = np.bincount(group, minlength=first.size)
+    joined = np.flatnonzero(lengths > 1)
+    if joined.size:
+        order = np.argsort(group, kind="stable")
+        union = about[order[(lengths > 1)[group[order]]]]
         made = Sets(
-            *combine.on(len(union) * 8)(
-                np.array(start, np.int64),
-                np.array(union, np.int64),
-                np.full(len(joined), -1, np.int64),
+            *combine.on(union.size * 8)(
+                offsets(lengths[joined]),
+                union.astype(np.int64),
+                np.full(joined.size, -1, np.int64),
                 sets,
                 (size + 63) >> 6,
             )
         )
-        new_about[joined] = np.arange(len(joined)) + (sets.start.size - 1)
+        new_about[joined] = np.arange(joined.size) + (sets.start.size - 1)
         sets = join(sets, made)
     return _taken(rows, first), found_by[first], new_about, sets
 

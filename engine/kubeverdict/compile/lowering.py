@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kubeverdict.compile.compiled import RuleRef
 from kubeverdict.compile.ports import PortList
 from kubeverdict.model.policy import Action, BlockPeer, Direction, PodPeer, Policy, Rule
-from kubeverdict.model.ports import NamedPort, PortRange
+from kubeverdict.model.ports import NamedPort, PortMatch, PortRange
 from kubeverdict.model.selectors import EVERYTHING, Selector
 
 # Where a selector looks: in one namespace (a name), or in those that a selector selects.
@@ -21,8 +22,7 @@ Where = str | Selector
 Asked = tuple[Where, Selector, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
     of ``selectors`` and ``blocks``; ``ports`` None is every port; ``named`` are resolved later."""
 
@@ -51,6 +51,10 @@ class Questions:
     # direction, all subjects that a policy says anything about.
     isolated: dict[tuple[int, Direction], list[int]] = field(default_factory=dict)
     judged: dict[Direction, set[int]] = field(default_factory=dict)
+    # Port lists as rules write them, taken apart: the same few come again and again.
+    ports: dict[tuple[PortMatch, ...], tuple[PortList, tuple[NamedPort, ...]]] = field(
+        default_factory=dict
+    )
 
     def label_keys(self) -> frozenset[str]:
         """Every label key that a pod selector asks about."""
@@ -101,18 +105,33 @@ def _draft(questions: Questions, policy: Policy, rule: Rule, tier: int, subject:
     named: tuple[NamedPort, ...] = ()
     ports: PortList | None = None
     if rule.ports is not None:
-        ports = tuple(sorted({port for port in rule.ports if isinstance(port, PortRange)}))
-        named = tuple(sorted({port for port in rule.ports if isinstance(port, NamedPort)}))
-        questions.named.update(named)
+        known = questions.ports.get(rule.ports)
+        if known is None:
+            known = questions.ports[rule.ports] = _taken_apart(rule.ports)
+            questions.named.update(known[1])
+        ports, named = known
+    # By position: there are hundreds of thousands of these.
     return Draft(
-        direction=rule.direction,
-        action=rule.action,
-        tier=tier,
-        rule=len(questions.rules) - 1,
-        subject=subject,
-        selectors=tuple(sorted(set(selectors))),
-        blocks=tuple(sorted(set(blocks))),
-        anyone=rule.peers is None,
-        ports=ports,
-        named=named,
+        rule.direction,
+        rule.action,
+        tier,
+        len(questions.rules) - 1,
+        subject,
+        _distinct(selectors),
+        _distinct(blocks),
+        rule.peers is None,
+        ports,
+        named,
     )
+
+
+def _taken_apart(ports: tuple[PortMatch, ...]) -> tuple[PortList, tuple[NamedPort, ...]]:
+    """Ranges and names of a port list."""
+    return (
+        tuple(sorted({port for port in ports if isinstance(port, PortRange)})),
+        tuple(sorted({port for port in ports if isinstance(port, NamedPort)})),
+    )
+
+
+def _distinct(numbers: list[int]) -> tuple[int, ...]:
+    return tuple(numbers) if len(numbers) < 2 else tuple(sorted(set(numbers)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.labels import LabelIds
-from kubeverdict.compile.sets import offsets
+from kubeverdict.compile.sets import all_members, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.selectors import Queries, select
 from kubeverdict.model.selectors import Operator, Selector
@@ -60,14 +61,17 @@ def evaluate_selectors(
     return Sets(*select.on(work)(labels.index, queries, words))
 
 
-def merged_ranges(first: NDArray[np.int64], namespaces: NDArray[np.int64]) -> Scope:
-    """The ranges of groups of some namespaces (ascending), neighbours joined."""
-    low, high = first[namespaces], first[namespaces + 1]
+def merged_ranges(first: NDArray[np.int64], namespaces: Sets) -> list[Scope]:
+    """The ranges of groups of each set of namespaces, neighbours joined. ``first`` (namespaces
+    + 1,) is where the groups of each begin."""
+    row, namespace = all_members(namespaces)
+    low, high = first[namespace], first[namespace + 1]
     inhabited = high > low
-    low, high = low[inhabited], high[inhabited]
-    if not low.size:
-        return ()
-    gap = np.flatnonzero(low[1:] != high[:-1]) + 1
-    starts = low[np.concatenate(([0], gap))]
-    stops = high[np.concatenate((gap - 1, [high.size - 1]))]
-    return list(zip(starts.tolist(), stops.tolist(), strict=True))
+    row, low, high = row[inhabited], low[inhabited], high[inhabited]
+    new = np.ones(row.size, np.bool_)
+    new[1:] = (row[1:] != row[:-1]) | (low[1:] != high[:-1])
+    heads = np.flatnonzero(new)
+    tails = np.append(heads[1:], row.size)[: heads.size] - 1
+    spans = list(zip(low[heads].tolist(), high[tails].tolist(), strict=True))
+    start = np.searchsorted(row[heads], np.arange(namespaces.start.size)).tolist()
+    return [spans[begin:end] for begin, end in pairwise(start)]

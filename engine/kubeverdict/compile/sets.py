@@ -76,3 +76,11 @@ def bitmap(positions: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
     ones = np.zeros(words << 6, np.uint8)
     ones[positions] = 1
     return np.packbits(ones, bitorder="little").view(np.uint64)
+
+
+def all_members(sets: Sets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every (set, position in it), ascending."""
+    unpacked = np.unpackbits(sets.bits.view(np.uint8), bitorder="little").reshape(-1, 64)
+    entry, column = np.nonzero(unpacked)
+    owner = np.repeat(np.arange(sets.start.size - 1), np.diff(sets.start))
+    return owner[entry], sets.word[entry].astype(np.int64) * 64 + column

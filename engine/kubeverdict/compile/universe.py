@@ -18,7 +18,7 @@ from kubeverdict.compile.lowering import Questions
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.rules import Base, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
-from kubeverdict.compile.sets import from_positions, join, members, moved
+from kubeverdict.compile.sets import from_positions, join, moved
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import Family
@@ -215,10 +215,7 @@ def _scopes(
     matched = evaluate_selectors(
         namespace_labels, by_labels, [[(0, total)]] * len(by_labels), (total + 63) >> 6
     )
-    ranges = {
-        where: merged_ranges(universe.groups.first, members(matched, index))
-        for where, index in by_labels.items()
-    }
+    ranges = dict(zip(by_labels, merged_ranges(universe.groups.first, matched), strict=True))
     scopes: list[Scope] = []
     for where in wheres:
         scopes.append(universe.namespaces[where] if isinstance(where, str) else ranges[where])

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from operator import index
 from threading import RLock
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 import msgspec
 from numpy.typing import NDArray
@@ -48,10 +48,10 @@ class Column(Sequence[T]):
         return self._length
 
     @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __getitem__(self, place: SupportsIndex) -> T: ...
     @overload
     def __getitem__(self, place: slice) -> tuple[T, ...]: ...
-    def __getitem__(self, place: int | slice) -> T | tuple[T, ...]:
+    def __getitem__(self, place: SupportsIndex | slice) -> T | tuple[T, ...]:
         if isinstance(place, slice):
             return tuple(self.all()[place])
         number = index(place)

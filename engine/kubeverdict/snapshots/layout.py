@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import EnumMeta
 from functools import cache
@@ -50,6 +49,8 @@ def is_entity(kind: Any) -> bool:
 
 def is_product(kind: Any) -> bool:
     """Whether values of a type are taken apart into their fields."""
+    if _is_struct(kind):
+        return not is_entity(kind) and not all(map(is_plain, fields_of(kind).values()))
     return inspect.isclass(kind) and (
         is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
     )
@@ -59,21 +60,16 @@ def is_array(kind: Any) -> bool:
     return get_origin(kind) is np.ndarray
 
 
+@cache
 def is_plain(kind: Any) -> bool:
     """Whether values of a type hold neither arrays nor anything with an identity."""
-    return not any(is_array(part) or is_entity(part) or is_product(part) for part in _parts(kind))
+    if is_array(kind) or is_entity(kind) or is_product(kind):
+        return False
+    return all(map(is_plain, get_args(kind)))
 
 
 def _is_struct(kind: Any) -> bool:
     return inspect.isclass(kind) and issubclass(kind, msgspec.Struct)
-
-
-def _parts(kind: Any) -> Iterator[Any]:
-    """A type and the types that it is written with, as ``int`` in ``tuple[int, ...]``."""
-    yield kind
-    if not is_array(kind):
-        for part in get_args(kind):
-            yield from _parts(part)
 
 
 @cache
