@@ -52,7 +52,7 @@ ONLY_IN: dict[str, set[str]] = {
     "click": {"cli", "cli_bulk", "cli_parts"},
     "msgspec": {
         *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
-        *("cli", "journal", "pipeline"),
+        *("cli", "distributed", "journal", "pipeline"),
     },
 }
 

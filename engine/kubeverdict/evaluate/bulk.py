@@ -13,9 +13,10 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from kubeverdict.compile.beside import Beside, make_beside
+from kubeverdict.compile.beside import Beside
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.opening import make_beside
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate import moving, switches, whole
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome

@@ -13,8 +13,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.beside import Beside, OpenPlane, Visitor, make_beside
+from kubeverdict.compile.beside import Beside, OpenPlane
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
+from kubeverdict.compile.opening import Visitor, make_beside
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.outcome import ANYTHING, Example, Focus, Judged, Outcome
 from kubeverdict.evaluate.telling import PROTOCOL, Results, end, ground, no_results, outcome

@@ -37,13 +37,13 @@ FORMATS: dict[str, dict[str, str]] = {
         "svg": "svg.differences",
     },
     "whatif": {"tree": "tree.whatif", "json": "json.whatif"},
+    "bulk": {"table": "table.bulk", "jsonl": "jsonl.bulk", "csv": "csv.bulk", "md": "md.bulk"},
     "drift": {
-        "table": "drift.table",
-        "jsonl": "drift.jsonl",
-        "csv": "drift.csv",
-        "md": "drift.md",
+        "table": "table.drift",
+        "jsonl": "jsonl.drift",
+        "csv": "csv.drift",
+        "md": "md.drift",
     },
-    "bulk": {"table": "bulk.table", "jsonl": "bulk.jsonl", "csv": "bulk.csv", "md": "bulk.md"},
 }
 
 

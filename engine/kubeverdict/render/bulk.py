@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import csv as csv_
-import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from kubeverdict.render.md import markdown
-from kubeverdict.render.rows import Row
+from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
-from kubeverdict.render.table import aligned
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Change, Ranking, ScenarioReport, Verdict
     from kubeverdict.analyses.decisions import Decision
 
-SCHEMA = "kubeverdict/bulk/v1"
 _HEADING: Row = (
     "scenario",
     "pairs opened",
@@ -36,50 +29,42 @@ _REASONS = {"not-isolated": "is not isolated", "no-rule-matches": "is isolated, 
 _SHOWN = 3
 
 
-def jsonl(report: ScenarioReport, style: Style) -> str:
-    """One scenario as a line."""
-    fields = msgspec.to_builtins(report)
-    fields["changes"] = report.changes
-    return msgspec.json.encode({"schema": SCHEMA, **fields}).decode()
-
-
-def table(ranking: Ranking, style: Style) -> str:
+def text(ranking: Ranking, style: Style) -> str:
     """The scenarios that change most, an example of each, and what the others come to."""
-    blocks: list[str] = []
+    parts: list[str] = []
     failed = [one for one in ranking.reports if one.error]
     if failed:
         lines = [style.paint(f"{len(failed)} could not be judged", "red")]
-        blocks.append("\n".join([*lines, *(f"  {one.name}: {one.error}" for one in failed)]))
+        parts.append("\n".join([*lines, *(f"  {one.name}: {one.error}" for one in failed)]))
     shown = [one for one in ranking.reports if one.changes][: ranking.top]
     if ranking.rollout:
         shown = [one for one in ranking.reports if not one.error]
     if shown:
-        title, *lines = aligned(_TITLE, [_row(one) for one in shown], style)
+        title, *lines = aligned(_TITLE, [_row(one) for one in shown])
+        title = style.paint(title, "bold")
         body = [title]
         for one, line in zip(shown, lines, strict=True):
             body.append(style.paint(line, "red") if one.breaks else line)
             body += _examples(one, style)
-        blocks.append("\n".join(body))
-    blocks += _rest(ranking, len(shown))
-    blocks += _covered(ranking)
-    blocks += _together(ranking)
-    return "\n\n".join(blocks) if blocks else "no scenarios"
+        parts.append("\n".join(body))
+    parts += blocks(ranking, len(shown))
+    return "\n\n".join(parts) if parts else "no scenarios"
 
 
-def csv(ranking: Ranking, style: Style) -> str:
-    text = io.StringIO()
-    writer = csv_.writer(text, lineterminator="\n")
-    writer.writerow((*_HEADING, "redundant", "error"))
-    for one in ranking.reports:
-        writer.writerow((*_cells(one), _why_idle(one), one.error))
-    return text.getvalue().removesuffix("\n")
+def full_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
+    """Every scenario with every figure."""
+    rows = [(*_cells(one), _why_idle(one), one.error) for one in ranking.reports]
+    return (*_HEADING, "redundant", "error"), rows
 
 
-def md(ranking: Ranking, style: Style) -> str:
-    rows = [_row(one) for one in ranking.reports if one.changes][: ranking.top]
-    blocks = [markdown(_TITLE, rows)] if rows else []
-    blocks += _rest(ranking, len(rows)) + _covered(ranking) + _together(ranking)
-    return "\n\n".join(blocks)
+def short_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
+    """The scenarios that change most, with the figures that people read."""
+    return _TITLE, [_row(one) for one in ranking.reports if one.changes][: ranking.top]
+
+
+def blocks(ranking: Ranking, shown: int) -> list[str]:
+    """What the scenarios beside those shown come to."""
+    return _rest(ranking, shown) + _covered(ranking) + _together(ranking)
 
 
 def _cells(one: ScenarioReport) -> Row:

@@ -6,12 +6,16 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from kubeverdict.render.bulk import full_rows
+from kubeverdict.render.drift import rows as drift_rows
 from kubeverdict.render.rows import Row, connection_rows, difference_rows
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
+    from kubeverdict.analyses.bulk import Ranking
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.differences import Differences
+    from kubeverdict.analyses.drift import DriftRun
 
 
 def connections(report: Connections, style: Style) -> str:
@@ -20,6 +24,14 @@ def connections(report: Connections, style: Style) -> str:
 
 def differences(report: Differences, style: Style) -> str:
     return _text(*difference_rows(report))
+
+
+def bulk(report: Ranking, style: Style) -> str:
+    return _text(*full_rows(report))
+
+
+def drift(report: DriftRun, style: Style) -> str:
+    return _text(*drift_rows(report, report.scenarios))
 
 
 def _text(heading: Row, rows: list[Row]) -> str:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import csv as csv_
-import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from kubeverdict.analyses.drift import effect
-from kubeverdict.render.md import markdown
-from kubeverdict.render.rows import Row
+from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
-from kubeverdict.render.table import aligned
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import ScenarioReport
     from kubeverdict.analyses.drift import Drift, DriftRun
 
-SCHEMA = "kubeverdict/drift/v1"
 
-
-def jsonl(one: Drift, style: Style) -> str:
-    """One scenario as a line."""
-    fields = msgspec.to_builtins(one)
-    return msgspec.json.encode({"schema": SCHEMA, **fields}).decode()
-
-
-def table(run: DriftRun, style: Style) -> str:
-    shown = _shown(run)
+def text(run: DriftRun, style: Style) -> str:
+    """The scenarios that do not come out alike, and those that change most."""
+    shown = telling(run)
     if not shown:
-        return _summary(run)
-    title, *lines = aligned(_heading(run), [_row(run, one) for one in shown], style)
+        return summary(run)
+    title, *lines = aligned(*rows(run, shown))
     body = [
         style.paint(line, "yellow") if one.differ else line
         for one, line in zip(shown, lines, strict=True)
@@ -42,29 +30,17 @@ def table(run: DriftRun, style: Style) -> str:
         for cluster, report in one.clusters.items()
         if report.error
     ]
-    return "\n".join([title, *body, "", *errors, _summary(run)])
+    return "\n".join([style.paint(title, "bold"), *body, "", *errors, summary(run)])
 
 
-def csv(run: DriftRun, style: Style) -> str:
-    text = io.StringIO()
-    writer = csv_.writer(text, lineterminator="\n")
-    writer.writerow(_heading(run))
-    writer.writerows(_row(run, one) for one in run.scenarios)
-    return text.getvalue().removesuffix("\n")
+def rows(run: DriftRun, shown: Sequence[Drift]) -> tuple[Row, list[Row]]:
+    """Scenarios with what they do to each cluster."""
+    return ("scenario", *run.clusters, "differ"), [_row(run, one) for one in shown]
 
 
-def md(run: DriftRun, style: Style) -> str:
-    shown = _shown(run)
-    rows = [markdown(_heading(run), [_row(run, one) for one in shown])] if shown else []
-    return "\n\n".join([*rows, _summary(run)])
-
-
-def _shown(run: DriftRun) -> list[Drift]:
+def telling(run: DriftRun) -> list[Drift]:
+    """The scenarios worth a look, as many as are wanted."""
     return [one for one in run.scenarios if one.differ or one.changes][: run.top]
-
-
-def _heading(run: DriftRun) -> Row:
-    return ("scenario", *run.clusters, "differ")
 
 
 def _row(run: DriftRun, one: Drift) -> Row:
@@ -82,7 +58,8 @@ def _cell(report: ScenarioReport) -> str:
     return f"{effect(report)} {' '.join(numbers)}".rstrip()
 
 
-def _summary(run: DriftRun) -> str:
+def summary(run: DriftRun) -> str:
+    """A line about all of them."""
     differ = sum(bool(one.differ) for one in run.scenarios)
     total = f"{len(run.scenarios):,} scenarios on {len(run.clusters)} clusters"
     return f"{total}: {differ:,} do not come out alike"

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kubeverdict.render.bulk import blocks, short_rows
+from kubeverdict.render.drift import rows as drift_rows
+from kubeverdict.render.drift import summary, telling
 from kubeverdict.render.rows import Row, connection_rows, difference_rows
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
+    from kubeverdict.analyses.bulk import Ranking
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.differences import Differences
+    from kubeverdict.analyses.drift import DriftRun
 
 
 def connections(report: Connections, style: Style) -> str:
-    return markdown(*connection_rows(report))
+    return _text(*connection_rows(report))
 
 
 def differences(report: Differences, style: Style) -> str:
-    return markdown(*difference_rows(report))
+    return _text(*difference_rows(report))
 
 
-def markdown(heading: Row, rows: list[Row]) -> str:
-    """A table."""
+def bulk(report: Ranking, style: Style) -> str:
+    heading, rows = short_rows(report)
+    table = [_text(heading, rows)] if rows else []
+    return "\n\n".join([*table, *map(_cell, blocks(report, len(rows)))])
+
+
+def drift(report: DriftRun, style: Style) -> str:
+    shown = telling(report)
+    table = [_text(*drift_rows(report, shown))] if shown else []
+    return "\n\n".join([*table, summary(report)])
+
+
+def _text(heading: Row, rows: list[Row]) -> str:
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 

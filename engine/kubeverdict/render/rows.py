@@ -39,3 +39,15 @@ def _without_families(heading: Row, rows: list[Row]) -> tuple[Row, list[Row]]:
     if any(row[-1] for row in rows):
         return heading, rows
     return heading[:-1], [row[:-1] for row in rows]
+
+
+def aligned(heading: Row, rows: list[Row]) -> list[str]:
+    """One line a row, the heading first; columns padded to the widest cell."""
+    widths = [
+        max(len(heading[column]), max(len(row[column]) for row in rows))
+        for column in range(len(heading))
+    ]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (tuple(cell.upper() for cell in heading), *rows)
+    ]
