@@ -38,12 +38,19 @@ def test_progress_is_reported_from_none_to_all() -> None:
 NOTHING_IS_LEFT = """
 import sys
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate import delta, flows, pairs, warmup
-from kubeverdict.kernels import addresses, bits, flows as f, jit, partition, reach, selectors, sets
+from kubeverdict.evaluate import bulk, delta, flows, pairs, warmup
+from kubeverdict.kernels import (
+    adding, addresses, answers, bits, collect, flows as f, jit, moves, partition, ports, reach,
+    selectors, sets, whatif,
+)
+from kubeverdict.model.edit import Edit, policy_key
 from tests.generated import random_cluster
 
 def specialised():
-    modules = (addresses, bits, f, partition, reach, selectors, sets)
+    modules = (
+        adding, addresses, answers, bits, collect, f, moves, partition, ports, reach, selectors,
+        sets, whatif,
+    )
     kernels = {v for m in modules for v in vars(m).values() if isinstance(v, jit.Kernel)}
     return {k.plain.__qualname__: set(k.compiled.signatures) for k in kernels if k._compiled}
 
@@ -55,6 +62,12 @@ with jit.compiled_only():
     flows.judge(old, [0, 1], [1, old.first_atom], [0, 0], [80, 80])
     pairs.count_pairs(old)
     [list(pairs.rows(old, plane)) for plane in old.planes]
+    bench = bulk.workbench(old)
+    bulk.evaluate(bench, [
+        Edit("out", policies_out=(policy_key(old.policies[0]),)),
+        Edit("in", policies_in=new.policies[:2]),
+        Edit("pods", pods_in=new.pods[:3], pods_out=((old.pods[0].namespace, old.pods[0].name),)),
+    ])
     change = delta.delta(old, new)
     [list(change.rows(plane)) for plane in change.planes]
 after = specialised()

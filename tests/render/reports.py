@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from kubeverdict.analyses import bulk
 from kubeverdict.analyses.conditions import Failure
 from kubeverdict.analyses.connections import Connection, Connections
 from kubeverdict.analyses.decisions import Decision, RuleView
 from kubeverdict.analyses.differences import Change, Differences
+from kubeverdict.analyses.drift import DriftRun, drift
 from kubeverdict.analyses.explain import Answer, Explanation
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
@@ -136,3 +138,52 @@ WHATIF = WhatIf(
     pairs=(PairTotals((4, 6), before=10, after=14, opened=4, closed=0),),
 )
 NOTHING = WhatIf("reference", (), (), (PairTotals((4,), 1, 1, 0, 0),))
+
+BY_RULE = Decision(
+    True,
+    "rule",
+    RuleView(
+        PolicyView("NetworkPolicy", "shop/web", "web.yaml", 1),
+        "spec.egress[0]",
+        "web.yaml",
+        12,
+        "allow",
+    ),
+)
+CLOSED = bulk.Change(
+    opens=False,
+    source="shop/web-0",
+    destination="data/db-0",
+    port="5432/TCP",
+    source_workload="shop/web[Deployment]",
+    destination_workload="data/db[StatefulSet]",
+    before=bulk.Verdict(True, BY_RULE, Decision(True, "not-isolated")),
+    after=bulk.Verdict(False, Decision(False, "no-rule-matches"), Decision(True, "not-isolated")),
+)
+SCENARIO = bulk.ScenarioReport(
+    "delete networkpolicy/shop/web",
+    bulk.Figures(0, 1234, 0, 1234),
+    workloads=2,
+    namespaces=2,
+    outside_closed=True,
+    examples=(CLOSED,),
+    milliseconds=0.1,
+)
+REDUNDANT = bulk.ScenarioReport(
+    "delete networkpolicy/shop/old", redundant=bulk.Redundancy(covered_by=("shop/web",))
+)
+FAILED = bulk.ScenarioReport("wrong", error="s.yaml:3: cannot delete it")
+RANKING = bulk.Ranking(
+    (SCENARIO, REDUNDANT, FAILED),
+    bulk.summary((SCENARIO, REDUNDANT, FAILED)),
+    top=5,
+    pairs=(bulk.Pair("one", "two", 3, 4),),
+)
+STEP = bulk.ScenarioReport(
+    "apply networkpolicy/shop/web", bulk.Figures(0, 2, 0, 2), breaks=True, broken=2
+)
+ROLLOUT = bulk.Ranking(
+    (STEP,), bulk.summary((STEP,)), top=5, rollout=True, safe_order=("second", "first")
+)
+DRIFT = drift("delete networkpolicy/shop/web", {"a": SCENARIO, "b": SCENARIO, "c": FAILED})
+DRIFT_RUN = DriftRun(("a", "b", "c"), (DRIFT,), top=5)

@@ -13,14 +13,18 @@ REPORTS = {
     "list": reports.CONNECTIONS,
     "diff": reports.DIFFERENCES,
     "whatif": reports.WHATIF,
+    "bulk": reports.RANKING,
+    "drift": reports.DRIFT_RUN,
 }
+# What is written as it comes is a part of the report.
+PARTS = {("bulk", "jsonl"): reports.RANKING.reports[0], ("drift", "jsonl"): reports.DRIFT}
 
 
 @pytest.mark.parametrize(
     ("verb", "form"), [(verb, form) for verb, forms in FORMATS.items() for form in forms]
 )
 def test_every_format_of_every_verb_renders(verb: str, form: str) -> None:
-    text = render(verb, form, REPORTS[verb], Style())
+    text = render(verb, form, PARTS.get((verb, form), REPORTS[verb]), Style())
     assert text and not text.endswith("\n")
 
 

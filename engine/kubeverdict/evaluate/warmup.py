@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.evaluate.bulk import evaluate, workbench
+from kubeverdict.evaluate.combine import rollout
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs, rows
 from kubeverdict.kernels import jit
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.cluster import Cluster, Namespace, Pod, WorkloadRef
+from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
@@ -40,12 +45,26 @@ def warmup(report: Report) -> None:
             ("flows", lambda: judge(compiled, [0], [1], [0], [80])),
             ("all pairs", lambda: count_pairs(compiled)),
             ("rows", lambda: list(rows(compiled, compiled.planes[0]))),
+            ("scenarios", lambda: _scenarios(compiled)),
             ("delta", lambda: _delta(compiled, compile_cluster(after))),
         ]
         for done, (what, step) in enumerate(steps):
             report(what, done, len(steps))
             step()
         report("done", len(steps), len(steps))
+
+
+def _scenarios(compiled: CompiledPolicy) -> None:
+    bench = workbench(compiled)
+    policy, pod = compiled.policies[0], compiled.pods[0]
+    edits = [
+        Edit(
+            "policy", policies_out=(policy_key(policy),), policies_in=(replace(policy, name="b"),)
+        ),
+        Edit("pod", pods_in=(replace(pod, labels={"app": "other"}),)),
+    ]
+    evaluate(bench, edits)
+    rollout(bench, edits[:1])
 
 
 def _delta(old: CompiledPolicy, new: CompiledPolicy) -> None:
