@@ -256,7 +256,7 @@ def _scenarios(
     if delete_each:
         yield from scenarios.delete_each(cluster)
     if apply_each is not None:
-        yield from scenarios.apply_each(apply_each)
+        yield from scenarios.apply_each(apply_each)[0]
     if relabel_each is not None:
         yield from scenarios.relabel_each(cluster, relabel_each)
 
@@ -293,7 +293,7 @@ def _rollout(
     from kubeverdict.manifests.scenarios import apply_each
 
     resolver = Resolver(bench.compiled.cluster)
-    edits = [resolver.edit(scenario) for scenario in apply_each(path)]
+    edits = [resolver.edit(scenario) for scenario in apply_each(path)[0]]
     outcomes = combine.rollout(bench, edits, focus=options.focus, examples=options.examples)
     order = None
     if any(outcome.breaks for outcome in outcomes):

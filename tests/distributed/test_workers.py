@@ -27,6 +27,7 @@ from kubeverdict.evaluate.bulk import Workbench, workbench
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each
 from kubeverdict.pipeline import Options, reports
+from tests.cli.running import SHOP, run
 from tests.generated import random_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -208,3 +209,23 @@ def test_a_scheduler_that_is_not_there() -> None:
 def test_a_scheduler_without_workers() -> None:
     with a_lab(0) as (lab, _), pytest.raises(UsageError, match="has no workers"):
         DaskCluster(lab.address, first=1.0)
+
+
+def test_the_command_with_a_scheduler_answers_as_without(tmp_path: Path) -> None:
+    """And on two clusters, each of which is shipped."""
+    (tmp_path / "s.yaml").write_text(
+        "- name: scale\n  changes: [{scale: deployment/shop/cart, replicas: 4}]\n"
+        "- name: bad\n  changes: [{delete: pod/no/such}]\n"
+    )
+    given = ("--delete-each", "--scenarios", tmp_path / "s.yaml", "-o", "jsonl")
+
+    def timeless(text: str) -> list[object]:
+        text = re.sub(r'"milliseconds":[0-9.e-]+', '"milliseconds":0', text)
+        return sorted(text.splitlines())
+
+    with a_lab(2) as (lab, _):
+        for clusters in (("-f", SHOP), ("--cluster", f"a={SHOP}", "--cluster", f"b={SHOP}")):
+            here = run("bulk", *clusters, *given)
+            there = run("bulk", *clusters, *given, "--scheduler", lab.address)
+            assert here.status == there.status
+            assert timeless(there.out) == timeless(here.out)

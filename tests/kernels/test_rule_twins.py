@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kubeverdict.kernels import flows, reach, selectors
-from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows
+from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Entries, Rows, pack_ends
 from kubeverdict.kernels.jit import Kernel
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
 from tests.kernels import naive
@@ -149,7 +149,7 @@ def test_judge(form: Form, egress: list[Rule], ingress: list[Rule], data: st.Dat
     about = np.full(SIZE, IPV4, np.uint8)
     about[2] = IPV6
     about[SIZE - 1] = IPV4 | HOST
-    ends = Ends(identity, node, about, SIZE - 1)
+    ends = pack_ends(identity, node, about, SIZE - 1)
     count = 20
     asked = [data.draw(st.tuples(identities, identities, atoms)) for _ in range(count)]
     asked += [(0, SIZE - 1, 0), (SIZE - 1, 1, 0), (3, 3, 0), (2, 2, 0), (SIZE - 2, 3, 0)]

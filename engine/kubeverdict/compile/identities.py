@@ -12,7 +12,7 @@ from kubeverdict.compile.population import Population
 from kubeverdict.compile.sets import chosen, join, members, moved, offsets
 from kubeverdict.compile.universe import POD, SERVICE, Universe
 from kubeverdict.kernels.bits import Sets
-from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack
+from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack, pack_ends
 from kubeverdict.kernels.partition import index_rows, refine, representatives
 from kubeverdict.kernels.reach import BEFORE, View
 from kubeverdict.kernels.sets import combine
@@ -284,4 +284,4 @@ def _ends(
     about[position.size - space.atoms :] = np.repeat(
         np.array([IPV4, IPV6], np.uint8), [space.ipv4.size, space.atoms - space.ipv4.size]
     )
-    return Ends(identity=identity.astype(np.int32), node=node, about=about, pods=pods)
+    return pack_ends(identity.astype(np.int32), node, about, pods)

@@ -44,21 +44,23 @@ def decide(rules, position, other, place, version, changes, ground, work):
 
 
 @kernel
-def meet_home(workload, homes, work, out, stamp):
-    """Count a workload and its namespace, once a scenario."""
-    if work.homes_met[workload] == stamp:
+def meet_home(workload, namespaces, workloads_met, namespaces_met, out, stamp):
+    """Count a workload and its namespace, once a scenario. ``namespaces`` are by workload."""
+    if workloads_met[workload] == stamp:
         return
-    work.homes_met[workload] = stamp
+    workloads_met[workload] = stamp
     out[WORKLOADS] += 1
-    namespace = homes.namespace[workload]
-    if work.namespaces_met[namespace] != stamp:
-        work.namespaces_met[namespace] = stamp
+    namespace = namespaces[workload]
+    if namespaces_met[namespace] != stamp:
+        namespaces_met[namespace] = stamp
         out[NAMESPACES] += 1
 
 
 @kernel
 def count_homes(homes, work, out, stamp):
     """Count the workloads and namespaces of changed ends, and forget the ends."""
+    # These alone are passed on: a call with all of the working memory is not a cheap one.
+    namespaces, met, namespaces_met = homes.namespace, work.homes_met, work.namespaces_met
     for word in range(work.changed.size):
         rest = work.changed[word]
         work.changed[word] = ZERO
@@ -70,4 +72,4 @@ def count_homes(homes, work, out, stamp):
                 continue
             for i in range(homes.start[position], homes.start[position + 1]):
                 if homes.pods[i] > work.away[i]:
-                    meet_home(homes.workload[i], homes, work, out, stamp)
+                    meet_home(homes.workload[i], namespaces, met, namespaces_met, out, stamp)

@@ -245,7 +245,9 @@ def _judge_moved(
                 if pairs == 0 or not (focused or near):
                     continue
                 touched = True
-                meet_home(moves.home[m], homes, work, out, stamp)
+                meet_home(
+                    moves.home[m], homes.namespace, work.homes_met, work.namespaces_met, out, stamp
+                )
                 if now:
                     out[PORTS_OPENED] += pairs * weight
                     among[m - begin, 0] = pairs
@@ -303,7 +305,9 @@ def _judge_moved(
         out[PAIRS_OPENED] += among[m, 0]
         out[PAIRS_CLOSED] += among[m, 1]
     if touched:
-        meet_home(moves.home[move], homes, work, out, stamp)
+        meet_home(
+            moves.home[move], homes.namespace, work.homes_met, work.namespaces_met, out, stamp
+        )
 
 
 @kernel

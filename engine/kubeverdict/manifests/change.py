@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections import ChainMap, deque
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -61,9 +61,9 @@ def _replace(
 
 
 def apply_pods(
-    old: Iterable[Pod], change: Loaded, taken: MutableMapping[tuple[str, str], Pod] | None = None
+    old: Iterable[Pod], change: Loaded, taken: Container[tuple[str, str]] = ()
 ) -> tuple[Pod, ...]:
-    """What becomes of some pods; ``taken`` are names that others have."""
+    """What becomes of some pods; ``taken`` are keys that others have."""
     # Template pods of each changed workload, in the order in which they take over.
     coming: dict[WorkloadRef, deque[Pod]] = {ref: deque() for ref in change.workloads}
     singly: dict[tuple[str, str], Pod] = {}
@@ -85,11 +85,11 @@ def apply_pods(
             served.add(ref)
         elif left:
             result.append(_take_over(pod, left.popleft()))
-    used = ChainMap({(pod.namespace, pod.name): pod for pod in result}, taken or {})
+    used = {(pod.namespace, pod.name) for pod in result}
     for ref, left in coming.items():
         for pod in left if ref not in served else ():
-            result.append(renamed(pod, used))
-            used[pod.namespace, result[-1].name] = pod
+            result.append(_renamed(pod, used, taken))
+            used.add((pod.namespace, result[-1].name))
     return (*result, *singly.values())
 
 
@@ -113,10 +113,10 @@ def _take_over(old: Pod, new: Pod) -> Pod:
     )
 
 
-def renamed(pod: Pod, taken: Container[tuple[str, str]]) -> Pod:
+def _renamed(pod: Pod, *taken: Container[tuple[str, str]]) -> Pod:
     """A new pod of a workload, under a name that no pod that stays has."""
     name, number = pod.name, 0
-    while (pod.namespace, name) in taken:
+    while any((pod.namespace, name) in part for part in taken):
         number += 1
         name = f"{pod.name}-{number}"
     return pod if name == pod.name else msgspec.structs.replace(pod, name=name)
@@ -158,17 +158,28 @@ def delete(cluster: Cluster, references: Iterable[str]) -> Cluster:
     nothing, and names the nearest that exists.
     """
     for reference in references:
-        found = parse_reference(reference, partial(names, cluster), "delete")
+        found = parse_reference(
+            reference, "delete", partial(names, cluster), partial(workload_kinds, cluster)
+        )
         cluster = _without(cluster, *found)
     return cluster
 
 
 def parse_reference(
-    reference: str, names_of: Callable[[str], Collection[str]], verb: str
+    reference: str,
+    verb: str,
+    names_of: Callable[[str], Collection[str]],
+    workload_kinds: Callable[[], Iterable[str]],
 ) -> tuple[str, str, str]:
-    """Kind, namespace and name of an object that exists. ``names_of`` gives those of a kind."""
+    """Kind, namespace and name of an object that exists.
+
+    ``names_of`` gives the names of a kind, ``workload_kinds`` those kinds that pods belong to:
+    beside Kubernetes' own these may be anybody's.
+    """
     word, *parts = reference.split("/")
     kind = _KINDS.get(word.lower())
+    if kind is None:
+        kind = next((one for one in workload_kinds() if one.lower() == word.lower()), None)
     if kind is None:
         close = difflib.get_close_matches(word.lower(), _KINDS, n=1)
         hint = f", did you mean {close[0]}?" if close else f": {', '.join(map(str.lower, _SHORT))}"
@@ -206,6 +217,11 @@ def names(cluster: Cluster, kind: str) -> set[str]:
         return {str(item) for item in objects[kind]}
     refs = {pod.workload for pod in cluster.pods if pod.workload.kind == kind}
     return {f"{ref.namespace}/{ref.name}" for ref in refs}
+
+
+def workload_kinds(cluster: Cluster) -> set[str]:
+    """The kinds of workload that pods belong to."""
+    return {pod.workload.kind for pod in cluster.pods}
 
 
 def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:

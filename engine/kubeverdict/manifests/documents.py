@@ -51,8 +51,8 @@ _top = msgspec.json.Decoder(_Top)
 _kind = msgspec.json.Decoder(_Kind)
 
 
-def from_json(name: str, data: bytes | mmap) -> Iterator[Document]:
-    """The documents of JSON text: one value, or several after one another.
+def from_json(name: str, data: bytes | mmap, line: int = 1) -> Iterator[Document]:
+    """The documents of JSON text, which begins at ``line``: one value, or several in a row.
 
     Raises :class:`json_text.JsonError`, perhaps after documents that precede the error.
     """
@@ -61,9 +61,9 @@ def from_json(name: str, data: bytes | mmap) -> Iterator[Document]:
     except _SeveralValuesError:
         values = list(json_text.concatenated(data))
         for start, end in values:
-            yield from _json_value(name, data, start, end)
+            yield from _json_value(name, data, start, end, line)
         return
-    yield from _json_documents(JsonText(name, data, 0, len(data), listed=listed), top)
+    yield from _json_documents(JsonText(name, data, 0, len(data), listed=listed, line=line), top)
 
 
 class _SeveralValuesError(Exception):
@@ -97,9 +97,11 @@ def _decode_kind(view: memoryview) -> _Top:
         raise json_text.JsonError(*json_text.described(error, len(view))) from None
 
 
-def _json_value(name: str, data: bytes | mmap, start: int, end: int) -> Iterator[Document]:
+def _json_value(
+    name: str, data: bytes | mmap, start: int, end: int, line: int
+) -> Iterator[Document]:
     top, listed = _decode_top(memoryview(data)[start:end])
-    yield from _json_documents(JsonText(name, data, start, end, listed=listed), top)
+    yield from _json_documents(JsonText(name, data, start, end, listed=listed, line=line), top)
 
 
 def _json_documents(text: JsonText, top: _Top) -> Iterator[Document]:

@@ -20,12 +20,12 @@ def read(buffer: Buffer, findings: Findings) -> Iterator[Document]:
     name, data = buffer.name, buffer.data
 
     def fail(at: int, message: str) -> None:
-        line = data[:at].count(b"\n") + 1
+        line = data[:at].count(b"\n") + buffer.line
         Place(findings, FileOrigin(name, line)).error((), message)
 
     if data[:64].lstrip()[:1] == b"{":
         try:
-            yield from documents.from_json(name, data)
+            yield from documents.from_json(name, data, buffer.line)
             return
         except JsonError as error:
             # It may be YAML in flow style, unless its name or its size says otherwise.
@@ -37,11 +37,12 @@ def read(buffer: Buffer, findings: Findings) -> Iterator[Document]:
     except UnicodeDecodeError as error:
         fail(error.start, f"not UTF-8 text: {error.reason} at byte {error.start}")
         return
-    if len(text) >= BULK:
+    if len(text) >= BULK and buffer.line == 1:
         # Here, because importing rapidyaml takes longer than reading a small input.
         from kubeverdict.manifests import yaml_bulk
 
         yield from yaml_bulk.read(name, text, findings)
         return
     for part in yaml_text.documents(text):
+        part = part._replace(line=part.line + buffer.line - 1)
         yield from documents.from_yaml(name, text, part, findings)

@@ -77,10 +77,8 @@ def load(
 
 def load_text(file: str, text: bytes, line: int = 1) -> Loaded:
     """Read the cluster in ``text``, which begins at ``line`` of ``file``. Raises as ``load``."""
-    buffer = sources.Buffer(file, file, b"\n" * (line - 1) + text)
     with collector_paused():
-        load = _Load()
-        return load.run_buffers([buffer], skip_invalid=False)
+        return _Load().run_buffers([sources.Buffer(file, file, text, line)], skip_invalid=False)
 
 
 class _Known(NamedTuple):

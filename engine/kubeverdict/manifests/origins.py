@@ -153,18 +153,19 @@ class _Items(msgspec.Struct):
 class JsonText:
     """A JSON value in a file: one object, or a list whose items are objects.
 
-    ``data`` from ``start`` to ``end`` is the value. Offsets and lines of all items are found
-    together, on the first question.
+    ``data``, which begins at ``line`` of the file, is the value from ``start`` to ``end``.
+    Offsets and lines of all items are found together, on the first question.
     """
 
     def __init__(
-        self, file: str, data: bytes | mmap, start: int, end: int, *, listed: bool
+        self, file: str, data: bytes | mmap, start: int, end: int, *, listed: bool, line: int = 1
     ) -> None:
         self.file = file
         self.data = data
         self.start = start
         self.end = end
         self.listed = listed
+        self.first = line
         self._spans: list[tuple[int, int]] = []
         self._newlines = [0]  # before each piece of the data, as far as somebody asked
         self._fields: dict[int, dict[FieldPath, int]] = {}
@@ -177,7 +178,7 @@ class JsonText:
         while len(before) <= whole:
             at = (len(before) - 1) * _PIECE
             before.append(before[-1] + self.data[at : at + _PIECE].count(b"\n"))
-        return 1 + before[whole] + self.data[whole * _PIECE : start].count(b"\n")
+        return self.first + before[whole] + self.data[whole * _PIECE : start].count(b"\n")
 
     def fields(self, index: int) -> dict[FieldPath, int]:
         if index not in self._fields:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from kubeverdict.errors import InputError, KubeverdictError, UsageError
-from kubeverdict.manifests.change import apply_pods, names, parse_reference, renamed
+from kubeverdict.errors import Problem, UsageError
+from kubeverdict.manifests.change import apply_pods, names, parse_reference, workload_kinds
 from kubeverdict.manifests.loading import Loaded, load_text
 from kubeverdict.manifests.scenarios import Change, Scenario
+from kubeverdict.manifests.workloads import ordinal_labels
 from kubeverdict.model.cluster import Cluster, Namespace, Node, Pod, Service, WorkloadRef
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.policy import Policy
 
 PodKey = tuple[str, str]
+"""Namespace and name."""
+
+_Key = TypeVar("_Key")
+_Item = TypeVar("_Item")
+_Located = TypeVar("_Located", Pod, Policy, Service)
+
+# What `kubectl scale` scales, beside kinds of which nothing is known.
+_NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
+_NOT_WORKLOADS = {"NetworkPolicy", "Node", "Service", "Namespace"}
 
 
 class Resolver:
@@ -30,18 +39,20 @@ class Resolver:
 
     def edit(self, scenario: Scenario) -> Edit:
         """What ``scenario`` changes. Raises KubeverdictError with all that is wrong."""
+        return self.resolve(scenario)[0]
+
+    def resolve(self, scenario: Scenario) -> tuple[Edit, tuple[Problem, ...]]:
+        """What ``scenario`` changes, and the warnings about its manifests. Raises as ``edit``."""
         if scenario.error:
             raise UsageError(scenario.error)
         state = _State(self)
         for change in scenario.changes:
             try:
                 state.make(change)
-            except InputError:
-                raise
-            except KubeverdictError as error:
+            except UsageError as error:
                 where = f"{change.file}:{change.line}: " if change.file else ""
                 raise UsageError(f"{where}{error}") from None
-        return state.edit(scenario.name)
+        return state.edit(scenario.name), tuple(state.warnings)
 
     def known(self, kind: str) -> set[str]:
         """The objects of a kind in the cluster."""
@@ -50,29 +61,60 @@ class Resolver:
         return self._names[kind]
 
     @cached_property
-    def policies(self) -> dict[PolicyKey, Policy]:
-        return {policy_key(policy): policy for policy in self.cluster.policies}
+    def workload_kinds(self) -> set[str]:
+        return workload_kinds(self.cluster)
 
     @cached_property
     def pods(self) -> dict[PodKey, Pod]:
         return {(pod.namespace, pod.name): pod for pod in self.cluster.pods}
 
     @cached_property
-    def pods_of(self) -> dict[WorkloadRef, list[Pod]]:
-        found: dict[WorkloadRef, list[Pod]] = {}
-        for pod in self.cluster.pods:
-            found.setdefault(pod.workload, []).append(pod)
+    def pods_of(self) -> dict[WorkloadRef, dict[PodKey, Pod]]:
+        """The pods of each workload, in the cluster's order."""
+        found: dict[WorkloadRef, dict[PodKey, Pod]] = {}
+        for key, pod in self.pods.items():
+            found.setdefault(pod.workload, {})[key] = pod
         return found
 
     @cached_property
     def namespaces(self) -> dict[str, Namespace]:
         return {namespace.name: namespace for namespace in self.cluster.namespaces}
 
+    @cached_property
+    def pods_in(self) -> dict[str, list[PodKey]]:
+        """The pods in each namespace."""
+        return _by_namespace(self.cluster.pods, lambda pod: (pod.namespace, pod.name))
+
+    @cached_property
+    def policies_in(self) -> dict[str, list[PolicyKey]]:
+        return _by_namespace(self.cluster.policies, policy_key)
+
+    @cached_property
+    def services_in(self) -> dict[str, list[PodKey]]:
+        return _by_namespace(self.cluster.services, lambda one: (one.namespace, one.name))
+
+
+def _by_namespace(
+    objects: Iterable[_Located], key: Callable[[_Located], Any]
+) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in objects:
+        found.setdefault(item.namespace or "", []).append(key(item))
+    return found
+
+
+def _now(
+    touched: Mapping[_Key, _Item | None], base: Mapping[_Key, _Item], key: _Key
+) -> _Item | None:
+    """An object as a scenario has left it."""
+    return touched[key] if key in touched else base.get(key)
+
 
 class _State:
     """The cluster in the middle of a scenario: what is not as it was, None where it is gone."""
 
     def __init__(self, resolver: Resolver) -> None:
+        self.warnings: list[Problem] = []
         self._base = resolver
         self._policies: dict[PolicyKey, Policy | None] = {}
         self._pods: dict[PodKey, Pod | None] = {}
@@ -92,75 +134,82 @@ class _State:
             "services": self._services,
         }
         for field, items in state.items():
-            fields[f"{field}_out"] = tuple(key for key, item in items.items() if item is None)
-            fields[f"{field}_in"] = tuple(item for item in items.values() if item is not None)
+            if items:
+                fields[f"{field}_out"] = tuple(key for key, item in items.items() if item is None)
+                fields[f"{field}_in"] = tuple(item for item in items.values() if item is not None)
         return Edit(name, profile=self._profile, **fields)
 
     def make(self, change: Change) -> None:
-        makers: dict[str, Callable[[Change], None]] = {
-            "apply": self._apply,
-            "delete": self._delete,
-            "label": self._label,
-            "scale": self._scale,
-        }
-        if change.kind == "cni":
-            self._profile = change.target
-        else:
-            makers[change.kind](change)
+        match change.kind:
+            case "apply":
+                self._apply(change)
+            case "delete":
+                self._delete(*self._find(change))
+            case "label":
+                self._label(change, *self._find(change))
+            case "scale":
+                self._scale(change, *self._find(change))
+            case "cni":
+                self._profile = change.target
 
-    def _find(self, target: str, verb: str) -> tuple[str, str, str]:
-        return parse_reference(target, self._known, verb)
+    def _find(self, change: Change) -> tuple[str, str, str]:
+        return parse_reference(change.target, change.kind, self._known, self._workload_kinds)
+
+    def _workload_kinds(self) -> set[str]:
+        return self._base.workload_kinds
 
     def _known(self, kind: str) -> Collection[str]:
         """The objects of a kind, as the scenario has left them so far."""
+        touched: Mapping[str, object]
+        match kind:
+            case "NetworkPolicy":
+                touched = {f"{key[1]}/{key[2]}": one for key, one in self._policies.items()}
+            case "Pod":
+                touched = {"/".join(key): pod for key, pod in self._pods.items()}
+            case "Namespace":
+                touched = self._namespaces
+            case "Node":
+                touched = self._nodes
+            case "Service":
+                touched = {"/".join(key): one for key, one in self._services.items()}
+            case _:
+                refs = {pod.workload for pod in self._touched_pods() if pod.workload.kind == kind}
+                touched = {f"{ref.namespace}/{ref.name}": self._pods_of(ref) for ref in refs}
         known = self._base.known(kind)
-        by_kind: dict[str, dict[str, Any]] = {
-            "NetworkPolicy": {f"{k[1]}/{k[2]}": v for k, v in self._policies.items()},
-            "Pod": {"/".join(k): v for k, v in self._pods.items()},
-            "Namespace": dict(self._namespaces),
-            "Node": dict(self._nodes),
-            "Service": {"/".join(k): v for k, v in self._services.items()},
-        }
-        touched = by_kind.get(kind)
-        if touched is None:
-            if not self._pods:
-                return known
-            refs = {pod.workload for pod in self._all_pods() if pod.workload.kind == kind}
-            return {f"{ref.namespace}/{ref.name}" for ref in refs}
         if not touched:
             return known
         return (known - touched.keys()) | {name for name, item in touched.items() if item}
 
-    def _all_pods(self) -> Iterator[Pod]:
-        for key, pod in self._base.pods.items():
-            now = self._pods.get(key, pod)
-            if now is not None:
-                yield now
-        yield from (pod for key, pod in self._pods.items() if pod and key not in self._base.pods)
+    # --- pods --------------------------------------------------------------------------------
+
+    def _touched_pods(self) -> Iterable[Pod]:
+        """Every pod that was changed, added or removed, as it is and as it was."""
+        for key, pod in self._pods.items():
+            old = self._base.pods.get(key)
+            yield from (one for one in (old, pod) if one is not None)
 
     def _pods_of(self, ref: WorkloadRef) -> list[Pod]:
+        """The pods of a workload: those of the cluster in its order, then new ones."""
+        old = self._base.pods_of.get(ref, {})
         if not self._pods:
-            return self._base.pods_of.get(ref, [])
-        return [pod for pod in self._all_pods() if pod.workload == ref]
-
-    def _present(self) -> dict[PodKey, Pod]:
-        return {key: pod for key, pod in self._pods.items() if pod is not None}
+            return list(old.values())
+        now = [self._pods.get(key, pod) for key, pod in old.items()]
+        now += [pod for key, pod in self._pods.items() if key not in old]
+        return [pod for pod in now if pod is not None and pod.workload == ref]
 
     def _put(self, pod: Pod) -> None:
         self._pods[pod.namespace, pod.name] = pod
-
-    def _take(self, pod: Pod) -> None:
-        self._pods[pod.namespace, pod.name] = None
 
     # --- the changes -------------------------------------------------------------------------
 
     def _apply(self, change: Change) -> None:
         loaded = load_text(change.file, change.text.encode(), change.line)
+        self.warnings += loaded.warnings
         new = loaded.cluster
         for policy in new.policies:
             self._policies[policy_key(policy)] = policy
         for namespace in new.namespaces:
-            known = self._namespaces.get(namespace.name, self._base.namespaces.get(namespace.name))
+            known = _now(self._namespaces, self._base.namespaces, namespace.name)
             if not namespace.implied or known is None:
                 self._namespaces[namespace.name] = namespace
         for node in new.nodes:
@@ -171,82 +220,114 @@ class _State:
             self._apply_pods(loaded)
 
     def _apply_pods(self, loaded: Loaded) -> None:
+        base = self._base.pods
         refs = dict.fromkeys((*loaded.workloads, *(pod.workload for pod in loaded.cluster.pods)))
         old = {(pod.namespace, pod.name): pod for ref in refs for pod in self._pods_of(ref)}
         for pod in loaded.cluster.pods:
             key = (pod.namespace, pod.name)
-            present = self._pods.get(key, self._base.pods.get(key))
+            present = _now(self._pods, base, key)
             if present is not None and not pod.template:
                 old[key] = present
-        # In the cluster's order, in which the pods of a template take over.
-        names_taken = ChainMap(self._present(), self._base.pods)
-        changed = apply_pods(old.values(), loaded, names_taken)
+        changed = apply_pods(old.values(), loaded, _Others(self._pods, base, old))
         now = {(pod.namespace, pod.name): pod for pod in changed}
-        for key, pod in old.items():
-            if key not in now:
-                self._take(pod)
+        self._pods |= dict.fromkeys(key for key in old if key not in now)
         for key, pod in now.items():
             if old.get(key) is not pod:
-                self._put(pod)
+                self._pods[key] = pod
 
-    def _delete(self, change: Change) -> None:
-        kind, namespace, name = self._find(change.target, "delete")
-        if kind == "NetworkPolicy":
-            self._policies[kind, namespace, name] = None
-        elif kind == "Pod":
-            self._pods[namespace, name] = None
-        elif kind == "Node":
-            self._nodes[name] = None
-        elif kind == "Service":
-            self._services[namespace, name] = None
-        elif kind == "Namespace":
-            self._delete_namespace(name)
-        else:
-            for pod in self._pods_of(WorkloadRef(namespace, name, kind)):
-                self._take(pod)
+    def _delete(self, kind: str, namespace: str, name: str) -> None:
+        match kind:
+            case "NetworkPolicy":
+                self._policies[kind, namespace, name] = None
+            case "Pod":
+                self._pods[namespace, name] = None
+            case "Node":
+                self._nodes[name] = None
+            case "Service":
+                self._services[namespace, name] = None
+            case "Namespace":
+                self._delete_namespace(name)
+            case _:
+                for pod in self._pods_of(WorkloadRef(namespace, name, kind)):
+                    self._pods[pod.namespace, pod.name] = None
 
     def _delete_namespace(self, name: str) -> None:
+        base = self._base
         self._namespaces[name] = None
-        for key in [*self._base.policies, *self._policies]:
-            if key[1] == name:
-                self._policies[key] = None
-        for pod in list(self._all_pods()):
-            if pod.namespace == name:
-                self._take(pod)
-        services = {(one.namespace, one.name) for one in self._base.cluster.services}
-        for service in services | self._services.keys():
-            if service[0] == name:
-                self._services[service] = None
+        parts: list[tuple[dict[Any, Any], dict[str, list[Any]]]] = [
+            (self._policies, base.policies_in),
+            (self._pods, base.pods_in),
+            (self._services, base.services_in),
+        ]
+        for touched, known in parts:
+            # The namespace is the last but one of every key.
+            touched |= dict.fromkeys(key for key in touched if key[-2] == name)
+            touched |= dict.fromkeys(known.get(name, ()))
 
-    def _label(self, change: Change) -> None:
-        kind, namespace, name = self._find(change.target, "label")
-
-        def changed(labels: Any) -> dict[str, str]:
+    def _label(self, change: Change, kind: str, namespace: str, name: str) -> None:
+        def changed(labels: Mapping[str, str]) -> dict[str, str]:
             kept = {key: value for key, value in labels.items() if key not in change.remove}
             return {**kept, **change.set}
 
         if kind == "Namespace":
-            known = self._namespaces.get(name) or self._base.namespaces[name]
-            self._namespaces[name] = replace(known, labels=changed(known.labels), implied=False)
-        elif kind == "Pod":
-            pod = self._pods.get((namespace, name)) or self._base.pods[namespace, name]
-            self._put(replace(pod, labels=changed(pod.labels)))
-        elif kind in ("NetworkPolicy", "Node", "Service"):
+            known = _now(self._namespaces, self._base.namespaces, name)
+            assert known is not None  # it was found
+            labels = changed(known.labels)
+            self._namespaces[name] = replace(known, labels=labels, implied=False)
+            return
+        if kind in _NOT_WORKLOADS:
             raise UsageError(f"cannot label {change.target!r}: only pods, workloads and namespaces")
+        if kind == "Pod":
+            pod = _now(self._pods, self._base.pods, (namespace, name))
+            pods = [pod] if pod is not None else []
         else:
-            for pod in self._pods_of(WorkloadRef(namespace, name, kind)):
-                self._put(replace(pod, labels=changed(pod.labels)))
+            pods = self._pods_of(WorkloadRef(namespace, name, kind))
+        for pod in pods:
+            self._put(replace(pod, labels=changed(pod.labels)))
 
-    def _scale(self, change: Change) -> None:
-        kind, namespace, name = self._find(change.target, "scale")
-        if kind in ("NetworkPolicy", "Node", "Service", "Namespace", "Pod"):
-            raise UsageError(f"cannot scale {change.target!r}: only workloads")
+    def _scale(self, change: Change, kind: str, namespace: str, name: str) -> None:
+        if kind in _NOT_WORKLOADS or kind in _NOT_SCALED:
+            raise UsageError(f"cannot scale {change.target!r}: a {kind} has no replicas")
         pods = self._pods_of(WorkloadRef(namespace, name, kind))
+        in_order = kind == "StatefulSet"
+        if in_order:
+            pods.sort(key=_ordinal)
         for pod in pods[change.replicas :]:
-            self._take(pod)
-        names_taken = ChainMap(self._present(), self._base.pods)
+            self._pods[pod.namespace, pod.name] = None
+        number = _ordinal(pods[-1]) + 1 if in_order else len(pods)
         for _ in range(change.replicas - len(pods)):
-            fresh = replace(pods[-1], addresses=(), node="", phase="", template=True)
-            pod = renamed(fresh, names_taken)
-            names_taken[pod.namespace, pod.name] = pod
-            self._put(pod)
+            while _now(self._pods, self._base.pods, (namespace, f"{name}-{number}")):
+                number += 1
+            self._put(_another(pods[-1], name, number, in_order))
+            number += 1
+
+
+class _Others:
+    """The keys of all pods but some."""
+
+    def __init__(
+        self,
+        touched: Mapping[PodKey, Pod | None],
+        base: Mapping[PodKey, Pod],
+        but: Collection[PodKey],
+    ) -> None:
+        self._touched = touched
+        self._base = base
+        self._but = but
+
+    def __contains__(self, key: object) -> bool:
+        assert isinstance(key, tuple)
+        return key not in self._but and _now(self._touched, self._base, key) is not None
+
+
+def _ordinal(pod: Pod) -> int:
+    """The number at the end of the name of a StatefulSet's pod."""
+    number = pod.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _another(pod: Pod, workload: str, number: int, in_order: bool) -> Pod:
+    """A new pod like ``pod``, which has got nothing from the cluster yet."""
+    name = f"{workload}-{number}"
+    labels = {**pod.labels, **ordinal_labels(workload, number)} if in_order else pod.labels
+    return replace(pod, name=name, labels=labels, addresses=(), node="", phase="", template=True)

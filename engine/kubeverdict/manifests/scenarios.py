@@ -21,22 +21,30 @@ data, so that they can be sent to another process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError
-from kubeverdict.manifests import json_text, sources, yaml_text
-from kubeverdict.manifests.findings import Findings
-from kubeverdict.manifests.origins import json_tokens, lines_by_path, yaml_tokens
-from kubeverdict.manifests.validation import quoted, type_name
+from kubeverdict.manifests import networkpolicy, sources
+from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.objects import MAX_REPLICAS
+from kubeverdict.manifests.validation import (
+    invalid,
+    label_key_errors,
+    label_value_errors,
+    quoted,
+    required,
+    unsupported,
+    wrong_type,
+)
+from kubeverdict.manifests.values import Entry, entries
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.profile import PROFILES
-from kubeverdict.model.sources import FieldPath, field_text
+from kubeverdict.model.sources import FieldPath
 
 # The fields that go with each change.
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +54,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "scale": ("replicas",),
     "cni": (),
 }
-_JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,221 +72,231 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A named list of changes. ``error`` says why it cannot be judged."""
+    """A named list of changes. ``error`` says why it cannot be judged, a line for each mistake."""
 
     name: str
     changes: tuple[Change, ...] = ()
     error: str = ""
 
 
-def read_scenarios(path: str) -> list[Scenario]:
-    """The scenarios of a file, or of a folder with one of manifests in each file.
+# --- read from files ---------------------------------------------------------------------------
 
-    A scenario that is wrong has an error with its place. Raises InputError for a file that
-    cannot be read, and for names that are not unique.
+
+def read_scenarios(path: str) -> list[Scenario]:
+    """The scenarios of a file, or of a folder with one of manifests in each file; ``-`` is
+    standard input.
+
+    A scenario that is wrong has an error with its place, and no other suffers. Raises InputError
+    for a path that cannot be read, and for names that are not unique.
     """
     findings = Findings()
+    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+    names = _Names()
     found: list[Scenario] = []
-    folder = Path(path) if os.path.isdir(path) else Path(path).parent
-    for buffer in _buffers(path, findings):
-        name = os.path.relpath(buffer.name, folder)
+    for buffer in sources.read([path], None, findings):
+        short = os.path.relpath(buffer.name, folder)
         try:
             text = buffer.data[:].decode()
         except UnicodeDecodeError as error:
-            raise InputError([Problem(buffer.name, 0, "", f"not UTF-8 text: {error}")]) from None
-        entries = list(_entries(buffer.name, text, findings))
-        if any(isinstance(one.value, dict) and "changes" in one.value for one in entries):
-            found += (
-                _Reader(buffer.name, one.line_of).scenario(one.value, one.at) for one in entries
-            )
-        elif not findings.errors:
-            found.append(Scenario(name, (Change("apply", buffer.name, 1, text=text),)))
-    if findings.fatal or findings.errors:
-        raise InputError(findings.fatal + findings.errors)
-    _check_names(path, found)
+            message = f"not UTF-8 text: {error.reason} at byte {error.start}"
+            findings.errors.append(Problem(buffer.name, 0, "", message))
+            continue
+        read = list(entries(buffer.name, text))
+        if not read:
+            message = "holds neither scenarios nor Kubernetes objects"
+            findings.errors.append(Problem(buffer.name, 0, "", message))
+            continue
+        if not any(map(_is_scenario, read)):
+            change = Change("apply", buffer.name, 1, text=text)
+            found.append(names.take(Scenario(short, (change,)), buffer.name, 0))
+            continue
+        for one in read:
+            if isinstance(one, Problem):
+                broken = Scenario(f"{short}:{one.line}", error=str(one))
+                found.append(names.take(broken, one.file, one.line))
+            else:
+                line = one.text.line_of(one.at)
+                found.append(names.take(_scenario(one, f"{short}:{line}"), buffer.name, line))
+    if findings.fatal:
+        raise InputError(findings.fatal)
+    for problem in findings.errors:
+        found.append(Scenario(os.path.relpath(problem.file, folder), error=str(problem)))
+    names.check()
     return found
 
 
-def _buffers(path: str, findings: Findings) -> Iterator[sources.Buffer]:
-    yield from sources.read([path], None, findings)
+def _is_scenario(one: Entry | Problem) -> bool:
+    """Whether a value is meant as a scenario, right or wrong, and not as a Kubernetes object."""
+    if isinstance(one, Problem):
+        return False
+    if one.at or not isinstance(one.value, dict):
+        return bool(one.at)
+    return "changes" in one.value or one.value.keys().isdisjoint(("apiVersion", "kind"))
 
 
-def _check_names(path: str, scenarios: Sequence[Scenario]) -> None:
-    names: set[str] = set()
-    for scenario in scenarios:
-        if scenario.name in names:
-            message = f"two scenarios have the name {quoted(scenario.name)}"
-            raise InputError([Problem(path, 0, "", message)])
-        names.add(scenario.name)
+class _Names:
+    """Where each name is from."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+        self._problems: list[Problem] = []
+
+    def take(self, scenario: Scenario, file: str, line: int) -> Scenario:
+        first = self._places.get(scenario.name)
+        if first is not None:
+            message = f"another scenario has the name {quoted(scenario.name)}: {first}"
+            self._problems.append(Problem(file, line, "name", message))
+        self._places[scenario.name] = f"{file}:{line}" if line else file
+        return scenario
+
+    def check(self) -> None:
+        if self._problems:
+            raise InputError(self._problems)
 
 
-LineOf = Callable[[FieldPath], int]
-
-
-class _Entry(NamedTuple):
-    """A value in a file: its path in its document, the lines of that, its text and where the
-    text begins."""
-
-    value: Any
-    at: FieldPath
-    line_of: LineOf
-    text: str
-    line: int
-
-
-def _entries(name: str, text: str, findings: Findings) -> Iterator[_Entry]:
-    """The values in a file, lists taken apart: each with its path in its document and the lines
-    of that."""
-    if name.lower().endswith(_JSON_ENDINGS) or text.lstrip()[:1] in ("{", "["):
-        yield from _json_entries(name, text, findings)
-        return
-    for part in yaml_text.documents(text):
-        piece = text[part.start : part.end]
-        try:
-            value, _ = yaml_text.parse(piece)
-        except yaml_text.TextError as error:
-            findings.errors.append(Problem(name, part.line + error.line, "", error.message))
-            continue
-        yield from _taken_apart(value, yaml_tokens, piece, part.line)
-
-
-def _json_entries(name: str, text: str, findings: Findings) -> Iterator[_Entry]:
-    data = text.encode()
-    try:
-        for start, end in json_text.concatenated(data):
-            line = 1 + data[:start].count(b"\n")
-            piece = data[start:end]
-            yield from _taken_apart(json_text.parse(piece), json_tokens, piece.decode(), line)
-    except json_text.JsonError as error:
-        line = 1 + data[: error.at].count(b"\n")
-        findings.errors.append(Problem(name, line, "", error.message))
-
-
-def _taken_apart(
-    value: Any, tokens: Callable[[str], Iterator[Any]], text: str, line: int
-) -> Iterator[_Entry]:
-    line_of = _lines(partial(tokens, text), line)
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield _Entry(item, (index,), line_of, text, line)
-    elif value is not None:
-        yield _Entry(value, (), line_of, text, line)
-
-
-def _lines(tokens: Callable[[], Iterator[Any]], first: int) -> LineOf:
-    """Lines of a document's fields, found when one is asked for."""
-    known: dict[FieldPath, int] = {}
-
-    def line_of(path: FieldPath) -> int:
-        if not known:
-            known.update(lines_by_path(tokens(), first))
-            known.setdefault((), first)
-        while path not in known:
-            path = path[:-1]
-        return known[path]
-
-    return line_of
-
-
-class _WrongError(Exception):
-    """A mistake in a scenario: the path of the field and the message."""
-
-    def __init__(self, path: FieldPath, message: str) -> None:
-        super().__init__(message)
-        self.path = path
-        self.message = message
+def _scenario(entry: Entry, place: str) -> Scenario:
+    """The scenario in an entry, named after its place where it has no name."""
+    name = entry.value.get("name") if isinstance(entry.value, dict) else None
+    if not isinstance(name, str) or not name:
+        name = place
+    reader = _Reader(entry)
+    changes = tuple(reader.changes())
+    if reader.errors:
+        return Scenario(name, error="\n".join(map(str, reader.errors)))
+    return Scenario(name, changes)
 
 
 class _Reader:
-    """Makes scenarios of the values of one file."""
+    """Reads one scenario, and notes every mistake in it."""
 
-    def __init__(self, file: str, line_of: LineOf) -> None:
-        self._file = file
-        self._line_of = line_of
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._findings = Findings()
+        self._file = entry.text.file
 
-    def scenario(self, value: Any, at: FieldPath) -> Scenario:
-        line = self._line_of(at)
-        name = value.get("name") if isinstance(value, dict) else None
-        if not isinstance(name, str) or not name:
-            name = f"{os.path.basename(self._file)}:{line}"
-        try:
-            return Scenario(name, tuple(self._changes(value, at)))
-        except _WrongError as wrong:
-            field = field_text(wrong.path[len(at) :])
-            problem = Problem(self._file, self._line_of(wrong.path), field, wrong.message)
-            return Scenario(name, error=str(problem))
+    @property
+    def errors(self) -> list[Problem]:
+        return self._findings.errors
 
-    def _changes(self, value: Any, at: FieldPath) -> Iterator[Change]:
+    def _wrong(self, path: FieldPath, message: str) -> None:
+        """A mistake in the field at ``path``, which begins at the scenario."""
+        whole = (*self._entry.at, *path)
+        Place(self._findings, self._entry.text).error(path, message, at=whole)
+
+    def _line(self, path: FieldPath) -> int:
+        return self._entry.text.line_of((*self._entry.at, *path))
+
+    def changes(self) -> Iterator[Change]:
+        value = self._entry.value
         if not isinstance(value, dict):
-            raise _WrongError(at, f"a scenario is name and changes, not {type_name(value)}")
+            self._wrong((), wrong_type(value, "a scenario, with name and changes"))
+            return
         for key in value:
             if key not in ("name", "changes"):
-                raise _WrongError((*at, key), "unknown field: a scenario has name and changes")
-        if not isinstance(value.get("name"), str) or not value["name"]:
-            raise _WrongError((*at, "name"), "a scenario needs a name")
+                self._wrong((key,), "unknown field: a scenario has name and changes")
+        name = value.get("name")
+        if name is not None and not isinstance(name, str):
+            self._wrong(("name",), wrong_type(name, "a string"))
+        elif not name:
+            self._wrong(("name",), required())
         changes = value.get("changes")
-        if not isinstance(changes, list) or not changes:
-            raise _WrongError((*at, "changes"), "must be a list of changes that is not empty")
-        for index, change in enumerate(changes):
-            yield from self._change(change, (*at, "changes", index))
+        if changes is not None and not isinstance(changes, list):
+            self._wrong(("changes",), wrong_type(changes, "a list"))
+        elif not changes:
+            self._wrong(("changes",), required("a scenario changes something"))
+        else:
+            for index, change in enumerate(changes):
+                yield from self._change(change, ("changes", index))
 
     def _change(self, value: Any, at: FieldPath) -> Iterator[Change]:
         kinds = [key for key in value if key in _FIELDS] if isinstance(value, dict) else []
         if len(kinds) != 1:
-            raise _WrongError(at, f"a change is one of {', '.join(_FIELDS)}")
+            self._wrong(at, f"a change is one of {', '.join(_FIELDS)}")
+            return
         (kind,) = kinds
         for key in value:
             if key != kind and key not in _FIELDS[kind]:
-                raise _WrongError((*at, key), f"unknown field for {kind}")
-        line = self._line_of((*at, kind))
-        target = value[kind]
+                self._wrong((*at, key), f"unknown field for {kind}")
         if kind == "apply":
-            yield from self._applied(target, (*at, kind), line)
+            yield from self._applied(value[kind], (*at, kind))
             return
-        if not isinstance(target, str) or not target:
-            raise _WrongError((*at, kind), "must be a text that is not empty")
-        if kind == "cni" and target not in PROFILES:
-            raise _WrongError((*at, kind), f"unknown CNI: known are {', '.join(PROFILES)}")
-        labels = value.get("set", {})
-        if not isinstance(labels, dict) or not _are_texts(labels.values()):
-            raise _WrongError((*at, "set"), "must be label keys with values that are text")
-        remove = value.get("remove", [])
-        if not isinstance(remove, list) or not _are_texts(remove):
-            raise _WrongError((*at, "remove"), "must be a list of label keys")
-        if kind == "label" and not labels and not remove:
-            raise _WrongError(at, "says neither set nor remove")
-        replicas = value.get("replicas", -1)
-        if kind == "scale" and (type(replicas) is not int or replicas < 0):
-            raise _WrongError((*at, "replicas"), "must be a number from 0 on")
-        yield Change(
-            kind,
-            self._file,
-            line,
-            target,
-            set=labels,
-            remove=tuple(remove),
-            replicas=max(replicas, 0),
-        )
+        target = self._target(kind, value[kind], (*at, kind))
+        replicas = self._replicas(value, at) if kind == "scale" else 0
+        labels, remove = self._labels(value, at) if kind == "label" else ({}, ())
+        line = self._line((*at, kind))
+        yield Change(kind, self._file, line, target, set=labels, remove=remove, replicas=replicas)
 
-    def _applied(self, value: Any, at: FieldPath, line: int) -> Iterator[Change]:
+    def _target(self, kind: str, target: Any, at: FieldPath) -> str:
+        if not isinstance(target, str):
+            self._wrong(at, wrong_type(target, "a string"))
+            return ""
+        if not target:
+            self._wrong(at, required())
+        elif kind == "cni" and target not in PROFILES:
+            self._wrong(at, unsupported(target, tuple(PROFILES)))
+        return target
+
+    def _replicas(self, value: dict[str, Any], at: FieldPath) -> int:
+        replicas = value.get("replicas")
+        if replicas is None:
+            self._wrong((*at, "replicas"), required())
+        elif type(replicas) is not int:
+            self._wrong((*at, "replicas"), wrong_type(replicas, "an integer"))
+        elif not 0 <= replicas <= MAX_REPLICAS:
+            message = invalid(replicas, f"must be between 0 and {MAX_REPLICAS}")
+            self._wrong((*at, "replicas"), message)
+        else:
+            return replicas
+        return 0
+
+    def _labels(
+        self, value: dict[str, Any], at: FieldPath
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        labels = value.get("set") or {}
+        remove = value.get("remove") or []
+        if not isinstance(labels, dict):
+            self._wrong((*at, "set"), wrong_type(labels, "an object"))
+            labels = {}
+        elif not isinstance(remove, list):
+            self._wrong((*at, "remove"), wrong_type(remove, "a list"))
+            remove = []
+        elif not labels and not remove:
+            self._wrong(at, required("say set or remove"))
+        for key, text in labels.items():
+            for message in _label_errors(key, text):
+                self._wrong((*at, "set", key), message)
+        for index, key in enumerate(remove):
+            for message in _label_errors(key, ""):
+                self._wrong((*at, "remove", index), message)
+        return labels, tuple(remove)
+
+    def _applied(self, value: Any, at: FieldPath) -> Iterator[Change]:
         if isinstance(value, dict):
-            yield Change("apply", self._file, line, text=msgspec.json.encode(value).decode())
+            text, line = self._entry.text.excerpt((*self._entry.at, *at))
+            yield Change("apply", self._file, line, text=text)
             return
-        if not isinstance(value, str) or not value:
-            raise _WrongError(at, "must be a Kubernetes object, or the path of a manifest")
-        path = os.path.join(os.path.dirname(self._file), value)
+        if not isinstance(value, str) or value in ("", "-"):
+            self._wrong(at, "must be a Kubernetes object, or the path of manifests")
+            return
         findings = Findings()
-        for buffer in _buffers(path, findings):
+        for buffer in sources.read(
+            [os.path.join(os.path.dirname(self._file), value)], None, findings
+        ):
             yield Change("apply", buffer.name, 1, text=buffer.data[:].decode("utf-8", "replace"))
-        if findings.fatal:
-            raise _WrongError(at, str(findings.fatal[0]))
+        for problem in findings.fatal + findings.errors:
+            self._wrong(at, str(problem))
 
 
-def _are_texts(values: Any) -> bool:
-    return all(isinstance(value, str) for value in values)
+def _label_errors(key: Any, value: Any) -> Iterator[str]:
+    for text in (key, value):
+        if not isinstance(text, str):
+            yield wrong_type(text, "a string")
+            return
+    yield from (invalid(key, message) for message in label_key_errors(key))
+    yield from (invalid(value, message) for message in label_value_errors(value))
 
 
-# --- made for each of something --------------------------------------------------------------
+# --- made for each of something ----------------------------------------------------------------
 
 
 def delete_each(cluster: Cluster) -> Iterator[Scenario]:
@@ -292,55 +309,73 @@ def delete_each(cluster: Cluster) -> Iterator[Scenario]:
 def relabel_each(cluster: Cluster, label: str) -> Iterator[Scenario]:
     """A label set on each workload in turn (``KEY=VALUE``) or taken off it (``KEY-``)."""
     key, equals, value = label.partition("=")
-    removed = not equals and key.endswith("-")
-    if not (equals or removed) or not key.rstrip("-"):
+    removes = not equals and key.endswith("-")
+    key = key.removesuffix("-") if removes else key
+    if not (equals or removes):
         raise UsageError(f"{label!r}: write it as KEY=VALUE, or as KEY- to remove a label")
+    for message in _label_errors(key, value):
+        raise UsageError(f"{label!r}: {message}")
     for ref in dict.fromkeys(pod.workload for pod in cluster.pods):
         target = f"{ref.kind.lower()}/{ref.namespace}/{ref.name}"
-        change = Change(
-            "label",
-            target=target,
-            set={} if removed else {key: value},
-            remove=(key[:-1],) if removed else (),
+        change = (
+            Change("label", target=target, remove=(key,))
+            if removes
+            else Change("label", target=target, set={key: value})
         )
         yield Scenario(f"label {target} {label}", (change,))
 
 
-def apply_each(path: str) -> list[Scenario]:
-    """Each NetworkPolicy in a file or folder on its own, in the order in which they come."""
+def apply_each(path: str) -> tuple[list[Scenario], dict[str, int]]:
+    """Each NetworkPolicy in a file or folder on its own, in the order in which they come; and how
+    many objects of other kinds are there, by kind.
+
+    Raises InputError for what cannot be read, and where there is no policy.
+    """
     findings = Findings()
+    names = _Names()
     found: list[Scenario] = []
-    for buffer in _buffers(path, findings):
+    others: Counter[str] = Counter()
+    for buffer in sources.read([path], None, findings):
         text = buffer.data[:].decode("utf-8", "replace")
-        for entry in _entries(buffer.name, text, findings):
-            value = entry.value
-            items = value.get("items") if isinstance(value, dict) else None
-            if not isinstance(items, list):
-                # By its own text, so that every rule has its line.
-                own = (entry.text, entry.line) if not entry.at else _alone(entry, entry.at, value)
-                found += _applied_policy(value, buffer.name, *own)
+        for entry in entries(buffer.name, text):
+            if isinstance(entry, Problem):
+                findings.errors.append(entry)
                 continue
-            for index, item in enumerate(items):
-                own = _alone(entry, (*entry.at, "items", index), item)
-                found += _applied_policy(item, buffer.name, *own)
+            for at, value, missing in _objects(entry):
+                kind = {**missing, **value}.get("kind") if isinstance(value, dict) else None
+                if kind != networkpolicy.KIND:
+                    others[str(kind or "document without a kind")] += 1
+                    continue
+                excerpt, line = entry.text.excerpt(at, **missing)
+                change = Change("apply", buffer.name, line, text=excerpt)
+                name = f"apply networkpolicy/{_key(value)}"
+                found.append(names.take(Scenario(name, (change,)), buffer.name, line))
     if findings.fatal or findings.errors:
         raise InputError(findings.fatal + findings.errors)
     if not found:
-        raise InputError([Problem(path, 0, "", "holds no NetworkPolicy")])
-    _check_names(path, found)
-    return found
+        raise InputError([Problem(path, 0, "", f"holds no {networkpolicy.KIND}")])
+    names.check()
+    return found, dict(sorted(others.items()))
 
 
-def _alone(entry: _Entry, at: FieldPath, value: Any) -> tuple[str, int]:
-    """A part of an entry as a text of its own, and its line."""
-    return msgspec.json.encode(value).decode(), entry.line_of(at)
-
-
-def _applied_policy(value: Any, file: str, text: str, line: int) -> Iterator[Scenario]:
-    if not isinstance(value, dict) or value.get("kind") != "NetworkPolicy":
+def _objects(entry: Entry) -> Iterable[tuple[FieldPath, Any, dict[str, str]]]:
+    """The objects of an entry, lists taken apart: path, value, and the fields that an item of a
+    typed list has without saying so."""
+    value = entry.value
+    kind = str(value.get("kind")) if isinstance(value, dict) else ""
+    items = value.get("items") if kind.endswith("List") else None
+    if not isinstance(items, list):
+        yield entry.at, value, {}
         return
-    metadata = value.get("metadata")
+    for index, item in enumerate(items):
+        missing = {}
+        if kind != "List" and isinstance(item, dict) and "kind" not in item:
+            missing["kind"] = kind.removesuffix("List")
+            missing["apiVersion"] = str(value.get("apiVersion"))
+        yield (*entry.at, "items", index), item, missing
+
+
+def _key(policy: dict[str, Any]) -> str:
+    metadata = policy.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    name = f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"
-    change = Change("apply", file, line, text=text)
-    yield Scenario(f"apply networkpolicy/{name}", (change,))
+    return f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"

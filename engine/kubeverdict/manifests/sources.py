@@ -35,14 +35,16 @@ _MARKS = (
 
 
 class Buffer:
-    """The bytes of one file. ``path`` is what the user named: the file, or a folder above it."""
+    """The bytes of one file. ``path`` is what the user named: the file, or a folder above it.
+    ``line`` is that of the first byte, where the bytes are a part of the file."""
 
-    __slots__ = ("data", "name", "path")
+    __slots__ = ("data", "line", "name", "path")
 
-    def __init__(self, name: str, path: str, data: bytes | mmap) -> None:
+    def __init__(self, name: str, path: str, data: bytes | mmap, line: int = 1) -> None:
         self.name = name
         self.path = path
         self.data = data
+        self.line = line
 
     @property
     def direct(self) -> bool:

@@ -143,7 +143,11 @@ def _instances(
         labels = {**labels, **dict.fromkeys(_JOB_NAMES, name)}
     for number in range(workload.first, workload.first + workload.replicas):
         if workload.ref.kind == "StatefulSet":
-            own = {**workload.labels, _POD_NAME: f"{name}-{number}", _POD_INDEX: str(number)}
-            yield str(number), own, workload.node
+            yield str(number), {**labels, **ordinal_labels(name, number)}, workload.node
         else:
             yield str(number), labels, workload.node
+
+
+def ordinal_labels(name: str, number: int) -> dict[str, str]:
+    """What the StatefulSet ``name`` writes on its pod of a number."""
+    return {_POD_NAME: f"{name}-{number}", _POD_INDEX: str(number)}
