@@ -25,22 +25,29 @@ FACE = {
         "through_service",
         "threads",
     ],
+    "judge_edits": ["bench", "edits", "focus", "examples", "threads"],
     "load": ["paths", "stdin", "skip_invalid"],
     "pod_id": ["compiled", "pod"],
+    "read_snapshot": ["path"],
     "rows": ["compiled", "plane", "destinations"],
+    "workbench": ["compiled"],
+    "write_snapshot": ["path", "compiled", "bench", "remarks"],
 }
 TYPES = {
     "Cluster",
     "CompiledPolicy",
     "Delta",
+    "Edit",
     "InputError",
     "KubeverdictError",
     "Loaded",
+    "Outcome",
     "Profile",
     "Protocol",
     "Reason",
     "UsageError",
     "Verdicts",
+    "Workbench",
 }
 VALUES = {"PROFILES", "REFERENCE"}
 

@@ -219,7 +219,7 @@ def test_the_command_with_a_scheduler_answers_as_without(tmp_path: Path) -> None
     )
     given = ("--delete-each", "--scenarios", tmp_path / "s.yaml", "-o", "jsonl")
 
-    def timeless(text: str) -> list[object]:
+    def timeless_lines(text: str) -> list[str]:
         text = re.sub(r'"milliseconds":[0-9.e-]+', '"milliseconds":0', text)
         return sorted(text.splitlines())
 
@@ -228,4 +228,4 @@ def test_the_command_with_a_scheduler_answers_as_without(tmp_path: Path) -> None
             here = run("bulk", *clusters, *given)
             there = run("bulk", *clusters, *given, "--scheduler", lab.address)
             assert here.status == there.status
-            assert timeless(there.out) == timeless(here.out)
+            assert timeless_lines(there.out) == timeless_lines(here.out)
