@@ -1,0 +1,77 @@
+"""SARIF 2.1.0, the format in which code hosts take the findings of analyses.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from kubeverdict import __version__
+from kubeverdict.analyses.findings import Check, Checked, Finding
+from kubeverdict.render.style import Style
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+Json = dict[str, Any]
+
+
+def findings(report: Checked, style: Style) -> str:
+    """One run. Rules are the checks that were made; a result is a finding."""
+    made = [check for check in report.checks if not check.skipped]
+    numbers = {check.id: number for number, check in enumerate(made)}
+    run = {
+        "tool": {
+            "driver": {
+                "name": "kubeverdict",
+                "version": __version__,
+                "rules": [_rule(check) for check in made],
+            }
+        },
+        "automationDetails": {"id": f"kubeverdict/{report.verb}/"},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(one, numbers[one.id]) for one in report.findings],
+    }
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode()
+
+
+def _rule(check: Check) -> Json:
+    return {
+        "id": check.id,
+        "shortDescription": {"text": check.title},
+        **({"fullDescription": {"text": check.why}} if check.why else {}),
+        **({"help": {"text": check.fix}} if check.fix else {}),
+        "defaultConfiguration": {"level": check.severity.value},
+    }
+
+
+def _result(one: Finding, rule: int) -> Json:
+    location: Json = {}
+    if one.file:
+        place: Json = {"artifactLocation": {"uri": _uri(one.file)}}
+        if one.line:
+            place["region"] = {"startLine": one.line}
+        location["physicalLocation"] = place
+    if one.objects:
+        location["logicalLocations"] = [
+            {"fullyQualifiedName": name, "kind": "resource"} for name in one.objects
+        ]
+    text = "\n".join(part for part in (one.message, one.fix) if part)
+    return {
+        "ruleId": one.id,
+        "ruleIndex": rule,
+        "level": one.severity.value,
+        "message": {"text": text},
+        "locations": [location] if location else [],
+    }
+
+
+def _uri(file: str) -> str:
+    """A path as a URI: relative to where the command ran, or absolute."""
+    path = PurePath(file)
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")

@@ -1,0 +1,144 @@
+"""Findings as CI systems read them."""
+
+from __future__ import annotations
+
+import json
+from xml.etree.ElementTree import fromstring
+
+import msgspec
+
+from kubeverdict import __version__
+from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.render import github, junit, sarif
+from kubeverdict.render.style import Style
+
+PLAIN = Style()
+
+
+class Report(msgspec.Struct, frozen=True):
+    verb: str
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+
+
+DNS = Check("dns-blocked", "DNS cannot be reached", Severity.ERROR, "Names do not resolve.")
+BROAD = Check("too-broad", "a peer is too broad", Severity.WARNING)
+INTENT = Check("no-owner", "an annotation is missing", Severity.NOTE)
+OFF = Check("cni", "CNIs differ", Severity.WARNING, skipped="no second CNI was named")
+WRITTEN = Check("pci", "only the gateway", file="checks.yaml", line=7)
+REPORT = Report(
+    "lint",
+    (DNS, BROAD, INTENT, OFF, WRITTEN),
+    (
+        Finding(
+            "dns-blocked",
+            Severity.ERROR,
+            "3 pods cannot reach DNS\nover TCP 53",
+            "shop/policies 1%.yaml",
+            12,
+            ("NetworkPolicy shop/deny", "Deployment shop/web"),
+            "Names do not resolve.",
+            "Allow TCP 53 too.",
+        ),
+        Finding("dns-blocked", Severity.WARNING, "1 pod cannot", "/abs/b.yaml"),
+        Finding("no-owner", Severity.NOTE, "no annotation owner\x00", "a:b,c.yaml", 3),
+    ),
+)
+
+
+def test_sarif() -> None:
+    log = json.loads(sarif.findings(REPORT, PLAIN))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    assert (driver["name"], driver["version"]) == ("kubeverdict", __version__)
+    assert [rule["id"] for rule in driver["rules"]] == [
+        *("dns-blocked", "too-broad", "no-owner", "pci")
+    ]
+    assert driver["rules"][0] == {
+        "id": "dns-blocked",
+        "shortDescription": {"text": "DNS cannot be reached"},
+        "fullDescription": {"text": "Names do not resolve."},
+        "defaultConfiguration": {"level": "error"},
+    }
+    first, second, third = run["results"]
+    assert first == {
+        "ruleId": "dns-blocked",
+        "ruleIndex": 0,
+        "level": "error",
+        "message": {"text": "3 pods cannot reach DNS\nover TCP 53\nAllow TCP 53 too."},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": "shop/policies%201%25.yaml"},
+                    "region": {"startLine": 12},
+                },
+                "logicalLocations": [
+                    {"fullyQualifiedName": "NetworkPolicy shop/deny", "kind": "resource"},
+                    {"fullyQualifiedName": "Deployment shop/web", "kind": "resource"},
+                ],
+            }
+        ],
+    }
+    place = second["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "file:///abs/b.yaml"}}
+    assert (third["ruleIndex"], third["level"]) == (2, "note")
+
+
+def test_sarif_of_a_finding_without_a_place() -> None:
+    report = Report("verify", (WRITTEN,), (Finding("pci", Severity.ERROR, "open"),))
+    (run,) = json.loads(sarif.findings(report, PLAIN))["runs"]
+    assert run["results"][0]["locations"] == []
+    assert run["automationDetails"] == {"id": "kubeverdict/verify/"}
+
+
+def test_junit_has_a_case_for_each_check() -> None:
+    root = fromstring(junit.findings(REPORT, PLAIN).encode())
+    (suite,) = root
+    for element in (root, suite):
+        assert element.attrib == {
+            "name": "kubeverdict lint",
+            "tests": "5",
+            "failures": "1",
+            "errors": "0",
+            "skipped": "1",
+        }
+    dns, broad, intent, off, written = suite
+    assert dns.attrib == {
+        "classname": "kubeverdict.lint",
+        "name": "dns-blocked: DNS cannot be reached",
+    }
+    (failure,) = dns
+    assert failure.attrib == {"message": "3 pods cannot reach DNS (and 1 more)", "type": "error"}
+    assert failure.text == (
+        "shop/policies 1%.yaml:12: 3 pods cannot reach DNS\nover TCP 53\n"
+        "objects: NetworkPolicy shop/deny, Deployment shop/web\n"
+        "why: Names do not resolve.\nfix: Allow TCP 53 too.\n\n"
+        "/abs/b.yaml: 1 pod cannot"
+    )
+    assert len(broad) == 0
+    assert [(part.tag, part.text) for part in intent] == [
+        ("system-out", "a:b,c.yaml:3: no annotation owner\ufffd")
+    ]
+    assert [(part.tag, part.attrib) for part in off] == [
+        ("skipped", {"message": "no second CNI was named"})
+    ]
+    assert (written.attrib["file"], written.attrib["line"]) == ("checks.yaml", "7")
+
+
+def test_github() -> None:
+    first, second, third = github.findings(REPORT, PLAIN).split("\n")
+    assert first == (
+        "::error file=shop/policies 1%25.yaml,line=12,title=kubeverdict lint%3A dns-blocked::"
+        "3 pods cannot reach DNS%0Aover TCP 53%0ANames do not resolve.%0AAllow TCP 53 too."
+    )
+    assert second.startswith("::warning file=/abs/b.yaml,title=")
+    assert third.startswith("::notice file=a%3Ab%2Cc.yaml,line=3,title=")
+
+
+def test_nothing_found() -> None:
+    report = Report("lint", (DNS,), ())
+    assert json.loads(sarif.findings(report, PLAIN))["runs"][0]["results"] == []
+    (suite,) = fromstring(junit.findings(report, PLAIN).encode())
+    assert (suite.attrib["failures"], len(suite[0])) == ("0", 0)
+    assert github.findings(report, PLAIN) == ""
