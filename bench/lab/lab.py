@@ -24,11 +24,20 @@ _GATEWAY4 = "169.254.1.1"
 _GATEWAY6 = "fe80::1"
 _NODE_MAC = "ee:ee:ee:ee:ee:ee"
 _BRIDGE = "kvbridge"
+_UPLINK = "uplink"
+# The ends of the wire to the world outside: the node, then the world.
+_WIRE4 = ("169.254.2.1", "169.254.2.2")
+_WIRE6 = ("fe80::2:1", "fe80::2:2")
 # The pods of a bridged node are neighbours in these.
 _BRIDGED_PREFIX = {4: 16, 6: 64}
 
 _Result = TypeVar("_Result")
 _numbers = itertools.count(1)
+
+
+def host_ifname(namespace: str, name: str) -> str:
+    """The host end of a pod's veth, named as Calico does; its dispatch chains count on it."""
+    return f"cali{hashlib.sha1(f'{namespace}.{name}'.encode()).hexdigest()[:11]}"
 
 
 class LabPod:
@@ -42,9 +51,7 @@ class LabPod:
         self.name = name
         self.ipv4 = ipv4
         self.ipv6 = ipv6
-        digest = hashlib.sha1(f"{namespace}.{name}".encode()).hexdigest()
-        # As Calico names them, which its dispatch chains count on.
-        self.host_ifname = f"cali{digest[:11]}"
+        self.host_ifname = host_ifname(namespace, name)
         self._servers: list[Echo] = []
         self._processes: list[subprocess.Popen[str]] = []
 
@@ -138,8 +145,7 @@ def run_in(
 class Lab:
     """A node with pods. Everything is removed when the ``with`` block is left.
 
-    The node's addresses are those of its bridge, or of its loopback where pods are routed. An end
-    outside the cluster is a pod that the cluster state does not know: ``add_pod`` makes both.
+    The node's addresses are those of its bridge, or of its loopback where pods are routed.
     """
 
     def __init__(
@@ -220,6 +226,21 @@ class Lab:
             raise
         return pod
 
+    def add_outside(self, *addresses: str) -> LabPod:
+        """The world behind the node: a namespace to which the node sends whatever is not its own.
+
+        It has ``addresses``; raw sockets in it can take those of any other pod of the cluster.
+        """
+        outside = LabPod(f"{self.prefix}-outside", "", "outside", None, None)
+        outside.host_ifname = _UPLINK
+        self._pods["", "outside"] = outside
+        create(outside.netns)
+        self._set(outside.netns, _NO_DETECTION)
+        self.on_node(lambda: self._join(outside))
+        self.on_node(_route_out)
+        outside.call(lambda: _address_outside(addresses))
+        return outside
+
     def delete_pod(self, pod: LabPod) -> None:
         """Remove a pod, what runs in it, and both ends of its veth."""
         self._pods.pop((pod.namespace, pod.name), None)
@@ -264,7 +285,7 @@ class Lab:
             netlink.addr("add", index=device, address=self.node_ipv4, prefixlen=widths[4])
             netlink.addr("add", index=device, address=self.node_ipv6, prefixlen=widths[6])
 
-    def _wire(self, pod: LabPod) -> None:
+    def _join(self, pod: LabPod) -> None:
         from pyroute2 import netns
 
         with _netlink() as netlink, _opened(netns.NETNS_RUN_DIR, pod.netns) as pod_netns:
@@ -275,6 +296,10 @@ class Lab:
                 address=_NODE_MAC if self.layout == "routed" else None,
                 peer={"ifname": "eth0", "net_ns_fd": pod_netns},
             )
+
+    def _wire(self, pod: LabPod) -> None:
+        self._join(pod)
+        with _netlink() as netlink:
             index = _index(netlink, pod.host_ifname)
             if self.layout == "bridged":
                 netlink.link("set", index=index, master=_index(netlink, _BRIDGE), state="up")
@@ -349,6 +374,30 @@ def _route_to(netlink: Any, pod: LabPod, index: int) -> None:
     if pod.ipv6 is not None:
         netlink.addr("replace", index=index, address=_GATEWAY6, prefixlen=64)
         netlink.route("add", dst=f"{pod.ipv6}/128", oif=index)
+
+
+def _route_out() -> None:
+    with _netlink() as netlink:
+        index = _index(netlink, _UPLINK)
+        netlink.addr("add", index=index, address=_WIRE4[0], prefixlen=30)
+        netlink.addr("add", index=index, address=_WIRE6[0], prefixlen=64)
+        netlink.link("set", index=index, state="up")
+        netlink.route("add", dst="default", gateway=_WIRE4[1], oif=index)
+        netlink.route("add", dst="::/0", gateway=_WIRE6[1], oif=index)
+
+
+def _address_outside(addresses: Sequence[str]) -> None:
+    with _netlink() as netlink:
+        loopback, index = _index(netlink, "lo"), _index(netlink, "eth0")
+        for address in addresses:
+            width = 128 if ":" in address else 32
+            netlink.addr("add", index=loopback, address=address, prefixlen=width)
+        netlink.addr("add", index=index, address=_WIRE4[1], prefixlen=30)
+        netlink.addr("add", index=index, address=_WIRE6[1], prefixlen=64)
+        for device in (loopback, index):
+            netlink.link("set", index=device, state="up")
+        netlink.route("add", dst="default", gateway=_WIRE4[0], oif=index)
+        netlink.route("add", dst="::/0", gateway=_WIRE6[0], oif=index)
 
 
 def _delete_link(name: str) -> None:

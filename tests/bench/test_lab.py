@@ -98,6 +98,16 @@ def test_a_renamed_link_still_carries_traffic(lab: Lab, pair: tuple[LabPod, LabP
         assert client.reaches(address, 8080, timeout=30)
 
 
+def test_the_world_outside_is_behind_the_node(lab: Lab, pair: tuple[LabPod, LabPod]) -> None:
+    web, client = pair
+    outside = lab.add_outside("203.0.113.9", "2001:db8::9")
+    outside.serve(443)
+    for address in ("203.0.113.9", "2001:db8::9"):
+        assert client.reaches(address, 443, timeout=30)
+    for address in web.addresses:
+        assert outside.reaches(address, 8080, timeout=30)
+
+
 def test_a_name_is_given_once(lab: Lab, pair: tuple[LabPod, LabPod]) -> None:
     with pytest.raises(ValueError, match="shop/web is in the lab already"):
         lab.add_pod("shop", "web", ipv4="10.1.0.9")
