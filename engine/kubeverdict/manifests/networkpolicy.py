@@ -4,9 +4,6 @@ The defaults and the checks are those of the API server, so a file that has neve
 cluster means what it would mean there. All errors of a policy are reported, and where the
 server drops something in silence (an unknown field, rules of a direction that is not in
 ``policyTypes``) there is a warning.
-
-Strict CIDR checks (host bits, leading zeros, IPv4-mapped) are warnings: they are errors only
-from Kubernetes 1.36, and live clusters hold such policies.
 """
 
 from __future__ import annotations
@@ -14,16 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 from kubeverdict.manifests import fields
+from kubeverdict.manifests.blocks import BlockReader
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.selectors import SelectorReader
 from kubeverdict.manifests.validation import (
-    CIDR,
     dns_label_errors,
     forbidden,
     invalid,
     port_name_errors,
     port_number_errors,
-    read_cidr,
     required,
     shape_list,
     shape_object,
@@ -32,11 +28,9 @@ from kubeverdict.manifests.validation import (
     unsupported,
     wrong_type,
 )
-from kubeverdict.model.addresses import Block
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
-    BlockPeer,
     Direction,
     Peer,
     PodPeer,
@@ -48,6 +42,7 @@ from kubeverdict.model.selectors import EVERYTHING, Selector
 from kubeverdict.model.sources import FieldPath, Origin, Source
 
 KIND = "NetworkPolicy"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
 _PROTOCOLS = {protocol.name: protocol for protocol in PORT_PROTOCOLS}
 _PEERS = {Direction.INGRESS: "from", Direction.EGRESS: "to"}
@@ -63,12 +58,12 @@ class NetworkPolicyReader:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._selectors = SelectorReader()
-        self._blocks: dict[str, tuple[Block | None, list[str]]] = {}
+        self._blocks = BlockReader()
 
     def read(self, document: dict[str, Any], origin: Origin) -> Policy | None:
         """The policy, or None where it has errors, which are then reported."""
         place = Place(self._findings, origin, KIND)
-        namespace, name = self._metadata(place, document.get("metadata"))
+        namespace, name, annotations = self._metadata(place, document.get("metadata"))
         fields.check(place, document, (), fields.POLICY)
         if document.get("spec") is None:
             place.warn((), "has no spec: it isolates every pod of its namespace for ingress")
@@ -100,9 +95,12 @@ class NetworkPolicyReader:
             isolates=isolates,
             rules=tuple(rule for rule in rules if rule.direction in isolates),
             source=Source(origin),
+            annotations=annotations,
+            defaulted=not spec.get("policyTypes"),
+            listed=tuple(one for one in Direction if spec.get(one.word) is not None),
         )
 
-    def _metadata(self, place: Place, value: Any) -> tuple[str, str]:
+    def _metadata(self, place: Place, value: Any) -> tuple[str, str, dict[str, str]]:
         path: FieldPath = ("metadata",)
         metadata = shape_object(place, value, path)
         name = shape_string(place, metadata.get("name"), (*path, "name"))
@@ -119,9 +117,12 @@ class NetworkPolicyReader:
             place.error((*path, "namespace"), invalid(namespace, message))
         self._selectors.labels(place, metadata.get("labels"), (*path, "labels"))
         found = (*path, "annotations")
-        for key, text in shape_object(place, metadata.get("annotations"), found).items():
-            shape_string(place, text, (*found, key))
-        return namespace, name or ""
+        annotations = {}
+        for key, value in shape_object(place, metadata.get("annotations"), found).items():
+            text = shape_string(place, value, (*found, key))
+            if key != _LAST_APPLIED:
+                annotations[key] = text or ""
+        return namespace, name or "", annotations
 
     def _policy_types(self, place: Place, value: Any, egress: list[Any]) -> tuple[Direction, ...]:
         path: FieldPath = ("spec", "policyTypes")
@@ -221,7 +222,7 @@ class NetworkPolicyReader:
         selects = pods is not None or namespaces is not None
         result: Peer | None = None
         if block is not None:
-            result = self._block(place, block, (*path, "ipBlock"))
+            result = self._blocks.read(place, block, (*path, "ipBlock"))
             if selects:
                 place.error(path, forbidden("may not specify both ipBlock and another peer"))
         elif namespaces is not None:
@@ -237,40 +238,3 @@ class NetworkPolicyReader:
     ) -> Selector | None:
         value = peer.get(name)
         return None if value is None else self._selectors.read(place, value, (*path, name))
-
-    def _block(self, place: Place, value: Any, path: FieldPath) -> BlockPeer | None:
-        entries = shape_object(place, value, path)
-        fields.check(place, entries, path, fields.BLOCK)
-        text = shape_string(place, entries.get("cidr"), (*path, "cidr"))
-        if not text:
-            if text is not None and isinstance(value, dict):
-                place.error((*path, "cidr"), required())
-            return None
-        block = self._cidr(place, text, (*path, "cidr"))
-        excepts = []
-        found = (*path, "except")
-        for index, raw in enumerate(shape_list(place, entries.get("except"), found)):
-            inner = shape_string(place, raw, (*found, index))
-            if inner is None:
-                continue
-            part = self._cidr(place, inner, (*found, index))
-            if part is None or block is None:
-                continue
-            if part.family != block.family or not (
-                part.prefix > block.prefix and block.first <= part.first <= block.last
-            ):
-                message = "must be a strict subset of `cidr`"
-                place.error((*found, index), invalid(inner, message))
-            excepts.append(part)
-        return None if block is None else BlockPeer(block, tuple(excepts))
-
-    def _cidr(self, place: Place, text: str, path: FieldPath) -> Block | None:
-        known = self._blocks.get(text)
-        if known is None:
-            known = self._blocks[text] = read_cidr(text)
-        block, strict = known
-        if block is None:
-            place.error(path, invalid(text, CIDR))
-        for message in strict:
-            place.warn(path, f"{invalid(text, message)} (an error from Kubernetes 1.36)")
-        return block
