@@ -112,6 +112,7 @@ def _take_over(old: Pod, new: Pod) -> Pod:
         template=old.template,
     )
 
+        started=old.started,
 
 def _renamed(pod: Pod, *taken: Container[tuple[str, str]]) -> Pod:
     """A new pod of a workload, under a name that no pod that stays has."""

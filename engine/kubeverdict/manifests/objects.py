@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -55,6 +56,7 @@ class PodRecord(msgspec.Struct, gc=False):
     phase: str
     host_network: bool
 
+    started: int = 0
 
 class WorkloadRecord(msgspec.Struct, gc=False):
     """A workload and the pods that its template describes.
@@ -122,6 +124,7 @@ class ObjectReader:
             self._text(status.phase or ""),
             bool(spec.host_network),
         )
+            _started(metadata, status),
         return None if place.failed else record
 
     def namespace(self, kind: str, namespace: schema.Namespace, origin: Origin) -> Namespace | None:
@@ -337,6 +340,18 @@ def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
         message = "may specify no more than one IP for each IP family"
         place.error(("status", "podIPs"), f"Invalid value: {message}")
     return texts
+
+
+def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
+    """When a pod came to be, or 0. No verdict depends on it, so nothing is said of bad ones."""
+    for raw in (status.start_time, metadata.creation_timestamp):
+        text = bytes(raw).strip(b'"')
+        if text != _NULL:
+            try:
+                return int(datetime.fromisoformat(text.decode()).timestamp())
+            except (ValueError, OverflowError):
+                continue
+    return 0
 
 
 def _check_address(place: Place, text: str, path: FieldPath) -> None:

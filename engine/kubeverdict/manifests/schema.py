@@ -26,6 +26,7 @@ class Metadata(_Part):
     name: str | None = None
     namespace: str | None = None
     labels: Raw = _EMPTY
+    creation_timestamp: Raw = _EMPTY
     owner_references: list[OwnerReference] | None = None
 
 
@@ -53,6 +54,7 @@ class PodIP(_Part):
 
 class PodStatus(_Part):
     phase: str | None = None
+    start_time: Raw = _EMPTY
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
     pod_ips: list[PodIP] | None = msgspec.field(default=None, name="podIPs")
 

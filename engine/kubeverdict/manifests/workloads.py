@@ -37,6 +37,7 @@ def pods_of(
             record.node,
             record.phase,
             record.host_network,
+            started=record.started,
         )
         for record in pods
     ]

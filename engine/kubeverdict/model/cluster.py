@@ -61,7 +61,8 @@ class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pod, or one that a workload template stands for (``template`` is then true).
 
     ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first;
-    a template has none. ``phase`` is empty where the pod has no status yet.
+    a template has none. ``phase`` is empty where the pod has no status yet. ``started`` is when
+    it came to be, in seconds since 1970, 0 where nobody says: its address was another's before.
     """
 
     namespace: str
@@ -74,6 +75,7 @@ class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
     phase: str = ""
     host_network: bool = False
     template: bool = False
+    started: int = 0
 
     @property
     def finished(self) -> bool:
