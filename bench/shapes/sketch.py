@@ -126,6 +126,7 @@ class Sketch:
                 tuple(isolates),
                 tuple(rules),
                 Source(self._origin),
+                listed=tuple(sorted({rule.direction for rule in rules})),
             )
         )
 

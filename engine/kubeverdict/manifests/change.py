@@ -15,6 +15,7 @@ from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
     Cluster,
+    Ingress,
     Pod,
     Service,
     WorkloadRef,
@@ -22,7 +23,7 @@ from kubeverdict.model.cluster import (
 from kubeverdict.model.policy import Policy
 
 _Named = TypeVar("_Named")
-_Located = TypeVar("_Located", Pod, Policy, Service)
+_Located = TypeVar("_Located", Pod, Policy, Service, Ingress)
 
 
 def apply(base: Cluster, change: Loaded) -> Cluster:
@@ -48,6 +49,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         policies=policies,
         nodes=_replace(base.nodes, new.nodes, lambda n: n.name),
         services=services,
+        ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.namespace, i.name)),
     )
 
 
@@ -110,9 +112,9 @@ def _take_over(old: Pod, new: Pod) -> Pod:
         node=old.node or new.node,
         phase=old.phase,
         template=old.template,
+        started=old.started,
     )
 
-        started=old.started,
 
 def _renamed(pod: Pod, *taken: Container[tuple[str, str]]) -> Pod:
     """A new pod of a workload, under a name that no pod that stays has."""
@@ -235,6 +237,7 @@ def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:
                 policies=_outside(cluster.policies, name),
                 nodes=cluster.nodes,
                 services=_outside(cluster.services, name),
+                ingresses=_outside(cluster.ingresses, name),
             )
         case "Node":
             nodes = tuple(item for item in cluster.nodes if item.name != name)

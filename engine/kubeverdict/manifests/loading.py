@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,6 +28,7 @@ from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
     METADATA_NAME,
     Cluster,
+    Ingress,
     Namespace,
     Node,
     Service,
@@ -35,6 +36,9 @@ from kubeverdict.model.cluster import (
 )
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import Origin
+
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace ("" where it has none) and name."""
 
 NOT_AN_OBJECT = "not a Kubernetes object"
 
@@ -47,7 +51,7 @@ class Loaded:
     out on request; ``ignored`` counts the objects of kinds that are not used, by kind.
     ``files`` and ``documents`` count what was read, items of lists singly. ``workloads`` are
     those whose templates were read, with or without pods; ``unscaled`` are those of them that
-    do not say how many pods they have.
+    do not say how many pods they have. ``origins`` are where the objects came from.
     """
 
     cluster: Cluster
@@ -58,6 +62,7 @@ class Loaded:
     documents: int = 0
     workloads: tuple[WorkloadRef, ...] = ()
     unscaled: frozenset[WorkloadRef] = frozenset()
+    origins: Mapping[ObjectKey, Origin] = field(default_factory=dict)
 
 
 def load(
@@ -111,9 +116,12 @@ _KNOWN = {
     "Namespace": _known("", schema.Namespace, "namespace"),
     "Node": _known("", schema.Node, "node"),
     "Service": _known("", schema.Service, "service"),
+    "Ingress": _known("networking.k8s.io", schema.Ingress, "ingress"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
 }
+# No verdict depends on these: one of another version is ignored, not refused.
+_BESIDE = frozenset({"Ingress"})
 # Policies of other kinds: leaving one out can change any verdict, so it is always said.
 _OTHER_POLICIES = frozenset(
     {
@@ -140,6 +148,7 @@ class _Load:
         self.namespaces: list[Namespace] = []
         self.nodes: list[Node] = []
         self.services: list[Service] = []
+        self.ingresses: list[Ingress] = []
         self.policies: list[Policy] = []
         self.ignored: Counter[str] = Counter()
         self.documents = 0
@@ -149,9 +158,10 @@ class _Load:
             Namespace: self.namespaces,
             Node: self.nodes,
             Service: self.services,
+            Ingress: self.ingresses,
             Policy: self.policies,
         }
-        self._defined: dict[tuple[str, str, str], tuple[Record | Policy, Origin]] = {}
+        self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
         self._repeated: list[tuple[str, Origin, Origin]] = []
         self._unevaluated: dict[str, Origin] = {}
         self._last = "Pod"  # the kind of the document before: the first guess for the next
@@ -189,6 +199,7 @@ class _Load:
             documents=self.documents,
             workloads=tuple(workload.ref for workload in self.workloads),
             unscaled=frozenset(item.ref for item in self.workloads if not item.scaled),
+            origins=_Origins(self._defined),
         )
 
     def _take(self, document: Document, direct: bool) -> None:
@@ -281,7 +292,7 @@ class _Load:
             place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
             return False
         group = api_version.rpartition("/")[0]
-        if known and ("." not in group or group == known.group):
+        if known and kind not in _BESIDE and ("." not in group or group == known.group):
             right = f"{known.group}/v1" if known.group else "v1"
             place.error(("apiVersion",), invalid(api_version, f"a {kind} is of {right}"))
             return False
@@ -333,7 +344,24 @@ class _Load:
             policies=tuple(self.policies),
             nodes=tuple(self.nodes),
             services=tuple(self.services),
+            ingresses=tuple(self.ingresses),
         )
+
+
+class _Origins(Mapping[ObjectKey, Origin]):
+    """What is known of the objects of a load, as far as it tells where they came from."""
+
+    def __init__(self, defined: Mapping[ObjectKey, tuple[Record | Policy, Origin]]) -> None:
+        self._defined = defined
+
+    def __getitem__(self, key: ObjectKey) -> Origin:
+        return self._defined[key][1]
+
+    def __len__(self) -> int:
+        return len(self._defined)
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        return iter(self._defined)
 
 
 def with_implied(

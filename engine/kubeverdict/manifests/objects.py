@@ -27,6 +27,7 @@ from kubeverdict.model.cluster import (
     METADATA_NAME,
     ContainerKind,
     ContainerPort,
+    Ingress,
     Namespace,
     Node,
     Service,
@@ -55,8 +56,8 @@ class PodRecord(msgspec.Struct, gc=False):
     node: str
     phase: str
     host_network: bool
-
     started: int = 0
+
 
 class WorkloadRecord(msgspec.Struct, gc=False):
     """A workload and the pods that its template describes.
@@ -75,7 +76,7 @@ class WorkloadRecord(msgspec.Struct, gc=False):
     first: int = 0  # the number of the first pod
 
 
-Record = PodRecord | WorkloadRecord | Namespace | Node | Service
+Record = PodRecord | WorkloadRecord | Namespace | Node | Service | Ingress
 
 _PROTOCOLS = {protocol.name: protocol for protocol in PORT_PROTOCOLS}
 _PROTOCOL_WORDS = ("SCTP", "TCP", "UDP")
@@ -123,8 +124,8 @@ class ObjectReader:
             self._text(spec.node_name or ""),
             self._text(status.phase or ""),
             bool(spec.host_network),
-        )
             _started(metadata, status),
+        )
         return None if place.failed else record
 
     def namespace(self, kind: str, namespace: schema.Namespace, origin: Origin) -> Namespace | None:
@@ -173,7 +174,23 @@ class ObjectReader:
             tuple(ports),
             spec.type or "ClusterIP",
             addresses,
+            spec.external_traffic_policy or "Cluster",
         )
+        return None if place.failed else record
+
+    def ingress(self, kind: str, ingress: schema.Ingress, origin: Origin) -> Ingress | None:
+        place, metadata = self._start(kind, ingress.metadata, origin)
+        spec = ingress.spec or schema.IngressSpec()
+        found = [spec.default_backend]
+        for rule in spec.rules or ():
+            found += [path.backend for path in (rule.http and rule.http.paths) or ()]
+        backends: dict[tuple[str, int | str], None] = {}
+        for service in (backend.service for backend in found if backend):
+            if service and service.name:
+                port = service.port or schema.BackendPort()
+                backends[service.name, port.name or port.number or 0] = None
+        namespace = self._text(metadata.namespace or "default")
+        record = Ingress(namespace, metadata.name or "", tuple(backends))
         return None if place.failed else record
 
     def workload(
@@ -325,6 +342,18 @@ def _owner(metadata: schema.Metadata) -> Owner | None:
     return None
 
 
+def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
+    """When a pod came to be, or 0. No verdict depends on it, so nothing is said of bad ones."""
+    for raw in (status.start_time, metadata.creation_timestamp):
+        text = bytes(raw).strip(b'"')
+        if text != _NULL:
+            try:
+                return int(datetime.fromisoformat(text.decode()).timestamp())
+            except (ValueError, OverflowError):
+                continue
+    return 0
+
+
 def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
     if not status.pod_ips:
         text = status.pod_ip
@@ -340,18 +369,6 @@ def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
         message = "may specify no more than one IP for each IP family"
         place.error(("status", "podIPs"), f"Invalid value: {message}")
     return texts
-
-
-def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
-    """When a pod came to be, or 0. No verdict depends on it, so nothing is said of bad ones."""
-    for raw in (status.start_time, metadata.creation_timestamp):
-        text = bytes(raw).strip(b'"')
-        if text != _NULL:
-            try:
-                return int(datetime.fromisoformat(text.decode()).timestamp())
-            except (ValueError, OverflowError):
-                continue
-    return 0
 
 
 def _check_address(place: Place, text: str, path: FieldPath) -> None:

@@ -104,11 +104,50 @@ class ServiceSpec(_Part):
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
+    external_traffic_policy: str | None = None
 
 
 class Service(Head):
     metadata: Metadata | None = None
     spec: ServiceSpec | None = None
+
+
+class BackendPort(_Part):
+    name: str | None = None
+    number: int | None = None
+
+
+class BackendService(_Part):
+    name: str | None = None
+    port: BackendPort | None = None
+
+
+class IngressBackend(_Part):
+    """``service`` is None where the backend is a resource of another kind."""
+
+    service: BackendService | None = None
+
+
+class IngressPath(_Part):
+    backend: IngressBackend | None = None
+
+
+class IngressHttp(_Part):
+    paths: list[IngressPath] | None = None
+
+
+class IngressRule(_Part):
+    http: IngressHttp | None = None
+
+
+class IngressSpec(_Part):
+    default_backend: IngressBackend | None = None
+    rules: list[IngressRule] | None = None
+
+
+class Ingress(Head):
+    metadata: Metadata | None = None
+    spec: IngressSpec | None = None
 
 
 class Template(_Part):

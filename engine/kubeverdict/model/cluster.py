@@ -124,6 +124,19 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
     ports: tuple[ServicePort, ...] = ()
     type: str = "ClusterIP"
     addresses: tuple[str, ...] = ()  # cluster IPs; none for a headless Service
+    external_traffic: str = "Cluster"  # externalTrafficPolicy
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Ingress(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An Ingress: what it routes to, each a Service of its namespace and a port of it (a number
+    or a name). No verdict depends on it; it says that pods are meant to be reached."""
+
+    namespace: str
+    name: str
+    backends: tuple[tuple[str, int | str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -137,3 +150,4 @@ class Cluster(msgspec.Struct, frozen=True, eq=False):
     policies: Sequence[Policy] = ()
     nodes: Sequence[Node] = ()
     services: Sequence[Service] = ()
+    ingresses: Sequence[Ingress] = ()

@@ -65,7 +65,7 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         for name in sorted(name for name in used - known if name)
     )
     nodes = _edited(cluster.nodes, edit.nodes_out, edit.nodes_in, lambda item: item.name)
-    return Cluster(namespaces, pods, policies, nodes, services)
+    return Cluster(namespaces, pods, policies, nodes, services, cluster.ingresses)
 
 
 def _edited(

@@ -11,6 +11,7 @@ only decides which of several matching rules is named.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import msgspec
@@ -95,6 +96,10 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     ``isolates`` holds the directions in which a selected pod gets the tier's default; ``rules``
     holds only rules of directions that are in force. ``order`` is the place inside the tier,
     ties by kind, namespace and name.
+
+    What is left changes no verdict and tells what the author meant: ``annotations``, without the
+    copy of the manifest that kubectl keeps; whether the directions were left to defaulting; and
+    the directions that the manifest has a list for, even where it is empty or not in force.
     """
 
     kind: str
@@ -107,6 +112,9 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     source: Source
     namespaces: Selector = EVERYTHING
     order: float = 0.0
+    annotations: Mapping[str, str] = {}
+    defaulted: bool = False
+    listed: tuple[Direction, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
