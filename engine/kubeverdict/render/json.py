@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text("list", {"connections": [_connection(one) for one in report.connections]})
+    return document("list", {"connections": [_connection(one) for one in report.connections]})
 
 
 def differences(report: Differences, style: Style) -> str:
@@ -33,11 +33,11 @@ def differences(report: Differences, style: Style) -> str:
     for change in report.changes:
         changes[change.kind].append(_change(change))
     workloads = {"added": list(report.appeared), "removed": list(report.gone)}
-    return _text("diff", {**changes, "workloads": workloads})
+    return document("diff", {**changes, "workloads": workloads})
 
 
 def explanation(report: Explanation, style: Style) -> str:
-    return _text(
+    return document(
         "explain",
         {
             "profile": report.profile,
@@ -52,7 +52,7 @@ def explanation(report: Explanation, style: Style) -> str:
 
 
 def whatif(report: WhatIf, style: Style) -> str:
-    return _text(
+    return document(
         "whatif",
         {
             "profile": report.profile,
@@ -72,7 +72,7 @@ def whatif(report: WhatIf, style: Style) -> str:
     )
 
 
-def _text(verb: str, content: Json) -> str:
+def document(verb: str, content: Json) -> str:
     encoded = msgspec.json.encode({"schema": f"kubeverdict/{verb}/v1", **content})
     return msgspec.json.format(encoded, indent=2).decode()
 
@@ -113,18 +113,18 @@ def _answer(answer: Answer) -> Json:
         **_family(f"IPv{answer.family}" if answer.family else ""),
         **({"service_port": answer.through} if answer.through else {}),
         "allowed": answer.allowed,
-        "egress": _decision(answer.egress),
-        "ingress": _decision(answer.ingress),
+        "egress": decision(answer.egress),
+        "ingress": decision(answer.ingress),
     }
 
 
-def _decision(decision: Decision) -> Json:
+def decision(decided: Decision) -> Json:
     """``isolated_by`` only where policies isolate and nothing matched, ``rule`` where one did."""
-    content: Json = {"allowed": decision.allowed, "reason": decision.reason}
-    if decision.rule is not None:
-        content["rule"] = _rule(decision.rule)
-    if decision.isolated_by:
-        content["isolated_by"] = [_miss(miss) for miss in decision.isolated_by]
+    content: Json = {"allowed": decided.allowed, "reason": decided.reason}
+    if decided.rule is not None:
+        content["rule"] = _rule(decided.rule)
+    if decided.isolated_by:
+        content["isolated_by"] = [_miss(miss) for miss in decided.isolated_by]
     return content
 
 
@@ -194,6 +194,6 @@ def _verdict(verdict: Verdict | None) -> Json | None:
         return None
     return {
         "allowed": verdict.allowed,
-        "egress": _decision(verdict.egress),
-        "ingress": _decision(verdict.ingress),
+        "egress": decision(verdict.egress),
+        "ingress": decision(verdict.ingress),
     }
