@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubeverdict.analyses.conditions import Context
-from kubeverdict.analyses.isolation import Isolation
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, policy_miss, policy_view
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import Reason
+from kubeverdict.compile.isolation import Isolation
 from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.sources import field_text
 
@@ -78,7 +78,7 @@ class Decider:
     def __init__(self, compiled: CompiledPolicy) -> None:
         self._rules = compiled.rules
         self._context = Context(compiled.cluster, compiled.profile, compiled.policies)
-        self._isolation = Isolation(self._context)
+        self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
 
     def decision(
         self, decided: int, direction: Direction, flow: Flow, misses: bool = True

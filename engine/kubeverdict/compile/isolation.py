@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kubeverdict.analyses.conditions import Context
-from kubeverdict.model.cluster import Pod
+from collections.abc import Iterable
+
+from kubeverdict.model.cluster import Namespace, Pod
 from kubeverdict.model.policy import Action, Direction, Policy
 
 
@@ -11,13 +12,13 @@ class Isolation:
     """Finds the policies behind a denial by default.
 
     Policies are filed by namespace once, so that asking for many pods of a large cluster does
-    not walk all policies each time.
+    not walk all policies each time. ``policies`` are as the CNI has them, in evaluation order.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._namespaces = context.namespaces
+    def __init__(self, namespaces: Iterable[Namespace], policies: Iterable[Policy]) -> None:
+        self._labels = {namespace.name: namespace.labels for namespace in namespaces}
         self._by_namespace: dict[str | None, list[Policy]] = {}
-        for policy in context.policies:
+        for policy in policies:
             if policy.tier.default is Action.DENY:
                 self._by_namespace.setdefault(policy.namespace, []).append(policy)
 
@@ -27,7 +28,7 @@ class Isolation:
         A tier that isolates a pod and has no rule for a connection ends the matter, so later
         tiers have no part in the denial.
         """
-        labels = self._namespaces[pod.namespace].labels
+        labels = self._labels[pod.namespace]
         policies = [
             policy
             for policy in (

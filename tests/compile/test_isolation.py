@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from kubeverdict.analyses.conditions import Context
-from kubeverdict.analyses.isolation import Isolation
+from kubeverdict.compile.isolation import Isolation
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
-from kubeverdict.model.profile import REFERENCE
 from tests.analyses.clusters import cluster, pod, policy, selector
 
 WEB = pod("shop/web", "app=web", "10.0.0.1")
@@ -15,7 +13,7 @@ IN, OUT = Direction.INGRESS, Direction.EGRESS
 def isolating(*policies: Policy, direction: Direction = IN) -> list[str]:
     made = cluster([WEB], policies, namespaces={"shop": "team=a"})
     ordered = tuple(sorted(policies, key=lambda one: one.sort_key))
-    found = Isolation(Context(made, REFERENCE, ordered)).of(WEB, direction)
+    found = Isolation(made.namespaces, ordered).of(WEB, direction)
     return [str(one) for one in found]
 
 
