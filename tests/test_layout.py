@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"errors"},
     "kernels": set(),
     "manifests": {"errors", "model"},
+    "flowlogs": {"errors", "model"},
     "compile": {"errors", "model", "kernels"},
     "evaluate": {"errors", "model", "kernels", "compile"},
     # The face for the version, which goes into every snapshot.
@@ -35,6 +36,7 @@ EDGES = {
     "cli",
     "cli_bulk",
     "cli_parts",
+    "cli_replay",
     "distributed",
     "journal",
     "pipeline",
@@ -50,10 +52,10 @@ ONLY_IN: dict[str, set[str]] = {
     "numpy": {"kernels", "compile", "evaluate", "snapshots", "analyses", FACE},
     "yaml": {"manifests"},
     "ryml": {"manifests"},
-    "click": {"cli", "cli_bulk", "cli_parts"},
+    "click": {"cli", "cli_bulk", "cli_parts", "cli_replay"},
     "msgspec": {
         *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
-        *("cli", "distributed", "journal", "pipeline"),
+        *("cli", "distributed", "flowlogs", "journal", "pipeline"),
     },
 }
 

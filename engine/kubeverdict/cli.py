@@ -31,6 +31,7 @@ from kubeverdict.cli_parts import (
     say,
     show,
 )
+from kubeverdict.cli_replay import replay
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
 
 
@@ -258,3 +259,4 @@ def snapshot(
 
 
 cli.add_command(bulk)
+cli.add_command(replay)

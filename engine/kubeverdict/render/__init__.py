@@ -38,6 +38,12 @@ FORMATS: dict[str, dict[str, str]] = {
     },
     "whatif": {"tree": "tree.whatif", "json": "json.whatif"},
     "bulk": {"table": "table.bulk", "jsonl": "jsonl.bulk", "csv": "csv.bulk", "md": "md.bulk"},
+    "replay": {
+        "table": "replay.table",
+        "json": "replay.json",
+        "csv": "replay.csv",
+        "md": "replay.md",
+    },
     "drift": {
         "table": "table.drift",
         "jsonl": "jsonl.drift",

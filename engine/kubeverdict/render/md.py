@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text(*connection_rows(report))
+    return table(*connection_rows(report))
 
 
 def differences(report: Differences, style: Style) -> str:
-    return _text(*difference_rows(report))
+    return table(*difference_rows(report))
 
 
 def bulk(report: Ranking, style: Style) -> str:
     heading, rows = short_rows(report)
-    table = [_text(heading, rows)] if rows else []
-    return "\n\n".join([*table, *map(_cell, blocks(report, len(rows)))])
+    found = [table(heading, rows)] if rows else []
+    return "\n\n".join([*found, *map(_cell, blocks(report, len(rows)))])
 
 
 def drift(report: DriftRun, style: Style) -> str:
     shown = telling(report)
-    table = [_text(*drift_rows(report, shown))] if shown else []
-    return "\n\n".join([*table, summary(report)])
+    found = [table(*drift_rows(report, shown))] if shown else []
+    return "\n\n".join([*found, summary(report)])
 
 
-def _text(heading: Row, rows: list[Row]) -> str:
+def table(heading: Row, rows: list[Row]) -> str:
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 

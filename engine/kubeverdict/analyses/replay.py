@@ -1,0 +1,402 @@
+"""Logged connections against policies: what would break, and what nobody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.attribution import TrafficEnd
+from kubeverdict.analyses.decisions import Decider, Decision, RuleView, by_rule
+from kubeverdict.analyses.ends import Party, pod_party
+from kubeverdict.analyses.questions import Flow
+from kubeverdict.analyses.rule_use import RuleUse
+from kubeverdict.analyses.traffic import Reading, Traffic, endpoints
+from kubeverdict.compile.compiled import CompiledPolicy, Reason
+from kubeverdict.errors import Problem
+from kubeverdict.evaluate.flows import Verdicts, judge
+from kubeverdict.evaluate.pairs import count_pairs
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.ports import Protocol
+
+NO_PART = "pods that take no part: {}"
+NO_FAMILY = "ends that have no address family in common"
+
+# For so many groups of connections the nearest miss is looked for.
+EXPLAINED = 200
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Connections between the same two workloads (or an address) on one port, decided alike.
+
+    ``records`` and ``connections`` count them as the log does and distinct ones; ``source`` and
+    ``destination`` are one of them. ``before``: what the present policies said where others were
+    proposed.
+    """
+
+    source_workload: str
+    destination_workload: str
+    port: str
+    records: int
+    connections: int
+    source: str
+    destination: str
+    egress: Decision
+    ingress: Decision
+    before: bool | None = None
+
+
+class IdleRule(msgspec.Struct, frozen=True):
+    """A rule that allows what nobody was seen to do. ``shadowed``: it matches connections, all
+    of which another rule allows as well."""
+
+    rule: RuleView
+    direction: str
+    shadowed: bool
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Records as the log has them, and distinct connections."""
+
+    records: int = 0
+    connections: int = 0
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Records that could not be judged, why, and some of the names behind them."""
+
+    reason: str
+    records: int
+    names: tuple[str, ...] = ()
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What became of the lines of the logs: each is a record, skipped or malformed; a record is
+    judged or, in ``lost``, not."""
+
+    lines: int
+    records: int
+    skipped: tuple[Lost, ...]
+    malformed: int
+    malformed_first: tuple[Problem, ...]
+    lost: tuple[Lost, ...]
+    by_workload: int
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """The report.
+
+    ``allowed`` and ``breaking`` got through when they were logged; ``refused`` were denied then
+    and are now, ``admitted`` were denied then and the policies allow them. ``pairs_allowed`` is
+    None where the families differ. ``proposed``: policies were applied first.
+    """
+
+    profile: str
+    proposed: bool
+    allowed: Count
+    breaking: Count
+    broken_by_change: Count
+    refused: Count
+    admitted: Count
+    breaks: tuple[Group, ...]
+    admits: tuple[Group, ...]
+    idle: tuple[IdleRule, ...]
+    rules: int
+    pairs_seen: int
+    pairs_allowed: int | None
+    log: Log
+
+
+def replay(
+    batches: Iterable[Traffic],
+    policies: CompiledPolicy,
+    reading: Reading,
+    present: CompiledPolicy | None = None,
+) -> Replay:
+    """Judge traffic by ``policies``; ``present`` are those in force where these are proposed."""
+    run = _Run(policies, reading, present)
+    for traffic in batches:
+        run.add(traffic)
+    return run.report()
+
+
+class Judged(NamedTuple):
+    """Traffic by endpoint id, and its verdicts."""
+
+    traffic: Traffic
+    source: NDArray[np.int32]
+    destination: NDArray[np.int32]
+    verdicts: Verdicts
+
+
+def judged(compiled: CompiledPolicy, traffic: Traffic, reading: Reading | None = None) -> Judged:
+    """Judge traffic. Ends that take no part in ``compiled`` are left out, and said so."""
+    ids, why = endpoints(compiled, traffic.ends)
+    if why:
+        lost = (ids[traffic.source] < 0) | (ids[traffic.destination] < 0)
+        if reading is not None:
+            _tell(traffic.rows(lost), why, reading, NO_PART)
+        traffic = traffic.rows(~lost)
+    source, destination = ids[traffic.source], ids[traffic.destination]
+    verdicts = judge(compiled, source, destination, traffic.protocol, traffic.port)
+    part = Judged(traffic, source, destination, verdicts)
+    apart = verdicts.egress == Reason.NO_ADDRESS
+    if apart.any():
+        if reading is not None:
+            strangers = traffic.rows(apart)
+            _tell(strangers, dict.fromkeys(strangers.source.tolist(), ""), reading, NO_FAMILY)
+        part = only(part, ~apart)
+    return part
+
+
+def _tell(lost: Traffic, why: dict[int, str], reading: Reading, what: str) -> None:
+    columns = (lost.source, lost.destination, lost.observed + lost.denied)
+    for source, destination, count in zip(*(c.tolist() for c in columns), strict=True):
+        end = source if source in why else destination
+        reading.not_attributed(what.format(why[end]), count, lost.ends[end].name)
+
+
+class _Groups:
+    """Rows that are alike, added up over batches."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[object, ...], list[int]] = {}
+        self.examples: dict[tuple[object, ...], tuple[TrafficEnd, TrafficEnd]] = {}
+
+    def add(
+        self, part: Judged, weight: NDArray[np.int64], before: NDArray[np.bool_] | None = None
+    ) -> None:
+        """All rows of ``part``. Ends outside are put together as the policies do."""
+        traffic, verdicts = part.traffic, part.verdicts
+        if not len(traffic):
+            return
+        kinds = _kinds(traffic.ends)
+        first_outside = int(kinds.max(initial=0)) + 1
+        sources, destinations = (
+            np.where(kinds[ends] >= 0, kinds[ends], first_outside + ids)
+            for ends, ids in (
+                (traffic.source, part.source),
+                (traffic.destination, part.destination),
+            )
+        )
+        told = np.zeros(len(traffic), np.int8) if before is None else before.astype(np.int8)
+        columns = (
+            *(sources, destinations, traffic.protocol, traffic.port),
+            *(verdicts.egress, verdicts.ingress, told),
+        )
+        table = np.stack([column.astype(np.int64) for column in columns])
+        distinct, first, inverse = np.unique(table, axis=1, return_index=True, return_inverse=True)
+        inverse = inverse.ravel()
+        connections = np.bincount(inverse, minlength=distinct.shape[1])
+        records = np.bincount(inverse, weight, distinct.shape[1]).astype(np.int64)
+        ends = traffic.ends
+        for column, row in enumerate(first.tolist()):
+            source, destination = ends[traffic.source[row]], ends[traffic.destination[row]]
+            key = (
+                *(
+                    _label(source, int(part.source[row])),
+                    _label(destination, int(part.destination[row])),
+                ),
+                *(int(value) for value in distinct[2:, column]),
+            )
+            count = self.counts.setdefault(key, [0, 0])
+            count[0] += int(records[column])
+            count[1] += int(connections[column])
+            self.examples.setdefault(key, (source, destination))
+
+
+def _kinds(ends: Sequence[TrafficEnd]) -> NDArray[np.int64]:
+    """A number for the workload of each end, -1 for addresses."""
+    numbers: dict[object, int] = {}
+    return np.array(
+        [numbers.setdefault(end.pod.workload, len(numbers)) if end.pod else -1 for end in ends],
+        np.int64,
+    )
+
+
+def _label(end: TrafficEnd, number: int) -> object:
+    return end.pod.workload if end.pod is not None else number
+
+
+@dataclass(slots=True)
+class _Tally:
+    records: int = 0
+    connections: int = 0
+
+    def add(self, weight: NDArray[np.int64]) -> None:
+        self.records += int(weight.sum())
+        self.connections += int(weight.size)
+
+    @property
+    def count(self) -> Count:
+        return Count(self.records, self.connections)
+
+
+class _Run:
+    def __init__(
+        self, policies: CompiledPolicy, reading: Reading, present: CompiledPolicy | None
+    ) -> None:
+        self._policies = policies
+        self._present = present
+        self._reading = reading
+        self._use = RuleUse(policies)
+        self._breaks, self._admits = _Groups(), _Groups()
+        self._tallies = {
+            name: _Tally() for name in ("allowed", "breaking", "by_change", "refused", "admitted")
+        }
+        self._pairs = np.zeros(0, np.int64)
+
+    def add(self, traffic: Traffic) -> None:
+        part = judged(self._policies, traffic, self._reading)
+        traffic, allowed = part.traffic, part.verdicts.allowed
+        observed, denied = traffic.observed > 0, traffic.denied > 0
+        tallies = self._tallies
+        tallies["allowed"].add(traffic.observed[observed & allowed])
+        tallies["breaking"].add(traffic.observed[observed & ~allowed])
+        tallies["refused"].add(traffic.denied[denied & ~allowed])
+        tallies["admitted"].add(traffic.denied[denied & allowed])
+        broken = observed & ~allowed
+        before = self._before(part, broken)
+        if before is not None:
+            tallies["by_change"].add(traffic.observed[broken][before])
+        self._breaks.add(only(part, broken), traffic.observed[broken], before)
+        self._admits.add(only(part, denied & allowed), traffic.denied[denied & allowed])
+        self._used(only(part, observed & allowed))
+
+    def _before(self, part: Judged, broken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """What the present policies say of connections that break."""
+        if self._present is None:
+            return None
+        rows = part.traffic.rows(broken)
+        ids, _ = endpoints(self._present, rows.ends)
+        known = (ids[rows.source] >= 0) & (ids[rows.destination] >= 0)
+        found = np.zeros(len(rows), np.bool_)
+        some = rows.rows(known)
+        found[known] = judge(
+            self._present, ids[some.source], ids[some.destination], some.protocol, some.port
+        ).allowed
+        return found
+
+    def _used(self, part: Judged) -> None:
+        traffic = part.traffic
+        protocol, port = traffic.protocol.astype(np.int64), traffic.port
+        place = np.where(protocol < 3, protocol * 65536 + port, 3 * 65536 + protocol - 3)
+        atoms = self._policies.ports.table[place]
+        self._use.add(part.source, part.destination, atoms, traffic.observed, part.verdicts)
+        pods = len(self._policies.pods)
+        inside = (
+            (part.source < pods) & (part.destination < pods) & (part.source != part.destination)
+        )
+        pairs = part.source[inside].astype(np.int64) << 32 | part.destination[inside]
+        self._pairs = np.union1d(self._pairs, pairs)
+
+    def report(self) -> Replay:
+        counts = {name: tally.count for name, tally in self._tallies.items()}
+        allowing = [ref for ref in self._policies.rules if ref.rule.action is Action.ALLOW]
+        pairs = count_pairs(self._policies)
+        return Replay(
+            profile=self._policies.profile.name,
+            proposed=self._present is not None,
+            allowed=counts["allowed"],
+            breaking=counts["breaking"],
+            broken_by_change=counts["by_change"],
+            refused=counts["refused"],
+            admitted=counts["admitted"],
+            breaks=tuple(self._explained(self._breaks, self._present is not None)),
+            admits=tuple(self._explained(self._admits, False)),
+            idle=tuple(self._idle()),
+            rules=len(allowing),
+            pairs_seen=int(self._pairs.size),
+            pairs_allowed=pairs[0].pairs if len(pairs) == 1 else None,
+            log=log_of(self._reading),
+        )
+
+    def _explained(self, groups: _Groups, proposed: bool) -> Iterator[Group]:
+        """The largest first."""
+        decider = Decider(self._policies)
+        order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
+        for place, (key, (records, connections)) in enumerate(order):
+            source, destination = groups.examples[key]
+            protocol, port, egress, ingress, before = (int(str(value)) for value in key[2:])
+            parties = [_party(self._policies, end) for end in (source, destination)]
+            flow = Flow(parties[0], parties[1], Protocol(protocol), port)
+            misses = place < EXPLAINED
+            yield Group(
+                source_workload=_group_name(source),
+                destination_workload=_group_name(destination),
+                port=port_text(Protocol(protocol), port),
+                records=records,
+                connections=connections,
+                source=source.name,
+                destination=destination.name,
+                egress=_decision(decider, egress, Direction.EGRESS, flow, misses),
+                ingress=_decision(decider, ingress, Direction.INGRESS, flow, misses),
+                before=bool(before) if proposed else None,
+            )
+
+    def _idle(self) -> Iterator[IdleRule]:
+        use = self._use
+        listed = [(number, False) for number in use.idle]
+        listed += [(number, True) for number in use.shadowed]
+        for number, shadowed in sorted(listed):
+            ref = self._policies.rules[number]
+            view = by_rule(ref).rule
+            assert view is not None
+            yield IdleRule(view, ref.rule.direction.word, shadowed)
+
+
+def only(part: Judged, which: NDArray[np.bool_]) -> Judged:
+    """Some of the connections."""
+    verdicts = part.verdicts
+    return Judged(
+        part.traffic.rows(which),
+        part.source[which],
+        part.destination[which],
+        Verdicts(verdicts.allowed[which], verdicts.egress[which], verdicts.ingress[which]),
+    )
+
+
+def _party(compiled: CompiledPolicy, end: TrafficEnd) -> Party:
+    if end.pod is not None:
+        number = compiled.pod_ids.get((end.pod.namespace, end.pod.name))
+        return pod_party(compiled, compiled.pods[number] if number is not None else end.pod)
+    address = parse_address(end.address)
+    assert address is not None
+    return Party(end.address, (address,))
+
+
+def _decision(
+    decider: Decider, decided: int, direction: Direction, flow: Flow, misses: bool
+) -> Decision:
+    if decided == Reason.NO_ADDRESS:
+        return Decision(False, "no-address")
+    return decider.decision(decided, direction, flow, misses)
+
+
+def _group_name(end: TrafficEnd) -> str:
+    return str(end.pod.workload) if end.pod is not None else end.address
+
+
+def port_text(protocol: Protocol, port: int) -> str:
+    return f"{port}/{protocol.name}" if protocol.has_ports else protocol.name
+
+
+def log_of(reading: Reading) -> Log:
+    """How reading went, for a report."""
+    return Log(
+        lines=reading.lines,
+        records=reading.records,
+        skipped=tuple(Lost(*item) for item in reading.skipped.most_common()),
+        malformed=reading.malformed,
+        malformed_first=tuple(reading.malformed_first),
+        lost=tuple(
+            Lost(reason, count, tuple(reading.unattributed_first[reason]))
+            for reason, count in reading.unattributed.most_common()
+        ),
+        by_workload=reading.by_workload,
+    )

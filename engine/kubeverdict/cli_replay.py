@@ -1,0 +1,118 @@
+"""The verb ``replay``: logged connections against policies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from kubeverdict.cli_parts import (
+    CLEAN,
+    FINDINGS,
+    cluster_in,
+    compiled_from,
+    input_files,
+    judging,
+    load_input,
+    show,
+)
+from kubeverdict.errors import InputError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.traffic import Reading, Traffic
+    from kubeverdict.model.cluster import Cluster
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def flow_logs(command: Command) -> Command:
+    """The options of every verb that reads flows."""
+    for option in (
+        click.option(
+            "--columns",
+            metavar="FIELD=COLUMN,…",
+            help="Which columns of CSV, JSON Lines or parquet hold source, destination, port, …",
+        ),
+        click.option(
+            "--flows",
+            "logs",
+            multiple=True,
+            required=True,
+            metavar="FILE|DIR|-",
+            help="Flow logs: Hubble, Calico, AWS, GKE, OVN, our agent's, CSV, …; repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def traffic_in(
+    logs: tuple[str, ...],
+    columns: str | None,
+    cluster: Cluster,
+    reading: Reading,
+    most: int | None,
+) -> Iterator[Traffic]:
+    """What flow logs tell of a cluster. Raises InputError where they tell nothing at all."""
+    from kubeverdict import flowlogs
+    from kubeverdict.analyses.traffic import collect
+
+    mapping = flowlogs.Mapping.of(columns) if columns is not None else None
+    yield from collect(flowlogs.read(logs, sys.stdin.buffer, mapping), cluster, reading, most)
+    if not reading.records:
+        problems = list(reading.malformed_first)
+        names = ", ".join(logs)
+        problems.append(Problem(names, 0, "", f"no connection in {reading.lines:,} lines"))
+        raise InputError(problems)
+
+
+def check_inputs(files: tuple[str, ...], logs: tuple[str, ...], applied: tuple[str, ...]) -> None:
+    if (*files, *logs, *applied).count("-") > 1:
+        raise UsageError("standard input (-) can be only one of the inputs")
+
+
+@click.command()
+@input_files
+@flow_logs
+@click.option(
+    "--apply",
+    "applied",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="Manifests to apply first: policies that are proposed; repeatable.",
+)
+@judging("replay")
+def replay(
+    files: tuple[str, ...],
+    logs: tuple[str, ...],
+    columns: str | None,
+    applied: tuple[str, ...],
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
+) -> int:
+    """Which connections of flow logs policies would break, and which rules nothing used.
+
+    Exit status 1 where a connection that was seen would break.
+    """
+    from kubeverdict.analyses.finished import with_finished
+    from kubeverdict.analyses.replay import replay as replay_
+    from kubeverdict.analyses.traffic import BATCH, Reading
+    from kubeverdict.manifests import apply
+
+    check_inputs(files, logs, applied)
+    cluster = cluster_in(files, skip_invalid)
+    policies = compiled_from(with_finished(cluster), cni, static)
+    present = None
+    if applied:
+        present = policies
+        changed = apply(cluster, load_input(applied, skip_invalid))
+        policies = compiled_from(with_finished(changed), cni, static)
+    reading = Reading()
+    traffic = traffic_in(logs, columns, cluster, reading, BATCH)
+    report = replay_(traffic, policies, reading, present)
+    show("replay", output, report)
+    return FINDINGS if report.breaking.records else CLEAN

@@ -1,0 +1,57 @@
+"""Fields that several formats have in common."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kubeverdict.model.flows import Seen
+from kubeverdict.model.ports import MAX_PORT, Protocol
+
+# What a line is instead of a connection, as reports say it.
+REPLY: Final = "replies"
+NOT_A_FLOW: Final = "lines that tell of something else"
+NO_PORT: Final = "records without a destination port"
+NO_VERDICT: Final = "records without a verdict"
+
+# By name, and by the number that IP has for it.
+_PROTOCOLS: dict[str, Protocol] = {
+    **{"tcp": Protocol.TCP, "6": Protocol.TCP, "tcp6": Protocol.TCP},
+    **{"udp": Protocol.UDP, "17": Protocol.UDP, "udp6": Protocol.UDP},
+    **{"sctp": Protocol.SCTP, "132": Protocol.SCTP, "sctp6": Protocol.SCTP},
+    **dict.fromkeys(("icmp", "1", "icmp4", "icmpv4", "icmp6", "icmpv6", "58"), Protocol.ICMP),
+}
+_SEEN: dict[str, Seen] = {
+    **dict.fromkeys(("allow", "allowed", "accept", "accepted", "forwarded", "pass"), Seen.ARRIVED),
+    **dict.fromkeys(("audit", "redirected", "allow-related", "allow-stateless"), Seen.ARRIVED),
+    **dict.fromkeys(("deny", "denied", "drop", "dropped", "reject", "rejected"), Seen.DENIED),
+}
+
+
+def protocol_of(name: str | int) -> Protocol:
+    """The protocol of a name or a number; what has no ports and is not ICMP is OTHER."""
+    found = _PROTOCOLS.get(str(name).lower())
+    if found is None:
+        if name == "":
+            raise ValueError("no protocol")
+        return Protocol.OTHER
+    return found
+
+
+def seen_of(word: str) -> Seen:
+    """What a verdict says; ValueError for a word that is none."""
+    found = _SEEN.get(word.lower())
+    if found is None:
+        raise ValueError(f"{word!r} is no verdict")
+    return found
+
+
+def port_of(protocol: Protocol, port: int | str | None) -> int | None:
+    """The destination port; 0 where the protocol has none, None where it should and has not."""
+    if not protocol.has_ports:
+        return 0
+    if port is None or port == "":
+        return None
+    number = int(port)
+    if not 0 <= number <= MAX_PORT:
+        raise ValueError(f"{number} is no port")
+    return number
