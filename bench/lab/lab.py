@@ -250,6 +250,10 @@ class Lab:
             self.on_node(lambda: _delete_link(pod.host_ifname))
         remove(pod.netns)
 
+    def forget_connections(self) -> None:
+        """Empty netfilter's connection tracking on the node."""
+        self.on_node(_flush_conntrack)
+
     def rename_link(self, pod: LabPod, name: str) -> None:
         """Give the host end of a pod's veth another name."""
 
@@ -398,6 +402,13 @@ def _address_outside(addresses: Sequence[str]) -> None:
             netlink.link("set", index=device, state="up")
         netlink.route("add", dst="default", gateway=_WIRE4[0], oif=index)
         netlink.route("add", dst="::/0", gateway=_WIRE6[0], oif=index)
+
+
+def _flush_conntrack() -> None:
+    from pyroute2 import NFCTSocket
+
+    with NFCTSocket() as conntrack:
+        conntrack.flush()
 
 
 def _delete_link(name: str) -> None:

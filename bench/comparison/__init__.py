@@ -1,0 +1,6 @@
+"""The same policies, the same packets, one dataplane after the other.
+
+In: scenarios and contestants. Out: verdicts proven equal to the engine's, then figures.
+:mod:`scenarios` makes the clusters, :mod:`probing` proves what a dataplane does with packets,
+:mod:`contestants` puts dataplanes into labs.
+"""

@@ -1,0 +1,249 @@
+"""The clusters that dataplanes are compared on: one node with tens of pods, in a large cluster.
+
+A scenario is a number of policies that select pods of the node, dealt evenly, and a number of
+rules in each. The connection that is timed, from ``CLIENT`` to ``SERVER``, is allowed by exactly
+one rule a direction, in the middle of the middle policy of each end: a dataplane that walks
+rules in order walks half of them. Every pod that a policy selects is isolated both ways.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from bench.shapes.sketch import RuleSketch, Sketch, labelled
+from kubeverdict import Cluster, CompiledPolicy, compile_cluster
+from kubeverdict.model.addresses import Block, format_address, parse_block
+from kubeverdict.model.cluster import ContainerPort, Node, Pod, WorkloadRef
+from kubeverdict.model.policy import BlockPeer, Peer, PodPeer
+from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
+from kubeverdict.model.profile import PROFILES
+
+NODE = "node-a"
+NODE_ADDRESS = "10.1.0.1"
+SHOP = "shop"
+SERVER, CLIENT = 0, 1
+TCP_PORT, UDP_PORT = 8080, 8081
+OUTSIDE = "203.0.113.66"
+
+_TEAMS, _APPS = 20, 50
+_PODS_A_NODE = 50
+_LOCAL_NETWORK = (10 << 24) + (1 << 16)
+_REMOTE_NETWORK = (10 << 24) + (2 << 16)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``policies`` policies with ``rules`` rules a direction each; ``local`` pods on the node,
+    ``pods`` elsewhere. ``crowd`` pods more are what the rules of a set of that size select."""
+
+    name: str
+    policies: int
+    rules: int = 1
+    local: int = 30
+    pods: int = 10_000
+    crowd: int = 0
+    seed: int = 1
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        return _cluster(self)
+
+    def compiled(
+        self, profile: str = "reference", cluster: Cluster | None = None
+    ) -> CompiledPolicy:
+        return compile_cluster(cluster or self.cluster, PROFILES[profile])
+
+    @property
+    def local_pods(self) -> tuple[Pod, ...]:
+        return tuple(self.cluster.pods[: self.local])
+
+    @property
+    def rules_a_pod(self) -> int:
+        """Rules a direction that the policies of the server hold."""
+        return -(-self.policies // self.local) * self.rules
+
+
+def local_address(number: int) -> str:
+    """The address of a pod of the node."""
+    return format_address(4, _LOCAL_NETWORK + 2 + number)
+
+
+POLICY_COUNTS = (10, 100, 1_000, 10_000)
+RULE_COUNTS = (1, 10, 100, 1_000)
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        *(Scenario(f"policies-{count}", count) for count in POLICY_COUNTS),
+        *(Scenario(f"rules-{count}", 30, count) for count in RULE_COUNTS),
+        # Small enough that one pair a rule can be written out, and all kinds of rules occur.
+        Scenario("proof", 60, 4, pods=400),
+        Scenario("proof-wide", 10, 40, pods=400),
+    )
+}
+
+
+def with_policy(scenario: Scenario, number: int = 0) -> Cluster:
+    """The cluster after one more policy, which opens TCP ``7000 + number`` of the server."""
+    sketch = Sketch("comparison", 0)
+    ports = (PortRange(Protocol.TCP, 7000 + number, 7000 + number),)
+    own = (PodPeer(labelled("app", _local_app(CLIENT)), SHOP),)
+    sketch.policy(
+        SHOP, f"z-added-{number}", labelled("app", _local_app(SERVER)), ingress=[(own, ports)]
+    )
+    old = scenario.cluster
+    return Cluster(old.namespaces, old.pods, (*old.policies, *sketch.policies), old.nodes)
+
+
+def with_pod(scenario: Scenario, number: int = 0) -> Cluster:
+    """The cluster after one more pod elsewhere: of the crowd, where there is one."""
+    old = scenario.cluster
+    pod = _remote_pod(scenario, scenario.pods + scenario.crowd + number)
+    return Cluster(old.namespaces, (*old.pods, pod), old.policies, old.nodes)
+
+
+def rewritten(scenario: Scenario) -> Cluster:
+    """A cluster with the same pods where almost every rule is another one."""
+    old = scenario.cluster
+    return Cluster(
+        old.namespaces,
+        old.pods,
+        replace(scenario, seed=scenario.seed + 1).cluster.policies,
+        old.nodes,
+    )
+
+
+def _cluster(scenario: Scenario) -> Cluster:
+    sketch = Sketch("comparison", 0)
+    sketch.namespace(SHOP, {"team": "shop"})
+    for team in range(_TEAMS):
+        sketch.namespace(f"team-{team:02d}", {"team": f"team-{team:02d}"})
+    if scenario.crowd:
+        sketch.namespace("crowd", {"team": "crowd"})
+    for number in range(scenario.local):
+        labels = {"app": _local_app(number)}
+        sketch.pods.append(_pod(SHOP, f"pod-{number:02d}", labels, local_address(number), NODE))
+    sketch.pods += [_remote_pod(scenario, index) for index in range(scenario.pods + scenario.crowd)]
+    chance = random.Random(scenario.seed)
+    for number in range(scenario.policies):
+        subject = number % scenario.local
+        in_middle = number // scenario.local == (scenario.policies // scenario.local) // 2
+        ingress = list(_rules(scenario, chance))
+        egress = list(_rules(scenario, chance))
+        if in_middle:
+            ports = (
+                PortRange(Protocol.TCP, TCP_PORT, TCP_PORT),
+                PortRange(Protocol.UDP, UDP_PORT, UDP_PORT),
+            )
+            middle = scenario.rules // 2
+            if subject == SERVER:
+                ingress[middle] = ((_local_peer(CLIENT),), ports)
+            if subject == CLIENT:
+                egress[middle] = ((_local_peer(SERVER),), ports)
+        sketch.policy(
+            SHOP,
+            f"policy-{number:05d}",
+            labelled("app", _local_app(subject)),
+            ingress=ingress,
+            egress=egress,
+        )
+    nodes = [Node(NODE, (NODE_ADDRESS,))]
+    for index in range(-(-(scenario.pods + scenario.crowd) // _PODS_A_NODE)):
+        nodes.append(Node(f"node-{index:04d}", (format_address(4, (172 << 24) + index + 1),)))
+    return Cluster(
+        tuple(sketch.namespaces), tuple(sketch.pods), tuple(sketch.policies), tuple(nodes)
+    )
+
+
+def _local_app(number: int) -> str:
+    return f"local-{number:02d}"
+
+
+def _local_peer(number: int) -> Peer:
+    return PodPeer(labelled("app", _local_app(number)), SHOP)
+
+
+def _remote_pod(scenario: Scenario, index: int) -> Pod:
+    address = format_address(4, _REMOTE_NETWORK + index)
+    node = f"node-{index // _PODS_A_NODE:04d}"
+    if scenario.crowd and index >= scenario.pods:
+        return _pod("crowd", f"pod-{index}", {"app": "crowd"}, address, node)
+    team, app = index % _TEAMS, index // _TEAMS % _APPS
+    return _pod(f"team-{team:02d}", f"pod-{index}", {"app": f"app-{app:02d}"}, address, node)
+
+
+def _pod(namespace: str, name: str, labels: dict[str, str], address: str, node: str) -> Pod:
+    # The same name stands for another number in every other pod, as during a migration.
+    number = 9000 if int(address.rpartition(".")[2]) % 2 else 9001
+    return Pod(
+        namespace,
+        name,
+        labels,
+        WorkloadRef(namespace, name, "Pod"),
+        (address,),
+        (ContainerPort("metrics", Protocol.TCP, number),),
+        node=node,
+        phase="Running",
+    )
+
+
+def _rules(scenario: Scenario, chance: random.Random) -> Iterator[RuleSketch]:
+    """Rules that let nobody of this node reach another pod of it on the ports that are timed."""
+    for _ in range(scenario.rules):
+        if scenario.crowd:
+            yield (PodPeer(None, "crowd"),), _ports(chance)
+            continue
+        peers = [_peer(chance)]
+        if chance.random() < 0.1:
+            peers.append(_peer(chance))
+        yield (tuple(peers), _ports(chance))
+
+
+def _peer(chance: random.Random) -> Peer:
+    kind = chance.random()
+    team = f"team-{chance.randrange(_TEAMS):02d}"
+    app = labelled("app", f"app-{chance.randrange(_APPS):02d}")
+    if kind < 0.75:
+        return PodPeer(app, namespaces=labelled("team", team))
+    if kind < 0.78:
+        return PodPeer(app)
+    if kind < 0.8:
+        return PodPeer(labelled("app", f"local-{chance.randrange(5, 30):02d}"), SHOP)
+    if kind < 0.9:
+        first = _block(f"10.2.{chance.randrange(40)}.0/24")
+        return BlockPeer(first)
+    if kind < 0.95:
+        return BlockPeer(_block("0.0.0.0/0"), (_block("10.0.0.0/8"), _block("172.16.0.0/12")))
+    number = chance.randrange(250)
+    return BlockPeer(
+        _block(f"198.18.{number}.0/24"),
+        (_block(f"198.18.{number}.{16 * chance.randrange(16)}/28"),),
+    )
+
+
+def _ports(chance: random.Random) -> tuple[PortMatch, ...] | None:
+    kind = chance.random()
+    first = chance.choice((80, 443, 3306, 5432, 6379, 9092)) + chance.randrange(20)
+    if kind < 0.6:
+        return (PortRange(Protocol.TCP, first, first),)
+    if kind < 0.75:
+        return (PortRange(Protocol.TCP, first, first), PortRange(Protocol.UDP, 53, 53))
+    if kind < 0.85:
+        return (PortRange(Protocol.TCP, 30000 + first, 30010 + first),)
+    if kind < 0.9:
+        return (NamedPort(Protocol.TCP, "metrics"),)
+    if kind < 0.93:
+        return (PortRange(Protocol.SCTP, 3868, 3868), PortRange(Protocol.UDP))
+    if kind < 0.96:
+        # More than one multiport match can hold.
+        return tuple(PortRange(Protocol.TCP, 20000 + 7 * n, 20000 + 7 * n) for n in range(18))
+    return None
+
+
+def _block(text: str) -> Block:
+    block = parse_block(text)
+    assert block is not None
+    return block
