@@ -37,6 +37,7 @@ EDGES = {
     "cli_bulk",
     "cli_parts",
     "cli_replay",
+    "cli_verify",
     "distributed",
     "journal",
     "pipeline",
@@ -52,7 +53,7 @@ ONLY_IN: dict[str, set[str]] = {
     "numpy": {"kernels", "compile", "evaluate", "snapshots", "analyses", FACE},
     "yaml": {"manifests"},
     "ryml": {"manifests"},
-    "click": {"cli", "cli_bulk", "cli_parts", "cli_replay"},
+    "click": {"cli", "cli_bulk", "cli_parts", "cli_replay", "cli_verify"},
     "msgspec": {
         *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
         *("cli", "distributed", "flowlogs", "journal", "pipeline"),

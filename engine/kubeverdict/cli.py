@@ -32,6 +32,7 @@ from kubeverdict.cli_parts import (
     show,
 )
 from kubeverdict.cli_replay import replay
+from kubeverdict.cli_verify import verify
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
 
 
@@ -260,3 +261,4 @@ def snapshot(
 
 cli.add_command(bulk)
 cli.add_command(replay)
+cli.add_command(verify)

@@ -44,6 +44,14 @@ FORMATS: dict[str, dict[str, str]] = {
         "csv": "replay.csv",
         "md": "replay.md",
     },
+    "verify": {
+        "table": "verify.table",
+        "json": "verify.json",
+        "md": "verify.md",
+        "sarif": "sarif.findings",
+        "junit": "junit.findings",
+        "github": "github.findings",
+    },
     "drift": {
         "table": "table.drift",
         "jsonl": "jsonl.drift",

@@ -81,7 +81,7 @@ def _connection(one: Connection) -> Json:
     return {
         "source": one.source.name,
         "destination": one.destination.name,
-        "ports": _ports(one.ports),
+        "ports": ports_of(one.ports),
         **_family(one.family),
     }
 
@@ -90,13 +90,13 @@ def _change(change: Change) -> Json:
     """One set of ports for a connection that comes or goes, two for one that changes."""
     ends = {"source": change.source.name, "destination": change.destination.name}
     if change.kind == "changed":
-        ports = {"before": _ports(change.before), "after": _ports(change.after)}
+        ports = {"before": ports_of(change.before), "after": ports_of(change.after)}
     else:
-        ports = {"ports": _ports(change.before or change.after)}
+        ports = {"ports": ports_of(change.before or change.after)}
     return {**ends, **ports, **_family(change.family)}
 
 
-def _ports(ports: Ports) -> Any:
+def ports_of(ports: Ports) -> Any:
     return "all" if ports.everything else dict(ports.protocols)
 
 
@@ -180,7 +180,7 @@ def _effect(effect: Effect) -> Json:
     return {
         "source": effect.source.name,
         "destination": effect.destination.name,
-        "ports": _ports(effect.ports),
+        "ports": ports_of(effect.ports),
         **_family(effect.family),
         "pod_pairs": effect.pairs,
         "before": _verdict(effect.before),

@@ -28,7 +28,7 @@ def differences(report: Differences, style: Style) -> str:
 def bulk(report: Ranking, style: Style) -> str:
     heading, rows = short_rows(report)
     found = [table(heading, rows)] if rows else []
-    return "\n\n".join([*found, *map(_cell, blocks(report, len(rows)))])
+    return "\n\n".join([*found, *map(cell, blocks(report, len(rows)))])
 
 
 def drift(report: DriftRun, style: Style) -> str:
@@ -39,10 +39,10 @@ def drift(report: DriftRun, style: Style) -> str:
 
 def table(heading: Row, rows: list[Row]) -> str:
     lines = [heading, ("---",) * len(heading), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Brackets and braces would be taken for links and markup by some renderers."""
     for sign in "\\|[]*_<":
         text = text.replace(sign, f"\\{sign}")

@@ -1,0 +1,199 @@
+"""What became of assertions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from kubeverdict.analyses.decisions import Decision
+from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.analyses.port_text import Ports
+
+
+class Imagined(msgspec.Struct, frozen=True):
+    """A pod that does not exist and could: it has these labels and no others. ``port_names`` are
+    the names that its ports would have, ``address`` where it matters."""
+
+    namespace: str
+    labels: dict[str, str]
+    address: str = ""
+    port_names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        labels = ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        parts = [f"with {labels}" if labels else "without labels"]
+        if self.address:
+            parts.append(f"at {self.address}")
+        if self.port_names:
+            parts.append(f"port named {', '.join(self.port_names)}")
+        return f"a new pod in {self.namespace} {', '.join(parts)}"
+
+
+class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Connections that an assertion forbids and policies allow, or the other way round.
+
+    All from ``source`` to ``destination``, on ``ports``, are decided by the same rules. Ends are
+    workloads, parts of workloads (``shop/web[Deployment]{web-0}``) or ranges of addresses.
+    ``sample`` is one of them: pods or addresses, and a port. ``pairs`` counts pod pairs.
+    ``new_source`` and ``new_destination`` are set where an end is a pod that does not exist yet.
+    """
+
+    source: str
+    destination: str
+    ports: Ports
+    egress: Decision
+    ingress: Decision
+    sample: tuple[str, str, str]
+    pairs: int = 0
+    family: str = ""
+    new_source: Imagined | None = None
+    new_destination: Imagined | None = None
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One assertion. ``claim`` is ``allow``, ``deny``, ``only from`` or ``only to``.
+
+    ``error`` says why it could not be judged. ``pairs`` counts the pod pairs that violate it;
+    ``more`` says that not every violation is listed.
+    """
+
+    name: str
+    claim: str
+    file: str
+    line: int
+    description: str = ""
+    error: str = ""
+    error_line: int = 0
+    violations: tuple[Violation, ...] = ()
+    pairs: int = 0
+    more: bool = False
+
+    @property
+    def status(self) -> str:
+        if self.error:
+            return "error"
+        return "violated" if self.violations else "holds"
+
+    @property
+    def should(self) -> str:
+        """The verdict that each violation has and should not have."""
+        return "denied" if self.claim == "allow" else "allowed"
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """The report. ``anyone`` tells whether pods were judged that do not exist."""
+
+    profile: str
+    anyone: bool
+    results: tuple[Result, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        return "verify"
+
+    @property
+    def failed(self) -> bool:
+        """Whether an assertion could not be judged."""
+        return any(one.error for one in self.results)
+
+    @property
+    def violated(self) -> bool:
+        return any(one.violations for one in self.results)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        return [
+            Check(one.name, one.description, file=one.file, line=one.line) for one in self.results
+        ]
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        found: list[Finding] = []
+        for one in self.results:
+            if one.error:
+                found.append(Finding(one.name, Severity.ERROR, one.error, one.file, one.error_line))
+            found += [_finding(one, violation) for violation in one.violations]
+            if one.more:
+                message = f"{one.pairs:,} pod pairs in all; not all are listed"
+                found.append(Finding(one.name, Severity.ERROR, message, one.file, one.line))
+        return found
+
+
+def _finding(result: Result, violation: Violation) -> Finding:
+    """At the rule that decides, or else at the assertion."""
+    file, line = result.file, result.line
+    objects: list[str] = []
+    for decision in (violation.egress, violation.ingress):
+        for policy, where in _policies(decision):
+            objects.append(policy)
+            if decision.allowed == (result.should == "allowed"):
+                file, line = where
+    return Finding(
+        id=result.name,
+        severity=Severity.ERROR,
+        message=f"{connection(violation)} is {result.should}: {reasons(result, violation)}",
+        file=file,
+        line=line,
+        objects=tuple(dict.fromkeys(objects)),
+        why=result.description,
+    )
+
+
+def _policies(decision: Decision) -> list[tuple[str, tuple[str, int]]]:
+    if decision.rule is not None:
+        policy = decision.rule.policy
+        return [(f"{policy.kind} {policy.name}", (decision.rule.file, decision.rule.line))]
+    return [
+        (f"{miss.policy.kind} {miss.policy.name}", (miss.policy.file, miss.policy.line))
+        for miss in decision.isolated_by
+    ]
+
+
+def connection(violation: Violation, arrow: str = "->") -> str:
+    """The ends and the ports of a violation."""
+    source, destination = (
+        str(imagined or name)
+        for imagined, name in (
+            (violation.new_source, violation.source),
+            (violation.new_destination, violation.destination),
+        )
+    )
+    family = f" ({violation.family})" if violation.family else ""
+    return f"{source} {arrow} {destination} {violation.ports}{family}"
+
+
+def reasons(result: Result, violation: Violation) -> str:
+    """What decides: of a connection that should be allowed the sides that deny it, of any other
+    both sides."""
+    sides = (("egress", violation.egress), ("ingress", violation.ingress))
+    allowed = result.should == "allowed"
+    return "; ".join(f"{name} {because(one)}" for name, one in sides if one.allowed == allowed)
+
+
+_REASONS = {
+    "not-isolated": "is open: no policy isolates the pod",
+    "not-a-pod": "is open: no policy is about an address",
+    "no-address": "is not possible: the ends share no address family",
+}
+
+
+def because(decision: Decision) -> str:
+    """What decides one side, with its place."""
+    if decision.rule is not None:
+        rule = decision.rule
+        verb = f"{rule.action}ed" if rule.action == "allow" else "denied"
+        return f"{verb} by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
+    if not decision.isolated_by:
+        return _REASONS.get(decision.reason, decision.reason)
+    parts = []
+    for number, miss in enumerate(decision.isolated_by):
+        text = f"{miss.policy.name} ({miss.policy.file}:{miss.policy.line})"
+        # The nearest of all comes first, and is most likely what was meant to match.
+        if number == 0 and miss.nearest is not None and miss.nearest.failures:
+            near = miss.nearest
+            failed = ", ".join(one.message for one in near.failures)
+            text += f", whose {near.field} comes nearest: {failed}"
+        parts.append(text)
+    return f"is isolated by {'; '.join(parts)}; no rule matches"

@@ -1,0 +1,61 @@
+"""The verb ``verify``: assertions about what must and what must not be reachable."""
+
+from __future__ import annotations
+
+import click
+
+from kubeverdict.cli_parts import (
+    CLEAN,
+    FINDINGS,
+    WRONG,
+    compiled_in,
+    input_files,
+    judging,
+    say,
+    show,
+)
+
+
+@click.command()
+@input_files
+@click.option(
+    "--assertions",
+    "paths",
+    multiple=True,
+    required=True,
+    metavar="FILE|DIR",
+    help="What must hold, YAML or JSON; repeatable.",
+)
+@click.option(
+    "--any",
+    "anyone",
+    is_flag=True,
+    help="Also for any pod that could be created in the namespaces that exist.",
+)
+@judging("verify")
+def verify(
+    files: tuple[str, ...],
+    paths: tuple[str, ...],
+    anyone: bool,
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
+) -> int:
+    """Whether what must and must not be reachable is so.
+
+    Every connection that breaks an assertion is reported, with the rules that decide it. Exit
+    status 1 where an assertion is violated, 2 where one could not be judged.
+    """
+    from kubeverdict.analyses.verify.verifying import verify as verify_
+    from kubeverdict.manifests.assertions import read_assertions
+
+    assertions = read_assertions(paths)
+    compiled = compiled_in(files, skip_invalid, cni, static)
+    report = verify_(compiled, assertions, anyone=anyone)
+    for note in report.notes:
+        say("note", note)
+    show("verify", output, report)
+    if report.failed:
+        return WRONG
+    return FINDINGS if report.violated else CLEAN

@@ -1,0 +1,134 @@
+"""What became of assertions, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kubeverdict.analyses.verify.report import connection, reasons
+from kubeverdict.render.json import decision, document, ports_of
+from kubeverdict.render.md import cell
+from kubeverdict.render.md import table as md_table
+from kubeverdict.render.rows import Row, aligned
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.verify.report import Imagined, Result, Verification, Violation
+
+Json = dict[str, Any]
+
+_COLORS = {"holds": "green", "violated": "red", "error": "red"}
+_HEADING: Row = ("assertion", "claim", "status", "pod pairs")
+# People see this many violations of an assertion, and how many there are.
+_SHOWN = 10
+
+
+def table(report: Verification, style: Style) -> str:
+    """A line for each assertion, and below it what breaks it."""
+    if not report.results:
+        return "no assertions"
+    title, *lines = aligned(_HEADING, [_row(one) for one in report.results])
+    text = [style.paint(title, "bold")]
+    for one, line in zip(report.results, lines, strict=True):
+        text.append(style.paint(line, _COLORS[one.status]) if one.status != "holds" else line)
+        text += [f"    {detail}" for detail in _details(one, style)]
+    return "\n".join([*text, "", _summary(report)])
+
+
+def md(report: Verification, style: Style) -> str:
+    """A table of the assertions, and lists of what breaks them."""
+    parts = [md_table(_HEADING, [_row(one) for one in report.results])]
+    for one in report.results:
+        details = _details(one, Style())
+        if details:
+            listed = [f"- {cell(detail.strip())}" for detail in details]
+            parts.append("\n".join([f"**{cell(one.name)}**", "", *listed]))
+    return "\n\n".join([*parts, _summary(report)])
+
+
+def json(report: Verification, style: Style) -> str:
+    return document(
+        "verify",
+        {
+            "profile": report.profile,
+            "any": report.anyone,
+            "assertions": [_result(one) for one in report.results],
+            "notes": list(report.notes),
+        },
+    )
+
+
+def _row(one: Result) -> Row:
+    pairs = f"{one.pairs:,}" if one.pairs else "-"
+    return (one.name, one.claim, one.status, pairs)
+
+
+def _details(one: Result, style: Style) -> list[str]:
+    if one.error:
+        return [f"{one.file}:{one.error_line}: {one.error}"]
+    lines = []
+    for violation in one.violations[:_SHOWN]:
+        lines.append(f"{connection(violation, style.arrow)} is {one.should}")
+        lines.append(f"  {reasons(one, violation)}")
+    hidden = len(one.violations) - _SHOWN
+    if hidden > 0 or one.more:
+        more = f"{max(hidden, 0):,} more listed by -o json"
+        lines.append(f"{more}, and others that are only counted" if one.more else more)
+    return lines
+
+
+def _summary(report: Verification) -> str:
+    counts = [
+        (sum(one.status == status for one in report.results), words)
+        for status, words in (
+            ("holds", "hold"),
+            ("violated", "violated"),
+            ("error", "could not be judged"),
+        )
+    ]
+    total = len(report.results)
+    head = f"{total:,} assertion{'' if total == 1 else 's'}"
+    whom = "for any pod that could be created" if report.anyone else "for the pods that exist"
+    return f"{head}, {', '.join(f'{count:,} {words}' for count, words in counts if count)} {whom}"
+
+
+def _result(one: Result) -> Json:
+    content: Json = {
+        "name": one.name,
+        "claim": one.claim,
+        "status": one.status,
+        "file": one.file,
+        "line": one.line,
+    }
+    if one.description:
+        content["description"] = one.description
+    if one.error:
+        content["error"] = {"line": one.error_line, "message": one.error}
+    content["pod_pairs"] = one.pairs
+    content["violations"] = [_violation(violation) for violation in one.violations]
+    content["complete"] = not one.more
+    return content
+
+
+def _violation(one: Violation) -> Json:
+    source, destination, port = one.sample
+    return {
+        "source": one.source,
+        "destination": one.destination,
+        "ports": ports_of(one.ports),
+        **({"family": one.family} if one.family else {}),
+        **({"new_source": _imagined(one.new_source)} if one.new_source else {}),
+        **({"new_destination": _imagined(one.new_destination)} if one.new_destination else {}),
+        "pod_pairs": one.pairs,
+        "example": {"source": source, "destination": destination, "port": port},
+        "egress": decision(one.egress),
+        "ingress": decision(one.ingress),
+    }
+
+
+def _imagined(pod: Imagined) -> Json:
+    return {
+        "namespace": pod.namespace,
+        "labels": pod.labels,
+        **({"address": pod.address} if pod.address else {}),
+        **({"port_names": list(pod.port_names)} if pod.port_names else {}),
+    }
