@@ -1,9 +1,9 @@
 """The clusters that dataplanes are compared on: one node with tens of pods, in a large cluster.
 
 A scenario is a number of policies that select pods of the node, dealt evenly, and a number of
-rules in each. The connection that is timed, from ``CLIENT`` to ``SERVER``, is allowed by exactly
-one rule a direction, in the middle of the middle policy of each end: a dataplane that walks
-rules in order walks half of them. Every pod that a policy selects is isolated both ways.
+rules in each. Policies are about ingress and egress in turn. The connection that is timed, from
+``CLIENT`` to ``SERVER``, is allowed by exactly one rule a direction, in the middle of the middle
+policy of each end: a dataplane that walks rules in order walks half of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REMOTE_NETWORK = (10 << 24) + (2 << 16)
 
 @dataclass(frozen=True)
 class Scenario:
-    """``policies`` policies with ``rules`` rules a direction each; ``local`` pods on the node,
+    """``policies`` policies with ``rules`` rules each; ``local`` pods on the node,
     ``pods`` elsewhere. ``crowd`` pods more are what the rules of a set of that size select."""
 
     name: str
@@ -62,7 +62,7 @@ class Scenario:
 
     @property
     def rules_a_pod(self) -> int:
-        """Rules a direction that the policies of the server hold."""
+        """Rules that the policies of the server hold, both directions together."""
         return -(-self.policies // self.local) * self.rules
 
 
@@ -129,26 +129,20 @@ def _cluster(scenario: Scenario) -> Cluster:
     sketch.pods += [_remote_pod(scenario, index) for index in range(scenario.pods + scenario.crowd)]
     chance = random.Random(scenario.seed)
     for number in range(scenario.policies):
-        subject = number % scenario.local
-        in_middle = number // scenario.local == (scenario.policies // scenario.local) // 2
-        ingress = list(_rules(scenario, chance))
-        egress = list(_rules(scenario, chance))
-        if in_middle:
-            ports = (
+        round_, subject = divmod(number, scenario.local)
+        rules = list(_rules(scenario, chance))
+        if subject in (SERVER, CLIENT) and round_ == _middle(scenario):
+            rules[scenario.rules // 2] = (_local_peer(CLIENT + SERVER - subject),), (
                 PortRange(Protocol.TCP, TCP_PORT, TCP_PORT),
                 PortRange(Protocol.UDP, UDP_PORT, UDP_PORT),
             )
-            middle = scenario.rules // 2
-            if subject == SERVER:
-                ingress[middle] = ((_local_peer(CLIENT),), ports)
-            if subject == CLIENT:
-                egress[middle] = ((_local_peer(SERVER),), ports)
+        inward = (round_ + subject) % 2 == 0
         sketch.policy(
             SHOP,
             f"policy-{number:05d}",
             labelled("app", _local_app(subject)),
-            ingress=ingress,
-            egress=egress,
+            ingress=rules if inward else None,
+            egress=None if inward else rules,
         )
     nodes = [Node(NODE, (NODE_ADDRESS,))]
     for index in range(-(-(scenario.pods + scenario.crowd) // _PODS_A_NODE)):
@@ -156,6 +150,12 @@ def _cluster(scenario: Scenario) -> Cluster:
     return Cluster(
         tuple(sketch.namespaces), tuple(sketch.pods), tuple(sketch.policies), tuple(nodes)
     )
+
+
+def _middle(scenario: Scenario) -> int:
+    """The round of the policies in the middle of those that isolate the server's ingress, which
+    is that of the client's egress too."""
+    return -(-scenario.policies // scenario.local) // 2 & ~1
 
 
 def _local_app(number: int) -> str:
