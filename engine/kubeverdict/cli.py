@@ -16,6 +16,7 @@ import click
 
 from kubeverdict import __version__
 from kubeverdict.cli_bulk import bulk
+from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
@@ -31,6 +32,7 @@ from kubeverdict.cli_parts import (
     say,
     show,
 )
+from kubeverdict.cli_recommend import recommend
 from kubeverdict.cli_replay import replay
 from kubeverdict.cli_verify import verify
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
@@ -260,5 +262,7 @@ def snapshot(
 
 
 cli.add_command(bulk)
+cli.add_command(lint)
 cli.add_command(replay)
+cli.add_command(recommend)
 cli.add_command(verify)

@@ -52,6 +52,20 @@ FORMATS: dict[str, dict[str, str]] = {
         "junit": "junit.findings",
         "github": "github.findings",
     },
+    "lint": {
+        "table": "lint.table",
+        "json": "lint.json",
+        "md": "lint.md",
+        "sarif": "sarif.findings",
+        "junit": "junit.findings",
+        "github": "github.findings",
+    },
+    "recommend": {
+        "table": "recommend.table",
+        "yaml": "recommend.yaml",
+        "json": "recommend.json",
+        "md": "recommend.md",
+    },
     "drift": {
         "table": "table.drift",
         "jsonl": "jsonl.drift",

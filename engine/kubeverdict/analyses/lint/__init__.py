@@ -1,0 +1,128 @@
+"""The classic mistakes: what ``kubeverdict lint`` finds.
+
+In: a compiled cluster, where its objects came from, and which rules are wanted. Out: a
+:class:`LintReport`. :mod:`catalogue` has the table of rules; each other module is one family of
+them, a generator of hits over the :class:`~kubeverdict.analyses.lint.facts.Facts` of a cluster.
+
+Decided:
+
+* A finding is about a policy, at the field to change, or about a namespace that lacks one; what
+  concerns many pods is one finding with a count and an example.
+* What the input does not hold is not known: a repository without the pods of other teams is not
+  told that its selectors match nothing there.
+* Whether a policy matters is asked of the compiled rules, exactly, and never guessed from texts.
+
+Rejected: rules as plug-ins (they share what they look at, and are read side by side).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import msgspec
+
+from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.analyses.lint import (
+    breadth,
+    coverage,
+    dns,
+    exposure,
+    intent,
+    meaning,
+    onesided,
+    ports,
+    selectors,
+)
+from kubeverdict.analyses.lint.catalogue import RULES, known
+from kubeverdict.analyses.lint.facts import Facts
+from kubeverdict.analyses.lint.finding import Hit, Places
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.profile import Profile
+
+__all__ = ["RULES", "LintReport", "LintSettings", "lint"]
+
+_FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, coverage, meaning)
+
+
+class LintSettings(msgspec.Struct, frozen=True):
+    """What an organisation wants: rules that are off, by id, and the annotations that every
+    policy must have."""
+
+    disable: tuple[str, ...] = ()
+    required_annotations: tuple[str, ...] = ()
+
+
+DEFAULTS = LintSettings()
+
+
+class LintReport(msgspec.Struct, frozen=True):
+    """The findings, by file and line, and the rules that were looked at. ``suppressed`` counts
+    what annotations on policies turned off."""
+
+    profile: str
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    suppressed: int = 0
+    verb: str = "lint"
+
+    @property
+    def counts(self) -> dict[Severity, int]:
+        return {
+            severity: sum(one.severity is severity for one in self.findings)
+            for severity in Severity
+        }
+
+
+def lint(
+    compiled: CompiledPolicy,
+    places: Places,
+    settings: LintSettings = DEFAULTS,
+    others: Sequence[Profile] = (),
+) -> LintReport:
+    """Look for mistakes in the policies of a cluster, judged as its profile does.
+
+    ``places`` tells where objects are that no policy is. ``others`` are the CNIs to compare with.
+    Raises UsageError for a rule that does not exist.
+    """
+    off = known(settings.disable, "disable")
+    facts = Facts(compiled, others)
+    kept: list[Hit] = []
+    suppressed = 0
+    for hit in _hits(facts, settings):
+        if hit.rule in off:
+            continue
+        if hit.policy is not None and intent.is_off(hit.policy, hit.rule):
+            suppressed += 1
+            continue
+        kept.append(hit)
+    findings = sorted({hit.finding(places) for hit in kept}, key=_order)
+    return LintReport(
+        compiled.profile.name,
+        tuple(_checks(off, facts, settings)),
+        tuple(findings),
+        suppressed,
+    )
+
+
+def _hits(facts: Facts, settings: LintSettings) -> Iterator[Hit]:
+    for family in _FAMILIES:
+        yield from family.check(facts)
+    yield from intent.check(facts, settings.required_annotations)
+
+
+def _order(one: Finding) -> tuple[object, ...]:
+    return one.file, one.line, list(Severity).index(one.severity), one.id, one.objects, one.message
+
+
+def _checks(off: Collection[str], facts: Facts, settings: LintSettings) -> Iterator[Check]:
+    """The rules, with the reason for those that were not looked at."""
+    why = {one: "turned off" for one in off}
+    if not facts.others:
+        why.setdefault("cni-differs", "only one CNI was named")
+    if not settings.required_annotations:
+        why.setdefault("annotation-missing", "no annotation is required")
+    if not facts.cluster.services:
+        for one in ("ingress-from-everywhere", "service-unreachable", "service-source"):
+            why.setdefault(one, "no Service in the input")
+    for rule in RULES:
+        yield msgspec.structs.replace(rule, skipped=why[rule.id]) if rule.id in why else rule

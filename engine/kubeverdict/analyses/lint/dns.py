@@ -1,0 +1,393 @@
+"""Pods that are isolated for egress and cannot resolve names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.findings import Severity
+from kubeverdict.analyses.lint.facts import Facts, workload_names
+from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
+from kubeverdict.analyses.lint.labels import Miss
+from kubeverdict.analyses.lint.selectors import peer_miss
+from kubeverdict.compile.compiled import Reason
+from kubeverdict.evaluate.ends import address_ids
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.services import judge_backend
+from kubeverdict.model.addresses import Address, parse_address
+from kubeverdict.model.cluster import Pod, Service, ServicePort
+from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.sources import Source
+
+PORT = 53
+DNS_PORTS = (PORT, 5353)  # the second is that of the DNS pods of OpenShift
+NODE_LOCAL = "169.254.20.10"
+PROTOCOLS = (Protocol.UDP, Protocol.TCP)
+
+# Namespace and name of the Service, and labels of the pods, as distributions install them.
+_SERVICES = {
+    ("kube-system", "kube-dns"),
+    ("kube-system", "coredns"),
+    ("kube-system", "rke2-coredns-rke2-coredns"),
+    ("openshift-dns", "dns-default"),
+}
+_LABELS = (
+    {"k8s-app": "kube-dns"},
+    {"dns.operator.openshift.io/daemonset-dns": "default"},
+)
+_NODE_LOCAL_LABELS = {"k8s-app": "node-local-dns"}
+
+
+class Server(msgspec.Struct, frozen=True, eq=False):
+    """A DNS pod, and the port on which it takes each protocol."""
+
+    pod: Pod
+    ports: Mapping[Protocol, int]
+
+
+class Group(msgspec.Struct):
+    """Kinds of pods that the same policies keep from DNS in the same way."""
+
+    policies: list[Policy]
+    blocked: tuple[Protocol, ...]
+    direction: Direction
+    kinds: list[int]
+
+
+def check(facts: Facts) -> Iterator[Hit]:
+    """Findings about DNS. Where the input does not hold the DNS pods, rules are looked at that
+    look as if they were for DNS."""
+    isolated = facts.isolating[Direction.EGRESS]
+    if not isolated:
+        return
+    servers = list(_servers(facts))
+    node_local = _has_node_local(facts)
+    groups = _judged(facts, servers) if servers else _by_rules(facts)
+    reaches = _reach_node_local(facts, sorted(isolated))
+    for group in groups:
+        if group.direction is Direction.EGRESS:
+            # Who writes that address down has the cache, whether the input shows it or not.
+            group.kinds = [kind for kind in group.kinds if not reaches[kind]]
+    yield from _hits(facts, [group for group in groups if group.kinds], servers)
+    if node_local and servers:
+        blocked = {kind for group in groups for kind in group.kinds}
+        yield from _cache_hits(facts, [k for k in isolated if not reaches[k] and k not in blocked])
+
+
+# --- who serves ------------------------------------------------------------------------------
+
+
+def _service(facts: Facts) -> Service | None:
+    services = {(one.namespace, one.name): one for one in facts.cluster.services}
+    return next((services[key] for key in sorted(_SERVICES) if key in services), None)
+
+
+def _servers(facts: Facts) -> Iterator[Server]:
+    """The DNS pods: behind the Service, or known by their labels."""
+    service = _service(facts)
+    wanted = [service.selector] if service and service.selector else list(_LABELS)
+    for number, kind in enumerate(facts.kinds):
+        if service and kind.namespace != service.namespace:
+            continue
+        if not any(labels.items() <= kind.labels.items() for labels in wanted):
+            continue
+        ports = {protocol: _target(service, protocol, kind.ports) for protocol in PROTOCOLS}
+        for pod in facts.pods([number]):
+            if not pod.finished:
+                yield Server(pod, ports)
+
+
+def _target(service: Service | None, protocol: Protocol, ports: object) -> int:
+    """The port of the pod behind port 53."""
+    port = _service_port(service, protocol)
+    if port is None:
+        return PORT
+    if isinstance(port.target, int):
+        return port.target
+    assert isinstance(ports, tuple)
+    numbers = (one.number for one in ports if one.name == port.target and one.protocol is protocol)
+    return next(numbers, PORT)
+
+
+def _service_port(service: Service | None, protocol: Protocol) -> ServicePort | None:
+    ports = service.ports if service else ()
+    return next((one for one in ports if (one.port, one.protocol) == (PORT, protocol)), None)
+
+
+def _has_node_local(facts: Facts) -> bool:
+    return any(_NODE_LOCAL_LABELS.items() <= kind.labels.items() for kind in facts.kinds)
+
+
+# --- who reaches it --------------------------------------------------------------------------
+
+
+def _samples(facts: Facts, kinds: list[int]) -> NDArray[np.int64]:
+    """A managed pod of each kind, as endpoint ids; -1 where there is none."""
+    ids = facts.compiled.pod_ids
+    found = []
+    for kind in kinds:
+        pods = facts.pods([kind])
+        keys = ((pod.namespace, pod.name) for pod in pods)
+        found.append(next((ids[key] for key in keys if key in ids), -1))
+    return np.array(found, np.int64)
+
+
+def _judged(facts: Facts, servers: list[Server]) -> list[Group]:
+    compiled = facts.compiled
+    isolated = facts.isolating[Direction.EGRESS]
+    kinds = sorted(isolated)
+    samples = _samples(facts, kinds)
+    there = samples >= 0
+    kinds = [kind for kind, known in zip(kinds, there.tolist(), strict=True) if known]
+    samples = samples[there]
+    targets = _targets(facts, servers)
+    found: dict[tuple[object, ...], Group] = {}
+    blocked: dict[int, dict[Direction, list[Protocol]]] = {}
+    for protocol in PROTOCOLS:
+        for end, server in targets:
+            egress, ingress = _outcomes(facts, samples, end, server.ports[protocol], protocol)
+            for direction, decided in ((Direction.EGRESS, egress), (Direction.INGRESS, ingress)):
+                for place in np.flatnonzero(decided == Reason.NO_RULE_MATCHES).tolist():
+                    protocols = blocked.setdefault(kinds[place], {}).setdefault(direction, [])
+                    if protocol not in protocols:
+                        protocols.append(protocol)
+    guards = [
+        policy
+        for server in servers
+        for policy in compiled.cluster.policies
+        if policy.namespace == server.pod.namespace
+        and Direction.INGRESS in policy.isolates
+        and policy.pods.matches(server.pod.labels)
+    ]
+    for kind, by_direction in sorted(blocked.items()):
+        # What egress denies is not the fault of the other end.
+        direction = max(by_direction)
+        policies = isolated[kind] if direction is Direction.EGRESS else guards
+        key = (direction, tuple(by_direction[direction]), *map(id, policies))
+        group = Group(policies, tuple(by_direction[direction]), direction, [])
+        found.setdefault(key, group).kinds.append(kind)
+    return list(found.values())
+
+
+def _targets(facts: Facts, servers: list[Server]) -> list[tuple[int, Server]]:
+    """One server for each way in which rules see them, as endpoint ids."""
+    compiled = facts.compiled
+    found: dict[tuple[int, ...], tuple[int, Server]] = {}
+    for server in servers:
+        key = (server.pod.namespace, server.pod.name)
+        if key in compiled.pod_ids:
+            end = compiled.pod_ids[key]
+        elif server.pod.addresses:
+            end = int(address_ids(compiled, server.pod.addresses[:1])[0])
+        else:
+            continue
+        identities = tuple(int(plane.ends.identity[end]) for plane in compiled.planes)
+        found.setdefault((*identities, *server.ports.values()), (end, server))
+    return list(found.values())
+
+
+def _outcomes(
+    facts: Facts, samples: NDArray[np.int64], end: int, port: int, protocol: Protocol
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What decides egress and ingress of each sample to a server."""
+    compiled = facts.compiled
+    service = _service(facts)
+    service_port = _service_port(service, protocol)
+    if compiled.profile.service_egress == "cluster-ip" and service and service_port:
+        told = [
+            judge_backend(compiled, service, service_port, source, end, port)
+            for source in samples.tolist()
+        ]
+        return (
+            np.array([one.egress for one in told], np.int32),
+            np.array([one.ingress for one in told], np.int32),
+        )
+    columns = (np.full(samples.size, value) for value in (end, protocol, port))
+    verdicts = judge(compiled, samples, *columns)
+    return verdicts.egress, verdicts.ingress
+
+
+def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
+    """Whether each kind may ask the cache on its node over UDP and TCP, because a block of
+    link-local addresses says so: a rule for the whole internet is not about it."""
+    address = parse_address(NODE_LOCAL)
+    assert address is not None
+    isolated = facts.isolating[Direction.EGRESS]
+    reaching = {
+        id(policy): {
+            protocol
+            for rule in policy.rules
+            if rule.direction is Direction.EGRESS and _names(rule, address)
+            for protocol in PROTOCOLS
+            if covers(rule, protocol, (PORT,))
+        }
+        for policy in facts.policies
+    }
+    return {
+        kind: len(set().union(*(reaching[id(policy)] for policy in isolated[kind]))) == 2
+        for kind in kinds
+    }
+
+
+def _names(rule: Rule, address: Address) -> bool:
+    blocks = (peer for peer in rule.peers or () if isinstance(peer, BlockPeer))
+    return any(address in peer and peer.block.prefix >= 16 for peer in blocks)
+
+
+def _by_rules(facts: Facts) -> list[Group]:
+    """Kinds without a rule that could be for DNS, the DNS pods being unknown."""
+    found: dict[tuple[object, ...], Group] = {}
+    open_by: dict[int, set[Protocol]] = {
+        id(policy): {
+            protocol
+            for rule in policy.rules
+            if rule.direction is Direction.EGRESS and _leaves(rule, policy)
+            for protocol in PROTOCOLS
+            if covers(rule, protocol, DNS_PORTS)
+        }
+        for policy in facts.policies
+    }
+    for kind, policies in sorted(facts.isolating[Direction.EGRESS].items()):
+        opened = set[Protocol]().union(*(open_by[id(policy)] for policy in policies))
+        blocked = tuple(protocol for protocol in PROTOCOLS if protocol not in opened)
+        if blocked:
+            key = (blocked, *map(id, policies))
+            group = Group(policies, blocked, Direction.EGRESS, [])
+            found.setdefault(key, group).kinds.append(kind)
+    return list(found.values())
+
+
+def _leaves(rule: Rule, policy: Policy) -> bool:
+    """Whether a rule reaches anything beyond the policy's own namespace."""
+    if rule.peers is None:
+        return True
+    return any(
+        isinstance(peer, BlockPeer) or peer.namespace != policy.namespace for peer in rule.peers
+    )
+
+
+def covers(rule: Rule, protocol: Protocol, numbers: tuple[int, ...]) -> bool:
+    """Whether the ports of a rule include one of ``numbers``. A name may stand for any."""
+    if rule.ports is None:
+        return True
+    return any(
+        port.protocol is protocol
+        and (
+            port.name.startswith("dns")
+            if isinstance(port, NamedPort)
+            else any(port.first <= number <= port.last for number in numbers)
+        )
+        for port in rule.ports
+    )
+
+
+# --- what is said ----------------------------------------------------------------------------
+
+
+class Fault(msgspec.Struct, frozen=True, eq=False):
+    """Where a group is kept from DNS, and why."""
+
+    rule: str
+    policy: Policy
+    source: Source
+    reason: str
+    severity: Severity | None = None
+
+
+def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[Hit]:
+    """A finding for each fault, with all the pods that it concerns."""
+    found: dict[tuple[object, ...], tuple[Fault, Group]] = {}
+    for group in groups:
+        fault = _fault(facts, group, servers)
+        key = (fault.rule, id(fault.policy), fault.source.path, fault.reason, group.blocked)
+        known = found.setdefault(key, (fault, group))
+        if known[1] is not group:
+            known[1].kinds += group.kinds
+    for fault, group in found.values():
+        workloads = facts.workloads(group.kinds)
+        over = " and ".join(f"{protocol.name} {PORT}" for protocol in group.blocked)
+        who = f"{count(facts.pod_count(group.kinds), 'pod')} ({listed(workloads)})"
+        message = f"{who} cannot reach DNS on {over}: {fault.reason}"
+        objects = tuple(workloads[:3])
+        yield Hit(fault.rule, message, fault.policy, fault.source, None, objects, fault.severity)
+
+
+def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
+    if group.direction is Direction.INGRESS:
+        policy = group.policies[0]
+        return Fault("dns-blocked", policy, policy.source, "the DNS pods deny it")
+    for_dns = [
+        (policy, rule) for policy in group.policies for rule in policy.rules if _is_for_dns(rule)
+    ]
+    for policy, rule in for_dns:
+        miss = _peer_miss(facts, rule)
+        if miss is not None:
+            return Fault("dns-selector", policy, miss[0], miss[1].text)
+    name = "dns-no-tcp" if group.blocked == (Protocol.TCP,) else "dns-blocked"
+    if for_dns:
+        policy, rule = for_dns[0]
+        return Fault(name, policy, rule.source, _lack(group, rule, servers))
+    policy = min(group.policies, key=lambda one: len(one.rules))
+    if any(rule.direction is Direction.EGRESS for one in group.policies for rule in one.rules):
+        return Fault(name, policy, policy.source, f"no rule is about port {PORT}")
+    # Who may open no connection at all may not need names either.
+    reason = "they may open no connection at all"
+    return Fault(name, policy, policy.source, reason, Severity.WARNING)
+
+
+def _lack(group: Group, rule: Rule, servers: list[Server]) -> str:
+    """What a rule for DNS lacks."""
+    ports = _ports(servers)
+    lacks = [protocol for protocol in group.blocked if not covers(rule, protocol, ports)]
+    if lacks:
+        both = (number for number in ports for one in PROTOCOLS if covers(rule, one, (number,)))
+        number = next(both, ports[0])
+        return f"this rule lacks {' and '.join(f'{one.name} {number}' for one in lacks)}"
+    known = f" ({', '.join(workload_names(one.pod for one in servers))})" if servers else ""
+    return f"this rule does not select the DNS pods{known}"
+
+
+def _ports(servers: list[Server]) -> tuple[int, ...]:
+    if not servers:
+        return DNS_PORTS
+    return tuple(dict.fromkeys(number for one in servers for number in one.ports.values()))
+
+
+def _is_for_dns(rule: Rule) -> bool:
+    """Whether a rule was written for DNS: it names port 53 and not everything."""
+    if rule.direction is not Direction.EGRESS or rule.ports is None:
+        return False
+    return any(
+        port.name.startswith("dns")
+        if isinstance(port, NamedPort)
+        else isinstance(port, PortRange) and port.first == port.last in DNS_PORTS
+        for port in rule.ports
+    )
+
+
+def _peer_miss(facts: Facts, rule: Rule) -> tuple[Source, Miss] | None:
+    """The first peer of a rule that selects nothing, if none selects anything."""
+    misses = []
+    for index, peer in enumerate(rule.peers or ()):
+        miss = peer_miss(facts, peer) if isinstance(peer, PodPeer) else None
+        if miss is None:
+            return None
+        path = peer_field(rule.source.path, index)[len(rule.source.path) :]
+        misses.append((inside(rule.source, *path), miss))
+    return misses[0] if misses else None
+
+
+def _cache_hits(facts: Facts, kinds: list[int]) -> Iterator[Hit]:
+    by_policy: dict[int, tuple[Policy, list[int]]] = {}
+    for kind in kinds:
+        policy = facts.isolating[Direction.EGRESS][kind][0]
+        by_policy.setdefault(id(policy), (policy, []))[1].append(kind)
+    for policy, of_policy in by_policy.values():
+        workloads = facts.workloads(of_policy)
+        who = f"{count(facts.pod_count(of_policy), 'pod')} ({listed(workloads)})"
+        message = f"node-local DNS runs here, and {who} may not ask it at {NODE_LOCAL}"
+        yield Hit("dns-node-local", message, policy, objects=tuple(workloads[:3]))

@@ -1,0 +1,272 @@
+"""What rules look at: the cluster, what its selectors select, and who is isolated.
+
+Pods of one namespace with the same labels and ports are one *kind*: every question about
+selectors is asked of kinds, all selectors at once, so that it does not matter how many pods there
+are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.lint.labels import Vocabulary
+from kubeverdict.compile.beside import Beside
+from kubeverdict.compile.beside import where as where_of
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.labels import index_labels
+from kubeverdict.compile.lowering import Where
+from kubeverdict.compile.opening import make_beside
+from kubeverdict.compile.population import namespace_labels
+from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
+from kubeverdict.compile.sets import members
+from kubeverdict.model.cluster import METADATA_NAME, ContainerKind, ContainerPort, Pod, Service
+from kubeverdict.model.policy import Direction, PodPeer, Policy
+from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
+from kubeverdict.model.selectors import EVERYTHING, Operator, Selector
+
+# Namespaces that only the dump of a whole cluster holds.
+_SYSTEM = ("kube-system", "openshift-dns")
+
+Asked = tuple[Where, Selector]
+
+
+class Kind:
+    """Pods that no selector and no port tells apart: places in ``Cluster.pods``."""
+
+    __slots__ = ("labels", "namespace", "pods", "ports")
+
+    def __init__(
+        self, namespace: str, labels: Mapping[str, str], ports: tuple[ContainerPort, ...]
+    ) -> None:
+        self.namespace = namespace
+        self.labels = labels
+        self.ports = ports
+        self.pods: list[int] = []
+
+
+class Facts:
+    """Of one cluster under one CNI. ``others`` are profiles to compare meanings with."""
+
+    def __init__(self, compiled: CompiledPolicy, others: Sequence[Profile] = ()) -> None:
+        self.compiled = compiled
+        self.cluster = compiled.cluster
+        self.profile = compiled.profile
+        self.others = others
+        # As written; the compiled ones are as the CNI has them.
+        self.policies = sorted(self.cluster.policies, key=lambda policy: policy.sort_key)
+        self.kinds = _kinds(self.cluster.pods)
+        self.namespaces = namespace_labels(self.cluster)
+        self._selected: dict[Asked, NDArray[np.int64]] = {}
+        self._number_of: dict[Asked, int] = {}
+        self._homes: dict[Selector, list[str]] = {}
+        self._vocabularies: dict[str | tuple[str, ...], Vocabulary] = {}
+        self._evaluate()
+
+    def _starts(self) -> NDArray[np.int64]:
+        """Where the kinds of each namespace begin, and where the last ends."""
+        names = [kind.namespace for kind in self.kinds]
+        return np.searchsorted(names, [*self.namespaces, "\U0010ffff"]).astype(np.int64)
+
+    def _evaluate(self) -> None:
+        asked: dict[Asked, int] = {}
+        for policy in self.policies:
+            asked.setdefault((where_of(policy), policy.pods), len(asked))
+            for rule in policy.rules:
+                for peer in rule.peers or ():
+                    if isinstance(peer, PodPeer):
+                        asked.setdefault(peer_question(peer), len(asked))
+        self._number_of = asked
+        labels = index_labels(
+            [kind.labels.items() for kind in self.kinds],
+            np.arange(len(self.kinds), dtype=np.int32),
+        )
+        scopes = self._scopes([where for where, _ in asked])
+        selectors = (selector for _, selector in asked)
+        self._sets = evaluate_selectors(labels, selectors, scopes, (len(self.kinds) + 63) >> 6)
+
+    def _scopes(self, wheres: Sequence[Where]) -> list[Scope]:
+        by_labels = list(dict.fromkeys(where for where in wheres if isinstance(where, Selector)))
+        index = index_labels(
+            [labels.items() for labels in self.namespaces.values()],
+            np.arange(len(self.namespaces), dtype=np.int32),
+        )
+        total = len(self.namespaces)
+        matched = evaluate_selectors(
+            index, by_labels, [[(0, total)]] * len(by_labels), (total + 63) >> 6
+        )
+        starts = self._starts()
+        ranges = dict(zip(by_labels, merged_ranges(starts, matched), strict=True))
+        names = list(self.namespaces)
+        self.namespaces_of: dict[Selector, list[str]] = {
+            selector: [names[number] for number in members(matched, place).tolist()]
+            for place, selector in enumerate(by_labels)
+        }
+        self._ranges: dict[Where, Scope] = {}
+        for selector, scope in ranges.items():
+            self._ranges[selector] = scope
+        for number, name in enumerate(names):
+            self._ranges[name] = ((int(starts[number]), int(starts[number + 1])),)
+        return [self._ranges[where] for where in wheres]
+
+    def selected(self, where: Where, selector: Selector) -> NDArray[np.int64]:
+        """The kinds that a selector of some policy selects."""
+        asked = where, selector
+        found = self._selected.get(asked)
+        if found is None:
+            found = self._selected[asked] = members(self._sets, self._number_of[asked])
+        return found
+
+    def subjects(self, policy: Policy) -> NDArray[np.int64]:
+        """The kinds that a policy selects."""
+        return self.selected(where_of(policy), policy.pods)
+
+    def peers(self, peer: PodPeer) -> NDArray[np.int64]:
+        """The kinds that a peer selects."""
+        return self.selected(*peer_question(peer))
+
+    def scope(self, where: Where) -> list[Kind]:
+        """The kinds in a namespace, or in the namespaces that a selector of a peer selects."""
+        return [kind for first, stop in self._ranges[where] for kind in self.kinds[first:stop]]
+
+    def pods(self, kinds: Iterable[int]) -> list[Pod]:
+        """The pods of some kinds."""
+        pods = self.cluster.pods
+        return [pods[place] for kind in kinds for place in self.kinds[kind].pods]
+
+    def pod_count(self, kinds: Iterable[int]) -> int:
+        return sum(len(self.kinds[kind].pods) for kind in kinds)
+
+    def managed(self, pod: Pod) -> bool:
+        """Whether policies select a pod: not one on the host network, for most CNIs."""
+        return (pod.namespace, pod.name) in self.compiled.pod_ids
+
+    def workloads(self, kinds: Iterable[int]) -> list[str]:
+        """The workloads of some kinds, sorted."""
+        return workload_names(self.pods(kinds))
+
+    def services_in(self, namespace: str) -> Sequence[Service]:
+        return self._services.get(namespace, ())
+
+    def kinds_in(self, namespace: str) -> list[tuple[int, Kind]]:
+        """The kinds in a namespace, with their numbers."""
+        spans = self._ranges.get(namespace, ())
+        return [(place, self.kinds[place]) for first, stop in spans for place in range(first, stop)]
+
+    @cached_property
+    def pod_addresses(self) -> list[str]:
+        """The addresses of pods that are not their nodes'."""
+        pods = (pod for pod in self.cluster.pods if not pod.host_network)
+        return [text for pod in pods for text in pod.addresses]
+
+    @cached_property
+    def init_port_names(self) -> set[tuple[str, Protocol]]:
+        """Names of ports, with their protocols, that init containers have and others have not."""
+        plain: set[tuple[str, Protocol]] = set()
+        init: set[tuple[str, Protocol]] = set()
+        for kind in self.kinds:
+            for port in kind.ports:
+                named = init if port.container is not ContainerKind.CONTAINER else plain
+                named.add((port.name, port.protocol))
+        return init - plain
+
+    @cached_property
+    def _services(self) -> dict[str, list[Service]]:
+        found: dict[str, list[Service]] = {}
+        for service in self.cluster.services:
+            found.setdefault(service.namespace, []).append(service)
+        return found
+
+    @cached_property
+    def isolating(self) -> dict[Direction, dict[int, list[Policy]]]:
+        """The policies in force that isolate each kind, by direction."""
+        found: dict[Direction, dict[int, list[Policy]]] = {one: {} for one in Direction}
+        in_force = {(policy.kind, str(policy)) for policy in self.compiled.policies}
+        for policy in self.policies:
+            if (policy.kind, str(policy)) not in in_force:
+                continue
+            for kind in self.subjects(policy).tolist():
+                for direction in policy.isolates:
+                    found[direction].setdefault(kind, []).append(policy)
+        return found
+
+    def vocabulary(self, where: Where) -> Vocabulary:
+        """The labels of the pods in a namespace, or in those that a peer selects."""
+        key = where if isinstance(where, str) else tuple(self.namespaces_of[where])
+        if key not in self._vocabularies:
+            self._vocabularies[key] = Vocabulary(kind.labels for kind in self.scope(where))
+        return self._vocabularies[key]
+
+    def namespaces_with(self, pods: Selector) -> list[str]:
+        """The namespaces that have such pods."""
+        if pods not in self._homes:
+            found = {kind.namespace for kind in self.kinds if pods.matches(kind.labels)}
+            self._homes[pods] = sorted(found)
+        return self._homes[pods]
+
+    @cached_property
+    def namespace_vocabulary(self) -> Vocabulary:
+        """The labels of namespaces."""
+        return Vocabulary(self.namespaces.values())
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The compiled rules, policy by policy."""
+        return make_beside(self.compiled)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the input has the pods of a whole cluster, so that what is not in it does not
+        exist: those of the cluster itself are in it too."""
+        return any(kind.namespace in _SYSTEM for kind in self.kinds)
+
+    @cached_property
+    def has_all_namespaces(self) -> bool:
+        """Whether the input has every Namespace of a cluster."""
+        given = {one.name for one in self.cluster.namespaces if not one.implied}
+        return not given.isdisjoint(_SYSTEM)
+
+    def knows_pods(self, where: Where) -> bool:
+        """Whether the input has the pods of a namespace, or of all that a peer selects."""
+        if self.is_whole:
+            return bool(self.vocabulary(where))
+        names = [where] if isinstance(where, str) else self.namespaces_of[where]
+        if not (isinstance(where, str) or self.has_all_namespaces or by_name(where)):
+            return False
+        inhabited = {kind.namespace for kind in self.scope(where)}
+        return bool(names) and inhabited.issuperset(names)
+
+
+def by_name(namespaces: Selector) -> bool:
+    """Whether a selector lists namespaces by their names."""
+    return any(
+        one.key == METADATA_NAME and one.operator is Operator.IN for one in namespaces.requirements
+    )
+
+
+def workload_names(pods: Iterable[Pod]) -> list[str]:
+    """The workloads of some pods, as ``Deployment shop/web``, sorted."""
+    refs = {pod.workload for pod in pods}
+    return sorted(f"{ref.kind} {ref.namespace}/{ref.name}" for ref in refs)
+
+
+def peer_question(peer: PodPeer) -> Asked:
+    """What a peer asks: where, and for which pods."""
+    where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
+    return where, peer.pods if peer.pods is not None else EVERYTHING
+
+
+def _kinds(pods: Sequence[Pod]) -> list[Kind]:
+    """By namespace, in order of name."""
+    found: dict[tuple[object, ...], Kind] = {}
+    for place, pod in enumerate(pods):
+        key = (pod.namespace, tuple(pod.labels.items()), pod.ports)
+        kind = found.get(key)
+        if kind is None:
+            kind = found[key] = Kind(pod.namespace, pod.labels, pod.ports)
+        kind.pods.append(place)
+    return sorted(found.values(), key=lambda kind: kind.namespace)

@@ -1,0 +1,88 @@
+"""What a rule comes upon, before it is known whether anybody wants to hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from kubeverdict.analyses.findings import Finding, Severity
+from kubeverdict.analyses.lint.catalogue import BY_ID
+from kubeverdict.model.policy import Policy
+from kubeverdict.model.sources import FieldPath, Source
+
+SHOWN = 3  # names of a longer list; the rest is counted
+
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace ("" where it has none) and name."""
+
+Places = Callable[[ObjectKey], tuple[str, int]]
+"""The file and line of an object; ("", 0) where the input does not hold it."""
+
+
+class Hit(msgspec.Struct, frozen=True, eq=False):
+    """A finding whose lines have not been looked up yet.
+
+    It is about ``policy``, at ``source`` (the policy itself where that is None), or about the
+    object ``place``. ``objects`` come after that one. ``severity`` and ``fix`` are the rule's
+    unless given.
+    """
+
+    rule: str
+    message: str
+    policy: Policy | None = None
+    source: Source | None = None
+    place: ObjectKey | None = None
+    objects: tuple[str, ...] = ()
+    severity: Severity | None = None
+    fix: str = ""
+
+    def finding(self, places: Places) -> Finding:
+        rule = BY_ID[self.rule]
+        objects = self.objects
+        file, line = "", 0
+        if self.policy is not None:
+            source = self.source or self.policy.source
+            file, line = source.file, source.line
+            objects = (f"{self.policy.kind} {self.policy}", *objects)
+        elif self.place is not None:
+            file, line = places(self.place)
+            objects = (named(self.place), *objects)
+        return Finding(
+            self.rule,
+            self.severity or rule.severity,
+            self.message,
+            file,
+            line,
+            tuple(dict.fromkeys(objects)),
+            rule.why,
+            self.fix or rule.fix,
+        )
+
+
+def named(key: ObjectKey) -> str:
+    """``Deployment shop/web``, ``Namespace shop``."""
+    kind, namespace, name = key
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def inside(source: Source, *path: str | int) -> Source:
+    """A field below the one at ``source``."""
+    return Source(source.origin, (*source.path, *path))
+
+
+def peer_field(rule_path: FieldPath, index: int) -> FieldPath:
+    """The peer at ``index`` of the rule at ``rule_path``, which says its direction."""
+    return (*rule_path, "to" if "egress" in rule_path else "from", index)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    more = len(names) - SHOWN
+    text = ", ".join(names[:SHOWN])
+    return f"{text} and {more:,} more" if more > 0 else text
+
+
+def count(number: int, thing: str) -> str:
+    """``1 pod``, ``2 pods``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -1,0 +1,252 @@
+"""Policies that do not mean what they look like, or not everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from kubeverdict.analyses.conditions import NAMING
+from kubeverdict.analyses.lint.facts import Facts
+from kubeverdict.analyses.lint.finding import Hit, count, inside
+from kubeverdict.compile.dialect import adapt
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy
+from kubeverdict.model.ports import NamedPort
+from kubeverdict.model.profile import Profile
+
+_DENY_ALL = re.compile(r"(deny|block|isolate).*(all|everything)|(default|all).*(deny|block)", re.I)
+_ONE_WAY = re.compile(r"ingress|egress|in-?bound|out-?bound", re.I)
+
+
+def check(facts: Facts) -> Iterator[Hit]:
+    for policy in facts.policies:
+        yield from _types(policy)
+    yield from _not_enforced(facts)
+    yield from _differs(facts)
+
+
+# --- policyTypes -----------------------------------------------------------------------------
+
+
+def _types(policy: Policy) -> Iterator[Hit]:
+    source = inside(policy.source, "spec")
+    idle = [one for one in policy.listed if one not in policy.isolates]
+    if idle:
+        (direction,) = idle
+        how = (
+            "was left out, and an empty list adds no direction"
+            if policy.defaulted
+            else (f"lists only {_word(policy.isolates[0])}" if policy.isolates else "is empty")
+        )
+        message = f"writes {direction.word} and does not isolate for it: policyTypes {how}"
+        field = inside(policy.source, "spec", direction.word)
+        yield Hit("policy-types-too-few", message, policy, field)
+        return
+    if not policy.defaulted:
+        return
+    if policy.listed == (Direction.EGRESS,):
+        message = "has rules for egress only, and denies all ingress to the pods that it selects"
+        yield Hit("policy-types-too-many", message, policy, source)
+    elif not policy.rules and _DENY_ALL.search(policy.name) and not _ONE_WAY.search(policy.name):
+        message = "isolates for ingress only: policyTypes was left out"
+        yield Hit("deny-one-way", message, policy, source)
+
+
+def _word(direction: Direction) -> str:
+    return direction.word.title()
+
+
+# --- CNIs ------------------------------------------------------------------------------------
+
+
+def _not_enforced(facts: Facts) -> Iterator[Hit]:
+    for profile in (facts.profile, *facts.others):
+        if not profile.enforces and facts.policies:
+            number = count(len(facts.policies), "policy").replace("policys", "policies")
+            message = f"{profile.title} enforces none of the {number}"
+            yield Hit("cni-not-enforced", message, facts.policies[0])
+
+
+def _differs(facts: Facts) -> Iterator[Hit]:
+    """What each policy means to the CNIs that are named, where this cluster shows a difference."""
+    profiles = [one for one in (facts.profile, *facts.others) if one.enforces]
+    if len(profiles) < 2:
+        return
+    adapted = [
+        adapt(facts.policies, one, facts.compiled.pods, facts.namespaces) for one in profiles
+    ]
+    for number, policy in enumerate(facts.policies):
+        reasons = _reasons(facts, profiles, policy, [each[number] for each in adapted])
+        for reason in reasons:
+            yield Hit("cni-differs", reason, policy)
+
+
+def _reasons(
+    facts: Facts, profiles: Sequence[Profile], policy: Policy, adapted: Sequence[Policy | None]
+) -> Iterator[str]:
+    for told, differs in _KNOBS.items():
+        if not differs(facts, policy):
+            continue
+        values = {one.title: _value(one, told) for one in profiles}
+        if len(set(values.values())) > 1:
+            yield _said(told, values)
+    for one, other in zip(profiles, adapted, strict=True):
+        if other is None:
+            yield f"{one.title} refuses it: it has a named port"
+
+
+def _said(knob: str, values: Mapping[str, str]) -> str:
+    parts = ", ".join(f"{title}: {value}" for title, value in values.items())
+    return f"{_MEANS[knob]}: {parts}"
+
+
+def _value(profile: Profile, knob: str) -> str:
+    value = getattr(profile, knob)
+    text = {True: "yes", False: "no"}.get(value, str(value))
+    return f"{text} (not verified)" if knob in profile.unverified else text
+
+
+_MEANS = {
+    "ipblock_matches_pods": "whether its ipBlock, which has pods in it, matches them",
+    "ipblock_matches_nodes": "whether its ipBlock, which has nodes in it, matches them",
+    "except_scope": "what an except is taken from, its own block or every block of the rule",
+    "hostnetwork_peers": "whether a selector finds pods on the host network",
+    "named_ports": "what becomes of a named port",
+    "named_port_containers": "which containers name ports",
+    "named_port_union": "whether a pod opens the numbers that a name has on other pods",
+    "named_port_through_ipblock": "whether a named port is resolved through an ipBlock",
+    "named_port_to_anyone": "what a named port with an empty `to` is resolved on",
+    "end_port": "whether endPort is understood",
+    "icmp": "whether ICMP passes",
+    "service_egress": "what egress to a Service is judged on",
+}
+
+
+def _has_names(facts: Facts, policy: Policy) -> bool:
+    return any(isinstance(port, NamedPort) for rule in policy.rules for port in rule.ports or ())
+
+
+def _blocks(policy: Policy) -> list[BlockPeer]:
+    return [
+        peer for rule in policy.rules for peer in rule.peers or () if isinstance(peer, BlockPeer)
+    ]
+
+
+def _matches_pods(facts: Facts, policy: Policy) -> bool:
+    return bool(_blocks(policy)) and _matches(policy, facts.pod_addresses)
+
+
+def _matches_nodes(facts: Facts, policy: Policy) -> bool:
+    texts = [text for node in facts.cluster.nodes for text in node.addresses]
+    return bool(_blocks(policy)) and _matches(policy, texts)
+
+
+def _matches(policy: Policy, texts: Sequence[str]) -> bool:
+    addresses = [address for text in texts if (address := parse_address(text))]
+    return any(address in block for block in _blocks(policy) for address in addresses)
+
+
+def _has_sibling_excepts(facts: Facts, policy: Policy) -> bool:
+    for rule in policy.rules:
+        blocks = [peer for peer in rule.peers or () if isinstance(peer, BlockPeer)]
+        for one in blocks:
+            for part in one.excepts:
+                if any(
+                    other is not one
+                    and other.block.family == part.family
+                    and other.block.first <= part.first <= other.block.last
+                    and other.block.prefix <= part.prefix
+                    for other in blocks
+                ):
+                    return True
+    return False
+
+
+def _finds_hosts(facts: Facts, policy: Policy) -> bool:
+    return any(
+        pod.host_network
+        for rule in policy.rules
+        for peer in rule.peers or ()
+        if isinstance(peer, PodPeer) and facts.peers(peer).size <= 64
+        for pod in facts.pods(facts.peers(peer).tolist())
+    )
+
+
+def _names_init_ports(facts: Facts, policy: Policy) -> bool:
+    """Whether a name stands for a port of a container that not every CNI looks at."""
+    names = {
+        (port.name, port.protocol)
+        for rule in policy.rules
+        for port in rule.ports or ()
+        if isinstance(port, NamedPort)
+    }
+    return not names.isdisjoint(facts.init_port_names)
+
+
+def _varies(facts: Facts, policy: Policy) -> bool:
+    """Whether a name of an ingress rule has several numbers on the pods that are selected."""
+    kinds = facts.subjects(policy).tolist()
+    naming = NAMING["all-init"]
+    for rule in policy.rules:
+        for port in rule.ports or ():
+            if rule.direction is Direction.INGRESS and isinstance(port, NamedPort):
+                numbers = {
+                    one.number
+                    for kind in kinds
+                    for one in facts.kinds[kind].ports
+                    if one.container in naming
+                    and (one.name, one.protocol) == (port.name, port.protocol)
+                }
+                if len(numbers) > 1:
+                    return True
+    return False
+
+
+def _names_through_block(facts: Facts, policy: Policy) -> bool:
+    return any(
+        rule.direction is Direction.EGRESS
+        and any(isinstance(port, NamedPort) for port in rule.ports or ())
+        and any(isinstance(peer, BlockPeer) for peer in rule.peers or ())
+        for rule in policy.rules
+    )
+
+
+def _names_to_anyone(facts: Facts, policy: Policy) -> bool:
+    return any(
+        rule.direction is Direction.EGRESS
+        and rule.peers is None
+        and any(isinstance(port, NamedPort) for port in rule.ports or ())
+        for rule in policy.rules
+    )
+
+
+def _has_ranges(facts: Facts, policy: Policy) -> bool:
+    return any(
+        not isinstance(port, NamedPort) and port.first != port.last and port.last != 65535
+        for rule in policy.rules
+        for port in rule.ports or ()
+    )
+
+
+def _asks_services(facts: Facts, policy: Policy) -> bool:
+    """Whether egress by address alone leads to pods, which have Services in front of them."""
+    return any(
+        rule.direction is Direction.EGRESS
+        and any(isinstance(peer, BlockPeer) for peer in rule.peers or ())
+        for rule in policy.rules
+    ) and _matches_pods(facts, policy)
+
+
+_KNOBS: Mapping[str, Callable[[Facts, Policy], bool]] = {
+    "ipblock_matches_pods": _matches_pods,
+    "ipblock_matches_nodes": _matches_nodes,
+    "except_scope": _has_sibling_excepts,
+    "hostnetwork_peers": _finds_hosts,
+    "named_ports": _has_names,
+    "named_port_containers": _names_init_ports,
+    "named_port_union": _varies,
+    "named_port_through_ipblock": _names_through_block,
+    "named_port_to_anyone": _names_to_anyone,
+    "end_port": _has_ranges,
+    "service_egress": _asks_services,
+}

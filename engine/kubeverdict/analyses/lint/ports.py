@@ -1,0 +1,158 @@
+"""Ports that no pod listens on, as far as containers say what they listen on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kubeverdict.analyses.conditions import NAMING
+from kubeverdict.analyses.lint.facts import Facts, Kind, peer_question
+from kubeverdict.analyses.lint.finding import Hit, inside, listed
+from kubeverdict.analyses.lint.labels import near
+from kubeverdict.model.policy import Direction, PodPeer, Policy, Rule
+from kubeverdict.model.ports import NamedPort, PortRange
+
+SOME = 256  # kinds; a rule for more is about whatever is there
+
+
+def check(facts: Facts) -> Iterator[Hit]:
+    for policy in facts.policies:
+        for rule in policy.rules:
+            if rule.ports:
+                yield from _rule(facts, policy, rule)
+
+
+def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
+    kinds = _destinations(facts, policy, rule)
+    if not kinds:
+        return
+    for index, port in enumerate(rule.ports or ()):
+        if isinstance(port, NamedPort):
+            hit = _named(facts, policy, rule, index, port, kinds)
+        else:
+            hit = _numbered(facts, policy, rule, index, port, kinds)
+        if hit is not None:
+            yield hit
+
+
+def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
+    """The pods that a rule opens ports of, where it is about pods alone and a few kinds."""
+    if rule.direction is Direction.INGRESS:
+        numbers = set(facts.subjects(policy).tolist())
+    else:
+        numbers = set()
+        for peer in rule.peers or (None,):
+            if not isinstance(peer, PodPeer) or not facts.knows_pods(peer_question(peer)[0]):
+                return []
+            numbers.update(facts.peers(peer).tolist())
+    return [facts.kinds[number] for number in sorted(numbers)] if len(numbers) <= SOME else []
+
+
+def _hit(
+    name: str, message: str, policy: Policy, rule: Rule, index: int, kinds: Sequence[Kind], fix: str
+) -> Hit:
+    source = inside(rule.source, "ports", index)
+    return Hit(name, message, policy, source, fix=fix)
+
+
+def _named(
+    facts: Facts, policy: Policy, rule: Rule, index: int, port: NamedPort, kinds: list[Kind]
+) -> Hit | None:
+    naming = NAMING[facts.profile.named_port_containers]
+    declared = [
+        (one, kind) for kind in kinds for one in kind.ports if one.name and one.container in naming
+    ]
+    found: dict[int, list[Kind]] = {}
+    for one, kind in declared:
+        if (one.name, one.protocol) == (port.name, port.protocol):
+            found.setdefault(one.number, []).append(kind)
+    who = _who(facts, kinds)
+    if not found:
+        if not any(kind.ports for kind in kinds):
+            return None  # what declares no port at all may listen on any
+        protocols = {one.protocol.name for one, _ in declared if one.name == port.name}
+        if protocols:
+            message = f"{port.name} is a {'/'.join(sorted(protocols))} port of {who}, not {port}"
+            return _hit("port-protocol", message, policy, rule, index, kinds, "")
+        names = sorted({one.name for one, _ in declared if one.protocol is port.protocol})
+        guess = near(port.name, names)
+        hint = f" ({guess})" if guess else f"; there is {listed(names)}" if names else ""
+        message = f"no {port.protocol.name} port of {who} is named {port.name}{hint}"
+        fix = f"Write {guess.word}." if guess else ""
+        return _hit("port-name-unknown", message, policy, rule, index, kinds, fix)
+    if len(found) > 1:
+        parts = [
+            f"{number} on {listed(_workloads(facts, of_number))}"
+            for number, of_number in sorted(found.items())
+        ]
+        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+        message = f"{port.protocol.name} {port.name} is {', '.join(parts[:3])}{more}"
+        return _hit("port-name-varies", message, policy, rule, index, kinds, "")
+    return None
+
+
+def _numbered(
+    facts: Facts, policy: Policy, rule: Rule, index: int, port: PortRange, kinds: list[Kind]
+) -> Hit | None:
+    if not all(kind.ports for kind in kinds):
+        return None  # what declares no port may listen on any
+    same, other = set[int](), set[str]()
+    for kind in kinds:
+        for one in kind.ports:
+            if one.protocol is port.protocol:
+                same.add(one.number)
+            elif port.first <= one.number <= port.last:
+                other.add(one.protocol.name)
+    if any(port.first <= number <= port.last for number in same):
+        return None
+    who = _who(facts, kinds)
+    if other and port.first == port.last:
+        # Both protocols beside each other, as for DNS, are no mix-up.
+        both = any(
+            isinstance(beside, PortRange)
+            and beside.protocol.name in other
+            and beside.first <= port.first <= beside.last
+            for beside in rule.ports or ()
+        )
+        if both:
+            return None
+        right = "/".join(sorted(other))
+        message = f"{port} is allowed; {who} listens on {right} {port.first}"
+        return _hit("port-protocol", message, policy, rule, index, kinds, f"Write {right}.")
+    served = sorted(same)
+    listens = (
+        f"on {port.protocol.name} {listed(list(map(str, served)))}"
+        if served
+        else (f"on no {port.protocol.name} port")
+    )
+    message = f"{port}: {who} listens {listens}"
+    through = _through_service(facts, port, kinds)
+    if through:
+        name, target = through
+        message += f"; {port.first} is the port of Service {name}, which sends to {target}"
+    fix = f"Write {through[1]}." if through else ""
+    return _hit("port-not-listened", message, policy, rule, index, kinds, fix)
+
+
+def _through_service(
+    facts: Facts, port: PortRange, kinds: list[Kind]
+) -> tuple[str, int | str] | None:
+    """The Service that has this port in front of the pods, and where it leads."""
+    if port.first != port.last:
+        return None
+    for service in facts.services_in(kinds[0].namespace):
+        if not service.selector or not service.selector.items() <= kinds[0].labels.items():
+            continue
+        for one in service.ports:
+            if (one.port, one.protocol) == (port.first, port.protocol) and one.target != one.port:
+                return str(service), one.target
+    return None
+
+
+def _who(facts: Facts, kinds: list[Kind]) -> str:
+    return listed(_workloads(facts, kinds))
+
+
+def _workloads(facts: Facts, kinds: Sequence[Kind]) -> list[str]:
+    pods = facts.cluster.pods
+    refs = {pods[kind.pods[0]].workload for kind in kinds}
+    return sorted(f"{ref.namespace}/{ref.name}" for ref in refs)

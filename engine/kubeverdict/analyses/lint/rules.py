@@ -1,0 +1,140 @@
+"""The compiled rules of one plane, as sets that can be compared.
+
+Positions are those of :class:`~kubeverdict.compile.beside.OpenPlane`; bitmaps are words (words,)
+over them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.beside import Beside, OpenPlane
+from kubeverdict.compile.compiled import ALL
+from kubeverdict.compile.sets import members
+from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE, SUBJECT, Rules
+from kubeverdict.model.policy import Action, Direction
+
+Bitmap = NDArray[np.uint64]
+
+
+class Row:
+    """One rule, or the isolation of one policy (``rule`` is then negative), in numbers of sets
+    and lists."""
+
+    __slots__ = ("peer", "policy", "ports", "rule", "subject")
+
+    def __init__(self, row: NDArray[np.int64]) -> None:
+        columns = row.tolist()
+        self.subject: int = columns[SUBJECT]
+        self.peer: int = columns[PEER]
+        self.ports: int = columns[PORTS]
+        self.rule: int = columns[RULE]
+        self.policy: int = columns[POLICY]
+
+
+class Side:
+    """The rules of one direction: all of them, and those of each part of the positions, which are
+    the positions that the same rules select."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rows = [Row(row) for row in rules.table]
+        self._rules = rules
+        self._of_part: dict[int, list[Row]] = {}
+
+    def part_of(self, positions: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The part of each position; -1 where no rule selects it."""
+        return self._rules.part[positions]
+
+    def of_part(self, part: int) -> list[Row]:
+        found = self._of_part.get(part)
+        if found is None:
+            start = self._rules.start
+            rows = self._rules.row[start[part] : start[part + 1]].tolist()
+            found = self._of_part[part] = [self.rows[row] for row in rows]
+        return found
+
+
+class PlaneRules:
+    """Both directions of one plane."""
+
+    def __init__(self, beside: Beside, plane: OpenPlane) -> None:
+        self.plane = plane
+        self.sides = {
+            Direction.INGRESS: Side(plane.ingress),
+            Direction.EGRESS: Side(plane.egress),
+        }
+        self._runs = beside.runs
+        self._meet: dict[tuple[int, int], bool] = {}
+        self._ranges: dict[int, list[tuple[int, int]]] = {}
+        self._bitmaps: dict[int, Bitmap] = {}
+        self._members: dict[int, NDArray[np.int64]] = {}
+
+    def members(self, which: int) -> NDArray[np.int64]:
+        """The positions of pods in a set."""
+        found = self._members.get(which)
+        if found is None:
+            positions = members(self.plane.sets, which)
+            found = self._members[which] = positions[positions < self.plane.pods]
+        return found
+
+    def bitmap(self, which: int) -> Bitmap:
+        """A set as a bitmap; must not be changed."""
+        found = self._bitmaps.get(which)
+        if found is None:
+            found = np.zeros(self.plane.words, np.uint64)
+            if which == ALL:
+                found |= self.plane.universe
+            else:
+                sets = self.plane.sets
+                span = slice(sets.start[which], sets.start[which + 1])
+                found[sets.word[span]] = sets.bits[span]
+            self._bitmaps[which] = found
+        return found
+
+    @cached_property
+    def pods(self) -> Bitmap:
+        """All positions of pods."""
+        bits = np.zeros(self.plane.words << 6, np.uint8)
+        bits[: self.plane.pods] = 1
+        return np.packbits(bits, bitorder="little").view(np.uint64)
+
+    def weigh(self, bitmap: Bitmap) -> int:
+        """The pods behind a bitmap."""
+        return int(self.plane.weight[self.positions(bitmap)].sum())
+
+    def positions(self, bitmap: Bitmap) -> NDArray[np.int64]:
+        return np.flatnonzero(np.unpackbits(bitmap.view(np.uint8), bitorder="little"))
+
+    def ranges(self, ports: int) -> list[tuple[int, int]]:
+        """A port list as ranges of places, the end not included."""
+        found = self._ranges.get(ports)
+        if found is None:
+            span = slice(self._runs.start[ports], self._runs.start[ports + 1])
+            low, high = self._runs.low[span].tolist(), self._runs.high[span].tolist()
+            found = self._ranges[ports] = list(zip(low, high, strict=True))
+        return found
+
+    def meet(self, one: int, other: int) -> bool:
+        """Whether two port lists have a port in common."""
+        if not one or not other:
+            return True
+        key = (one, other)
+        known = self._meet.get(key)
+        if known is None:
+            known = self._meet[key] = any(
+                low < high_other and low_other < high
+                for low, high in self.ranges(one)
+                for low_other, high_other in self.ranges(other)
+            )
+        return known
+
+    def holds(self, ports: int, place: int) -> bool:
+        return any(low <= place < high for low, high in self.ranges(ports))
+
+
+def order_matters(beside: Beside) -> bool:
+    """Whether any rule denies or passes on: what follows is about rules that add up."""
+    return any(ref.rule.action is not Action.ALLOW for ref in beside.compiled.rules)

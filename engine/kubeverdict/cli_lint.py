@@ -1,0 +1,101 @@
+"""The verb ``lint``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from kubeverdict.cli_parts import (
+    CLEAN,
+    FINDINGS,
+    compiled_from,
+    fitting,
+    input_files,
+    load_input,
+    show,
+    snapshot_in,
+)
+from kubeverdict.model.profile import PROFILES, REFERENCE
+from kubeverdict.render import FORMATS
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.lint.finding import ObjectKey, Places
+    from kubeverdict.compile.compiled import CompiledPolicy
+
+_FORMATS = list(FORMATS["lint"])
+
+
+@click.command()
+@input_files
+@click.option(
+    "--disable", multiple=True, metavar="RULE", help="Turn a rule off, by its id; repeatable."
+)
+@click.option(
+    "--cni",
+    "cnis",
+    type=click.Choice(list(PROFILES)),
+    multiple=True,
+    metavar="NAME",
+    help="Judge as this network plug-in does; repeated: tell where the others differ. "
+    f"One of {', '.join(PROFILES)}.",
+)
+@click.option("--static", is_flag=True, help="Judge by labels: keep pods that have no address yet.")
+@click.option(
+    "--skip-invalid", is_flag=True, help="Go on without invalid documents, and name them."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(_FORMATS),
+    default=_FORMATS[0],
+    show_default=True,
+    help="Format.",
+)
+def lint(
+    files: tuple[str, ...],
+    disable: tuple[str, ...],
+    cnis: tuple[str, ...],
+    static: bool,
+    skip_invalid: bool,
+    output: str,
+) -> int:
+    """The classic mistakes in network policies.
+
+    DNS that cannot be reached, selectors that match nothing, ports on which nothing listens,
+    connections that only one end allows, rules that open too much, pods that no policy guards.
+    kubeverdict.toml in the current folder turns rules off and says which annotations every policy
+    must have; the annotation kubeverdict.io/lint-disable.RULE turns a rule off for its policy, and
+    its value says why. Exit status 1 where anything is found that is more than a note.
+    """
+    from kubeverdict.analyses.findings import is_failure
+    from kubeverdict.analyses.lint import lint as lint_
+    from kubeverdict.settings import lint_settings
+
+    settings = lint_settings(disable)
+    names = list(dict.fromkeys(cnis)) or [REFERENCE.name]
+    compiled, places = _input(files, skip_invalid, names[0], static)
+    report = lint_(compiled, places, settings, [PROFILES[name] for name in names[1:]])
+    show("lint", output, report)
+    return FINDINGS if any(map(is_failure, report.findings)) else CLEAN
+
+
+def _input(
+    files: Sequence[str], skip_invalid: bool, cni: str, static: bool
+) -> tuple[CompiledPolicy, Places]:
+    """The cluster, compiled, and where its objects are; a snapshot tells that of policies only."""
+    snapshot = snapshot_in(files)
+    if snapshot is not None:
+        compiled = fitting(snapshot, cni, static)
+        if compiled is None:
+            compiled = compiled_from(snapshot.compiled.cluster, cni, static)
+        path = snapshot.path
+        return compiled, lambda key: (path, 0)
+    loaded = load_input(files, skip_invalid)
+
+    def place(key: ObjectKey) -> tuple[str, int]:
+        origin = loaded.origins.get(key)
+        return (origin.file, origin.line_of(())) if origin else ("", 0)
+
+    return compiled_from(loaded.cluster, cni, static), place
