@@ -13,9 +13,10 @@ from kubeverdict.analyses.verify.ports import Names, every_port, places
 from kubeverdict.analyses.verify.sides import Side, Sides
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
-from kubeverdict.model.assertions import Assertion, Claim, EndPart, PortName, WorkloadName
+from kubeverdict.model.assertions import Assertion, Claim, End, EndPart, PortName, WorkloadName
 from kubeverdict.model.policy import PodPeer
-from kubeverdict.model.ports import PortRange
+from kubeverdict.model.ports import PortRange, Protocol
+from kubeverdict.model.selectors import Requirement
 
 
 class ProvesNothing(Exception):
@@ -44,9 +45,7 @@ class CaseMaker:
         Raises ProvesNothing where an end or the name of a port matches nothing and the assertion
         does not say that it may.
         """
-        source, destination = (
-            self._sides.of(end) for end in (assertion.source, assertion.destination)
-        )
+        source, destination = self.side(assertion.source), self.side(assertion.destination)
         if not assertion.may_be_empty:
             for word, side in (("from", source), ("to", destination)):
                 if not side:
@@ -54,10 +53,7 @@ class CaseMaker:
             if assertion.claim in (Claim.ALLOW, Claim.DENY) and _is_one_pod(source, destination):
                 message = "both ends are the same pod: no policy is about that"
                 raise _proves_nothing(assertion, "", message)
-        if assertion.claim is Claim.ONLY_FROM:
-            source = self._all_but(source)
-        elif assertion.claim is Claim.ONLY_TO:
-            destination = self._all_but(destination)
+        source, destination = self.ends(assertion)
         denied = assertion.claim is not Claim.ALLOW
         if assertion.ports is None:
             return [Case(source, destination, self._everything, denied)]
@@ -67,6 +63,24 @@ class CaseMaker:
             if isinstance(port, PortName):
                 found += self._named(assertion, port, source, destination)
         return found
+
+    def side(self, end: End) -> Side:
+        """Who is at an end."""
+        return self._sides.of(end)
+
+    def ends(self, assertion: Assertion) -> tuple[Side, Side]:
+        """Between whom something is claimed: of `only` all the others are at one end."""
+        source, destination = self.side(assertion.source), self.side(assertion.destination)
+        if assertion.claim is Claim.ONLY_FROM:
+            source = self._all_but(source)
+        elif assertion.claim is Claim.ONLY_TO:
+            destination = self._all_but(destination)
+        return source, destination
+
+    def protocols(self, name: PortName) -> list[Protocol]:
+        """The protocols that pods have a port of this name for; TCP where none has one."""
+        held = {port.protocol for port in self._names.holders(name)}
+        return sorted(held) or [name.protocol or Protocol.TCP]
 
     def _named(
         self, assertion: Assertion, name: PortName, source: Side, destination: Side
@@ -127,7 +141,7 @@ def label_keys(assertions: Iterable[Assertion]) -> set[str]:
     }
 
 
-def _requirements(peer: PodPeer):  # type: ignore[no-untyped-def]
+def _requirements(peer: PodPeer) -> tuple[Requirement, ...]:
     return peer.pods.requirements if peer.pods is not None else ()
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from kubeverdict.analyses.decisions import Decision
+from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
+from kubeverdict.analyses.verify.classes import TooManyError
 from kubeverdict.analyses.verify.judging import Case, Judge
 from kubeverdict.analyses.verify.listing import Lister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
@@ -12,6 +17,10 @@ from kubeverdict.model.assertions import Assertion, Assertions
 
 # Pairs of identities that are listed for one case of an assertion; all pod pairs are counted.
 MOST = 1000
+_TOO_MANY = (
+    "policies tell too many kinds of new pods apart at these ends to look at each: narrow them, "
+    "or verify this one without --any"
+)
 
 
 def verify(
@@ -37,6 +46,7 @@ def verify(
     judge = Judge(compiled, cases, MOST)
     failures = judge.failures()
     lister = Lister(compiled, judge)
+    further = Anyone(compiled, maker, assertions.pod_ranges) if anyone else None
     results = []
     for number, assertion in enumerate(assertions.assertions):
         violations: list[Violation] = []
@@ -44,16 +54,50 @@ def verify(
         for case, failure in zip(cases[parts[number]], found, strict=True):
             violations += lister.violations(case, failure)
         problem = problems.get(number)
+        more = any(failure.more for failure in found)
+        if further is not None and problem is None:
+            try:
+                imagined, unfinished = further.violations(assertion)
+                violations += _not_known(imagined, violations)
+                more |= unfinished
+            except TooManyError:
+                origin = assertion.origin
+                problem = Problem(origin.file, origin.line, "", _TOO_MANY)
         results.append(
             _result(
                 assertion,
                 problem,
                 tuple(violations),
                 sum(failure.pairs for failure in found),
-                any(failure.more for failure in found),
+                more,
             )
         )
-    return Verification(compiled.profile.name, anyone, tuple(results))
+    notes = []
+    if further is not None and not further.has_addresses:
+        notes.append(
+            "no pod of the input has an address: a new pod has none, and no ipBlock matches it "
+            "(podRanges says where pods are)"
+        )
+    return Verification(compiled.profile.name, anyone, tuple(results), tuple(notes))
+
+
+def _not_known(imagined: Iterable[Violation], known: Iterable[Violation]) -> list[Violation]:
+    """The violations by new pods that are not like one between pods that exist."""
+    seen = {_likeness(one) for one in known}
+    return [one for one in imagined if _likeness(one) not in seen]
+
+
+def _likeness(one: Violation) -> tuple[object, ...]:
+    """The namespaces or addresses at both ends, and what decides."""
+    ends = [name.partition("/")[0] for name in one.sample[:2]]
+    return (*ends, *(_decider(decision) for decision in (one.egress, one.ingress)))
+
+
+def _decider(decision: Decision) -> tuple[object, ...]:
+    if decision.rule is None:
+        return (decision.reason,)
+    rule = decision.rule
+    return (rule.policy.kind, rule.policy.name, rule.field, rule.file, rule.line)
 
 
 def _result(

@@ -1,0 +1,214 @@
+"""Assertions judged for pods that do not exist and could be created.
+
+A new pod may be in any namespace that exists, with any labels and any names of ports. Its
+address is one where pods are (or in the ranges that the assertions name), and one stands for
+all between which no rule tells a difference. A workload stands for pods with the labels that all
+of its pods have. What policies can tell apart becomes one pod each, in a small cluster with the
+policies that have a say, and the engine judges these.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from kubeverdict.analyses.port_text import Ports
+from kubeverdict.analyses.verify.cases import CaseMaker
+from kubeverdict.analyses.verify.imagined import Crowd
+from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
+from kubeverdict.analyses.verify.listing import Lister
+from kubeverdict.analyses.verify.questions import Question, questions
+from kubeverdict.analyses.verify.report import Imagined, Violation
+from kubeverdict.analyses.verify.scene import Stage, cases
+from kubeverdict.analyses.verify.sides import Side
+from kubeverdict.analyses.verify.spans import of_block
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.addresses import Address, Family, parse_address
+from kubeverdict.model.assertions import Assertion, Claim, End, WorkloadName
+from kubeverdict.model.cluster import CONTROLLER_LABELS, Pod
+from kubeverdict.model.policy import BlockPeer, PodPeer
+from kubeverdict.model.ports import NamedPort
+from kubeverdict.model.selectors import Operator, Requirement, Selector
+
+# Pairs of identities at which an assertion fails that are looked at.
+_CELLS = 20_000
+
+
+class Anyone:
+    """Judges assertions about one cluster for pods that it does not have."""
+
+    def __init__(
+        self, compiled: CompiledPolicy, maker: CaseMaker, pod_ranges: Sequence[BlockPeer]
+    ) -> None:
+        self._compiled = compiled
+        self._maker = maker
+        self._candidates = _in_ranges(compiled, pod_ranges) if pod_ranges else _in_use(compiled)
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether anything is known about the addresses of pods."""
+        return bool(self._candidates)
+
+    def violations(self, assertion: Assertion) -> tuple[list[Violation], bool]:
+        """What breaks an assertion, one example for each pair of namespaces and of what decides;
+        and whether there may be more. Raises TooManyError."""
+        claim = assertion.claim
+        stage = Stage(
+            self._compiled,
+            self._crowd(assertion.source, claim is Claim.ONLY_FROM),
+            self._crowd(assertion.destination, claim is Claim.ONLY_TO),
+        )
+        asked = questions(self._compiled, assertion, stage.rules, self._maker.protocols)
+        sources = stage.sources(self._candidates)
+        variants = [variant for question in asked for variant in question.variants]
+        destinations = stage.destinations(self._candidates, variants)
+        compiled = stage.compiled(pod for pod, _ in (*sources, *destinations))
+        source, destination = self._maker.ends(assertion)
+        spans = (source.addresses, destination.addresses)
+        denied = claim is not Claim.ALLOW
+        made = cases(compiled, asked, sources, destinations, spans, denied)
+        judge = Judge(compiled, made, _CELLS)
+        failures = judge.failures()
+        examples = _Examples(compiled, judge)
+        found: list[Violation] = []
+        for question, case, failure in zip(asked, made, failures, strict=True):
+            found += examples.of(question, case, failure)
+        return found, any(failure.more for failure in failures)
+
+    def _crowd(self, end: End, others: bool) -> Crowd:
+        peers: list[PodPeer] = []
+        for part in end.parts:
+            if isinstance(part, PodPeer):
+                peers.append(part)
+            elif isinstance(part, WorkloadName):
+                peers += self._like(part)
+        return Crowd(tuple(peers), others)
+
+    def _like(self, name: WorkloadName) -> list[PodPeer]:
+        """Pods with the labels that all pods of a workload have, save what controllers write."""
+        numbers = np.flatnonzero(self._maker.side(End((name,))).pods).tolist()
+        labels = [self._compiled.pods[number].labels.items() for number in numbers]
+        if not labels:
+            return []
+        selector = Selector.of(
+            Requirement(key, Operator.IN, (value,))
+            for key, value in set(labels[0]).intersection(*labels[1:])
+            if key not in CONTROLLER_LABELS
+        )
+        return [PodPeer(selector, name.namespace)]
+
+
+class _Examples:
+    """Names what was found among new pods."""
+
+    def __init__(self, compiled: CompiledPolicy, judge: Judge) -> None:
+        self._compiled = compiled
+        self._judge = judge
+        self._lister = Lister(compiled, judge)
+
+    def of(self, question: Question, case: Case, failure: Failure) -> list[Violation]:
+        """The simplest pair of pods for each way in which a case fails."""
+        best: dict[tuple[object, ...], tuple[int, Cell, Side, Side]] = {}
+        for cell in failure.cells:
+            one, source, where = self._simplest(cell.plane, cell.source, case.source)
+            other, destination, there = self._simplest(
+                cell.plane, cell.destination, case.destination
+            )
+            # Which numbers a name may stand for is of no interest.
+            ports = 0 if question.name else cell.ports
+            key = (where, there, ports, cell.egress, cell.ingress)
+            known = best.get(key)
+            if known is None or one + other < known[0]:
+                best[key] = (one + other, cell, source, destination)
+        found = []
+        for _, cell, source, destination in best.values():
+            chosen = Case(source, destination, case.ports, case.denied)
+            names = () if question.name else self._names(cell, destination)
+            for violation in self._lister.violations(chosen, Failure([cell]), misses=False):
+                found.append(self._shown(violation, question.name, names))
+        return found
+
+    def _simplest(self, plane: int, identity: int, side: Side) -> tuple[int, Side, str]:
+        """Of the pods of an identity at a side the one with fewest labels: how many these are,
+        the pod, and its namespace."""
+        one = self._judge.maps[plane]
+        mask = np.zeros_like(side.pods)
+        if identity >= one.plane.pods:
+            return 0, Side(mask, side.addresses), ""
+        pods = self._compiled.pods
+        best = min(one.pods(identity, side).tolist(), key=lambda pod: len(pods[pod].labels))
+        mask[best] = True
+        return len(pods[best].labels), Side(mask), pods[best].namespace
+
+    def _names(self, cell: Cell, destination: Side) -> tuple[str, ...]:
+        """The names of ports that the rules that decide ask for, as far as the pod has them."""
+        held = {
+            NamedPort(port.protocol, port.name)
+            for number in np.flatnonzero(destination.pods).tolist()
+            for port in self._compiled.pods[number].ports
+        }
+        asked = {
+            port
+            for decided in (cell.egress, cell.ingress)
+            if decided >= 0
+            for port in self._compiled.rules[decided].rule.ports or ()
+        }
+        return tuple(sorted({port.name for port in held & asked}))
+
+    def _shown(self, violation: Violation, name: str, names: tuple[str, ...]) -> Violation:
+        opener, answerer = (self._pod(text) for text in violation.sample[:2])
+        ports = violation.ports
+        if name:
+            ports = Ports(tuple((protocol, name) for protocol, _ in ports.protocols))
+        return replace(
+            violation,
+            pairs=0,
+            family="",
+            ports=ports,
+            new_source=_imagined(opener, ()),
+            new_destination=_imagined(answerer, names),
+        )
+
+    def _pod(self, name: str) -> Pod | None:
+        namespace, _, short = name.partition("/")
+        number = self._compiled.pod_ids.get((namespace, short))
+        return None if number is None else self._compiled.pods[number]
+
+
+def _imagined(pod: Pod | None, names: tuple[str, ...]) -> Imagined | None:
+    if pod is None:
+        return None
+    return Imagined(pod.namespace, dict(pod.labels), "".join(pod.addresses), names)
+
+
+def _in_use(compiled: CompiledPolicy) -> list[Address]:
+    """Of the addresses of pods one in each interval that rules tell apart."""
+    found: dict[tuple[Family, int], Address] = {}
+    space = compiled.addresses
+    starts: dict[Family, list[int]] = {4: [], 6: []}
+    for atom in range(space.atoms):
+        family, first, _ = space.interval(atom)
+        starts[family].append(first)
+    known = slice(None) if compiled.profile.dual_stack else slice(1)
+    for pod in compiled.pods:
+        for text in pod.addresses[known]:
+            address = parse_address(text)
+            if address is not None:
+                atom = bisect_right(starts[address.family], address.value)
+                found.setdefault((address.family, atom), address)
+    return list(found.values())
+
+
+def _in_ranges(compiled: CompiledPolicy, ranges: Sequence[BlockPeer]) -> list[Address]:
+    """One address in each interval that rules tell apart and that has a part in ``ranges``."""
+    found: list[Address] = []
+    space = compiled.addresses
+    for family, first, last in (span for block in ranges for span in of_block(block)):
+        for atom in range(space.atoms):
+            own, low, high = space.interval(atom)
+            if own == family and low <= last and first <= high:
+                found.append(Address(family, max(low, first)))
+    return found

@@ -1,0 +1,117 @@
+"""Pods that do not exist and could, one for each way in which policies can tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from kubeverdict.analyses.verify.classes import Labels, TooManyError, combinations
+from kubeverdict.analyses.verify.questions import PortNames
+from kubeverdict.model.addresses import Address
+from kubeverdict.model.cluster import Namespace, Pod, WorkloadRef
+from kubeverdict.model.policy import BlockPeer, PodPeer, Policy, Rule
+from kubeverdict.model.selectors import EVERYTHING, Selector
+
+# Pods at one end of an assertion that are looked at.
+MOST = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Who is meant at one end: new pods that one of ``peers`` selects, or, ``others``, that none
+    of them does."""
+
+    peers: tuple[PodPeer, ...]
+    others: bool = False
+
+    def namespaces(self, existing: Iterable[Namespace]) -> list[Namespace]:
+        """Those in which such pods can be."""
+        return [one for one in existing if self.others or any(covers(p, one) for p in self.peers)]
+
+
+def covers(peer: PodPeer, namespace: Namespace) -> bool:
+    if peer.namespace is not None:
+        return peer.namespace == namespace.name
+    return peer.namespaces.matches(namespace.labels)
+
+
+def governs(policy: Policy, namespace: Namespace) -> bool:
+    if policy.namespace is not None:
+        return policy.namespace == namespace.name
+    return policy.namespaces.matches(namespace.labels)
+
+
+@dataclass(slots=True)
+class Asked:
+    """What policies ask about the pods at one end: ``subjects`` those that may select them, and
+    the ``peers`` and ``blocks`` in the rules of the other end."""
+
+    subjects: dict[str, dict[Selector, None]] = field(default_factory=dict)
+    peers: dict[PodPeer, None] = field(default_factory=dict)
+    blocks: dict[BlockPeer, None] = field(default_factory=dict)
+
+    def note_subject(self, namespace: str, selector: Selector) -> None:
+        self.subjects.setdefault(namespace, {})[selector] = None
+
+    def note_peers(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            for peer in rule.peers or ():
+                if isinstance(peer, PodPeer):
+                    self.peers[peer] = None
+                else:
+                    self.blocks[peer] = None
+
+    def addresses(self, candidates: Sequence[Address]) -> list[Address | None]:
+        """One of ``candidates`` for each way in which the blocks tell them apart; None, for no
+        address, where no block is asked about or no candidate is known."""
+        if not self.blocks:
+            return [None]
+        alike: dict[tuple[object, ...], Address] = {}
+        for address in candidates:
+            held = tuple(address in block for block in self.blocks)
+            alike.setdefault((address.family, *held), address)
+        return list(alike.values()) or [None]
+
+
+def new_pods(
+    crowd: Crowd,
+    namespaces: Sequence[Namespace],
+    asked: Asked,
+    addresses: Sequence[Address | None],
+    ports: Sequence[PortNames],
+    prefix: str,
+) -> Iterator[tuple[Pod, int]]:
+    """The pods, each with the index of its ``ports``. Raises TooManyError."""
+    made = 0
+    for namespace in namespaces:
+        for labels in _label_sets(crowd, namespace, asked):
+            for address in addresses:
+                for index, each in enumerate(ports):
+                    made += 1
+                    if made > MOST:
+                        raise TooManyError
+                    name = f"{prefix}-{made}"
+                    yield (
+                        Pod(
+                            namespace.name,
+                            name,
+                            dict(labels),
+                            WorkloadRef(namespace.name, name, "Pod"),
+                            () if address is None else (str(address),),
+                            each.of_container(),
+                        ),
+                        index,
+                    )
+
+
+def _label_sets(crowd: Crowd, namespace: Namespace, asked: Asked) -> Iterator[Labels]:
+    own = [peer.pods or EVERYTHING for peer in crowd.peers if covers(peer, namespace)]
+    told = dict.fromkeys(asked.subjects.get(namespace.name, ()))
+    told |= dict.fromkeys(
+        peer.pods for peer in asked.peers if peer.pods is not None and covers(peer, namespace)
+    )
+    needed = (1 << len(own)) - 1
+    found = combinations([*own, *told], 0 if crowd.others else needed)
+    for met, labels in found.items():
+        if bool(met & needed) != crowd.others:
+            yield labels

@@ -1,0 +1,152 @@
+"""The small cluster in which one assertion is judged for pods that do not exist yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from kubeverdict.analyses.verify.imagined import Asked, Crowd, governs, new_pods
+from kubeverdict.analyses.verify.judging import Case
+from kubeverdict.analyses.verify.questions import PortNames, Question
+from kubeverdict.analyses.verify.sides import Side
+from kubeverdict.analyses.verify.spans import Spans
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.addresses import Address
+from kubeverdict.model.cluster import Cluster, Namespace, Pod
+from kubeverdict.model.policy import Direction, Policy, Rule
+
+NewPods = Sequence[tuple[Pod, int]]
+
+
+class Stage:
+    """The ends of an assertion, and the policies that have a say about its connections."""
+
+    def __init__(self, compiled: CompiledPolicy, source: Crowd, destination: Crowd) -> None:
+        self._compiled = compiled
+        self._crowds = (source, destination)
+        existing = compiled.cluster.namespaces
+        self._spaces = tuple(crowd.namespaces(existing) for crowd in self._crowds)
+        self._leaving = _policies(compiled, self._spaces[0], Direction.EGRESS)
+        self._entering = _policies(compiled, self._spaces[1], Direction.INGRESS)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [rule for policy in (*self._leaving, *self._entering) for rule in policy.rules]
+
+    def sources(self, candidates: Sequence[Address]) -> NewPods:
+        """One pod for each way in which policies tell sources apart. Raises TooManyError."""
+        asked = _asked(self._spaces[0], self._leaving, self._entering)
+        addresses = self._addresses(asked, candidates)
+        found = new_pods(
+            self._crowds[0], self._spaces[0], asked, addresses, [PortNames()], "source"
+        )
+        return list(found)
+
+    def destinations(self, candidates: Sequence[Address], variants: Sequence[PortNames]) -> NewPods:
+        """The same for destinations, each with every one of ``variants``."""
+        asked = _asked(self._spaces[1], self._entering, self._leaving)
+        addresses = self._addresses(asked, candidates)
+        found = new_pods(
+            self._crowds[1], self._spaces[1], asked, addresses, variants, "destination"
+        )
+        return list(found)
+
+    def _addresses(self, asked: Asked, candidates: Sequence[Address]) -> list[Address | None]:
+        if not self._compiled.profile.ipblock_matches_pods:
+            return [None]
+        return asked.addresses(candidates)
+
+    def compiled(self, pods: Iterable[Pod]) -> CompiledPolicy:
+        """The small cluster: new pods under these policies, and what nodes matter."""
+        old, profile = self._compiled, self._compiled.profile
+        on_hosts: list[Pod] = []
+        if profile.hostnetwork_peers != "never":
+            on_hosts = [pod for pod, _ in old.excluded if pod.host_network and not pod.finished]
+        spaces = {one.name: one for space in self._spaces for one in space}
+        cluster = Cluster(
+            namespaces=old.cluster.namespaces if on_hosts else tuple(spaces.values()),
+            pods=(*pods, *on_hosts),
+            policies=_together(self._leaving, self._entering),
+            nodes=() if profile.ipblock_matches_nodes else old.cluster.nodes,
+        )
+        return compile_cluster(cluster, profile)
+
+
+def cases(
+    compiled: CompiledPolicy,
+    questions: Sequence[Question],
+    sources: NewPods,
+    destinations: NewPods,
+    addresses: tuple[Spans, Spans],
+    denied: bool,
+) -> list[Case]:
+    """A case for each question. ``addresses`` are at the ends beside the pods."""
+
+    def side(pods: Iterable[Pod], spans: Spans) -> Side:
+        mask = np.zeros(len(compiled.pods), np.bool_)
+        mask[[compiled.pod_ids[pod.namespace, pod.name] for pod in pods]] = True
+        return Side(mask, spans)
+
+    opening = side((pod for pod, _ in sources), addresses[0])
+    found = []
+    first = 0
+    for question in questions:
+        wanted = range(first, first + len(question.variants))
+        first = wanted.stop
+        answering = side((pod for pod, index in destinations if index in wanted), addresses[1])
+        found.append(Case(opening, answering, question.ranges, denied))
+    return found
+
+
+def _policies(
+    compiled: CompiledPolicy, namespaces: Sequence[Namespace], direction: Direction
+) -> list[Policy]:
+    """The policies that have a say about pods there in a direction, cut down to it."""
+    names = {one.name for one in namespaces}
+    found = []
+    for policy in compiled.policies:
+        if policy.namespace is None:
+            there = any(governs(policy, one) for one in namespaces)
+        else:
+            there = policy.namespace in names
+        rules = tuple(rule for rule in policy.rules if rule.direction is direction)
+        isolates = tuple(one for one in policy.isolates if one is direction)
+        if there and (rules or isolates):
+            found.append(replace(policy, rules=rules, isolates=isolates))
+    return found
+
+
+def _asked(
+    namespaces: Sequence[Namespace], own: Sequence[Policy], facing: Sequence[Policy]
+) -> Asked:
+    """What is asked about pods in ``namespaces`` by their ``own`` policies and by the ``facing``
+    ones of the other end."""
+    asked = Asked()
+    for policy in facing:
+        asked.note_peers(policy.rules)
+    for policy in own:
+        if policy.namespace is not None:
+            asked.note_subject(policy.namespace, policy.pods)
+            continue
+        for one in namespaces:
+            if governs(policy, one):
+                asked.note_subject(one.name, policy.pods)
+    return asked
+
+
+def _together(leaving: Sequence[Policy], entering: Sequence[Policy]) -> tuple[Policy, ...]:
+    """Policies that were cut down to one direction, in one piece where both halves are there."""
+    found: dict[tuple[object, ...], Policy] = {}
+    for policy in (*leaving, *entering):
+        known = found.get(policy.sort_key)
+        if known is not None:
+            policy = replace(
+                known,
+                rules=(*policy.rules, *known.rules),
+                isolates=(*policy.isolates, *known.isolates),
+            )
+        found[policy.sort_key] = policy
+    return tuple(found.values())
