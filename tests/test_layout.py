@@ -56,7 +56,10 @@ ONLY_IN: dict[str, set[str]] = {
     "numpy": {"kernels", "compile", "evaluate", "snapshots", "analyses", FACE},
     "yaml": {"manifests"},
     "ryml": {"manifests"},
-    "click": {"cli", "cli_bulk", "cli_lint", "cli_parts", "cli_replay", "cli_verify"},
+    "click": {
+        *("cli", "cli_bulk", "cli_lint", "cli_parts"),
+        *("cli_recommend", "cli_replay", "cli_verify"),
+    },
     "msgspec": {
         *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
         *("cli", "distributed", "flowlogs", "journal", "pipeline", "settings"),

@@ -307,37 +307,14 @@ class _Run:
             broken_by_change=counts["by_change"],
             refused=counts["refused"],
             admitted=counts["admitted"],
-            breaks=tuple(self._explained(self._breaks, self._present is not None)),
-            admits=tuple(self._explained(self._admits, False)),
+            breaks=tuple(_explained(self._policies, self._breaks, self._present is not None)),
+            admits=tuple(_explained(self._policies, self._admits, False)),
             idle=tuple(self._idle()),
             rules=len(allowing),
             pairs_seen=int(self._pairs.size),
             pairs_allowed=pairs[0].pairs if len(pairs) == 1 else None,
             log=log_of(self._reading),
         )
-
-    def _explained(self, groups: _Groups, proposed: bool) -> Iterator[Group]:
-        """The largest first."""
-        decider = Decider(self._policies)
-        order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
-        for place, (key, (records, connections)) in enumerate(order):
-            source, destination = groups.examples[key]
-            protocol, port, egress, ingress, before = (int(str(value)) for value in key[2:])
-            parties = [_party(self._policies, end) for end in (source, destination)]
-            flow = Flow(parties[0], parties[1], Protocol(protocol), port)
-            misses = place < EXPLAINED
-            yield Group(
-                source_workload=_group_name(source),
-                destination_workload=_group_name(destination),
-                port=port_text(Protocol(protocol), port),
-                records=records,
-                connections=connections,
-                source=source.name,
-                destination=destination.name,
-                egress=_decision(decider, egress, Direction.EGRESS, flow, misses),
-                ingress=_decision(decider, ingress, Direction.INGRESS, flow, misses),
-                before=bool(before) if proposed else None,
-            )
 
     def _idle(self) -> Iterator[IdleRule]:
         use = self._use
@@ -348,6 +325,37 @@ class _Run:
             view = by_rule(ref).rule
             assert view is not None
             yield IdleRule(view, ref.rule.direction.word, shadowed)
+
+
+def grouped(compiled: CompiledPolicy, part: Judged) -> Iterator[Group]:
+    """Connections that were seen, in groups, the largest first."""
+    groups = _Groups()
+    groups.add(part, part.traffic.observed)
+    return _explained(compiled, groups, False)
+
+
+def _explained(compiled: CompiledPolicy, groups: _Groups, proposed: bool) -> Iterator[Group]:
+    """The largest first."""
+    decider = Decider(compiled)
+    order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
+    for place, (key, (records, connections)) in enumerate(order):
+        source, destination = groups.examples[key]
+        protocol, port, egress, ingress, before = (int(str(value)) for value in key[2:])
+        parties = [_party(compiled, end) for end in (source, destination)]
+        flow = Flow(parties[0], parties[1], Protocol(protocol), port)
+        misses = place < EXPLAINED
+        yield Group(
+            source_workload=_group_name(source),
+            destination_workload=_group_name(destination),
+            port=port_text(Protocol(protocol), port),
+            records=records,
+            connections=connections,
+            source=source.name,
+            destination=destination.name,
+            egress=_decision(decider, egress, Direction.EGRESS, flow, misses),
+            ingress=_decision(decider, ingress, Direction.INGRESS, flow, misses),
+            before=bool(before) if proposed else None,
+        )
 
 
 def only(part: Judged, which: NDArray[np.bool_]) -> Judged:

@@ -30,7 +30,7 @@ def table(report: Replay, style: Style) -> str:
         ("denied when logged, allowed by the policies", report.admits, "yellow"),
     ):
         if groups:
-            parts.append("\n".join([style.paint(title, color), *_groups(groups, style)]))
+            parts.append("\n".join([style.paint(title, color), *group_lines(groups, style)]))
     if report.idle:
         parts.append("\n".join(_idle(report)))
     return "\n\n".join(parts)
@@ -69,13 +69,13 @@ def json(report: Replay, style: Style) -> str:
             "profile": report.profile,
             "proposed": report.proposed,
             "log": log.content(report.log),
-            "allowed": _count(report.allowed),
-            "breaking": _count(report.breaking),
-            **({"broken_by_change": _count(report.broken_by_change)} if report.proposed else {}),
-            "denied_then_and_now": _count(report.refused),
-            "denied_then_allowed_now": _count(report.admitted),
-            "breaks": [_group(group) for group in report.breaks],
-            "admits": [_group(group) for group in report.admits],
+            "allowed": count(report.allowed),
+            "breaking": count(report.breaking),
+            **({"broken_by_change": count(report.broken_by_change)} if report.proposed else {}),
+            "denied_then_and_now": count(report.refused),
+            "denied_then_allowed_now": count(report.admitted),
+            "breaks": [group_content(group) for group in report.breaks],
+            "admits": [group_content(group) for group in report.admits],
             "rules": report.rules,
             "unused_rules": [
                 {
@@ -122,7 +122,8 @@ def _words(count: Count) -> str:
     return f"{count.connections:,} {connections} ({count.records:,} {records})"
 
 
-def _groups(groups: Sequence[Group], style: Style) -> list[str]:
+def group_lines(groups: Sequence[Group], style: Style) -> list[str]:
+    """A table of groups, each with what decides."""
     title, *lines = aligned(_HEADING, [_row(group) for group in groups[:_SHOWN]])
     found = [style.paint(title, "bold")]
     for group, line in zip(groups, lines, strict=False):
@@ -184,11 +185,11 @@ def _idle(report: Replay) -> list[str]:
     return found
 
 
-def _count(count: Count) -> dict[str, int]:
-    return {"records": count.records, "connections": count.connections}
+def count(given: Count) -> dict[str, int]:
+    return {"records": given.records, "connections": given.connections}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def group_content(group: Group) -> dict[str, Any]:
     return {
         "source_workload": group.source_workload,
         "destination_workload": group.destination_workload,

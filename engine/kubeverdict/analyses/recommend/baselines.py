@@ -1,0 +1,129 @@
+"""What whole namespaces need, whoever is in them: the ground for policies of workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kubeverdict.analyses.questions import container_ports
+from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
+from kubeverdict.analyses.recommend.resolvers import Resolver
+from kubeverdict.analyses.recommend.shapes import PREFIX, Draft, PodPeer, Rule
+from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.ports import Protocol
+
+DENY_ALL = "deny-all"
+DNS = "dns"
+MONITORING = "monitoring"
+INGRESS_CONTROLLER = "ingress-controller"
+BASELINES = (DENY_ALL, DNS, MONITORING, INGRESS_CONTROLLER)
+
+_NAME_KEYS = ("app.kubernetes.io/name", "app", "k8s-app", "name")
+_MONITORS = frozenset({"prometheus", "vmagent", "grafana-agent", "alloy", "otel-collector"})
+_CONTROLLERS = frozenset(
+    {"ingress-nginx", "nginx-ingress", "traefik", "haproxy-ingress", "contour", "envoy", "kong"}
+)
+_METRICS = "metrics"
+
+
+def drafts(
+    wanted: Sequence[str], cluster: Cluster, namespaces: Sequence[str], resolver: Resolver | None
+) -> tuple[list[Draft], tuple[str, ...]]:
+    """The policies of the baselines that are wanted, and what there is to say about them."""
+    found: list[Draft] = []
+    notes: list[str] = []
+    if DENY_ALL in wanted:
+        found += [_draft(name, "default-deny", (), ()) for name in namespaces]
+    if DNS in wanted and resolver is not None:
+        peer = PodPeer(resolver.namespace, resolver.labels)
+        rule = Rule((peer,), resolver.ports, ("DNS, for every pod of the namespace",))
+        found += [_draft(name, "allow-dns", None, (rule,)) for name in namespaces]
+    if MONITORING in wanted:
+        monitors = _known_as(cluster, _MONITORS)
+        found += _monitoring(cluster, namespaces, monitors)
+        if not monitors:
+            notes.append(f"--baseline {MONITORING}: no pods that are known as monitoring")
+    if INGRESS_CONTROLLER in wanted:
+        controllers = _known_as(cluster, _CONTROLLERS)
+        exposed = list(_exposed(cluster, namespaces, controllers))
+        found += exposed
+        if not exposed:
+            what = "no Ingress leads to these namespaces" if controllers else "no controller"
+            notes.append(f"--baseline {INGRESS_CONTROLLER}: {what}")
+    return found, tuple(notes)
+
+
+def _draft(
+    namespace: str, name: str, ingress: tuple[Rule, ...] | None, egress: tuple[Rule, ...] | None
+) -> Draft:
+    why = ("every pod of the namespace",)
+    return Draft(namespace, f"{PREFIX}{name}", (), ingress, egress, why)
+
+
+def _known_as(cluster: Cluster, names: frozenset[str]) -> list[Group]:
+    """Groups whose pods carry one of some names."""
+    spaces = {
+        pod.namespace for pod in cluster.pods if any(pod.labels.get(k) in names for k in _NAME_KEYS)
+    }
+    return [
+        group
+        for group in groups_of(pod for pod in cluster.pods if pod.namespace in spaces)
+        if any(group.pods[0].labels.get(key) in names for key in _NAME_KEYS)
+    ]
+
+
+def _monitoring(
+    cluster: Cluster, namespaces: Sequence[str], monitors: Sequence[Group]
+) -> Iterator[Draft]:
+    """Scraping, of whatever port is named for it."""
+    peers = tuple(PodPeer(group.namespace, group.labels) for group in monitors)
+    for name in namespaces:
+        pods = [pod for pod in cluster.pods if pod.namespace == name]
+        ports = {port.name for pod in pods for port in pod.ports if _is_metrics(port.name)}
+        if peers and ports:
+            specs = tuple((Protocol.TCP, port) for port in sorted(ports))
+            rule = Rule(peers, specs, ("monitoring reads metrics of every pod",))
+            yield _draft(name, "allow-monitoring", (rule,), None)
+
+
+def _is_metrics(name: str) -> bool:
+    return name == _METRICS or name.endswith(f"-{_METRICS}")
+
+
+def _exposed(
+    cluster: Cluster, namespaces: Sequence[str], controllers: Sequence[Group]
+) -> Iterator[Draft]:
+    """From the controller to the pods that an Ingress leads to."""
+    peers = tuple(PodPeer(group.namespace, group.labels) for group in controllers)
+    services = {(one.namespace, one.name): one for one in cluster.services}
+    wanted: dict[tuple[str, Labels], set[tuple[Protocol, int | str]]] = {}
+    for ingress in cluster.ingresses:
+        for name, port in ingress.backends:
+            service = services.get((ingress.namespace, name))
+            if service is not None and service.selector and ingress.namespace in namespaces:
+                key = (ingress.namespace, tuple(sorted(service.selector.items())))
+                wanted.setdefault(key, set()).update(_targets(cluster, service, port))
+    for number, ((namespace, labels), ports) in enumerate(sorted(wanted.items())):
+        if not (peers and ports):
+            continue
+        specs = tuple(sorted(ports, key=lambda spec: (spec[0], str(spec[1]))))
+        rule = Rule(peers, specs, ("the ingress controller, where an Ingress leads",))
+        name = f"{PREFIX}allow-ingress-controller{f'-{number}' if number else ''}"
+        yield Draft(namespace, name, labels, (rule,), None, ("backends of an Ingress",))
+
+
+def _targets(
+    cluster: Cluster, service: Service, port: int | str
+) -> Iterator[tuple[Protocol, int | str]]:
+    for listed in service.ports:
+        named = isinstance(listed.target, str)
+        if port in (listed.port, listed.name) and (
+            not named or _resolves(cluster, service, str(listed.target))
+        ):
+            yield listed.protocol, listed.target
+
+
+def _resolves(cluster: Cluster, service: Service, name: str) -> bool:
+    def selected(pod: Pod) -> bool:
+        return pod.namespace == service.namespace and service.selector.items() <= pod.labels.items()
+
+    return any(container_ports(pod, name, None) for pod in cluster.pods if selected(pod))

@@ -1,0 +1,280 @@
+"""From what groups need to policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from kubeverdict.analyses.recommend import baselines
+from kubeverdict.analyses.recommend.cidrs import cover
+from kubeverdict.analyses.recommend.evidence import Needs, Port, isolated, needs_of
+from kubeverdict.analyses.recommend.groups import Group, groups_of
+from kubeverdict.analyses.recommend.ports import PortNames, PortSpec
+from kubeverdict.analyses.recommend.resolvers import Resolver, find_resolver
+from kubeverdict.analyses.recommend.shapes import (
+    PREFIX,
+    BlockPeer,
+    Draft,
+    Peer,
+    PodPeer,
+    Rule,
+)
+from kubeverdict.analyses.replay import port_text
+from kubeverdict.analyses.traffic import Reading, Traffic
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.policy import Direction
+from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
+
+__all__ = ["Draft", "Options", "Recommendation", "recommend"]
+
+# Namespaces of the cluster itself, left alone unless they are named.
+_SYSTEM = "kube-"
+# A comment names so many peers.
+_TOLD = 5
+
+
+class Options(msgspec.Struct, frozen=True):
+    """``namespaces``: those to write policies for, none for all but the cluster's own.
+    ``most_blocks``: CIDR blocks in a rule. ``baselines``: see :mod:`baselines`."""
+
+    namespaces: tuple[str, ...] = ()
+    most_blocks: int = 20
+    baselines: tuple[str, ...] = ()
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    """Policies, and what there is none for.
+
+    ``silent`` are workloads without any traffic, ``one_way`` those with traffic in one direction
+    only, which the other leaves open; ``together`` are workloads that labels do not tell apart.
+    """
+
+    policies: tuple[Draft, ...]
+    silent: tuple[str, ...]
+    one_way: tuple[tuple[str, str], ...]
+    together: tuple[tuple[str, ...], ...]
+    left_alone: tuple[str, ...]
+    notes: tuple[str, ...]
+    denied: int
+
+
+def recommend(
+    cluster: Cluster,
+    profile: Profile,
+    static: bool,
+    traffic: Traffic,
+    reading: Reading,
+    options: Options,
+) -> Recommendation:
+    """Policies that allow what ``traffic`` got through, and DNS, and no more than they have to."""
+    compiled = isolated(cluster, profile, static)
+    managed = set(compiled.pod_ids)
+    everyone = list(groups_of(cluster.pods))
+    needs = needs_of(compiled, everyone, traffic, reading)
+    wanted = {
+        number
+        for number, group in enumerate(everyone)
+        if (
+            group.namespace in options.namespaces
+            if options.namespaces
+            else not group.namespace.startswith(_SYSTEM)
+        )
+        and any((pod.namespace, pod.name) in managed for pod in group.pods)
+    }
+    writer = _Writer(everyone, PortNames(profile), find_resolver(cluster), options)
+    names = _names([everyone[number] for number in sorted(wanted)])
+    policies: list[Draft] = []
+    silent: list[str] = []
+    one_way: list[tuple[str, str]] = []
+    for number in sorted(wanted):
+        group = everyone[number]
+        own = {one: needs.get((number, one)) for one in Direction}
+        for direction, found in own.items():
+            if found is None and any(own.values()):
+                one_way.append((str(group), direction.word))
+        if not any(own.values()):
+            silent.append(str(group))
+            continue
+        policies.append(writer.draft(number, names[group], own))
+    spaces = sorted({everyone[number].namespace for number in wanted})
+    base, notes = baselines.drafts(options.baselines, cluster, spaces, writer.resolver)
+    if writer.resolver is None:
+        notes = ("no DNS pods were found: no rule for DNS was written", *notes)
+    left_alone = sorted(
+        {
+            group.namespace
+            for number, group in enumerate(everyone)
+            if number not in wanted and any((number, one) in needs for one in Direction)
+        }
+        - set(spaces)
+    )
+    return Recommendation(
+        policies=tuple(sorted((*base, *policies), key=lambda one: (one.namespace, one.name))),
+        silent=tuple(silent),
+        one_way=tuple(one_way),
+        together=tuple(
+            tuple(map(str, everyone[number].workloads))
+            for number in sorted(wanted)
+            if len(everyone[number].workloads) > 1
+        ),
+        left_alone=tuple(left_alone),
+        notes=tuple(notes),
+        denied=int((traffic.denied > 0).sum()),
+    )
+
+
+def _names(groups: Iterable[Group]) -> dict[Group, str]:
+    """A name for the policy of each group, the same each time; kinds only where they are needed."""
+    taken: set[tuple[str, str]] = set()
+    found = {}
+    for group in groups:
+        name = f"{PREFIX}{group.name}"
+        if (group.namespace, name) in taken:
+            name = f"{PREFIX}{group.workloads[0].kind.lower()}-{group.name}"
+        taken.add((group.namespace, name))
+        found[group] = name
+    return found
+
+
+class _Writer:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        names: PortNames,
+        resolver: Resolver | None,
+        options: Options,
+    ) -> None:
+        self._groups = groups
+        self._names = names
+        self._most_blocks = options.most_blocks
+        self.resolver = resolver
+        serving = {id(pod) for pod in resolver.pods} if resolver else set()
+        self._serves = [all(id(pod) in serving for pod in group.pods) for group in groups]
+        self._dns_is_a_baseline = baselines.DNS in options.baselines
+
+    def draft(self, number: int, name: str, own: Mapping[Direction, Needs | None]) -> Draft:
+        """The policy of the group at this place."""
+        group = self._groups[number]
+        ingress, egress = own[Direction.INGRESS], own[Direction.EGRESS]
+        return Draft(
+            group.namespace,
+            name,
+            group.labels,
+            tuple(self._ingress(number, ingress)) if ingress is not None else None,
+            tuple(self._egress(number, egress)) if egress is not None else None,
+            tuple(map(str, group.workloads)),
+        )
+
+    def _ingress(self, number: int, needs: Needs) -> Iterator[Rule]:
+        resolver = self.resolver
+        if resolver is not None and self._serves[number]:
+            # Every other policy sends its pods here.
+            yield Rule((PodPeer(None, ()),), resolver.ports, ("DNS, for everybody",))
+        yield from self._rules(number, needs, Direction.INGRESS)
+
+    def _egress(self, number: int, needs: Needs) -> Iterator[Rule]:
+        if self.resolver is not None and not self._dns_is_a_baseline:
+            yield _dns_rule(self.resolver, self._asked(needs))
+        yield from self._rules(number, needs, Direction.EGRESS)
+
+    def _asked(self, needs: Needs) -> int:
+        """Records of DNS among what a group needs."""
+        assert self.resolver is not None
+        return sum(
+            needs.pods.get(number, {}).get((protocol, port), 0)
+            for number, serves in enumerate(self._serves)
+            if serves
+            for protocol, port in self.resolver.ports
+        )
+
+    def _rules(self, own: int, needs: Needs, direction: Direction) -> Iterator[Rule]:
+        """One rule for peers that have the same ports, and for addresses that have."""
+        dns = set(self.resolver.ports) if self.resolver else set()
+        alike: dict[tuple[PortSpec, ...] | None, list[tuple[Group, int]]] = {}
+        for number, ports in needs.pods.items():
+            peer = self._groups[number]
+            server = own if direction is Direction.INGRESS else number
+            if self._serves[server]:
+                # The rule for DNS has them.
+                ports = {at: count for at, count in ports.items() if at not in dns}
+            if ports:
+                specs = self._specs(self._groups[server], ports)
+                alike.setdefault(specs, []).append((peer, sum(ports.values())))
+        for specs, peers in sorted(alike.items(), key=lambda item: _order(item[0])):
+            yield self._pod_rule(specs, peers)
+        by_addresses: dict[tuple[str, ...], dict[Port, int]] = {}
+        for at, addresses in needs.addresses.items():
+            key = tuple(sorted(addresses))
+            by_addresses.setdefault(key, {})[at] = sum(addresses.values())
+        for texts, counts in sorted(by_addresses.items()):
+            yield self._block_rule(texts, counts)
+
+    def _specs(self, resolving: Group, ports: Mapping[Port, int]) -> tuple[PortSpec, ...] | None:
+        """None is every port: there is no other way to allow what has none."""
+        if any(_has_no_rule(at) for at in ports):
+            return None
+        specs = {self._names.spec(resolving, Protocol(at[0]), at[1]) for at in ports}
+        return tuple(sorted(specs, key=_spec_order))
+
+    def _pod_rule(self, specs: tuple[PortSpec, ...] | None, peers: list[tuple[Group, int]]) -> Rule:
+        peers.sort(key=lambda item: (item[0].namespace, item[0].name))
+        found = tuple(PodPeer(peer.namespace, peer.labels) for peer, _ in peers)
+        why = [f"{_records(count)}: {peer}" for peer, count in peers[:_TOLD]]
+        if len(peers) > _TOLD:
+            more = sum(count for _, count in peers[_TOLD:])
+            why.append(f"{_records(more)}: {len(peers) - _TOLD} more")
+        return Rule(found, specs, (*why, *_portless(specs)))
+
+    def _block_rule(self, addresses: Sequence[str], counts: Mapping[Port, int]) -> Rule:
+        specs: tuple[PortSpec, ...] | None = None
+        if not any(map(_has_no_rule, counts)):
+            specs = tuple(sorted(((Protocol(at[0]), at[1]) for at in counts), key=_spec_order))
+        parsed = [address for address in map(parse_address, addresses) if address is not None]
+        blocks = cover(parsed, self._most_blocks)
+        ports = ", ".join(port_text(Protocol(at[0]), at[1]) for at in sorted(counts))
+        seen = _listed(addresses)
+        why = [f"{_records(sum(counts.values()))} on {ports}: {seen}"]
+        wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
+        if wide:
+            why.append(f"{wide:,} addresses more than were seen")
+        return Rule(tuple(map(BlockPeer, blocks)), specs, (*why, *_portless(specs)))
+
+
+def _dns_rule(resolver: Resolver, records: int) -> Rule:
+    """DNS, by UDP and TCP."""
+    peers: list[Peer] = [PodPeer(resolver.namespace, resolver.labels)]
+    if resolver.cache is not None:
+        peers.append(BlockPeer(resolver.cache))
+    seen = f"DNS, {_records(records)}" if records else "DNS, always"
+    return Rule(tuple(peers), resolver.ports, (seen,))
+
+
+def _has_no_rule(at: Port) -> bool:
+    """Rules with ports name TCP, UDP or SCTP, from port 1."""
+    return not Protocol(at[0]).has_ports or at[1] == 0
+
+
+def _portless(specs: tuple[PortSpec, ...] | None) -> tuple[str, ...]:
+    return () if specs is not None else ("ICMP or the like: no rule can name it, so all ports",)
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record" if count == 1 else f"{count:,} records"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = len(texts) - _TOLD
+    return ", ".join(texts[:_TOLD]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _spec_order(spec: PortSpec) -> tuple[int, int, str]:
+    """Numbers before names."""
+    protocol, port = spec
+    return (protocol, port, "") if isinstance(port, int) else (protocol, 1 << 16, port)
+
+
+def _order(specs: tuple[PortSpec, ...] | None) -> list[tuple[int, int, str]]:
+    return [] if specs is None else [_spec_order(spec) for spec in specs]

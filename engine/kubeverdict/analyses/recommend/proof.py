@@ -1,0 +1,270 @@
+"""What recommended policies do, once they are read back and applied: what they block of the
+traffic that they were made from, and what they permit beyond it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.decisions import RuleView, by_rule
+from kubeverdict.analyses.recommend.drafts import Recommendation
+from kubeverdict.analyses.replay import Count, Group, Judged, Log, grouped, judged, only
+from kubeverdict.analyses.traffic import Traffic
+from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.sets import members
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.policy import BlockPeer, PodPeer
+
+# Connections that are judged at once.
+_CHUNK = 2_000_000
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """What a rule permits: (pod pair, port) combinations, those of them that were seen, and
+    addresses in its blocks beyond those that were."""
+
+    rule: RuleView
+    permitted: int
+    seen: int
+    addresses: int
+
+    @property
+    def unseen(self) -> int:
+        return self.permitted - self.seen
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """``blocked`` is traffic that was allowed before the policies and is not with them; it must
+    be nothing. ``repaired`` was denied before and is allowed, ``still_denied`` was and is denied.
+    ``permitted`` and ``seen`` are about the recommended policies by themselves, as is ``excess``:
+    the rules that permit more than was seen, those with most first. ``selects_nothing`` are
+    selectors without a pod, of which there must be none.
+    """
+
+    replayed: Count
+    blocked: Count
+    repaired: Count
+    still_denied: Count
+    blocked_groups: tuple[Group, ...]
+    still_denied_groups: tuple[Group, ...]
+    permitted: int
+    seen: int
+    excess: tuple[Excess, ...]
+    selects_nothing: tuple[str, ...]
+
+
+def prove(
+    before: CompiledPolicy,
+    after: CompiledPolicy,
+    alone: CompiledPolicy,
+    traffic: Traffic,
+) -> Proof:
+    """``after`` is ``before`` with policies applied that ``alone`` has and nothing else."""
+    traffic = traffic.rows(traffic.observed > 0)
+    part = judged(after, traffic)
+    was = judged(before, traffic).verdicts.allowed
+    now = part.verdicts.allowed
+    blocked, still = was & ~now, ~was & ~now
+    own = judged(alone, traffic)
+    permitted = _permitted(alone)
+    seen = _by_rule(own, len(alone.rules))
+    addresses = _addresses(alone)
+    addresses_seen = _addresses_seen(own, len(alone.rules))
+    excess = [
+        Excess(
+            _view(alone, number),
+            int(permitted[number]),
+            int(seen[number]),
+            addresses[number] - int(addresses_seen[number]),
+        )
+        for number in range(len(alone.rules))
+    ]
+    excess.sort(key=lambda one: (-one.unseen, -one.addresses))
+    return Proof(
+        replayed=_count(part, np.ones(now.size, np.bool_)),
+        blocked=_count(part, blocked),
+        repaired=_count(part, ~was & now),
+        still_denied=_count(part, still),
+        blocked_groups=tuple(grouped(after, only(part, blocked))),
+        still_denied_groups=tuple(grouped(after, only(part, still))),
+        permitted=int(permitted.sum()),
+        seen=int(seen.sum()),
+        excess=tuple(one for one in excess if one.unseen or one.addresses),
+        selects_nothing=tuple(_selects_nothing(alone.cluster)),
+    )
+
+
+def _view(compiled: CompiledPolicy, number: int) -> RuleView:
+    view = by_rule(compiled.rules[number]).rule
+    assert view is not None
+    return view
+
+
+def _count(part: Judged, which: NDArray[np.bool_]) -> Count:
+    return Count(int(part.traffic.observed[which].sum()), int(which.sum()))
+
+
+def _deciding(egress: NDArray[np.int32], ingress: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A connection between pods is counted once: for the rule that lets it in, or, where none
+    does, for the one that lets it out."""
+    return np.where(ingress >= 0, ingress, egress)
+
+
+def _by_rule(part: Judged, rules: int) -> NDArray[np.int64]:
+    """Distinct connections between pods, by the rule that they are counted for."""
+    traffic, verdicts = part.traffic, part.verdicts
+    is_pod = np.array([end.pod is not None and not end.pod.host_network for end in traffic.ends])
+    keep = verdicts.allowed & (part.source != part.destination) & (traffic.protocol < 3)
+    if is_pod.size:
+        keep &= is_pod[traffic.source] & is_pod[traffic.destination]
+    found = _deciding(verdicts.egress[keep], verdicts.ingress[keep])
+    return np.bincount(found[found >= 0], minlength=rules).astype(np.int64)
+
+
+def _permitted(compiled: CompiledPolicy) -> NDArray[np.int64]:
+    """(pod pair, port) combinations that get through, by the rule that they are counted for; of
+    the address family in which they are most."""
+    found = np.zeros((len(compiled.planes), len(compiled.rules)), np.int64)
+    for number, plane in enumerate(compiled.planes):
+        _permitted_in(compiled, plane, found[number])
+    most: NDArray[np.int64] = found.max(axis=0, initial=0)
+    return most
+
+
+def _permitted_in(compiled: CompiledPolicy, plane: Plane, out: NDArray[np.int64]) -> None:
+    sample = _samples(compiled, plane)
+    pending: list[NDArray[np.int64]] = []
+    size = 0
+    for row in np.flatnonzero(plane.rows.rule >= 0).tolist():
+        cells = _cells(compiled, plane, row)
+        pending.append(cells)
+        size += cells.shape[1]
+        if size >= _CHUNK:
+            _judge_cells(compiled, plane, sample, np.hstack(pending), out)
+            pending, size = [], 0
+    if pending:
+        _judge_cells(compiled, plane, sample, np.hstack(pending), out)
+
+
+def _samples(compiled: CompiledPolicy, plane: Plane) -> NDArray[np.int64]:
+    """(2, identities): a pod of each identity of pods, and another where there is one."""
+    identity = plane.ends.identity[: len(compiled.pods)]
+    order = np.argsort(identity, kind="stable")
+    sorted_identity = identity[order]
+    numbers = np.arange(plane.pods)
+    first = np.searchsorted(sorted_identity, numbers)
+    last = np.searchsorted(sorted_identity, numbers, side="right") - 1
+    return np.stack((order[first], order[last])) if plane.pods else np.zeros((2, 0), np.int64)
+
+
+def _cells(compiled: CompiledPolicy, plane: Plane, row: int) -> NDArray[np.int64]:
+    """(4, n): source and destination identity, port atom and rule of everything between pods
+    that one row is about."""
+    rows = plane.rows
+    subjects = members(plane.sets, int(rows.subject[row]))
+    peers = members(plane.sets, int(rows.peer[row]))
+    atoms = members(compiled.ports.sets, int(rows.ports[row]))
+    subjects, peers = subjects[subjects < plane.pods], peers[peers < plane.pods]
+    atoms = atoms[compiled.ports.weight[atoms] > 0]
+    into = row < plane.ingress_rows
+    sides = np.meshgrid(subjects, peers, atoms, indexing="ij")
+    subject, peer, atom = (side.ravel() for side in sides)
+    source, destination = (peer, subject) if into else (subject, peer)
+    rule = np.full(source.size, int(rows.rule[row]))
+    return np.stack((source, destination, atom, rule))
+
+
+def _judge_cells(
+    compiled: CompiledPolicy,
+    plane: Plane,
+    sample: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
+    source, destination, atom, rule = cells
+    place = compiled.ports.first[atom]
+    verdicts = judge(
+        compiled,
+        sample[0][source],
+        sample[1][destination],
+        place >> 16,
+        place & 0xFFFF,
+        family=plane.families[0],
+    )
+    counted = verdicts.allowed & (_deciding(verdicts.egress, verdicts.ingress) == rule)
+    same = source == destination
+    pairs = plane.weight[source] * (plane.weight[destination] - same)
+    weight = pairs * compiled.ports.weight[atom]
+    out += np.bincount(rule[counted], weight[counted], out.size).astype(np.int64)
+
+
+def _addresses_seen(part: Judged, rules: int) -> NDArray[np.int64]:
+    """Distinct addresses outside, by the rule that lets them in or to them."""
+    traffic, verdicts = part.traffic, part.verdicts
+    outside = np.array([end.pod is None or end.pod.host_network for end in traffic.ends], np.bool_)
+    found = np.zeros(rules, np.int64)
+    sides = ((verdicts.ingress, traffic.source), (verdicts.egress, traffic.destination))
+    for decided, ends in sides:
+        keep = (decided >= 0) & outside[ends] if ends.size else np.zeros(0, np.bool_)
+        pairs = np.unique(decided[keep].astype(np.int64) << 32 | ends[keep])
+        found += np.bincount(pairs >> 32, minlength=rules)
+    return found
+
+
+def _addresses(compiled: CompiledPolicy) -> dict[int, int]:
+    """How many addresses the blocks of each rule hold."""
+    found: Counter[int] = Counter()
+    for number, ref in enumerate(compiled.rules):
+        for peer in ref.rule.peers or ():
+            if isinstance(peer, BlockPeer):
+                found[number] += peer.block.last - peer.block.first + 1
+    return found
+
+
+def _selects_nothing(cluster: Cluster) -> Iterator[str]:
+    """Selectors of policies that no pod has the labels for."""
+    spaces: dict[str, list[Pod]] = {}
+    for pod in cluster.pods:
+        spaces.setdefault(pod.namespace, []).append(pod)
+    labels = {space.name: space.labels for space in cluster.namespaces}
+    known: dict[tuple[str, object], bool] = {}
+
+    def selected(namespace: str, peer: PodPeer) -> bool:
+        key = (namespace, peer.pods)
+        if key not in known:
+            wanted = peer.pods
+            known[key] = any(
+                wanted is None or wanted.matches(pod.labels) for pod in spaces.get(namespace, ())
+            )
+        return known[key]
+
+    homes: dict[object, list[str]] = {}
+    for policy in cluster.policies:
+        own = PodPeer(policy.pods, namespace=policy.namespace)
+        peers = [peer for rule in policy.rules for peer in rule.peers or ()]
+        for peer in (own, *peers):
+            if not isinstance(peer, PodPeer):
+                continue
+            if peer.namespace is not None:
+                inside = [peer.namespace]
+            else:
+                selector = peer.namespaces
+                if selector not in homes:
+                    homes[selector] = [name for name in labels if selector.matches(labels[name])]
+                inside = homes[selector]
+            if not any(selected(name, peer) for name in inside):
+                yield f"{policy}: {peer.pods} in {peer.namespace or peer.namespaces}"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that ``recommend`` has to say. ``written`` are the files, where any were."""
+
+    recommendation: Recommendation
+    proof: Proof
+    log: Log
+    written: tuple[str, ...] = ()

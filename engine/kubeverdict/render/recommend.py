@@ -1,0 +1,197 @@
+"""What was recommended, and the proof of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kubeverdict.render import log
+from kubeverdict.render.json import document
+from kubeverdict.render.md import table as md_table
+from kubeverdict.render.policies import policies
+from kubeverdict.render.replay import count, group_content, group_lines
+from kubeverdict.render.rows import Row, aligned
+from kubeverdict.render.style import Style
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.recommend.proof import Excess, Proof, Report
+    from kubeverdict.analyses.recommend.shapes import Draft
+
+_SHOWN = 20
+_POLICY_HEADING: Row = ("policy", "for", "ingress", "egress")
+_EXCESS_HEADING: Row = ("rule", "beyond what was seen", "seen", "addresses", "place")
+
+
+def yaml(report: Report, style: Style) -> str:
+    return policies(report.recommendation.policies).rstrip("\n")
+
+
+def table(report: Report, style: Style) -> str:
+    found = report.recommendation
+    parts = ["\n".join(log.lines(report.log))]
+    if found.policies:
+        rows = [_policy(one) for one in found.policies]
+        title, *lines = aligned(_POLICY_HEADING, rows)
+        parts.append("\n".join([style.paint(title, "bold"), *lines]))
+    else:
+        parts.append("no policy was recommended")
+    if report.written:
+        parts.append("\n".join(["written", *(f"  {path}" for path in report.written)]))
+    parts += ["\n".join(block) for block in _gaps(report)]
+    parts.append("\n".join(["proof", *_proof(report.proof, style)]))
+    if report.proof.excess:
+        heading = "permitted beyond what was seen, by the rule that permits it"
+        rows = [_excess(one) for one in report.proof.excess]
+        parts.append("\n".join([heading, *aligned(_EXCESS_HEADING, rows[:_SHOWN]), *_more(rows)]))
+    return "\n\n".join(parts)
+
+
+def md(report: Report, style: Style) -> str:
+    plain = Style(False, style.unicode)
+    found = report.recommendation
+    parts = [line.strip() for line in log.lines(report.log)]
+    parts.append(md_table(_POLICY_HEADING, [_policy(one) for one in found.policies]))
+    parts += [line.strip() for block in _gaps(report) for line in block]
+    parts += [line.strip() for line in _proof(report.proof, plain)]
+    if report.proof.excess:
+        rows = [_excess(one) for one in report.proof.excess]
+        parts.append(md_table(_EXCESS_HEADING, rows))
+    return "\n\n".join(parts)
+
+
+def json(report: Report, style: Style) -> str:
+    found, proof = report.recommendation, report.proof
+    return document(
+        "recommend",
+        {
+            "log": log.content(report.log),
+            "policies": [
+                {
+                    "namespace": one.namespace,
+                    "name": one.name,
+                    "for": list(one.why),
+                    "pod_labels": dict(one.labels),
+                    "ingress_rules": None if one.ingress is None else len(one.ingress),
+                    "egress_rules": None if one.egress is None else len(one.egress),
+                }
+                for one in found.policies
+            ],
+            "yaml": policies(found.policies),
+            "written": list(report.written),
+            "silent": list(found.silent),
+            "one_way": [{"workload": who, "open": way} for who, way in found.one_way],
+            "together": [list(names) for names in found.together],
+            "namespaces_left_alone": list(found.left_alone),
+            "notes": list(found.notes),
+            "denied_connections": found.denied,
+            "proof": {
+                "replayed": count(proof.replayed),
+                "newly_blocked": count(proof.blocked),
+                "repaired": count(proof.repaired),
+                "still_denied": count(proof.still_denied),
+                "blocks": [group_content(group) for group in proof.blocked_groups],
+                "still_denies": [group_content(group) for group in proof.still_denied_groups],
+                "permitted": proof.permitted,
+                "seen": proof.seen,
+                "unseen": proof.permitted - proof.seen,
+                "by_rule": [_excess_content(one) for one in proof.excess],
+                "selects_nothing": list(proof.selects_nothing),
+            },
+        },
+    )
+
+
+def summary(proof: Proof) -> list[str]:
+    """The proof in a few lines, for beside the policies."""
+    return [line.strip() for line in _proof(proof, Style())[:4]]
+
+
+def _policy(one: Draft) -> Row:
+    def rules(given: tuple[object, ...] | None) -> str:
+        if given is None:
+            return "left open"
+        return f"{len(given)} {'rule' if len(given) == 1 else 'rules'}" if given else "nothing"
+
+    return (
+        f"{one.namespace}/{one.name}",
+        ", ".join(one.why),
+        rules(one.ingress),
+        rules(one.egress),
+    )
+
+
+def _gaps(report: Report) -> list[list[str]]:
+    """What there is no policy for, and why."""
+    found = report.recommendation
+    blocks = []
+    if found.silent:
+        title = "no policy, because nothing was seen of them (that says nothing of what they need)"
+        blocks.append([title, *_indented(found.silent)])
+    if found.one_way:
+        lines = [f"{who}: {way} stays open" for who, way in found.one_way]
+        blocks.append(["traffic in one direction only", *_indented(lines)])
+    if found.together:
+        lines = [", ".join(names) for names in found.together]
+        blocks.append(["one policy, because no labels tell them apart", *_indented(lines)])
+    if found.left_alone:
+        names = ", ".join(found.left_alone)
+        blocks.append([f"namespaces left alone, say --namespace for them: {names}"])
+    if found.denied:
+        text = f"{found.denied:,} connections were denied when logged, and got no rule for that"
+        blocks.append([text])
+    return [*blocks, *([note] for note in found.notes)]
+
+
+def _proof(proof: Proof, style: Style) -> list[str]:
+    total = proof.replayed
+    found = [f"  {total.connections:,} connections ({total.records:,} records) replayed"]
+    blocked = proof.blocked.connections
+    word = f"  {blocked:,} newly blocked"
+    found.append(style.paint(word, "red" if blocked else "green"))
+    found += group_lines(proof.blocked_groups, style) if blocked else []
+    if proof.repaired.connections:
+        text = f"  {proof.repaired.connections:,} that the present policies deny are allowed again"
+        found.append(style.paint(text, "green"))
+    if proof.still_denied.connections:
+        text = f"  {proof.still_denied.connections:,} that the present policies deny stay denied"
+        found += [style.paint(text, "yellow"), *group_lines(proof.still_denied_groups, style)]
+    unseen = proof.permitted - proof.seen
+    found.append(
+        f"  {proof.permitted:,} (pod pair, port) permitted: {proof.seen:,} seen, "
+        f"{unseen:,} beyond that"
+    )
+    if proof.selects_nothing:
+        found.append(style.paint("  selectors without a pod", "red"))
+        found += [f"    {one}" for one in proof.selects_nothing]
+    else:
+        found.append("  every selector matches a pod")
+    return found
+
+
+def _excess(one: Excess) -> Row:
+    rule = one.rule
+    addresses = f"{one.addresses:,}" if one.addresses else "-"
+    name = f"{rule.policy.name} {rule.field}"
+    return (name, f"{one.unseen:,}", f"{one.seen:,}", addresses, f"{rule.file}:{rule.line}")
+
+
+def _excess_content(one: Excess) -> dict[str, Any]:
+    rule = one.rule
+    return {
+        "policy": rule.policy.name,
+        "field": rule.field,
+        "file": rule.file,
+        "line": rule.line,
+        "permitted": one.permitted,
+        "seen": one.seen,
+        "unseen": one.unseen,
+        "addresses": one.addresses,
+    }
+
+
+def _indented(lines: tuple[str, ...] | list[str]) -> list[str]:
+    return [f"  {line}" for line in lines[:_SHOWN]] + [f"  {line}" for line in _more(lines)]
+
+
+def _more(rows: tuple[str, ...] | list[Any]) -> list[str]:
+    more = len(rows) - _SHOWN
+    return [f"and {more:,} more (-o json)"] if more > 0 else []
