@@ -92,10 +92,12 @@ def _input(
             compiled = compiled_from(snapshot.compiled.cluster, cni, static)
         path = snapshot.path
         return compiled, lambda key: (path, 0)
+    from kubeverdict.analyses.lint.finding import NAME
+
     loaded = load_input(files, skip_invalid)
 
     def place(key: ObjectKey) -> tuple[str, int]:
         origin = loaded.origins.get(key)
-        return (origin.file, origin.line_of(())) if origin else ("", 0)
+        return (origin.file, origin.line_of(NAME)) if origin else ("", 0)
 
     return compiled_from(loaded.cluster, cni, static), place

@@ -293,7 +293,7 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
 
     rule: str
     policy: Policy
-    source: Source
+    source: Source | None  # None: the policy
     reason: str
     severity: Severity | None = None
 
@@ -303,7 +303,7 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
     found: dict[tuple[object, ...], tuple[Fault, Group]] = {}
     for group in groups:
         fault = _fault(facts, group, servers)
-        key = (fault.rule, id(fault.policy), fault.source.path, fault.reason, group.blocked)
+        key = (fault.rule, id(fault.policy), fault.source and fault.source.path, fault.reason, group.blocked)
         known = found.setdefault(key, (fault, group))
         if known[1] is not group:
             known[1].kinds += group.kinds
@@ -319,7 +319,7 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
 def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     if group.direction is Direction.INGRESS:
         policy = group.policies[0]
-        return Fault("dns-blocked", policy, policy.source, "the DNS pods deny it")
+        return Fault("dns-blocked", policy, None, "the DNS pods deny it")
     for_dns = [
         (policy, rule) for policy in group.policies for rule in policy.rules if _is_for_dns(rule)
     ]
@@ -333,10 +333,10 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
         return Fault(name, policy, rule.source, _lack(group, rule, servers))
     policy = min(group.policies, key=lambda one: len(one.rules))
     if any(rule.direction is Direction.EGRESS for one in group.policies for rule in one.rules):
-        return Fault(name, policy, policy.source, f"no rule is about port {PORT}")
+        return Fault(name, policy, None, f"no rule is about port {PORT}")
     # Who may open no connection at all may not need names either.
     reason = "they may open no connection at all"
-    return Fault(name, policy, policy.source, reason, Severity.WARNING)
+    return Fault(name, policy, None, reason, Severity.WARNING)
 
 
 def _lack(group: Group, rule: Rule, servers: list[Server]) -> str:

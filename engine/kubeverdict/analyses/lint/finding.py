@@ -13,6 +13,9 @@ from kubeverdict.model.sources import FieldPath, Source
 
 SHOWN = 3  # names of a longer list; the rest is counted
 
+# What a finding about a whole object points at: its first line may be three dashes.
+NAME: FieldPath = ("metadata", "name")
+
 ObjectKey = tuple[str, str, str]
 """Kind, namespace ("" where it has none) and name."""
 
@@ -23,7 +26,7 @@ Places = Callable[[ObjectKey], tuple[str, int]]
 class Hit(msgspec.Struct, frozen=True, eq=False):
     """A finding whose lines have not been looked up yet.
 
-    It is about ``policy``, at ``source`` (the policy itself where that is None), or about the
+    It is about ``policy``, at ``source`` (its name where that is None), or about the
     object ``place``. ``objects`` come after that one. ``severity`` and ``fix`` are the rule's
     unless given.
     """
@@ -42,7 +45,7 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
         objects = self.objects
         file, line = "", 0
         if self.policy is not None:
-            source = self.source or self.policy.source
+            source = self.source or inside(self.policy.source, *NAME)
             file, line = source.file, source.line
             objects = (f"{self.policy.kind} {self.policy}", *objects)
         elif self.place is not None:
