@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.bulk import evaluate, workbench
+from kubeverdict.evaluate.checks import Check, Claims, breaches
 from kubeverdict.evaluate.combine import rollout
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.near import decisions, near, port_classes
 from kubeverdict.evaluate.pairs import count_pairs, rows
 from kubeverdict.kernels import jit
 from kubeverdict.model.addresses import Block
@@ -45,6 +48,8 @@ def warmup(report: Report) -> None:
             ("flows", lambda: judge(compiled, [0], [1], [0], [80])),
             ("all pairs", lambda: count_pairs(compiled)),
             ("rows", lambda: list(rows(compiled, compiled.planes[0]))),
+            ("one node", lambda: _one_node(compiled)),
+            ("claims", lambda: _claims(compiled)),
             ("scenarios", lambda: _scenarios(compiled)),
             ("delta", lambda: _delta(compiled, compile_cluster(after))),
         ]
@@ -52,6 +57,24 @@ def warmup(report: Report) -> None:
             report(what, done, len(steps))
             step()
         report("done", len(steps), len(steps))
+
+
+def _one_node(compiled: CompiledPolicy) -> None:
+    plane = compiled.planes[0]
+    for direction in Direction:
+        classes = near(plane, direction, plane.ends.identity[:2])
+        _, atoms = port_classes(compiled, [classes])
+        decisions(compiled, plane, direction, classes, atoms)
+
+
+def _claims(compiled: CompiledPolicy) -> None:
+    plane = compiled.planes[0]
+    everything = Claims(
+        ends=np.ones((1, plane.size), np.bool_),
+        ports=np.ones((1, compiled.ports.weight.size), np.bool_),
+        checks=[Check(0, 0, 0, denied=True)],
+    )
+    list(breaches(compiled, plane, everything))
 
 
 def _scenarios(compiled: CompiledPolicy) -> None:

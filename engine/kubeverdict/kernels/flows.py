@@ -215,3 +215,20 @@ def judge(source, destination, atom, families, ends, free, egress, ingress, sets
         else:
             in_ok, by_ingress[i] = decide(ingress, y, x, atom[i], sets, ports)
         allowed[i] = out_ok and in_ok
+
+
+@kernel
+def decide_each(entries, subjects, peers, atoms, sets, ports, out):
+    """Every combination of ``subjects`` (s,), ``peers`` (p,) and ``atoms`` (a,) in one direction.
+
+    ``out`` is (allowed uint8, rule int32), each (s, p, a).
+    """
+    allowed, rule = out
+    for i in range(subjects.size):
+        for j in range(peers.size):
+            for k in range(atoms.size):
+                ok, decided = decide(
+                    entries, np.int64(subjects[i]), np.int64(peers[j]), atoms[k], sets, ports
+                )
+                allowed[i, j, k] = ok
+                rule[i, j, k] = decided

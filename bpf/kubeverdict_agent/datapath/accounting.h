@@ -1,0 +1,96 @@
+/* What is counted and told: every packet by reason, every denial by its ends, and an event for the
+ * first of them and then at most one a tick. */
+#pragma once
+#include "maps.h"
+#include "packet.h"
+
+struct context {
+  u32 endpoint, generation, tick, length;
+  u64 now_ns;
+  int direction;
+  u8 mode;
+};
+
+static __always_inline void add(u32 index, u32 length) {
+  struct count *count = counts.lookup(&index);
+  if (count) {
+    count->packets++;
+    count->bytes += length;
+  }
+}
+
+static __always_inline int pass(const struct context *c, int direction, enum reason reason) {
+  add((direction * 2 + 0) * REASONS + reason, c->length);
+  return TC_ACT_UNSPEC;
+}
+
+static __always_inline int drop(const struct context *c, int direction, enum reason reason) {
+  add((direction * 2 + 1) * REASONS + reason, c->length);
+  return TC_ACT_SHOT;
+}
+
+/* What enforcing drops and auditing only counts. */
+static __always_inline int refuse(const struct context *c, int direction, enum reason reason) {
+  return c->mode == MODE_ENFORCE ? drop(c, direction, reason) : pass(c, direction, reason);
+}
+
+static __always_inline void tell(const struct context *c, const struct packet *p, int origin,
+                                 u16 decision, enum reason reason) {
+  struct event *event = events.ringbuf_reserve(sizeof *event);
+  if (!event) {
+    add(LOST_EVENTS, c->length);
+    return;
+  }
+  event->time_ns = c->now_ns;
+  event->endpoint = c->endpoint;
+  event->generation = c->generation;
+  __builtin_memcpy(event->local, p->local, 16);
+  __builtin_memcpy(event->remote, p->remote, 16);
+  event->local_port = p->icmp ? p->icmp : p->local_port;
+  event->remote_port = p->icmp ? p->icmp : p->remote_port;
+  event->decision = decision;
+  event->length = c->length;
+  event->protocol = p->protocol;
+  event->direction = origin;
+  event->mode = c->mode;
+  event->reason = reason;
+  event->tcp_flags = p->tcp_flags;
+  event->family = p->family;
+  event->pad = 0;
+  events.ringbuf_submit(event, 0);
+}
+
+/* Account for a packet that policy denies; ``origin`` is the direction that denied it. */
+static __always_inline void denied(const struct context *c, const struct packet *p, int origin,
+                                   u16 decision, enum reason reason) {
+  struct total_key key = {
+      .endpoint = c->endpoint,
+      .port = origin == EGRESS ? p->remote_port : p->local_port,
+      .decision = decision,
+      .protocol = p->protocol,
+      .direction = origin,
+      .mode = c->mode,
+      .reason = reason,
+      .family = p->family,
+  };
+  if (p->icmp) key.port = p->icmp;
+  __builtin_memcpy(key.remote, p->remote, 16);
+  struct total *total = totals.lookup(&key);
+  if (total) {
+    total->packets++;
+    total->bytes += c->length;
+    total->last_ns = c->now_ns;
+    total->generation = c->generation;
+    if (total->told == c->tick) return;
+    total->told = c->tick;
+  } else {
+    struct total fresh = {.packets = 1,
+                          .bytes = c->length,
+                          .first_ns = c->now_ns,
+                          .last_ns = c->now_ns,
+                          .generation = c->generation,
+                          .told = c->tick};
+    if (totals.update(&key, &fresh) != 0) add(LOST_TOTALS, c->length);
+  }
+  tell(c, p, origin, decision, reason);
+}

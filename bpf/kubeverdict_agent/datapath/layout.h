@@ -1,0 +1,181 @@
+/* What the kernel and the agent share: sizes, numbers and structs. layout.py mirrors this file and
+ * every compilation asserts that the two agree. */
+#pragma once
+
+#define SLOTS 1024
+#define PAGE_BYTES 4096
+#define HALF_BYTES (8u << 20)
+/* Control, two halves, and a page that nothing lies in: what is read past a masked offset. */
+#define ARENA_BYTES (PAGE_BYTES + 2 * HALF_BYTES + PAGE_BYTES)
+#define BUCKET 4 /* addresses that share a bucket of the table of peers */
+
+/* A tick is 2^30 ns, about 1.07 s: the coarse clock without a division. */
+#define TICK_SHIFT 30
+
+enum direction { INGRESS, EGRESS }; /* as the local pod sees it */
+
+enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
+
+enum { /* control.flags */
+  UNKNOWN_CLOSED = 1, /* drop what belongs to no endpoint that is known */
+  STATELESS = 2,      /* judge each packet alone: for proofs and comparisons */
+};
+
+enum { /* decision: a rule number and, in the top bit, whether it allows */
+  DECISION_ALLOWS = 0x8000,
+  DECISION_RULE = 0x7fff,
+};
+
+enum reason { /* why a packet went through */
+  REASON_FLOW,      /* of a connection that is known and allowed */
+  REASON_POLICY,    /* policy allows it */
+  REASON_RELATED,   /* an ICMP error about such a connection */
+  REASON_NEIGHBOUR, /* ARP, neighbour and listener discovery */
+  REASON_FRAGMENT,  /* a later fragment of a packet that went through */
+  REASON_ADOPTED,   /* of a connection older than the agent */
+  REASON_UNKNOWN,   /* of no endpoint that is known; also where it is dropped */
+  /* why it did not, or would not have */
+  REASON_DENIED,      /* policy denies it */
+  REASON_REVOKED,     /* of a connection that policy allows no longer */
+  REASON_NO_FLOW,     /* TCP in the middle of a connection that is not known, and not allowed */
+  REASON_BAD_FRAGMENT, /* a later fragment whose first did not go through */
+  REASON_MALFORMED,   /* cannot be parsed */
+  REASON_UNSUPPORTED, /* neither IP nor what IP needs */
+  REASONS,
+};
+
+enum { /* flow.state */
+  FLOW_DENIED = 1, /* enforcing: what stays of a revoked connection; auditing: one that would be denied */
+  FLOW_REPLIED = 2,
+  FLOW_CLOSING = 4,
+  FLOW_ADOPTED = 8,
+};
+
+/* The first page of the arena. */
+struct control {
+  u64 generation;     /* of the tables in force, which lie in half (generation & 1); 0: none yet */
+  u64 adopt_until_ns; /* on the coarse monotonic clock */
+  u32 flags;
+  u32 pad;
+};
+
+/* How a local pod is judged, by slot. */
+struct local {
+  u16 subject[2]; /* by direction: row of the table of peers */
+  u8 mode;
+  u8 present;
+  u16 pad;
+};
+
+/* The start of a half: where in it what lies. Offsets are in bytes from its start. */
+struct tables {
+  u32 generation;
+  u32 used;        /* bytes */
+  u32 locals;      /* struct local[SLOTS] */
+  u32 ports;       /* u16[3 * 65536]: atom by protocol (TCP, UDP, SCTP) and port */
+  u32 atom_icmp, atom_other;
+  u32 any;         /* atoms any, any + 1, any + 2: some port of TCP, UDP, SCTP */
+  u32 peers4;      /* u64[4 << bits]: address, class << 32 */
+  u32 shift4;      /* 32 - bits */
+  u32 peers6;      /* struct peer6[4 << bits] */
+  u32 shift6;      /* 64 - bits */
+  u32 index4;      /* u32[65537]: interval that holds the first address of each /16 */
+  u32 starts4;     /* u32[]: first address of each interval, ascending from 0 */
+  u32 classes4;    /* u16[]: its class */
+  u32 starts6;     /* struct start6[] */
+  u32 classes6;    /* u16[] */
+  u32 intervals6;
+  u32 cells[2];    /* by direction, u16[subjects * peers]: row */
+  u32 peers;       /* classes of peers */
+  u32 rows;        /* u16[rows * atoms]: decision */
+  u32 atoms;
+};
+
+struct peer6 {
+  u64 high, low; /* host order */
+  u64 class;     /* NO_CLASS: empty */
+};
+
+struct start6 {
+  u64 high, low;
+};
+
+#define NO_CLASS 0xffffffffu
+
+/* By interface index. */
+struct endpoint {
+  u32 number; /* 24 bits; the same number is not given to another pod while its flows may live */
+  u32 slot;
+};
+
+struct flow4 {
+  u32 local, remote; /* network order */
+  u16 local_port, remote_port;
+  u32 whose; /* endpoint << 8 | protocol */
+};
+
+struct flow6 {
+  u32 local[4], remote[4];
+  u16 local_port, remote_port;
+  u32 whose;
+};
+
+struct flow {
+  u32 generation; /* of the tables that judged it */
+  u32 seen;       /* tick of the last packet, written when it changes */
+  u64 packets, bytes;
+  u32 since;      /* tick of the first */
+  u16 decision;
+  u8 origin;      /* direction of its first packet */
+  u8 state;
+};
+
+/* Which packet a fragment belongs to. */
+struct datagram {
+  u32 source[4], destination[4];
+  u32 id;
+  u32 whose;
+};
+
+/* What became of its first fragment. */
+struct fate {
+  u32 tick;
+  u32 passed;
+};
+
+struct total_key {
+  u32 remote[4];
+  u32 endpoint;
+  u16 port; /* the destination's, host order; ICMP: type << 8 | code */
+  u16 decision;
+  u8 protocol, direction, mode, reason;
+  u32 family;
+};
+
+struct total {
+  u64 packets, bytes;
+  u64 first_ns, last_ns;
+  u32 generation; /* that named the decision last */
+  u32 told;       /* tick of the last event */
+};
+
+struct event {
+  u64 time_ns;
+  u32 endpoint, generation;
+  u32 local[4], remote[4];
+  u16 local_port, remote_port; /* host order; ICMP: type << 8 | code in both */
+  u16 decision, length;
+  u8 protocol, direction, mode, reason;
+  u8 tcp_flags, family;
+  u16 pad;
+};
+
+struct count {
+  u64 packets, bytes;
+};
+
+/* The counters: [direction][dropped][reason], and after them what was lost. */
+#define COUNTERS (2 * 2 * REASONS)
+#define LOST_EVENTS COUNTERS
+#define LOST_TOTALS (COUNTERS + 1)
+#define COUNTS (COUNTERS + 2)

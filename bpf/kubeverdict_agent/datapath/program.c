@@ -1,0 +1,199 @@
+/* The datapath of one node: a program for each hook of the host side of a pod's veth. Its ingress
+ * sees packets from the pod, its egress packets to the pod. */
+#include "accounting.h"
+#include "conntrack.h"
+#include "layout.h"
+#include "maps.h"
+#include "packet.h"
+
+/* bpf_ktime_get_coarse_ns, which bcc 0.26 does not name: 4 ns where the exact clock takes 30. */
+static u64 (*const coarse_clock)(void) = (void *)160;
+
+static __always_inline void begin_flow(const struct context *c, struct flow_key *key,
+                                       const struct packet *p, int origin, u16 verdict, u8 state) {
+  struct flow flow = {
+      .generation = c->generation,
+      .seen = c->tick,
+      .packets = 1,
+      .bytes = c->length,
+      .since = c->tick,
+      .decision = verdict,
+      .origin = origin,
+      .state = state,
+  };
+  store_flow(key, p->family, &flow);
+}
+
+/* A packet of a flow that has been judged. */
+static __always_inline int on_flow(const struct context *c, struct flow *flow,
+                                   const struct packet *p, int direction) {
+  touch_flow(flow, p, direction, c->length, c->tick);
+  if (!(flow->state & FLOW_DENIED)) return pass(c, direction, REASON_FLOW);
+  /* The entry stays, denied: without it a reply would begin the flow again the other way round. */
+  if (direction == flow->origin || c->mode == MODE_ENFORCE)
+    denied(c, p, flow->origin, flow->decision, REASON_REVOKED);
+  return refuse(c, direction, REASON_REVOKED);
+}
+
+/* A packet that belongs to no flow, or begins one. ``flow``: what its addresses were used for. */
+static __always_inline int on_new(const struct context *c, const struct control *control,
+                                  const struct judge *j, struct flow_key *key, struct flow *flow,
+                                  const struct packet *p, int direction) {
+  bool tcp = p->protocol == PROTOCOL_TCP;
+  bool syn = tcp && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  bool middle = tcp && !syn;
+  u16 verdict = verdict_on(j, p, direction);
+  if ((verdict & DECISION_ALLOWS) && !middle) {
+    begin_flow(c, key, p, direction, verdict, 0);
+    return pass(c, direction, REASON_POLICY);
+  }
+  if (!syn && !flow && c->now_ns < control->adopt_until_ns) {
+    /* It may be older than the agent. Ports tell which end began it, most of the time; if policy
+     * does not allow that, the other is tried. */
+    int origin = p->local_port >= p->remote_port ? EGRESS : INGRESS;
+    u16 first = verdict_on(j, p, origin), second = verdict_on(j, p, !origin);
+    if (!(first & DECISION_ALLOWS)) {
+      origin = !origin;
+      first = second;
+    }
+    if (first & DECISION_ALLOWS) {
+      begin_flow(c, key, p, origin, first, FLOW_ADOPTED);
+      return pass(c, direction, REASON_ADOPTED);
+    }
+  }
+  /* Only a SYN begins a TCP connection, or a stray reply would turn one round. */
+  if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
+  enum reason reason = middle ? REASON_NO_FLOW : REASON_DENIED;
+  if (flow && flow->origin == direction) {
+    flow->generation = c->generation;
+    flow->decision = verdict;
+    flow->state |= FLOW_DENIED;
+  } else if (!flow && !middle && c->mode == MODE_AUDIT) {
+    /* It goes on, and neither its replies nor what follows is a denial of its own. */
+    begin_flow(c, key, p, direction, verdict, FLOW_DENIED);
+  }
+  denied(c, p, direction, verdict, reason);
+  return refuse(c, direction, reason);
+}
+
+/* A fragment that is not the first has no ports: it shares the fate of the first. */
+static __always_inline int on_later_fragment(const struct context *c, u8 *half,
+                                             const struct local *local, struct scratch *scratch,
+                                             int direction) {
+  const struct packet *p = &scratch->packet;
+  struct datagram key = {};
+  name_datagram(&key, p, c->endpoint, direction);
+  struct fate *fate = datagrams.lookup(&key);
+  bool passed;
+  if (fate && c->tick - fate->tick <= FRAGMENT_TICKS) {
+    passed = fate->passed;
+  } else {
+    /* It came before the first. Nobody can put the datagram together if that is denied, so this
+     * much may go where some port is open. */
+    struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
+    passed = may_talk(&j, p);
+  }
+  return passed ? pass(c, direction, REASON_FRAGMENT) : refuse(c, direction, REASON_BAD_FRAGMENT);
+}
+
+/* Each packet on its own. */
+static __always_inline int on_stateless(const struct context *c, u8 *half,
+                                        const struct local *local, struct scratch *scratch,
+                                        int direction) {
+  const struct packet *p = &scratch->packet;
+  struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
+  u16 verdict = verdict_on(&j, p, direction);
+  if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
+  denied(c, p, direction, verdict, REASON_DENIED);
+  return refuse(c, direction, REASON_DENIED);
+}
+
+static __always_inline int on_packet(const struct cursor *cursor, const struct context *c,
+                                     const struct control *control, u8 *half,
+                                     const struct local *local, struct scratch *scratch,
+                                     int direction) {
+  const struct packet *p = &scratch->packet;
+  struct flow_key key = {};
+  struct flow *flow = NULL;
+  bool known = false, related = false;
+  if (p->quoted) {
+    /* An ICMP error about a flow that goes through goes through too. */
+    struct packet *quoted = &scratch->quoted;
+    __builtin_memset(quoted, 0, sizeof *quoted);
+    if (parse_quoted(cursor, direction, p, quoted)) {
+      name_flow(&key, quoted, c->endpoint);
+      flow = find_flow(&key, quoted->family);
+      known = related = flow && is_alive(flow, quoted->protocol, c->tick);
+      if (related) p = quoted;
+    }
+  }
+  if (!related) {
+    name_flow(&key, p, c->endpoint);
+    flow = find_flow(&key, p->family);
+    /* A SYN asks for a new connection, also over the ports of one that is known. */
+    bool syn = p->protocol == PROTOCOL_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    known = flow && !syn && is_alive(flow, p->protocol, c->tick);
+  }
+  if (!known || flow->generation != c->generation) {
+    struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
+    if (!known) return on_new(c, control, &j, &key, flow, p, direction);
+    u16 verdict = verdict_on(&j, p, flow->origin);
+    flow->decision = verdict;
+    flow->state = verdict & DECISION_ALLOWS ? flow->state & ~FLOW_DENIED
+                                            : flow->state | FLOW_DENIED;
+    flow->generation = c->generation;
+  }
+  if (!related) return on_flow(c, flow, p, direction);
+  return flow->state & FLOW_DENIED ? refuse(c, direction, REASON_REVOKED)
+                                   : pass(c, direction, REASON_RELATED);
+}
+
+static __always_inline int handle(struct __sk_buff *skb, int direction) {
+  int zero = 0;
+  u8 *base = (u8 *)arena.lookup(&zero);
+  struct scratch *scratch = scratches.lookup(&zero);
+  if (!base || !scratch) return TC_ACT_UNSPEC; /* never: the only value of an array is there */
+  struct control *control = (struct control *)base;
+  struct context c = {.generation = control->generation, .length = skb->len};
+  u8 *half = base + PAGE_BYTES + (c.generation & 1) * HALF_BYTES;
+
+  u32 interface = skb->ifindex;
+  struct endpoint *endpoint = endpoints.lookup(&interface);
+  struct local *local = NULL;
+  if (endpoint && c.generation)
+    local = (struct local *)(half + ((((struct tables *)half)->locals +
+                                      endpoint->slot * sizeof *local) & (HALF_BYTES - 8)));
+  if (!local || !local->present)
+    return control->flags & UNKNOWN_CLOSED ? drop(&c, direction, REASON_UNKNOWN)
+                                           : pass(&c, direction, REASON_UNKNOWN);
+  if (local->mode == MODE_OFF) return TC_ACT_UNSPEC;
+  c.endpoint = endpoint->number;
+  c.mode = local->mode;
+  c.now_ns = coarse_clock();
+  c.tick = c.now_ns >> TICK_SHIFT;
+
+  /* The headers of most packets are in one piece; pulling is for those that are not. */
+  if ((void *)(long)skb->data + 62 > (void *)(long)skb->data_end)
+    bpf_skb_pull_data(skb, skb->len < 128 ? skb->len : 128);
+  struct cursor cursor = {skb, (void *)(long)skb->data, (void *)(long)skb->data_end};
+  struct packet *p = &scratch->packet;
+  __builtin_memset(p, 0, sizeof *p);
+  enum parsed parsed = parse(&cursor, direction, p);
+  if (parsed == NEIGHBOUR) return pass(&c, direction, REASON_NEIGHBOUR);
+  if (parsed != PARSED)
+    return refuse(&c, direction, parsed == MALFORMED ? REASON_MALFORMED : REASON_UNSUPPORTED);
+  if (p->later) return on_later_fragment(&c, half, local, scratch, direction);
+  if (control->flags & STATELESS) return on_stateless(&c, half, local, scratch, direction);
+  int action = on_packet(&cursor, &c, control, half, local, scratch, direction);
+  if (p->first) {
+    struct datagram key = {};
+    name_datagram(&key, p, c.endpoint, direction);
+    struct fate fate = {.tick = c.tick, .passed = action != TC_ACT_SHOT};
+    datagrams.update(&key, &fate);
+  }
+  return action;
+}
+
+int from_pod(struct __sk_buff *skb) { return handle(skb, EGRESS); }
+
+int to_pod(struct __sk_buff *skb) { return handle(skb, INGRESS); }

@@ -1,0 +1,218 @@
+"""The datapath of this node, as the rest of the agent sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict_agent import kernel, layout
+from kubeverdict_agent.arena import Arena
+from kubeverdict_agent.layout import Direction, Reason
+from kubeverdict_agent.loading import Programs, compile_programs
+from kubeverdict_agent.lowering import Tables
+from kubeverdict_agent.maps import DEFAULT_FLOWS, Maps, open_maps
+from kubeverdict_agent.ring import Ring
+
+_MONOTONIC_COARSE = 6  # of the kernel's clocks; the standard library does not name it
+
+
+class NodeDatapath:
+    """Maps and programs. What is pinned outlives this object."""
+
+    def __init__(self, maps: Maps, programs: Programs | None) -> None:
+        self._maps = maps
+        self._programs = programs
+        self._arena = Arena(maps.arena)
+        self._ring = Ring(maps.events, layout.EVENT)
+        self._cpus = kernel.possible_cpus()
+
+    @staticmethod
+    def open(
+        folder: Path, *, flows: int = DEFAULT_FLOWS, compile_programs: bool = True
+    ) -> NodeDatapath:
+        """Create or adopt the maps pinned in ``folder`` and compile the programs against them.
+
+        ``flows`` is how many connections of each family there is room for. Raises DatapathError
+        in words for the operator.
+        """
+        maps = open_maps(folder, flows)
+        try:
+            return NodeDatapath(maps, _compile(maps) if compile_programs else None)
+        except BaseException:
+            maps.close()
+            raise
+
+    @property
+    def folder(self) -> Path:
+        return self._maps.folder
+
+    @property
+    def from_pod(self) -> int:
+        """Descriptor of the classifier for the ingress hook of the host side of a veth."""
+        return self._loaded().from_pod
+
+    @property
+    def to_pod(self) -> int:
+        """Descriptor of the classifier for its egress hook."""
+        return self._loaded().to_pod
+
+    def _loaded(self) -> Programs:
+        if self._programs is None:
+            raise RuntimeError("this datapath was opened without programs")
+        return self._programs
+
+    @property
+    def generation(self) -> int:
+        """Of the tables in force; 0: nothing was published yet."""
+        return self._arena.generation
+
+    def publish(self, tables: Tables) -> int:
+        """Put tables in force for all endpoints in one step; their generation.
+
+        Raises DoesNotFit, with the old ones in force.
+        """
+        return self._arena.publish(tables)
+
+    def settle(self) -> None:
+        """Wait (some 16 ms) for packets that still read the tables before; the next publication
+        would have to."""
+        self._arena.settle()
+
+    def table_bytes(self) -> tuple[int, int]:
+        """Bytes that the tables in force take, and that there is room for."""
+        return self._arena.used(), layout.HALF_BYTES
+
+    def bind(self, ifindex: int, endpoint: int, slot: int) -> None:
+        """Say which endpoint is behind an interface. ``endpoint`` is below 2^24 and is not given
+        to another pod while its flows may live."""
+        value = np.array([(endpoint, slot)], layout.ENDPOINT)
+        kernel.update(self._maps.endpoints, ifindex.to_bytes(4, "little"), value.tobytes())
+
+    def unbind(self, ifindex: int) -> None:
+        """Forget an interface; nothing happens where it is not known."""
+        kernel.delete(self._maps.endpoints, ifindex.to_bytes(4, "little"))
+
+    def bound(self) -> dict[int, tuple[int, int]]:
+        """Endpoint and slot by interface index."""
+        found: dict[int, tuple[int, int]] = {}
+        key = np.dtype([("ifindex", "<u4")])
+        for keys, values in kernel.entries(self._maps.endpoints, key, layout.ENDPOINT):
+            pairs = zip(values["number"].tolist(), values["slot"].tolist(), strict=True)
+            found.update(zip(keys["ifindex"].tolist(), pairs, strict=True))
+        return found
+
+    def set_unknown(self, closed: bool) -> None:
+        """What meets packets of an interface that is attached and belongs to no known pod."""
+        self._set_flag(layout.UNKNOWN_CLOSED, closed)
+
+    def set_stateless(self, stateless: bool) -> None:
+        """Judge each packet alone, without connections: for proofs and comparisons."""
+        self._set_flag(layout.STATELESS, stateless)
+
+    def _set_flag(self, flag: int, on: bool) -> None:
+        self._arena.flags = self._arena.flags | flag if on else self._arena.flags & ~flag
+
+    def adopt_for(self, seconds: float) -> None:
+        """For so long, flows that are in the middle are taken for older than the agent."""
+        self._arena.adopt_until_ns = now_ns() + int(seconds * 1e9) if seconds else 0
+
+    def counters(self) -> NDArray[np.int64]:
+        """Packets and bytes (directions, forwarded or dropped, reasons, 2) since the maps were
+        made; axes as layout.Direction and layout.Reason."""
+        counts = self._counts()[: layout.COUNTERS]
+        return counts.reshape(len(Direction), 2, len(Reason), 2)
+
+    def lost(self) -> tuple[int, int]:
+        """Events and totals that did not find room."""
+        counts = self._counts()
+        return int(counts[layout.LOST_EVENTS, 0]), int(counts[layout.LOST_TOTALS, 0])
+
+    def _counts(self) -> NDArray[np.int64]:
+        out = np.zeros((layout.COUNTS, 2), np.int64)
+        size = layout.COUNT.itemsize * self._cpus
+        for index in range(layout.COUNTS):
+            raw = kernel.lookup(self._maps.counts, index.to_bytes(4, "little"), size)
+            out[index] = np.frombuffer(raw or b"\0" * size, np.int64).reshape(-1, 2).sum(axis=0)
+        return out
+
+    def totals(self, *, drain: bool = False) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Denials by their ends: keys (n,) layout.TOTAL_KEY and totals (n,) layout.TOTAL, summed
+        over CPUs. ``drain`` removes what it returns."""
+        keys: list[NDArray[np.void]] = [np.zeros(0, layout.TOTAL_KEY)]
+        totals: list[NDArray[np.void]] = [np.zeros(0, layout.TOTAL)]
+        for key, values in kernel.entries(
+            self._maps.totals, layout.TOTAL_KEY, layout.TOTAL, copies=self._cpus, drain=drain
+        ):
+            keys.append(key.copy())
+            totals.append(_over_cpus(values.reshape(-1, self._cpus)))
+        return np.concatenate(keys), np.concatenate(totals)
+
+    def flows(self) -> Iterator[tuple[int, NDArray[np.void], NDArray[np.void]]]:
+        """Connections, a chunk at a time: the address family, keys (layout.FLOW4 or FLOW6) and
+        values (layout.FLOW)."""
+        for family, fd, key in (
+            (4, self._maps.flows4, layout.FLOW4),
+            (6, self._maps.flows6, layout.FLOW6),
+        ):
+            for keys, values in kernel.entries(fd, key, layout.FLOW):
+                yield family, keys, values
+
+    def forget_flows(self, endpoint: int) -> int:
+        """Remove the connections of an endpoint that is gone; how many there were."""
+        forgotten = 0
+        for family, keys, _ in list(self.flows()):
+            fd = self._maps.flows4 if family == 4 else self._maps.flows6
+            for key in keys[keys["whose"] >> 8 == endpoint]:
+                forgotten += kernel.delete(fd, key.tobytes())
+        return forgotten
+
+    def conntrack_size(self) -> tuple[int, int]:
+        """Connections that are kept, and how many there is room for, both families together."""
+        return sum(keys.size for _, keys, _ in self.flows()), 2 * self._maps.flows
+
+    @property
+    def events_fd(self) -> int:
+        """A descriptor that is readable when there are events."""
+        return self._maps.events
+
+    def events(self) -> NDArray[np.void]:
+        """Events (n,) layout.EVENT that came since the last call; never blocks."""
+        return self._ring.read()
+
+    def close(self) -> None:
+        """Let go of everything that is open here; what is pinned stays."""
+        self._arena.close()
+        self._ring.close()
+        self._maps.close()
+        if self._programs is not None:
+            for fd in self._programs:
+                os.close(fd)
+
+
+def _compile(maps: Maps) -> Programs:
+    return compile_programs(maps.folder)
+
+
+def _over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
+    """Totals (n, CPUs) as one each."""
+    out = np.zeros(values.shape[0], layout.TOTAL)
+    for field in ("packets", "bytes"):
+        out[field] = values[field].sum(axis=1)
+    # A CPU that never saw the key has zeros.
+    never = np.iinfo(np.uint64).max
+    out["first_ns"] = np.where(values["packets"] > 0, values["first_ns"], never).min(axis=1)
+    newest = values["last_ns"].argmax(axis=1)[:, None]
+    for field in ("last_ns", "generation", "told"):
+        out[field] = np.take_along_axis(values[field], newest, axis=1)[:, 0]
+    return out
+
+
+def now_ns() -> int:
+    """The clock of events and flows: coarse monotonic nanoseconds."""
+    return time.clock_gettime_ns(_MONOTONIC_COARSE)

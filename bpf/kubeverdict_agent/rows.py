@@ -1,0 +1,108 @@
+"""Rows of decisions: what a class of subjects says to a class of peers, by port atom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
+from kubeverdict.evaluate.near import Near, decisions
+from kubeverdict.model.policy import Direction
+from kubeverdict_agent import layout
+
+PROTOCOLS = 3  # that have ports
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneView:
+    """What the pods of this node see of one plane: the classes of each direction, and the class
+    of each pod in it (2, pods), -1 where it has no address in the plane."""
+
+    plane: Plane
+    near: tuple[Near, Near]
+    subject: NDArray[np.int32]
+
+    def isolates(self, direction: Direction, subjects: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether some rule selects each of these classes of subjects; never for -1."""
+        entries = self.plane.ingress if direction is Direction.INGRESS else self.plane.egress
+        selected = entries.subject_class[self.near[direction].subject] >= 0
+        found: NDArray[np.bool_] = (subjects >= 0) & np.append(selected, False)[subjects]
+        return found
+
+
+def code(rule: int, allowed: bool) -> int:
+    """A decision in one number, until rules are numbered."""
+    return rule * 2 + allowed
+
+
+def _judge(
+    compiled: CompiledPolicy, view: PlaneView, direction: Direction, atoms: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    allowed, rule = decisions(compiled, view.plane, direction, view.near[direction], atoms)
+    return rule.astype(np.int64) * 2 + allowed
+
+
+class RowMaker:
+    """Collects rows, each an array of codes by atom, and numbers them once at the end."""
+
+    def __init__(
+        self,
+        ports: NDArray[np.int32],
+        compiled: CompiledPolicy,
+        views: Sequence[PlaneView],
+        atoms: NDArray[np.int32],
+    ) -> None:
+        self._atoms = atoms.size
+        self._of_protocol = [
+            np.unique(ports[protocol * 65536 : (protocol + 1) * 65536])
+            for protocol in range(PROTOCOLS)
+        ]
+        self._made: list[NDArray[np.int64]] = []
+        self._count = 0
+        # By plane and direction the codes (subjects, peers, atoms), and the row of each class of
+        # subjects and peers.
+        self.codes = [
+            [_judge(compiled, view, direction, atoms) for direction in Direction] for view in views
+        ]
+        self.of = [
+            [self.add(codes.reshape(-1, atoms.size)).reshape(codes.shape[:2]) for codes in both]
+            for both in self.codes
+        ]
+        self.own_node = int(self.add_constant(Reason.OWN_NODE, True))
+        self.no_address = int(self.add_constant(Reason.NO_ADDRESS, False))
+        self.not_isolated = int(self.add_constant(Reason.NOT_ISOLATED, True))
+
+    def add(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of codes (n, atoms); their numbers (n,)."""
+        self._made.append(codes)
+        self._count += codes.shape[0]
+        return np.arange(self._count - codes.shape[0], self._count)
+
+    def add_constant(self, reason: Reason, allowed: bool) -> np.int64:
+        """A row that says the same to everything."""
+        first: np.int64 = self.add(np.full((1, self._atoms), code(reason, allowed), np.int64))[0]
+        return first
+
+    def finish(self) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.uint16]]:
+        """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
+        the final number of every row that was added."""
+        codes = np.concatenate(self._made)
+        values, numbered = np.unique(codes, return_inverse=True)
+        rules, rule = np.unique(values >> 1, return_inverse=True)
+        decision = (rule + (values & 1) * layout.DECISION_ALLOWS).astype(np.uint16)
+        table = decision[numbered.reshape(codes.shape)]
+        some = [self._some_port(table[:, atoms]) for atoms in self._of_protocol]
+        table = np.ascontiguousarray(np.column_stack((table, *some)))
+        whole = table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
+        _, first, number = np.unique(whole, return_index=True, return_inverse=True)
+        return table[first], rules.astype(np.int32), number.ravel().astype(np.uint16)
+
+    @staticmethod
+    def _some_port(decisions: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """The first decision of each row that allows, else its first."""
+        allows = (decisions & layout.DECISION_ALLOWS) != 0
+        chosen: NDArray[np.uint16] = decisions[np.arange(decisions.shape[0]), allows.argmax(axis=1)]
+        return chosen
