@@ -24,11 +24,15 @@ from kubeverdict.model.profile import PROFILES
 NODE = "node-a"
 NODE_ADDRESS = "10.1.0.1"
 SHOP = "shop"
-SERVER, CLIENT = 0, 1
+SERVER, CLIENT, FLOODER = 0, 1, 2
 TCP_PORT, UDP_PORT = 8080, 8081
+ADDED_PEER, ADDED_PORT = "172.16.77.7", 7000
+"""Who may reach the server, over UDP, after :func:`with_policy`, and by no other rule."""
 OUTSIDE = "203.0.113.66"
 
 _TEAMS, _APPS = 20, 50
+# The policy that selects what :func:`with_pod` adds, where there is no crowd.
+_SELECTS_NEW_POD = 3
 _PODS_A_NODE = 50
 _LOCAL_NETWORK = (10 << 24) + (1 << 16)
 _REMOTE_NETWORK = (10 << 24) + (2 << 16)
@@ -66,12 +70,18 @@ class Scenario:
         return -(-self.policies // self.local) * self.rules
 
 
+def local_names(count: int) -> Iterator[tuple[str, str]]:
+    """Namespace and name of each pod of the node."""
+    return ((SHOP, f"pod-{number:02d}") for number in range(count))
+
+
 def local_address(number: int) -> str:
     """The address of a pod of the node."""
     return format_address(4, _LOCAL_NETWORK + 2 + number)
 
 
 POLICY_COUNTS = (10, 100, 1_000, 10_000)
+POD_COUNTS = (1_000, 10_000, 50_000)
 RULE_COUNTS = (1, 10, 100, 1_000)
 
 SCENARIOS: dict[str, Scenario] = {
@@ -79,6 +89,9 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         *(Scenario(f"policies-{count}", count) for count in POLICY_COUNTS),
         *(Scenario(f"rules-{count}", 30, count) for count in RULE_COUNTS),
+        Scenario("change", 5_000),
+        Scenario("crowd", 30, crowd=10_000, pods=1_000),
+        *(Scenario(f"pods-{count}", 1_000, pods=count) for count in POD_COUNTS),
         # Small enough that one pair a rule can be written out, and all kinds of rules occur.
         Scenario("proof", 60, 4, pods=400),
         Scenario("proof-wide", 10, 40, pods=400),
@@ -86,22 +99,25 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def with_policy(scenario: Scenario, number: int = 0) -> Cluster:
-    """The cluster after one more policy, which opens TCP ``7000 + number`` of the server."""
+def with_policy(scenario: Scenario) -> Cluster:
+    """The cluster after one policy more, which lets ``ADDED_PEER`` reach ``ADDED_PORT``."""
     sketch = Sketch("comparison", 0)
-    ports = (PortRange(Protocol.TCP, 7000 + number, 7000 + number),)
-    own = (PodPeer(labelled("app", _local_app(CLIENT)), SHOP),)
-    sketch.policy(
-        SHOP, f"z-added-{number}", labelled("app", _local_app(SERVER)), ingress=[(own, ports)]
-    )
+    peer = BlockPeer(_block(f"{ADDED_PEER}/32"))
+    ports = (PortRange(Protocol.UDP, ADDED_PORT, ADDED_PORT),)
+    server = labelled("app", _local_app(SERVER))
+    sketch.policy(SHOP, "z-added", server, ingress=[((peer,), ports)])
     old = scenario.cluster
     return Cluster(old.namespaces, old.pods, (*old.policies, *sketch.policies), old.nodes)
 
 
-def with_pod(scenario: Scenario, number: int = 0) -> Cluster:
+def with_pod(scenario: Scenario) -> Cluster:
     """The cluster after one more pod elsewhere: of the crowd, where there is one."""
     old = scenario.cluster
-    pod = _remote_pod(scenario, scenario.pods + scenario.crowd + number)
+    index = scenario.pods + scenario.crowd
+    pod = _remote_pod(scenario, index)
+    if not scenario.crowd:
+        address = format_address(4, _REMOTE_NETWORK + index)
+        pod = _pod("team-00", "newest", {"app": "app-00"}, address, "node-0000")
     return Cluster(old.namespaces, (*old.pods, pod), old.policies, old.nodes)
 
 
@@ -123,19 +139,25 @@ def _cluster(scenario: Scenario) -> Cluster:
         sketch.namespace(f"team-{team:02d}", {"team": f"team-{team:02d}"})
     if scenario.crowd:
         sketch.namespace("crowd", {"team": "crowd"})
-    for number in range(scenario.local):
+    for number, (namespace, name) in enumerate(local_names(scenario.local)):
         labels = {"app": _local_app(number)}
-        sketch.pods.append(_pod(SHOP, f"pod-{number:02d}", labels, local_address(number), NODE))
+        sketch.pods.append(_pod(namespace, name, labels, local_address(number), NODE))
     sketch.pods += [_remote_pod(scenario, index) for index in range(scenario.pods + scenario.crowd)]
     chance = random.Random(scenario.seed)
     for number in range(scenario.policies):
         round_, subject = divmod(number, scenario.local)
         rules = list(_rules(scenario, chance))
         if subject in (SERVER, CLIENT) and round_ == _middle(scenario):
-            rules[scenario.rules // 2] = (_local_peer(CLIENT + SERVER - subject),), (
-                PortRange(Protocol.TCP, TCP_PORT, TCP_PORT),
-                PortRange(Protocol.UDP, UDP_PORT, UDP_PORT),
+            rules[scenario.rules // 2] = (
+                (_local_peer(CLIENT + SERVER - subject),),
+                (
+                    PortRange(Protocol.TCP, TCP_PORT, TCP_PORT),
+                    PortRange(Protocol.UDP, UDP_PORT, UDP_PORT),
+                ),
             )
+        if number == _SELECTS_NEW_POD and not scenario.crowd:
+            newest = labelled("app", "app-00")
+            rules[0] = (PodPeer(newest, namespaces=labelled("team", "team-00")),), _ports(chance)
         inward = (round_ + subject) % 2 == 0
         sketch.policy(
             SHOP,

@@ -5,7 +5,8 @@
 //   traffic crr    HOST TCP SECONDS               connect, request, response, reset
 //   traffic stream HOST TCP SECONDS               as many bytes as go through
 //   traffic udp    HOST UDP SECONDS SIZE          as many datagrams as go through
-//   traffic flood  HOST UDP SECONDS RATE          datagrams at a rate, each from another port
+//   traffic flood  HOST UDP SECONDS RATE          datagrams at a rate, each from another port;
+//                                                 SIGTERM ends it early
 //   traffic count  HOST UDP                       datagrams since the last count: both UDP ports
 //
 // A client prints one line of numbers. bench/traffic/__init__.py knows what they mean.
@@ -31,11 +32,18 @@ enum { MAX_FDS = 4096, BATCH = 64, CHUNK = 1 << 17 };
 enum { ECHO = 'e', SWALLOW = 's', COUNT = 'c', DATA = 'd' };
 
 static char buffer[CHUNK];
+static volatile sig_atomic_t ended; // asked to end: a flood then prints what it sent
 
 static void fail(const char *what)
 {
 	perror(what);
 	exit(1);
+}
+
+static void end_now(int signal)
+{
+	(void)signal;
+	ended = 1;
 }
 
 static uint64_t now(void)
@@ -332,7 +340,7 @@ static void flood(const struct sockaddr_in *to, double seconds, double rate)
 	bare.sin_port = 0;
 	packet.header.dest = to->sin_port;
 	packet.header.len = htons(sizeof packet);
-	for (uint64_t t = begin; t < end; t = now()) {
+	for (uint64_t t = begin; t < end && !ended; t = now()) {
 		uint64_t due = (t - begin) * 1e-9 * rate;
 		if (sent + refused >= due) {
 			struct timespec nap = {0, 50000};
@@ -377,9 +385,10 @@ int main(int argc, char **argv)
 		stream(&to, seconds);
 	else if (argc == 6 && !strcmp(role, "udp"))
 		udp(&to, seconds, atoi(argv[5]));
-	else if (argc == 6 && !strcmp(role, "flood"))
+	else if (argc == 6 && !strcmp(role, "flood")) {
+		signal(SIGTERM, end_now);
 		flood(&to, seconds, atof(argv[5]));
-	else if (argc == 4 && !strcmp(role, "count"))
+	} else if (argc == 4 && !strcmp(role, "count"))
 		count(&to);
 	else
 		return 2;

@@ -1,0 +1,137 @@
+"""Who takes part: dataplanes, each on a node of its own, with the same pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Protocol, Self
+
+from bench import traffic
+from bench.baselines import BASELINES, Baseline
+from bench.baselines.loading import Rendering, run
+from bench.baselines.node import view
+from bench.comparison.scenarios import NODE, NODE_ADDRESS, Scenario, local_address, local_names
+from bench.lab import Lab, LabPod
+from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
+
+
+class Dataplane(Protocol):
+    """What enforces policy on the node of a lab."""
+
+    name: str
+    title: str
+    profile: str
+    enforces: bool
+    judges_replies: bool  # each packet alone, so that a reply needs a rule of its own
+
+    def install(self, lab: Lab, cluster: Cluster) -> None:
+        """Put the policies of ``cluster`` in force where nothing is yet."""
+
+    def update(self, cluster: Cluster) -> float:
+        """Put another cluster in force; the seconds that count as its own (see each)."""
+
+    def remove(self) -> None:
+        """Take everything away."""
+
+
+class RuleDataplane:
+    """Rules of a baseline. What counts of an update is the time of its tools: what its agent
+    does before (watching, selecting, rendering) is a Go program's and not ours to time."""
+
+    judges_replies = False
+
+    def __init__(self, baseline: Baseline, name: str | None = None) -> None:
+        self.name = name or baseline.name
+        self.title = baseline.title
+        self.profile = baseline.profile
+        self.enforces = baseline.enforces
+        self._baseline = baseline
+        self._lab: Lab | None = None
+        self._rules: Rendering | None = None
+
+    def _render(self, cluster: Cluster) -> Rendering:
+        compiled = compile_cluster(cluster, PROFILES[self.profile])
+        return self._baseline.render(view(compiled, NODE))
+
+    def install(self, lab: Lab, cluster: Cluster) -> None:
+        self._lab = lab
+        self._rules = self._render(cluster)
+        run(lab.node_netns, self._rules.install())
+
+    def update(self, cluster: Cluster) -> float:
+        assert self._lab is not None and self._rules is not None
+        rules = self._render(cluster)
+        commands = rules.update(self._rules)
+        begin = time.perf_counter()
+        run(self._lab.node_netns, commands)
+        self._rules = rules
+        return time.perf_counter() - begin
+
+    def remove(self) -> None:
+        if self._lab is not None and self._rules is not None:
+            run(self._lab.node_netns, self._rules.remove())
+            self._lab.forget_connections()
+        self._lab = self._rules = None
+
+
+class Entrant:
+    """A dataplane and its lab: pods, the world outside, and a traffic server in one of them."""
+
+    def __init__(self, dataplane: Dataplane, local: int, cpu: int | None) -> None:
+        self.dataplane = dataplane
+        self._local = local
+        self._cpu = cpu
+        self._stack = ExitStack()
+        self.pods: list[LabPod] = []
+        self._installed = False
+
+    def __enter__(self) -> Self:
+        self.lab = self._stack.enter_context(Lab("routed", node_ipv4=NODE_ADDRESS))
+        try:
+            for number, (namespace, name) in enumerate(local_names(self._local)):
+                self.pods.append(self.lab.add_pod(namespace, name, ipv4=local_address(number)))
+            self.outside = self.lab.add_outside()
+            traffic.serve(self.pods[0], self._cpu)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.remove()
+        finally:
+            self._stack.close()
+
+    @property
+    def name(self) -> str:
+        return self.dataplane.name
+
+    def install(self, scenario: Scenario) -> float:
+        """Put a scenario in force in place of the one before; seconds, everything included."""
+        self.remove()
+        begin = time.perf_counter()
+        self._installed = True
+        self.dataplane.install(self.lab, scenario.cluster)
+        return time.perf_counter() - begin
+
+    def remove(self) -> None:
+        """Leave the node as it was."""
+        if self._installed:
+            self.dataplane.remove()
+        self._installed = False
+
+    def compiled(self, cluster: Cluster) -> CompiledPolicy:
+        """The cluster as the profile of this dataplane judges it."""
+        return compile_cluster(cluster, PROFILES[self.dataplane.profile])
+
+
+CONTROL = "none-again"
+"""Nothing once more: how far two of the same are apart is the noise of a run."""
+
+RULE_DATAPLANES: dict[str, Callable[[], Dataplane]] = {
+    **{name: partial(RuleDataplane, baseline) for name, baseline in BASELINES.items()},
+    CONTROL: partial(RuleDataplane, BASELINES["none"], CONTROL),
+}
