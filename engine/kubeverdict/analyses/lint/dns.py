@@ -303,7 +303,13 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
     found: dict[tuple[object, ...], tuple[Fault, Group]] = {}
     for group in groups:
         fault = _fault(facts, group, servers)
-        key = (fault.rule, id(fault.policy), fault.source and fault.source.path, fault.reason, group.blocked)
+        key = (
+            fault.rule,
+            id(fault.policy),
+            fault.source and fault.source.path,
+            fault.reason,
+            group.blocked,
+        )
         known = found.setdefault(key, (fault, group))
         if known[1] is not group:
             known[1].kinds += group.kinds

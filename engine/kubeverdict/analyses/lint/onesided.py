@@ -161,14 +161,11 @@ class _Reader:
         alive: Bitmap,
     ) -> None:
         plane = self._rules.plane
-        weight = int(plane.weight[peer])
-        tally.pairs += weight * self._rules.weigh(subjects)
+        tally.pairs += self._pairs(peer, self._rules.positions(subjects))
         dead = self._rules.positions(subjects & ~alive)
-        if weight == 1:
-            dead = dead[dead != peer]  # a pod and itself
-        if not dead.size:
+        pairs = self._pairs(peer, dead)
+        if not pairs:
             return
-        pairs = weight * int(plane.weight[dead].sum())
         (part,) = side.part_of(np.array([peer])).tolist()
         denying = min(row.policy for row in side.of_part(part) if row.rule < 0)
         known = tally.blocked.get(denying)
@@ -177,6 +174,12 @@ class _Reader:
             tally.blocked[denying] = Blocked(pairs, *example)
         else:
             known.pairs += pairs
+
+    def _pairs(self, peer: int, subjects: NDArray[np.int64]) -> int:
+        """Pod pairs of a position with others, no pod with itself."""
+        weight = self._rules.plane.weight
+        itself = int((subjects == peer).any())
+        return int(weight[peer]) * (int(weight[subjects].sum()) - itself)
 
 
 def _together(tally: Tally) -> Tally:
