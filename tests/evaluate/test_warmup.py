@@ -37,18 +37,19 @@ def test_progress_is_reported_from_none_to_all() -> None:
 
 NOTHING_IS_LEFT = """
 import sys
+import numpy as np
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate import bulk, delta, flows, pairs, warmup
+from kubeverdict.evaluate import bulk, checks, delta, flows, pairs, warmup
 from kubeverdict.kernels import (
-    adding, addresses, answers, bits, collect, flows as f, jit, moves, partition, ports, reach,
-    selectors, sets, whatif,
+    adding, addresses, answers, bits, checks as c, collect, flows as f, jit, moves, partition,
+    ports, reach, selectors, sets, whatif,
 )
 from kubeverdict.model.edit import Edit, policy_key
 from tests.generated import random_cluster
 
 def specialised():
     modules = (
-        adding, addresses, answers, bits, collect, f, moves, partition, ports, reach, selectors,
+        adding, addresses, answers, bits, c, collect, f, moves, partition, ports, reach, selectors,
         sets, whatif,
     )
     kernels = {v for m in modules for v in vars(m).values() if isinstance(v, jit.Kernel)}
@@ -62,6 +63,11 @@ with jit.compiled_only():
     flows.judge(old, [0, 1], [1, old.first_atom], [0, 0], [80, 80])
     pairs.count_pairs(old)
     [list(pairs.rows(old, plane)) for plane in old.planes]
+    for plane in old.planes:
+        ends = np.ones((2, plane.size), np.bool_)
+        atoms = np.ones((1, old.ports.weight.size), np.bool_)
+        asked = [checks.Check(0, 1, 0, denied) for denied in (True, False)]
+        list(checks.breaches(old, plane, checks.Claims(ends, atoms, asked)))
     bench = bulk.workbench(old)
     bulk.evaluate(bench, [
         Edit("out", policies_out=(policy_key(old.policies[0]),)),

@@ -31,6 +31,8 @@ def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, La
     only sets that have one of its selectors. Raises TooManyError.
     """
     everything = (1 << len(selectors)) - 1
+    if needed and not everything & needed:
+        return {}
     by_key: dict[str, dict[Requirement, int]] = {}
     for number, selector in enumerate(selectors):
         for requirement in selector.requirements:

@@ -112,9 +112,11 @@ def _policies(
             there = any(governs(policy, one) for one in namespaces)
         else:
             there = policy.namespace in names
+        if not there:
+            continue
         rules = tuple(rule for rule in policy.rules if rule.direction is direction)
         isolates = tuple(one for one in policy.isolates if one is direction)
-        if there and (rules or isolates):
+        if rules or isolates:
             found.append(replace(policy, rules=rules, isolates=isolates))
     return found
 
