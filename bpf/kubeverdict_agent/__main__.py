@@ -1,0 +1,5 @@
+"""``python -m kubeverdict_agent``."""
+
+from kubeverdict_agent.cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""The agent: brings the parts together and runs them until it is told to end.
+
+Ending it changes nothing for packets: programs stay on the links and tables in the kernel, and
+the next agent takes them over. Only ``detach`` removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kubeverdict.errors import UsageError
+from kubeverdict.model.profile import Profile
+from kubeverdict_agent import control, metrics, privileges
+from kubeverdict_agent.alarms import Alarms, Log
+from kubeverdict_agent.answers import Answers
+from kubeverdict_agent.applying import Applied, Applier
+from kubeverdict_agent.collecting import Collector
+from kubeverdict_agent.modes import Modes
+from kubeverdict_agent.naming import Naming
+from kubeverdict_agent.node import Node
+from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.source import FileSource
+
+LOCK = "lock"
+LIVE_MODES = "modes"
+_COLLECT_SECONDS = 1.0
+_WATCH_SECONDS = 10.0
+_FULL = 0.9  # of the conntrack table: an alarm
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an agent is told. ``closed``: packets of pods that are attached but not known (yet)
+    are dropped, not passed. ``adopt_seconds``: how long a first agent takes connections that are
+    older than itself for allowed where policy allows their other direction."""
+
+    node: str
+    files: tuple[str, ...]
+    bpffs: Path
+    state: Path
+    profile: Profile
+    skip_invalid: bool = False
+    modes: Modes = field(default_factory=Modes)
+    mode_file: Path | None = None
+    closed: bool = False
+    adopt_seconds: float = 60.0
+    flows: int = 131_072
+    metrics_address: str = ""
+
+
+@contextlib.contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Hold the state folder, which is made where it is missing: one agent at a time.
+
+    Raises UsageError where another one holds it, or where it cannot be made.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{state}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            raise UsageError(f"an agent (process {owner}) is using {state}") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def run(settings: Settings) -> None:
+    """Run an agent until SIGTERM or SIGINT. Raises KubeverdictError where it cannot start."""
+    log = Log(settings.node)
+    with locked(settings.state), contextlib.ExitStack() as stack:
+        wakeup = stack.enter_context(_signals())
+        datapath = NodeDatapath.open(settings.bpffs, flows=settings.flows)
+        stack.callback(datapath.close)
+        log("info", "started", generation=datapath.generation, pid=os.getpid())
+        datapath.set_unknown(settings.closed)
+        if not datapath.generation:
+            datapath.adopt_for(settings.adopt_seconds)
+        alarms, naming = Alarms(log), Naming()
+        node = Node(settings.node, datapath, naming, alarms, log)
+        stack.callback(node.close)
+        collector = Collector(naming, node.whose)
+        privileges.drop()
+        # Before anything else: a pod that is there now should not wait for a large input.
+        node.list_all()
+
+        exporter: metrics.Server | None = None
+
+        def applied(state: Applied) -> None:
+            if exporter is not None and state.since_change:
+                exporter.applied(state.since_change)
+
+        applier = Applier(
+            settings.node,
+            FileSource(settings.files, settings.skip_invalid),
+            settings.profile,
+            node,
+            alarms,
+            log,
+            settings.modes,
+            settings.mode_file,
+            settings.state / LIVE_MODES,
+            applied,
+        )
+        answers = Answers(
+            settings.node, datapath, node, applier, collector, alarms, settings.state / LIVE_MODES
+        )
+        if settings.metrics_address:
+            exporter = metrics.Server(settings.metrics_address, answers.sample)
+            stack.callback(exporter.close)
+        server = control.Server(settings.state / control.SOCKET, answers.handlers())
+        stack.callback(server.close)
+        applier.start()
+        stack.callback(applier.stop)
+        _loop(wakeup, node, applier, collector, datapath, alarms)
+        log("info", "ended; what is attached stays in force")
+
+
+def _loop(
+    wakeup: socket.socket,
+    node: Node,
+    applier: Applier,
+    collector: Collector,
+    datapath: NodeDatapath,
+    alarms: Alarms,
+) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(wakeup, selectors.EVENT_READ)
+        selector.register(node.monitor, selectors.EVENT_READ)
+        selector.register(datapath.events_fd, selectors.EVENT_READ)
+        due = watch_due = 0.0
+        while True:
+            ready = selector.select(max(due - time.monotonic(), 0.0))
+            if any(key.fileobj is wakeup for key, _ in ready):
+                return
+            if node.follow():
+                applier.wake()
+            collector.take_events(datapath.events())
+            if time.monotonic() >= due:
+                due = time.monotonic() + _COLLECT_SECONDS
+                collector.take_totals(*datapath.totals(drain=True))
+            if time.monotonic() >= watch_due:
+                watch_due = time.monotonic() + _WATCH_SECONDS
+                _watch(datapath, alarms)
+
+
+def _watch(datapath: NodeDatapath, alarms: Alarms) -> None:
+    entries, room = datapath.conntrack_size()
+    if entries >= _FULL * room:
+        alarms.raise_("conntrack", f"{entries} of {room} connections are tracked: make more room")
+    else:
+        alarms.clear("conntrack")
+    if datapath.lost()[1]:
+        alarms.raise_("totals", "there are more kinds of denials than can be counted")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket that is readable once SIGTERM or SIGINT came."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            signal.signal(number, lambda *_: None)
+        wakeup = signal.set_wakeup_fd(theirs.fileno())
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,66 @@
+"""What is wrong now, and a log of what happens.
+
+An alarm stands until what raised it says that it is over. Status, metrics and log show the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    name: str
+    text: str
+    since: float  # seconds since the epoch
+
+
+class Log:
+    """One JSON object a line."""
+
+    def __init__(self, node: str, stream: TextIO | None = None) -> None:
+        self._node = node
+        self._stream = stream or sys.stderr
+        self._lock = threading.Lock()
+
+    def __call__(self, level: str, event: str, **fields: Any) -> None:
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e3):03}Z"
+        record = {"time": stamp, "level": level, "event": event, "node": self._node, **fields}
+        line = json.dumps(record, default=str, ensure_ascii=False)
+        with self._lock:
+            try:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                pass  # nobody reads it; the agent has better reasons to stop
+
+
+class Alarms:
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._standing: dict[str, Alarm] = {}
+        self._lock = threading.Lock()
+
+    def raise_(self, name: str, text: str) -> None:
+        with self._lock:
+            known = self._standing.get(name)
+            if known is not None and known.text == text:
+                return
+            self._standing[name] = Alarm(name, text, known.since if known else time.time())
+        self._log("error", "alarm", alarm=name, text=text)
+
+    def clear(self, name: str) -> None:
+        with self._lock:
+            known = self._standing.pop(name, None)
+        if known is not None:
+            self._log("info", "alarm is over", alarm=name)
+
+    def standing(self) -> list[Alarm]:
+        with self._lock:
+            return sorted(self._standing.values(), key=lambda alarm: alarm.since)

@@ -1,0 +1,230 @@
+"""From a changed source to tables in force, in a thread of its own.
+
+Whatever fails on the way (input that is wrong, policies that do not fit), the tables in force stay
+as they are and an alarm says what is wrong, until a change puts it right.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.errors import KubeverdictError
+from kubeverdict.model.profile import Profile
+from kubeverdict_agent import modes as mode_settings
+from kubeverdict_agent import source
+from kubeverdict_agent.alarms import Alarms, Log
+from kubeverdict_agent.endpoints import PodKey
+from kubeverdict_agent.errors import DoesNotFit
+from kubeverdict_agent.lowering import Local, Tables, lower
+from kubeverdict_agent.modes import Modes
+from kubeverdict_agent.naming import owners
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Node(Protocol):
+    """What publishes: it holds the links and the kernel's maps."""
+
+    def see_cluster(
+        self, compiled: CompiledPolicy, anywhere: Mapping[str, int], here: Mapping[str, PodKey]
+    ) -> None:
+        """A new cluster; nothing of it is in force yet."""
+
+    def locals(self, compiled: CompiledPolicy, modes: Modes) -> tuple[Local, ...]:
+        """The pods that tables must hold."""
+
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """The addresses of the node itself."""
+
+    def publish(self, compiled: CompiledPolicy, locals_: tuple[Local, ...], tables: Tables) -> int:
+        """Put tables in force and bind the links that wait for them; the new generation."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The last publication. Times are seconds since the epoch, durations seconds."""
+
+    generation: int = 0
+    at: float = 0.0
+    reason: str = ""
+    seconds: float = 0.0  # from noticing to being in force
+    since_change: float = 0.0  # from the file being written; 0 where no file was
+    publications: int = 0
+    readings: int = 0  # of the source, that are in force
+    failures: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+class Applier:
+    """Compiles, lowers and publishes. :meth:`wake` says that pods or modes changed."""
+
+    def __init__(
+        self,
+        node_name: str,
+        cluster: source.FileSource,
+        profile: Profile,
+        node: Node,
+        alarms: Alarms,
+        log: Log,
+        flags: Modes,
+        mode_file: Path | None,
+        live_file: Path,
+        applied: Callable[[Applied], None],
+    ) -> None:
+        self._node_name = node_name
+        self._source = cluster
+        self._profile = profile
+        self._node = node
+        self._alarms = alarms
+        self._log = log
+        self._flags = flags
+        self._mode_file = mode_file
+        self._live_file = live_file
+        self._applied = applied
+        self._compiled: CompiledPolicy | None = None
+        self._readings = 0
+        self._modes = Modes()
+        self._mode_stamps: object = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="applier", daemon=True)
+        self.state = Applied()
+
+    @property
+    def modes(self) -> Modes:
+        return self._modes
+
+    @property
+    def compiled(self) -> CompiledPolicy | None:
+        return self._compiled
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._turn()
+            except Exception:
+                # A bug must not end enforcement of what is in force, nor pass unseen.
+                self._fail("internal", traceback.format_exc())
+                self._stop.wait(1.0)
+            self._wake.wait(source.POLL_SECONDS)
+
+    def _turn(self) -> None:
+        begun = time.monotonic()
+        reasons: list[str] = []
+        if self._wake.is_set():
+            self._wake.clear()
+            reasons.append("pods or modes")
+        written = 0.0
+        if self._source.changed():
+            changed_at = self._read()
+            if changed_at is not None:
+                written = changed_at
+                reasons.append("source")
+        if self._read_modes():
+            reasons.append("modes")
+        if reasons and self._compiled is not None:
+            self._publish(", ".join(reasons), begun, written)
+
+    def _read(self) -> float | None:
+        """Read and compile; when the source was written, or None where it is wrong."""
+        from kubeverdict.compile.compiler import compile_cluster
+
+        try:
+            reading = self._source.read(self._stop.wait)
+            compiled = compile_cluster(reading.cluster, self._profile)
+        except KubeverdictError as error:
+            self._fail("source", str(error))
+            return None
+        self._alarms.clear("source")
+        self._compiled = compiled
+        self._readings += 1
+        anywhere, here = owners(compiled, self._node_name)
+        self._node.see_cluster(compiled, anywhere, here)
+        if not reading.policies_only:
+            _give_back_memory()
+        self.state = replace(self.state, remarks=(*reading.remarks, *compiled.notes))
+        return reading.changed_at
+
+    def _read_modes(self) -> bool:
+        files = [path for path in (self._mode_file, self._live_file) if path is not None]
+        stamps = [source.stamp(path) for path in files]
+        if stamps == self._mode_stamps:
+            return False
+        self._mode_stamps = stamps
+        try:
+            from_file = mode_settings.read(self._mode_file) if self._mode_file else Modes()
+            live = mode_settings.read(self._live_file)
+        except KubeverdictError as error:
+            self._fail("modes", str(error))
+            return False
+        self._alarms.clear("modes")
+        self._modes = live.over(self._flags.over(from_file))
+        return True
+
+    def _publish(self, reason: str, begun: float, written: float) -> None:
+        compiled = self._compiled
+        assert compiled is not None
+        locals_ = self._node.locals(compiled, self._modes)
+        try:
+            own = self._node.own_addresses
+            tables = lower(compiled, self._node_name, locals_, own)
+            generation = self._node.publish(compiled, locals_, tables)
+        except DoesNotFit as error:
+            self._fail("tables", str(error))
+            return
+        self._alarms.clear("tables")
+        self._alarms.clear("internal")
+        now = time.time()
+        self.state = replace(
+            self.state,
+            generation=generation,
+            at=now,
+            reason=reason,
+            seconds=time.monotonic() - begun,
+            since_change=max(now - written, 0.0) if written else 0.0,
+            publications=self.state.publications + 1,
+            readings=self._readings,
+        )
+        self._log(
+            "info",
+            "policy in force",
+            generation=generation,
+            reason=reason,
+            seconds=round(self.state.seconds, 4),
+            pods=len(locals_),
+            policies=len(compiled.policies),
+        )
+        self._applied(self.state)
+
+    def _fail(self, alarm: str, text: str) -> None:
+        self.state = replace(self.state, failures=self.state.failures + 1)
+        self._alarms.raise_(alarm, text)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what reading a large input took and no longer needs."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,137 @@
+"""Whether this machine offers what the agent needs; what is missing is named."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubeverdict.errors import KubeverdictError
+from kubeverdict_agent import kernel, loading, privileges
+from kubeverdict_agent.attaching import Attacher
+from kubeverdict_agent.errors import DatapathError
+from kubeverdict_agent.kernel import Flag, MapType
+from kubeverdict_agent.netlink import Lister, Monitor
+
+OLDEST_KERNEL = (5, 8)
+_NEW_NETWORK = 0x40000000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One need. ``detail`` says what was found, or what to do about it."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def check(bpffs: Path) -> list[Finding]:
+    """Try everything out, without touching the node: in maps that nobody sees and in a network
+    namespace of its own."""
+    return [
+        _finding("kernel", _kernel),
+        _finding("capabilities", _capabilities),
+        _finding("bcc", lambda: f"found in {loading.find_bcc()}"),
+        _finding("BPF file system", lambda: _bpffs(bpffs)),
+        _finding("maps", _maps),
+        _finding("netlink", _netlink),
+        _finding("clsact hooks", _hooks),
+        _finding("membarrier", _membarrier),
+    ]
+
+
+def _finding(what: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, attempt())
+    except KubeverdictError as error:
+        return Finding(what, False, str(error))
+    except OSError as error:
+        return Finding(what, False, f"{error.strerror or error}")
+
+
+def _kernel() -> str:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_KERNEL:
+        oldest = ".".join(map(str, OLDEST_KERNEL))
+        raise DatapathError(f"Linux {release} is older than {oldest}")
+    return f"Linux {release}"
+
+
+def _capabilities() -> str:
+    missing = privileges.missing()
+    if missing:
+        raise DatapathError(f"missing: {', '.join(missing)}")
+    return ", ".join(privileges.NEEDED)
+
+
+def _bpffs(folder: Path) -> str:
+    parent = next(part for part in (folder, *folder.parents) if part.exists())
+    if not kernel.is_bpffs(parent):
+        raise DatapathError(f"{folder} is not on one: mount -t bpf bpf {folder.parent}")
+    if not os.access(parent, os.W_OK):
+        raise DatapathError(f"{parent} cannot be written")
+    return str(folder)
+
+
+def _maps() -> str:
+    for kind, key, value, entries, flags in (
+        (MapType.ARRAY, 4, 4096, 1, Flag.MMAPABLE),
+        (MapType.LRU_HASH, 16, 16, 64, 0),
+        (MapType.PERCPU_HASH, 16, 16, 64, Flag.NO_PREALLOC),
+        (MapType.RINGBUF, 0, 0, 4096, 0),
+    ):
+        try:
+            os.close(kernel.create_map(kind, key, value, entries, flags, "check"))
+        except OSError as error:
+            raise DatapathError(f"{kind.name.lower()}: {error.strerror}") from None
+    return "mappable arrays, LRU and per-CPU hashes, ring buffers"
+
+
+def _netlink() -> str:
+    with contextlib.closing(Monitor()), contextlib.closing(Lister()) as lister:
+        return f"{len(lister.links())} veths on this node"
+
+
+def _hooks() -> str:
+    return _in_new_namespace(_try_hooks)
+
+
+def _try_hooks() -> str:
+    with contextlib.closing(Attacher()) as attacher:
+        attacher.try_out()
+    return "clsact and cls_bpf"
+
+
+def _membarrier() -> str:
+    kernel.wait_for_readers()
+    return "global"
+
+
+def _in_new_namespace(attempt: Callable[[], str]) -> str:
+    """What ``attempt`` says in a network namespace that ends with it."""
+    results: list[str] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.unshare(_NEW_NETWORK) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, f"no network namespace: {os.strerror(number)}")
+            results.append(attempt())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="check")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

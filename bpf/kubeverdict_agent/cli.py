@@ -1,0 +1,396 @@
+"""The agent's command line: arguments to calls.
+
+Data goes to standard output, notes and logs to standard error. Exit status: 0 clean, 1 findings
+(denials in a report, something missing in a check, an alarm in the status), 2 wrong usage or
+input, or an agent that cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+
+from kubeverdict import __version__
+from kubeverdict.errors import InputError, KubeverdictError, UsageError
+from kubeverdict.model.profile import PROFILES, REFERENCE
+
+CLEAN, FINDINGS, WRONG = 0, 1, 2
+# As shells report a process that a signal ended.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
+METRICS = "127.0.0.1:9964"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its status. Bad input never ends in a traceback."""
+    # numpy's linear algebra, of which nothing is used, starts a thread for each core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        status = cli.main(prog_name="kubeverdict-agent", standalone_mode=False)
+    except click.Abort:
+        status = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        status = WRONG
+    except InputError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        status = WRONG
+    except KubeverdictError as error:
+        click.echo(f"error: {error}", err=True)
+        status = WRONG
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = BROKEN_PIPE
+    sys.exit(status)
+
+
+def state_option(command: Command) -> Command:
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path),
+        default=STATE,
+        show_default=True,
+        metavar="DIR",
+        help="Where the agent keeps its socket and what was set while it ran.",
+    )(command)
+
+
+def bpffs_option(command: Command) -> Command:
+    return click.option(
+        "--bpffs",
+        type=click.Path(path_type=Path),
+        default=BPFFS,
+        show_default=True,
+        metavar="DIR",
+        help="Where maps are pinned: a folder on a BPF file system.",
+    )(command)
+
+
+def format_option(command: Command) -> Command:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="Format.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Audit or enforce a cluster's network policies on this node, in the kernel."""
+
+
+@cli.command()
+@click.option("--node", required=True, metavar="NAME", help="The name of this node.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="FILE|DIR",
+    help="Manifests or kubectl dumps, YAML or JSON; repeatable. They are watched.",
+)
+@click.option(
+    "--cni",
+    type=click.Choice(list(PROFILES)),
+    default=REFERENCE.name,
+    show_default=True,
+    metavar="NAME",
+    help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
+)
+@click.option("--skip-invalid", is_flag=True, help="Go on without invalid documents, and say so.")
+@click.option(
+    "--mode",
+    "settings",
+    multiple=True,
+    metavar="SUBJECT=MODE",
+    help="off, audit or enforce for a namespace, NAMESPACE/WORKLOAD or '*'; repeatable."
+    " What nothing is said about is audited.",
+)
+@click.option(
+    "--modes",
+    "mode_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The same settings, one a line; watched.",
+)
+@click.option(
+    "--fail",
+    type=click.Choice(["open", "closed"]),
+    default="open",
+    show_default=True,
+    help="What packets meet of a pod that is attached but not known, or not known yet.",
+)
+@click.option(
+    "--adopt",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a first agent accepts connections that are older than itself.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1024, max=1 << 24),
+    default=131_072,
+    show_default=True,
+    metavar="N",
+    help="How many connections are tracked, in each address family.",
+)
+@click.option(
+    "--metrics",
+    default=METRICS,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where Prometheus finds metrics; '' is nowhere.",
+)
+@bpffs_option
+@state_option
+def run(
+    node: str,
+    files: tuple[str, ...],
+    cni: str,
+    skip_invalid: bool,
+    settings: tuple[str, ...],
+    mode_file: Path | None,
+    fail: str,
+    adopt: float,
+    connections: int,
+    metrics: str,
+    bpffs: Path,
+    state: Path,
+) -> int:
+    """Attach to the pods of this node and keep policy in force until ended.
+
+    Ending the agent changes nothing: what is attached stays in force, and the next agent takes
+    over from it. Logs are JSON lines on standard error.
+    """
+    from kubeverdict_agent import agent, modes
+
+    if "-" in files:
+        raise UsageError("standard input cannot be watched: name files or folders")
+    if mode_file is not None:
+        modes.read(mode_file)  # wrong settings are better refused now than noticed later
+    agent.run(
+        agent.Settings(
+            node=node,
+            files=files,
+            bpffs=bpffs,
+            state=state,
+            profile=PROFILES[cni],
+            skip_invalid=skip_invalid,
+            modes=modes.parse(settings),
+            mode_file=mode_file,
+            closed=fail == "closed",
+            adopt_seconds=adopt,
+            flows=connections,
+            metrics_address=metrics,
+        )
+    )
+    return CLEAN
+
+
+@cli.command()
+@click.option("-n", "--namespace", metavar="NAME", help="Only what policies of it deny.")
+@format_option
+@state_option
+def report(namespace: str | None, output: str, state: Path) -> int:
+    """What policy denied, or would deny if it were enforced: "turn this namespace to enforce and
+    these connections break".
+
+    Exit status 1 where there is anything.
+    """
+    from kubeverdict_agent import report as reports
+    from kubeverdict_agent.control import ask
+
+    answer = ask(state, "report", namespace=namespace or "")
+    if output == "json":
+        _show_json(answer)
+    else:
+        _show_lines(reports.text(msgspec.convert(answer, reports.Report)))
+    return FINDINGS if answer["namespaces"] else CLEAN
+
+
+@cli.command()
+@click.option("--last", default=20, show_default=True, metavar="N", help="Begin with the newest N.")
+@click.option("--follow/--no-follow", default=True, help="Go on until interrupted.")
+@state_option
+def events(last: int, follow: bool, state: Path) -> int:
+    """Denials as they happen, as flows of Hubble: one JSON object a line."""
+    from kubeverdict_agent.control import follow as follow_
+
+    for answer in follow_(state, "events", last=last, follow=follow):
+        if answer:
+            _show_json(answer)
+    return CLEAN
+
+
+@cli.command()
+@format_option
+@state_option
+def status(output: str, state: Path) -> int:
+    """How the agent is. Exit status 1 while an alarm stands."""
+    from kubeverdict_agent.control import ask
+
+    answer = ask(state, "status")
+    if output == "json":
+        _show_json(answer)
+    else:
+        _show_lines(_lines_of(answer))
+    return FINDINGS if answer["alarms"] else CLEAN
+
+
+@cli.command()
+@format_option
+@state_option
+def endpoints(output: str, state: Path) -> int:
+    """The links of this node, and the pod behind each."""
+    from kubeverdict_agent.control import ask
+
+    answer = ask(state, "endpoints")
+    if output == "json":
+        _show_json(answer)
+    else:
+        columns = ("link", "state", "pod", "mode", "addresses", "endpoint")
+        _show_lines(_table(columns, answer))
+    return CLEAN
+
+
+@cli.command()
+@click.argument("pod", default="")
+@format_option
+@state_option
+def policy(pod: str, output: str, state: Path) -> int:
+    """What the kernel's tables say, in words: of all pods of this node, or of NAMESPACE/POD."""
+    from kubeverdict_agent.control import ask
+
+    answer = ask(state, "policy", pod=pod)
+    if output == "json":
+        _show_json(answer)
+    else:
+        for one in answer["pods"]:
+            _show_lines(_policy_lines(one))
+    return CLEAN
+
+
+@cli.command()
+@click.option("--limit", default=1000, show_default=True, metavar="N", help="At most so many.")
+@format_option
+@state_option
+def flows(limit: int, output: str, state: Path) -> int:
+    """The connections that are tracked."""
+    from kubeverdict_agent.control import ask
+
+    answer = ask(state, "flows", limit=limit)
+    if output == "json":
+        _show_json(answer)
+    else:
+        columns = ("pod", "origin", "protocol", "local", "local_port", "remote", "remote_port")
+        _show_lines(_table((*columns, "packets", "bytes", "state"), answer["flows"]))
+        click.echo(f"{len(answer['flows'])} of {answer['total']} connections", err=True)
+    return CLEAN
+
+
+@cli.command()
+@click.argument("settings", nargs=-1, metavar="[SUBJECT=MODE]…")
+@state_option
+def mode(settings: tuple[str, ...], state: Path) -> int:
+    """Show the modes, or change some: shop=enforce, shop/web=off, '*=audit', shop=unset.
+
+    In force when the command ends, and kept when the agent is started again.
+    """
+    from kubeverdict_agent import modes
+    from kubeverdict_agent.control import ask
+
+    for setting in settings:
+        modes.parse_setting(setting)
+    answer = ask(state, "mode", set=list(settings))
+    _show_lines(answer["modes"] or [f"*={modes.DEFAULT.name.lower()}"])
+    return CLEAN
+
+
+@cli.command()
+@format_option
+@bpffs_option
+def check(output: str, bpffs: Path) -> int:
+    """Whether this machine has what the agent needs. Exit status 1 where something is missing."""
+    from kubeverdict_agent.checking import check as check_
+
+    found = check_(bpffs)
+    if output == "json":
+        _show_json(found)
+    else:
+        _show_lines(f"{'ok' if one.ok else 'MISSING':<8} {one.what}: {one.detail}" for one in found)
+    return CLEAN if all(one.ok for one in found) else FINDINGS
+
+
+@cli.command()
+@bpffs_option
+@state_option
+def detach(bpffs: Path, state: Path) -> int:
+    """Remove everything that an agent ever put on this node; traffic is then not filtered."""
+    from kubeverdict_agent.detaching import detach as detach_
+
+    removed = detach_(bpffs, state)
+    click.echo(
+        f"programs removed from {len(removed.links)} links,"
+        f" maps {'removed' if removed.pins else 'were not there'}"
+    )
+    return CLEAN
+
+
+def _show_json(answer: object) -> None:
+    _show_lines([msgspec.json.encode(answer).decode()])
+
+
+def _show_lines(lines: Sequence[str] | Iterator[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _lines_of(answer: dict[str, Any]) -> Iterator[str]:
+    for name, value in answer.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{count} {word}" for word, count in value.items())
+        if name == "alarms":
+            value = [f"{one['alarm']}: {one['text']}" for one in value]
+        if isinstance(value, float):
+            value = f"{value:.3f}"
+        if isinstance(value, list):
+            yield f"{name.replace('_', ' ')}: {len(value) or 'none'}"
+            yield from (f"    {one}" for one in value)
+        else:
+            yield f"{name.replace('_', ' ')}: {value}"
+
+
+def _policy_lines(one: dict[str, Any]) -> Iterator[str]:
+    yield f"{one['pod']} ({one['mode']})"
+    for direction in ("ingress", "egress"):
+        yield f"  {direction}:"
+        yield from (f"    {line}" for line in one[direction])
+
+
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    texts = [list(columns)]
+    for row in rows:
+        values = (row[column] for column in columns)
+        texts.append([" ".join(one) if isinstance(one, list) else str(one) for one in values])
+    widths = [max(len(row[column]) for row in texts) for column in range(len(columns))]
+    for cells in texts:
+        yield "  ".join(
+            text.ljust(width) for text, width in zip(cells, widths, strict=True)
+        ).rstrip()

@@ -1,0 +1,177 @@
+"""What the agent reads, when it reads it again, and what it does not read again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.errors import InputError
+from kubeverdict.manifests import load
+from kubeverdict.model.cluster import Cluster
+from kubeverdict_agent.source import FileSource, Reading, settled
+
+POD = """apiVersion: v1
+kind: Pod
+metadata: {{namespace: {namespace}, name: {name}, labels: {{app: {name}}}}}
+spec: {{containers: []}}
+status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}]}}
+"""
+POLICY = """apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{namespace: {namespace}, name: {name}}}
+spec: {{podSelector: {{}}, ingress: [{{from: [{{podSelector: {{}}}}]}}]}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pods = [
+        POD.format(namespace="shop", name=name, address=address)
+        for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2"))
+    ]
+    (tmp_path / "pods.yaml").write_text("---\n".join(pods))
+    (tmp_path / "one.yaml").write_text(POLICY.format(namespace="shop", name="one"))
+    return tmp_path
+
+
+def wait(seconds: float) -> None:
+    """Files of these tests are written in one piece."""
+
+
+def read(source: FileSource) -> Reading:
+    assert source.changed()
+    found = source.read(wait)
+    assert not source.changed()
+    return found
+
+
+def names(cluster: Cluster) -> list[str]:
+    return sorted(str(policy) for policy in cluster.policies)
+
+
+def same_as_read_at_once(reading: Reading, folder: Path) -> None:
+    """A partial reading gives what reading everything gives."""
+    whole = load([str(folder)]).cluster
+    assert names(reading.cluster) == names(whole)
+    key = [(one.name, dict(one.labels), one.implied) for one in whole.namespaces]
+    assert [(n.name, dict(n.labels), n.implied) for n in reading.cluster.namespaces] == key
+    lines = {
+        (str(policy), policy.source.file, rule.source.line)
+        for policy in reading.cluster.policies
+        for rule in policy.rules
+    }
+    assert lines == {
+        (str(policy), policy.source.file, rule.source.line)
+        for policy in whole.policies
+        for rule in policy.rules
+    }
+    assert len(compile_cluster(reading.cluster).rules) == len(compile_cluster(whole).rules)
+
+
+def test_policies_that_change_are_read_without_the_pods(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    first = read(source)
+    assert not first.policies_only and first.changed_at > 0
+    (folder / "two.yaml").write_text(POLICY.format(namespace="other", name="two"))
+    second = read(source)
+    assert second.policies_only and second.cluster.pods is first.cluster.pods
+    same_as_read_at_once(second, folder)
+    (folder / "one.yaml").write_text("# moved\n" + POLICY.format(namespace="shop", name="renamed"))
+    third = read(source)
+    assert third.policies_only and names(third.cluster) == ["other/two", "shop/renamed"]
+    same_as_read_at_once(third, folder)
+    (folder / "two.yaml").unlink()
+    fourth = read(source)
+    assert fourth.policies_only
+    same_as_read_at_once(fourth, folder)
+
+
+def test_everything_is_read_where_pods_may_have_changed(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    first = read(source)
+    (folder / "pods.yaml").write_text(POD.format(namespace="shop", name="c", address="10.0.0.3"))
+    second = read(source)
+    assert not second.policies_only and len(second.cluster.pods) == 1 < len(first.cluster.pods)
+    # A file of policies that now holds a pod as well.
+    policy = POLICY.format(namespace="shop", name="one")
+    pod = POD.format(namespace="shop", name="d", address="10.0.0.4")
+    (folder / "one.yaml").write_text(f"{policy}---\n{pod}")
+    third = read(source)
+    assert not third.policies_only and len(third.cluster.pods) == 2
+    # And one that no longer does.
+    (folder / "one.yaml").write_text(POLICY.format(namespace="shop", name="one"))
+    assert len(read(source).cluster.pods) == 1
+
+
+def test_wrong_input_is_told_once_and_loses_nothing(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    read(source)
+    good = (folder / "one.yaml").read_text()
+    (folder / "one.yaml").write_text(good.replace("podSelector: {}, ingress", "podSelector: 5, x"))
+    with pytest.raises(InputError, match=r"one\.yaml:4"):
+        source.read(wait)
+    assert not source.changed(), "it is not read again until it changes"
+    (folder / "two.yaml").write_text(POLICY.format(namespace="shop", name="two"))
+    with pytest.raises(InputError, match=r"one\.yaml:4"):
+        source.read(wait)
+    (folder / "one.yaml").write_text(good)
+    assert names(read(source).cluster) == ["shop/one", "shop/two"]
+
+
+def test_a_policy_defined_twice_is_refused_as_the_engine_refuses_it(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    read(source)
+    policy = POLICY.format(namespace="shop", name="one")
+    other = policy.replace("podSelector: {},", "podSelector: {matchLabels: {a: b}},", 1)
+    (folder / "two.yaml").write_text(other)
+    with pytest.raises(InputError, match="defined twice"):
+        source.read(wait)
+
+
+def test_a_folder_that_is_swapped_by_a_link(tmp_path: Path) -> None:
+    """As a mounted ConfigMap is."""
+    for version, name in (("v1", "one"), ("v2", "two")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "policy.yaml").write_text(POLICY.format(namespace="shop", name=name))
+    link = tmp_path / "current"
+    link.symlink_to("v1")
+    source = FileSource([str(link)])
+    assert names(read(source).cluster) == ["shop/one"]
+    (tmp_path / "new").symlink_to("v2")
+    os.replace(tmp_path / "new", link)
+    assert names(read(source).cluster) == ["shop/two"]
+
+
+def test_a_file_that_is_being_written_is_waited_for(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    parts = [POLICY.format(namespace="shop", name=name) for name in ("p", "q", "r")]
+    path = folder / "late.yaml"
+
+    def write_more(seconds: float) -> None:
+        if parts:
+            with path.open("a") as file:
+                file.write("---\n" + parts.pop())
+
+    assert names(source.read(write_more).cluster) == ["shop/one", "shop/p", "shop/q", "shop/r"]
+
+
+def test_a_missing_source_is_an_error_that_heals(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    source = FileSource([str(path)])
+    assert source.changed()
+    with pytest.raises(InputError, match=r"cluster\.yaml: cannot be read"):
+        source.read(wait)
+    path.write_text(POLICY.format(namespace="shop", name="one"))
+    assert names(read(source).cluster) == ["shop/one"]
+
+
+def test_nothing_kept_refers_to_the_text(folder: Path) -> None:
+    cluster = load([str(folder)]).cluster
+    kept = settled(cluster)
+    for before, after in zip(cluster.policies, kept.policies, strict=True):
+        assert (before.source.file, before.source.line) == (after.source.file, after.source.line)
+        assert [rule.source.line for rule in before.rules] == [r.source.line for r in after.rules]
+        assert type(after.source.origin).__name__ == "Place"
