@@ -38,10 +38,13 @@ from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.profile import Profile
+from kubeverdict.model.sources import FieldPath
 
 __all__ = ["RULES", "LintReport", "LintSettings", "lint"]
 
 _FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, coverage, meaning)
+
+_MISSES = ("selector-typo", "peer-selects-nothing", "namespace-selects-nothing")
 
 
 class LintSettings(msgspec.Struct, frozen=True):
@@ -88,7 +91,7 @@ def lint(
     facts = Facts(compiled, others)
     kept: list[Hit] = []
     suppressed = 0
-    for hit in _hits(facts, settings):
+    for hit in _told_once(_hits(facts, settings)):
         if hit.rule in off:
             continue
         if hit.policy is not None and intent.is_off(hit.policy, hit.rule):
@@ -108,6 +111,19 @@ def _hits(facts: Facts, settings: LintSettings) -> Iterator[Hit]:
     for family in _FAMILIES:
         yield from family.check(facts)
     yield from intent.check(facts, settings.required_annotations)
+
+
+def _told_once(hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Without what says of a rule for DNS again that its selector matches nothing."""
+    said: set[tuple[int, FieldPath]] = set()
+    for hit in hits:
+        if hit.policy is not None and hit.source is not None:
+            place = id(hit.policy)
+            if hit.rule == "dns-selector":
+                said.add((place, hit.source.path))
+            elif hit.rule in _MISSES and (place, hit.source.path[:-1]) in said:
+                continue
+        yield hit
 
 
 def _order(one: Finding) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from kubeverdict.analyses.lint.exposure import Exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
 from kubeverdict.model.addresses import Block, parse_address
-from kubeverdict.model.policy import BlockPeer, Direction, Peer, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.sources import Source
 
@@ -98,7 +98,9 @@ def _to_everywhere(
         )
         ports = f" on {', '.join(map(str, rule.ports))}" if rule.ports else " on every port"
         message = f"lets the pods reach {_what(peer)}{ports}"
-        severity = Severity.NOTE if only_dns or _is_tls(rule) else None
+        # One port of every pod is what monitoring needs.
+        narrow = isinstance(peer, PodPeer) and rule.ports is not None
+        severity = Severity.NOTE if only_dns or narrow or _is_tls(rule) else None
         yield Hit(
             "egress-to-everywhere", message, policy, _source(rule, index, peer), severity=severity
         )

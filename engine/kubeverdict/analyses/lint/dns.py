@@ -296,6 +296,7 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
     source: Source | None  # None: the policy
     reason: str
     severity: Severity | None = None
+    fix: str = ""
 
 
 def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[Hit]:
@@ -319,7 +320,15 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
         who = f"{count(facts.pod_count(group.kinds), 'pod')} ({listed(workloads)})"
         message = f"{who} cannot reach DNS on {over}: {fault.reason}"
         objects = tuple(workloads[:3])
-        yield Hit(fault.rule, message, fault.policy, fault.source, None, objects, fault.severity)
+        yield Hit(
+            fault.rule,
+            message,
+            fault.policy,
+            fault.source,
+            objects=objects,
+            severity=fault.severity,
+            fix=fault.fix,
+        )
 
 
 def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
@@ -332,7 +341,8 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     for policy, rule in for_dns:
         miss = _peer_miss(facts, rule)
         if miss is not None:
-            return Fault("dns-selector", policy, miss[0], miss[1].text)
+            fix = _labels_of(facts, servers)
+            return Fault("dns-selector", policy, miss[0], miss[1].text, fix=fix)
     name = "dns-no-tcp" if group.blocked == (Protocol.TCP,) else "dns-blocked"
     if for_dns:
         policy, rule = for_dns[0]
@@ -343,6 +353,18 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     # Who may open no connection at all may not need names either.
     reason = "they may open no connection at all"
     return Fault(name, policy, None, reason, Severity.WARNING)
+
+
+def _labels_of(facts: Facts, servers: list[Server]) -> str:
+    """How to select the DNS pods, if they are known."""
+    if not servers:
+        return ""
+    service = _service(facts)
+    pod = servers[0].pod
+    known = [service.selector] if service and service.selector else list(_LABELS)
+    labels = next((one for one in known if one.items() <= pod.labels.items()), pod.labels)
+    text = ", ".join(f"{key}: {value}" for key, value in sorted(labels.items()))
+    return f"Select pods with {text} in namespace {pod.namespace}."
 
 
 def _lack(group: Group, rule: Rule, servers: list[Server]) -> str:

@@ -24,6 +24,11 @@ class Miss(msgspec.Struct, frozen=True):
     guess: Guess | None = None
 
     @property
+    def fix(self) -> str:
+        """What to write instead; empty where nothing suggests itself."""
+        return f'Write "{self.guess.word}".' if self.guess else ""
+
+    @property
     def is_typo(self) -> bool:
         """One letter off. Short words and those that differ in a digit have neighbours that are
         no slips: v1 and v2, app-1 and app-11."""

@@ -64,7 +64,8 @@ def _subject(facts: Facts, policy: Policy) -> Iterator[Hit]:
     if miss is not None:
         where = f" in namespace {policy.namespace}" if policy.namespace else ""
         rule = "selector-typo" if miss.is_typo else "policy-selects-nothing"
-        yield Hit(rule, f"selects nothing{where}: {miss.text}", policy, source)
+        message = f"selects nothing{where}: {miss.text}"
+        yield Hit(rule, message, policy, source, fix=miss.fix)
         return
     vocabulary = facts.vocabulary(where_of(policy))
     yield from _typos(policy, source, vocabulary.dead_values(policy.pods, "pod"))
@@ -74,7 +75,7 @@ def _subject(facts: Facts, policy: Policy) -> Iterator[Hit]:
 def _typos(policy: Policy, source: Source, misses: Iterator[Miss]) -> Iterator[Hit]:
     for miss in misses:
         if miss.is_typo:
-            yield Hit("selector-typo", miss.text, policy, source)
+            yield Hit("selector-typo", miss.text, policy, source, fix=miss.fix)
 
 
 def _on_hosts(facts: Facts, policy: Policy, source: Source, kinds: list[int]) -> Iterator[Hit]:
@@ -113,7 +114,7 @@ def _peer(facts: Facts, policy: Policy, rule: Rule, index: int, peer: PodPeer) -
     field = "namespaceSelector" if of_namespaces else "podSelector"
     elsewhere = _elsewhere(facts, peer) if peer.namespace is not None else ""
     message = f"matches nothing{_inside(facts, peer)}: {miss.text}{elsewhere}"
-    yield Hit(name, message, policy, inside(source, field))
+    yield Hit(name, message, policy, inside(source, field), fix=miss.fix)
 
 
 def _inside(facts: Facts, peer: PodPeer) -> str:
