@@ -95,11 +95,15 @@ class PeerMaker:
     def add_own_node(self, node: str, addresses: Sequence[str]) -> None:
         """The node reaches its pods, and where the profile says so they reach it."""
         cluster, profile = self._compiled.cluster, self._compiled.profile
-        own = [text for known in cluster.nodes if known.name == node for text in known.addresses]
+        known = {
+            text for machine in cluster.nodes if machine.name == node for text in machine.addresses
+        }
+        usable = slice(None) if profile.dual_stack else slice(1)
         for pod in cluster.pods:
-            if pod.host_network and pod.node == node:
-                own += pod.addresses
-        for address, _, plain in self._plain_classes([*own, *addresses]):
+            finished = pod.finished and profile.finished_pods_ignored
+            if node and pod.host_network and pod.node == node and not finished:
+                known.update(pod.addresses[usable])
+        for address, _, plain in self._plain_classes(sorted(known.union(addresses))):
             columns = [self._column(direction, plain) for direction in Direction]
             if profile.enforces and profile.own_node_to_pod:
                 columns[Direction.INGRESS] = np.full_like(columns[0], self._rows.own_node)
@@ -206,9 +210,10 @@ class PeerMaker:
         colon = family == 6
         texts: list[str] = []
         ends: list[int] = []
-        # Where pods share an address a running one has it: the last entry counts.
+        # Where pods share an address, the first of those that run has it, as in address_ids: the
+        # last entry counts here.
         running = np.fromiter((pod.phase == "Running" for pod in compiled.pods), np.bool_)
-        for end in np.argsort(running, kind="stable").tolist():
+        for end in np.lexsort((-np.arange(running.size), running)).tolist():
             for text in compiled.pods[end].addresses[usable]:
                 if (":" in text) == colon:
                     texts.append(text)
