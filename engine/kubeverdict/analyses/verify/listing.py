@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kubeverdict.analyses.decisions import Decider, Decision
 from kubeverdict.analyses.ends import Party, pod_party
@@ -21,9 +22,6 @@ from kubeverdict.model.policy import Direction
 # Near misses are looked for in this many denials of an assertion; it takes a walk over rules.
 _MISSES = 100
 
-# What violations have in common that differ in addresses, or in the family, alone.
-_Key = tuple[int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -32,6 +30,20 @@ class _End:
     peer: Peer | None
     pods: tuple[int, ...] = ()
     spans: Spans = ()
+
+    @property
+    def whole(self) -> str:
+        """The workload; addresses are all alike."""
+        return self.peer.whole if self.peer is not None else ""
+
+
+class _Row(NamedTuple):
+    """A cell between two ends. ``planes`` are those that it is about."""
+
+    cell: Cell
+    source: _End
+    destination: _End
+    planes: tuple[int, ...]
 
 
 class Lister:
@@ -50,21 +62,20 @@ class Lister:
 
     def violations(self, case: Case, failure: Failure, *, misses: bool = True) -> list[Violation]:
         """The violations of one case, in order of source and destination."""
-        merged = _Merged()
-        for cell in failure.cells:
-            for source in self._of(cell.plane, cell.source, case.source):
-                for destination in self._of(cell.plane, cell.destination, case.destination):
-                    if source.pods != destination.pods or len(source.pods) != 1:
-                        merged.add(cell, source, destination)
-        families = [map_.plane.families for map_ in self._judge.maps]
+        rows = [
+            _Row(cell, source, destination, self._planes(cell, source, destination))
+            for cell in failure.cells
+            for source in self._of(cell.plane, cell.source, case.source)
+            for destination in self._of(cell.plane, cell.destination, case.destination)
+            if source.pods != destination.pods or len(source.pods) != 1
+        ]
+        families = [one.plane.families for one in self._judge.maps]
         found = []
-        for number, (cell, source, destination, planes) in enumerate(merged.rows()):
+        for number, row in enumerate(self._merged(rows)):
             family = ""
-            if len(planes) < len(families) and source.pods and destination.pods:
-                family = "+".join(f"IPv{one}" for plane in planes for one in families[plane])
-            found.append(
-                self._violation(cell, source, destination, family, misses and number < _MISSES)
-            )
+            if row.planes and len(row.planes) < len(families):
+                family = "+".join(f"IPv{one}" for plane in row.planes for one in families[plane])
+            found.append(self._violation(row, family, misses and number < _MISSES))
         return sorted(found, key=lambda one: (one.source, one.destination, str(one.ports)))
 
     def _of(self, plane: int, identity: int, side: Side) -> list[_End]:
@@ -77,19 +88,55 @@ class Lister:
             by_workload: dict[WorkloadRef, list[int]] = {}
             for pod in one.pods(identity, side).tolist():
                 by_workload.setdefault(self._compiled.pods[pod].workload, []).append(pod)
-            for ref, pods in by_workload.items():
-                whole = len(pods) == self._total[ref]
-                names = () if whole else [self._compiled.pods[pod].name for pod in pods]
-                found.append(_End(pod_peer(str(ref), ref.namespace, names), tuple(pods)))
+            found += [self._pods_end(pods) for pods in by_workload.values()]
         else:
             spans = union(span for _, each in one.addresses(identity, side) for span in each)
             found.append(_End(None, spans=spans))
         self._ends[plane, identity, side] = found
         return found
 
-    def _violation(
-        self, cell: Cell, source: _End, destination: _End, family: str, misses: bool
-    ) -> Violation:
+    def _pods_end(self, numbers: Iterable[int]) -> _End:
+        """The end that consists of pods of one workload."""
+        ordered = tuple(sorted(numbers))
+        pods = self._compiled.pods
+        ref = pods[ordered[0]].workload
+        whole = len(ordered) == self._total[ref]
+        names = () if whole else [pods[number].name for number in ordered]
+        return _End(pod_peer(str(ref), ref.namespace, names), ordered)
+
+    def _planes(self, cell: Cell, source: _End, destination: _End) -> tuple[int, ...]:
+        """The planes to tell apart: none where addresses say what family they are of."""
+        return (cell.plane,) if source.pods and destination.pods else ()
+
+    def _merged(self, rows: Iterable[_Row]) -> Iterable[_Row]:
+        """One row in place of those that differ in one thing alone: the family, or which pods of
+        a workload, or which addresses."""
+        for part in (_by_family, _by_source, _by_destination):
+            alike: dict[tuple[object, ...], list[_Row]] = {}
+            for row in rows:
+                decided = (row.cell.ports, row.cell.egress, row.cell.ingress)
+                alike.setdefault((*decided, *part(row)), []).append(row)
+            rows = [self._as_one(found) if len(found) > 1 else found[0] for found in alike.values()]
+        return rows
+
+    def _as_one(self, rows: Sequence[_Row]) -> _Row:
+        return _Row(
+            rows[0].cell,
+            self._joined({row.source for row in rows}),
+            self._joined({row.destination for row in rows}),
+            tuple(sorted({plane for row in rows for plane in row.planes})),
+        )
+
+    def _joined(self, ends: Collection[_End]) -> _End:
+        first = next(iter(ends))
+        if len(ends) == 1:
+            return first
+        if first.peer is None:
+            return _End(None, spans=union(span for end in ends for span in end.spans))
+        return self._pods_end({pod for end in ends for pod in end.pods})
+
+    def _violation(self, row: _Row, family: str, misses: bool) -> Violation:
+        cell, source, destination = row.cell, row.source, row.destination
         opener = self._party(source, cell.sample[0])
         answerer = self._party(destination, cell.sample[1], opener)
         protocol, port = cell.sample[2:]
@@ -134,31 +181,13 @@ def _name(end: _End) -> str:
     return ", ".join(address_peer(*span).name for span in end.spans)
 
 
-class _Merged:
-    """Cells that say the same of the same ends: of neighbouring addresses, and of both families."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[object, ...], tuple[Cell, _End, _End, list[int]]] = {}
-
-    def add(self, cell: Cell, source: _End, destination: _End) -> None:
-        key = (cell.ports, cell.egress, cell.ingress, *map(_same, (source, destination)))
-        known = self._rows.get(key)
-        if known is None:
-            self._rows[key] = (cell, source, destination, [cell.plane])
-            return
-        first, one, other, planes = known
-        if cell.plane not in planes:
-            planes.append(cell.plane)
-        joined = [
-            _End(None, spans=union((*old.spans, *new.spans))) if old.spans else old
-            for old, new in ((one, source), (other, destination))
-        ]
-        self._rows[key] = (first, joined[0], joined[1], planes)
-
-    def rows(self) -> Iterable[tuple[Cell, _End, _End, list[int]]]:
-        return self._rows.values()
+def _by_family(row: _Row) -> tuple[object, ...]:
+    return row.source, row.destination
 
 
-def _same(end: _End) -> object:
-    """Addresses are taken together, pods are not."""
-    return end.peer.name if end.peer is not None else None
+def _by_source(row: _Row) -> tuple[object, ...]:
+    return row.source.whole, row.destination, row.planes
+
+
+def _by_destination(row: _Row) -> tuple[object, ...]:
+    return row.source, row.destination.whole, row.planes
