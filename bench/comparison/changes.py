@@ -36,7 +36,7 @@ CHANGES: dict[str, Callable[[Scenario], Cluster]] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A kind of change: seconds of each repetition, and what packets saw meanwhile.
+    """A kind of change: seconds of each repetition (see ``Updated``), and what packets saw.
 
     ``leaked`` of ``denied`` packets got through that policy denies before and after;
     ``lost`` of ``allowed`` did not that it allows before and after.
@@ -45,7 +45,8 @@ class Change:
     scenario: str
     entrant: str
     kind: str
-    seconds: tuple[float, ...]
+    preparing: tuple[float, ...]
+    applying: tuple[float, ...]
     allowed: int
     lost: int
     denied: int
@@ -67,19 +68,24 @@ def changes(
     found = []
     for kind in kinds:
         changed = CHANGES[kind](scenario)
-        seconds: list[float] = []
+        preparing: list[float] = []
+        applying: list[float] = []
         counts = [0, 0, 0, 0]
         begin = time.monotonic()
-        while len(seconds) < repetitions and (not seconds or time.monotonic() - begin < budget):
+        while not applying or (len(applying) < repetitions and time.monotonic() - begin < budget):
             entrant.lab.forget_connections()
             watch = _Watch(entrant)
-            seconds.append(entrant.dataplane.update(changed))
+            seconds = entrant.dataplane.update(changed)
+            preparing.append(seconds.preparing)
+            applying.append(seconds.applying)
             for index, number in enumerate(watch.finish()):
                 counts[index] += number
             if kind == "one policy added":
                 _must_be_open(entrant)
             entrant.dataplane.update(scenario.cluster)
-        found.append(Change(scenario.name, entrant.name, kind, tuple(seconds), *counts))
+        found.append(
+            Change(scenario.name, entrant.name, kind, tuple(preparing), tuple(applying), *counts)
+        )
     return found
 
 

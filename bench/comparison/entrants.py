@@ -6,39 +6,21 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from bench import traffic
 from bench.baselines import BASELINES, Baseline
 from bench.baselines.loading import Rendering, run
 from bench.baselines.node import view
+from bench.comparison.dataplane import Dataplane, Updated
+from bench.comparison.ours import VARIANTS, KubeverdictDataplane
 from bench.comparison.scenarios import NODE, NODE_ADDRESS, Scenario, local_address, local_names
 from bench.lab import Lab, LabPod
 from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
 
 
-class Dataplane(Protocol):
-    """What enforces policy on the node of a lab."""
-
-    name: str
-    title: str
-    profile: str
-    enforces: bool
-    judges_replies: bool  # each packet alone, so that a reply needs a rule of its own
-
-    def install(self, lab: Lab, cluster: Cluster) -> None:
-        """Put the policies of ``cluster`` in force where nothing is yet."""
-
-    def update(self, cluster: Cluster) -> float:
-        """Put another cluster in force; the seconds that count as its own (see each)."""
-
-    def remove(self) -> None:
-        """Take everything away."""
-
-
 class RuleDataplane:
-    """Rules of a baseline. What counts of an update is the time of its tools: what its agent
-    does before (watching, selecting, rendering) is a Go program's and not ours to time."""
+    """Rules of a baseline, put in force by the tools that its CNI uses."""
 
     judges_replies = False
 
@@ -60,14 +42,15 @@ class RuleDataplane:
         self._rules = self._render(cluster)
         run(lab.node_netns, self._rules.install())
 
-    def update(self, cluster: Cluster) -> float:
+    def update(self, cluster: Cluster) -> Updated:
         assert self._lab is not None and self._rules is not None
+        begin = time.perf_counter()
         rules = self._render(cluster)
         commands = rules.update(self._rules)
-        begin = time.perf_counter()
+        prepared = time.perf_counter()
         run(self._lab.node_netns, commands)
         self._rules = rules
-        return time.perf_counter() - begin
+        return Updated(prepared - begin, time.perf_counter() - prepared)
 
     def remove(self) -> None:
         if self._lab is not None and self._rules is not None:
@@ -131,7 +114,9 @@ class Entrant:
 CONTROL = "none-again"
 """Nothing once more: how far two of the same are apart is the noise of a run."""
 
-RULE_DATAPLANES: dict[str, Callable[[], Dataplane]] = {
+
+DATAPLANES: dict[str, Callable[[], Dataplane]] = {
     **{name: partial(RuleDataplane, baseline) for name, baseline in BASELINES.items()},
     CONTROL: partial(RuleDataplane, BASELINES["none"], CONTROL),
+    **{name: partial(KubeverdictDataplane, name) for name in VARIANTS},
 }
