@@ -53,14 +53,20 @@ class Decider(msgspec.Struct, frozen=True, order=True):
     action: str = ""
 
     @property
-    def text(self) -> str:
-        named = ", ".join(
-            f"{policy} ({place})" if place else policy
-            for policy, place in zip(self.policies, self.places, strict=True)
-        )
+    def lines(self) -> list[str]:
+        """What decided, and each policy in it, on a line of its own."""
+        named = [
+            f"{policy} ({place})" for policy, place in zip(self.policies, self.places, strict=True)
+        ]
         if self.reason == "rule":
-            return f"{self.field} of {named}"
-        return f"{self.reason}: isolated by {named}" if named else self.reason
+            return [f"{self.action}: {self.field} of {named[0]}"]
+        return [f"{self.reason}, isolated by:" if named else self.reason, *named]
+
+    @property
+    def text(self) -> str:
+        """The same on one line."""
+        first, *rest = self.lines
+        return f"{first} {', '.join(rest)}" if rest else first
 
 
 _FORGOTTEN = Decider("decided by an earlier policy")

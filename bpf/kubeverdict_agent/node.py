@@ -275,7 +275,7 @@ class Node:
             key = (local.namespace, local.name)
             decider = self._naming.decider(generation, decision, key, direction)
             verb = "allow" if decision & layout.DECISION_ALLOWS else "deny"
-            words.append(f"{verb}: {decider.text}")
+            words.append(decider.text if decider.reason == "rule" else f"{verb}: {decider.text}")
         return sorted(set(words))
 
 

@@ -12,7 +12,8 @@ from kubeverdict_agent.collecting import Entry, Key
 
 class Line(msgspec.Struct, frozen=True):
     """One kind of connection. ``reasons`` are why its packets were denied: ``denied`` as the
-    first of a connection, ``revoked`` as one of a connection that is there. ``decided_by`` says which rule, or which policies isolate."""
+    first of a connection, ``revoked`` as one of a connection that is there. ``decided_by`` says
+    which rule, or which policies isolate."""
 
     source: str
     destination: str
@@ -93,7 +94,7 @@ def _line(key: Key, entry: Entry) -> Line:
         bytes=entry.bytes,
         first_seen=_clock(entry.first),
         last_seen=_clock(entry.last),
-        decided_by=tuple(decider.text for decider in entry.deciders),
+        decided_by=tuple(line for decider in entry.deciders for line in decider.lines),
     )
 
 
@@ -119,12 +120,12 @@ def text(report: Report) -> list[str]:
         for line in part.lines:
             port = f"{line.protocol} {line.port}" if line.port else line.protocol
             verb = "drops" if line.mode == "enforce" else "would drop"
+            packets = "1 packet" if line.packets == 1 else f"{line.packets} packets"
+            lines.append(f"  {line.source} -> {line.destination} {port}")
             lines.append(
-                f"  {line.source} -> {line.destination} {port}: {line.direction} {verb}"
-                f" {line.packets} packets ({', '.join(line.reasons)}),"
-                f" {line.first_seen} to {line.last_seen}"
+                f"    {line.direction} {verb} {packets} from {line.first_seen} to {line.last_seen}"
             )
-            lines += [f"    {decided}" for decided in line.decided_by]
+            lines += [f"      {decided}" for decided in line.decided_by]
     return lines
 
 
