@@ -119,6 +119,15 @@ def test_only_from() -> None:
     ]
 
 
+def test_a_pod_at_both_ends_is_no_connection_of_its_own() -> None:
+    asked = claim(Claim.ALLOW, end("shop/web"), end(inside("shop", "app=web")), tcp(9090))
+    # One may be reached, but only from dev.
+    assert ends_of(one(asked).violations) == [
+        ("shop/web[Deployment]{web-0}", "shop/web[Deployment]{web-1}", "TCP 9090"),
+        ("shop/web[Deployment]{web-1}", "shop/web[Deployment]{web-0}", "TCP 9090"),
+    ]
+
+
 def test_only_to() -> None:
     everywhere = end("shop/web", "data/db", block("0.0.0.0/0"), block("::/0"), inside("ops"))
     assert one(claim(Claim.ONLY_TO, end("dev/toy"), everywhere)).status == "holds"

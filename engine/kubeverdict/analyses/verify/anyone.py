@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -35,6 +37,8 @@ from kubeverdict.model.selectors import Operator, Requirement, Selector
 
 # Pairs of identities at which an assertion fails that are looked at.
 _CELLS = 20_000
+# Examples that are shown of one question.
+_EXAMPLES = 1_000
 
 
 class Anyone:
@@ -101,6 +105,14 @@ class Anyone:
         return [PodPeer(selector, name.namespace)]
 
 
+class _Simplest(NamedTuple):
+    """A pod with few labels, or addresses, as a side of its own."""
+
+    labels: int
+    side: Side
+    namespace: str
+
+
 class _Examples:
     """Names what was found among new pods."""
 
@@ -108,21 +120,24 @@ class _Examples:
         self._compiled = compiled
         self._judge = judge
         self._lister = Lister(compiled, judge)
+        self._known: dict[tuple[int, int, Side], list[_Simplest]] = {}
 
     def of(self, question: Question, case: Case, failure: Failure) -> list[Violation]:
         """The simplest pair of pods for each way in which a case fails."""
         best: dict[tuple[object, ...], tuple[int, Cell, Side, Side]] = {}
         for cell in failure.cells:
-            one, source, where = self._simplest(cell.plane, cell.source, case.source)
-            other, destination, there = self._simplest(
-                cell.plane, cell.destination, case.destination
-            )
             # Which numbers a name may stand for is of no interest.
-            ports = 0 if question.name else cell.ports
-            key = (where, there, ports, cell.egress, cell.ingress)
-            known = best.get(key)
-            if known is None or one + other < known[0]:
-                best[key] = (one + other, cell, source, destination)
+            decided = (0 if question.name else cell.ports, cell.egress, cell.ingress)
+            for one, other in product(
+                self._simplest(cell.plane, cell.source, case.source),
+                self._simplest(cell.plane, cell.destination, case.destination),
+            ):
+                key = (one.namespace, other.namespace, *decided)
+                size = one.labels + other.labels
+                if key not in best and len(best) >= _EXAMPLES:
+                    failure.more = True
+                elif key not in best or size < best[key][0]:
+                    best[key] = (size, cell, one.side, other.side)
         found = []
         for _, cell, source, destination in best.values():
             chosen = Case(source, destination, case.ports, case.denied)
@@ -131,17 +146,28 @@ class _Examples:
                 found.append(self._shown(violation, question.name, names))
         return found
 
-    def _simplest(self, plane: int, identity: int, side: Side) -> tuple[int, Side, str]:
-        """Of the pods of an identity at a side the one with fewest labels: how many these are,
-        the pod, and its namespace."""
+    def _simplest(self, plane: int, identity: int, side: Side) -> list[_Simplest]:
+        """Of the pods of an identity at a side, in each namespace the one with fewest labels."""
+        known = self._known.get((plane, identity, side))
+        if known is not None:
+            return known
         one = self._judge.maps[plane]
-        mask = np.zeros_like(side.pods)
-        if identity >= one.plane.pods:
-            return 0, Side(mask, side.addresses), ""
-        pods = self._compiled.pods
-        best = min(one.pods(identity, side).tolist(), key=lambda pod: len(pods[pod].labels))
-        mask[best] = True
-        return len(pods[best].labels), Side(mask), pods[best].namespace
+        nobody = np.zeros_like(side.pods)
+        found: dict[str, tuple[int, int]] = {}
+        if identity < one.plane.pods:
+            for number in one.pods(identity, side).tolist():
+                pod = self._compiled.pods[number]
+                labels = (len(pod.labels), number)
+                found[pod.namespace] = min(labels, found.get(pod.namespace, labels))
+            known = []
+            for namespace, (size, number) in found.items():
+                alone = nobody.copy()
+                alone[number] = True
+                known.append(_Simplest(size, Side(alone), namespace))
+        else:
+            known = [_Simplest(0, Side(nobody, side.addresses), "")]
+        self._known[plane, identity, side] = known
+        return known
 
     def _names(self, cell: Cell, destination: Side) -> tuple[str, ...]:
         """The names of ports that the rules that decide ask for, as far as the pod has them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -137,8 +137,13 @@ class Lister:
 
     def _violation(self, row: _Row, family: str, misses: bool) -> Violation:
         cell, source, destination = row.cell, row.source, row.destination
-        opener = self._party(source, cell.sample[0])
-        answerer = self._party(destination, cell.sample[1], opener)
+        # A pod and itself is no connection.
+        opener, answerer = next(
+            (one, other)
+            for one in self._parties_of(source, cell.sample[0])
+            for other in self._parties_of(destination, cell.sample[1])
+            if one is not other
+        )
         protocol, port = cell.sample[2:]
         families = self._judge.maps[cell.plane].plane.families
         own: Family | None = families[0] if len(families) == 1 else None
@@ -155,15 +160,15 @@ class Lister:
             family=family,
         )
 
-    def _party(self, end: _End, sampled: int, other: Party | None = None) -> Party:
-        """A pod of an end, the sampled one if it is there, and not the one at the other end."""
-        if end.pods:
-            choice = (sampled, *end.pods) if sampled in end.pods else end.pods
-            parties = (self._pod_party(number) for number in choice)
-            return next(party for party in parties if party is not other)
-        family, first, _ = end.spans[0]
-        address = Address(family, first)
-        return Party(str(address), (address,))
+    def _parties_of(self, end: _End, sampled: int) -> Iterator[Party]:
+        """The pods of an end, the sampled one first if it is there; or the first address."""
+        if end.spans:
+            family, first, _ = end.spans[0]
+            address = Address(family, first)
+            yield Party(str(address), (address,))
+        if sampled in end.pods:
+            yield self._pod_party(sampled)
+        yield from map(self._pod_party, end.pods)
 
     def _pod_party(self, number: int) -> Party:
         party = self._parties.get(number)

@@ -1,0 +1,385 @@
+"""Assertions for pods that could be created: by hand, and against making every such pod."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations, product
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kubeverdict.analyses.verify import classes, imagined
+from kubeverdict.analyses.verify.report import Imagined, Result
+from kubeverdict.compile.compiled import Reason
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.model.assertions import Assertion, Claim, End, PortName
+from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, WorkloadRef
+from kubeverdict.model.policy import BlockPeer, PodPeer, Policy
+from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
+from kubeverdict.model.selectors import Operator, Requirement, Selector
+from tests.analyses.clusters import (
+    block,
+    cluster,
+    pod,
+    pods_in,
+    pods_where,
+    policy,
+    port,
+)
+from tests.analyses.clusters import (
+    tcp as tcp_rule,
+)
+from tests.analyses.verify.asserting import claim, end, inside, results, tcp
+from tests.generated import KEYS, NAMESPACES, PORT_NAMES, VALUES, build_cluster
+from tests.oracle import selects
+
+PODS = [
+    pod("dev/toy", "app=toy", "10.0.1.1"),
+    pod("prod/web-0", "app=web,tier=front,pod-template-hash=1", "10.0.2.1", workload="web"),
+    pod("prod/db", "app=db", "10.0.2.2", ports=[port("pg", 5432)]),
+]
+DENY = policy("prod/deny", ingress=[], line=10)
+DEV_TO_PROD = claim(Claim.DENY, end(inside("dev")), end(inside("prod")), tcp(5432))
+
+
+def one(asked: Assertion, *policies: Policy, **options: object) -> Result:
+    made = cluster(PODS, policies, namespaces={"dev": "stage=dev", "prod": "stage=prod"})
+    (result,) = results(made, asked, anyone=True, **options)  # type: ignore[arg-type]
+    return result
+
+
+def test_a_new_pod_that_a_forgotten_label_lets_through_is_found() -> None:
+    hole = policy("prod/debug", ingress=[([pods_where("stage=dev", "debug=yes")], None)], line=20)
+    result = one(DEV_TO_PROD, DENY, hole)
+    (violation,) = result.violations
+    assert violation.new_source == Imagined("dev", {"debug": "yes"})
+    assert violation.new_destination == Imagined("prod", {})
+    assert violation.ingress.rule is not None
+    assert violation.ingress.rule.line == 23
+    # Among the pods that there are, nothing is wrong.
+    made = cluster(PODS, [DENY, hole], namespaces={"dev": "stage=dev", "prod": "stage=prod"})
+    assert results(made, DEV_TO_PROD)[0].status == "holds"
+
+
+def test_a_new_pod_that_no_policy_selects_is_found() -> None:
+    known = [policy(f"prod/{app}", f"app={app}", ingress=[]) for app in ("web", "db")]
+    (violation,) = one(DEV_TO_PROD, *known).violations
+    assert violation.new_destination == Imagined("prod", {})
+    assert violation.ingress.reason == "not-isolated"
+
+
+def test_an_end_s_own_labels_are_kept() -> None:
+    asked = claim(Claim.DENY, end(inside("dev", "app=toy")), end(inside("prod")), tcp(5432))
+    only_others = Selector.of([Requirement("app", Operator.NOT_IN, ("toy",))])
+    hole = policy("prod/others", ingress=[([PodPeer(only_others, "dev")], None)])
+    assert one(asked, DENY, hole).status == "holds"
+    assert one(DEV_TO_PROD, DENY, hole).status == "violated"
+
+
+def test_what_existing_pods_show_is_not_shown_again() -> None:
+    found = one(DEV_TO_PROD).violations
+    assert [each.destination for each in found] == ["prod/db[Pod]", "prod/web[Deployment]"]
+    assert not any(each.new_source or each.new_destination for each in found)
+
+
+def test_a_rule_of_an_ip_block_holds_for_new_pods_where_pods_are() -> None:
+    hole = policy("prod/range", ingress=[([block("10.0.0.0/8")], None)])
+    asked = claim(Claim.DENY, end(inside("new")), end(inside("prod")), tcp(5432), may_be_empty=True)
+    made = cluster(PODS, [DENY, hole], namespaces={"new": ""})
+    (result,) = results(made, asked, anyone=True)
+    (violation,) = result.violations
+    assert violation.new_source == Imagined("new", {}, "10.0.1.1")
+    elsewhere = [block("172.16.0.0/12")]
+    assert results(made, asked, anyone=True, pod_ranges=elsewhere)[0].status == "holds"
+
+
+def test_a_name_may_stand_for_any_port_of_a_new_pod() -> None:
+    hole = policy("prod/metrics", ingress=[(None, [tcp_rule("metrics")])])
+    (violation,) = one(DEV_TO_PROD, DENY, hole).violations
+    assert violation.new_destination == Imagined("prod", {}, port_names=("metrics",))
+    # A port that is asked about by its name has no other.
+    assert one(replace(DEV_TO_PROD, ports=(PortName("pg"),)), DENY, hole).status == "holds"
+    named = replace(DEV_TO_PROD, ports=(PortName("metrics"),), may_be_empty=True)
+    (violation,) = one(named, DENY, hole).violations
+    assert str(violation.ports) == "TCP metrics"
+
+
+def test_what_must_be_allowed_may_not_depend_on_names() -> None:
+    opened = policy("prod/pg", ingress=[(None, [tcp_rule("pg")])])
+    asked = claim(Claim.ALLOW, end(inside("dev")), end("prod/db"), tcp(5432))
+    assert one(replace(asked, ports=(PortName("pg"),)), DENY, opened).status == "holds"
+    (violation,) = one(asked, DENY, opened).violations
+    assert violation.new_destination == Imagined("prod", {"app": "db"})
+    assert [miss.policy.name for miss in violation.ingress.isolated_by] == ["prod/deny", "prod/pg"]
+
+
+def test_a_workload_is_any_pod_with_the_labels_of_its_pods() -> None:
+    asked = claim(Claim.ONLY_FROM, end("prod/web"), end("prod/db"), tcp(5432))
+    exact = policy(
+        "prod/db", "app=db", ingress=[([pods_in("prod", "app=web,tier=front")], [tcp_rule(5432)])]
+    )
+    assert one(asked, exact).status == "holds"
+    loose = policy("prod/db", "app=db", ingress=[([pods_in("prod", "app=web")], None)])
+    (violation,) = one(asked, loose).violations
+    assert violation.new_source == Imagined("prod", {"app": "web"})
+
+
+def test_new_pods_and_addresses() -> None:
+    asked = claim(Claim.DENY, end(inside("dev")), end(block("203.0.113.0/24")))
+    policies = [
+        policy("dev/deny", egress=[]),
+        policy("dev/upload", "job=backup", egress=[([block("203.0.113.7/32")], None)]),
+    ]
+    (violation,) = one(asked, *policies).violations
+    assert violation.new_source == Imagined("dev", {"job": "backup"})
+    assert violation.destination == "203.0.113.7-203.0.113.7"
+
+
+def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = [policy(f"prod/p{n}", f"key-{n}=yes", ingress=[]) for n in range(8)]
+    assert one(DEV_TO_PROD, DENY, *many).status == "holds"
+    for module in (classes, imagined):
+        monkeypatch.setattr(module, "MOST", 100)
+        result = one(DEV_TO_PROD, DENY, *many)
+        assert result.status == "error"
+        assert "too many kinds of new pods" in result.error
+        monkeypatch.undo()
+
+
+# -- against making every pod --------------------------------------------------------------------
+
+KEY_NAMES = {"app": "app", "tier": "tier", "env": "tier"}
+LABEL_SETS = [
+    {key: value for key, value in zip(KEYS[:2], values, strict=True) if value is not None}
+    for values in product((None, *VALUES, "unnamed"), repeat=2)
+]
+NAME_SETS = list(chain.from_iterable(combinations(PORT_NAMES, size) for size in range(4)))
+
+
+class Probe(NamedTuple):
+    protocol: Protocol
+    port: int
+
+
+def on_two_keys(selector_: Selector) -> Selector:
+    return Selector.of(
+        Requirement(KEY_NAMES[one.key], one.operator, one.values) if one.key in KEY_NAMES else one
+        for one in selector_.requirements
+    )
+
+
+def simpler(made: Cluster, *, blocks: bool) -> Cluster:
+    """Fewer kinds of pods, so that all can be made: two label keys, and blocks only where
+    asked. Pods have addresses, and none is that of a node."""
+
+    def peer(one: PodPeer | BlockPeer) -> PodPeer | BlockPeer:
+        if isinstance(one, BlockPeer) or one.pods is None:
+            return one
+        return replace(one, pods=on_two_keys(one.pods))
+
+    policies = []
+    for each in made.policies:
+        rules = [
+            replace(
+                rule,
+                peers=rule.peers
+                and tuple(
+                    peer(one) for one in rule.peers if blocks or not isinstance(one, BlockPeer)
+                ),
+            )
+            for rule in each.rules
+        ]
+        policies.append(replace(each, pods=on_two_keys(each.pods), rules=tuple(rules)))
+    pods = [
+        replace(one, labels={KEY_NAMES[key]: value for key, value in one.labels.items()})
+        for one in made.pods
+        if not one.host_network and one.addresses and not one.finished
+    ]
+    return replace(made, nodes=(), policies=tuple(policies), pods=tuple(pods))
+
+
+def probes(made: Cluster, asked: tuple[PortRange, ...] | None) -> list[Probe]:
+    found = {Probe(protocol, number) for protocol in PORT_PROTOCOLS for number in (1, 80, MAX_PORT)}
+    ranges = [one for one in asked or ()]
+    for each in made.policies:
+        for rule in each.rules:
+            ranges += [one for one in rule.ports or () if isinstance(one, PortRange)]
+    for one in ranges:
+        for edge in (one.first - 1, one.first, one.last, one.last + 1):
+            if 1 <= edge <= MAX_PORT:
+                found.add(Probe(one.protocol, edge))
+    if asked is None:
+        return sorted({*found, Probe(Protocol.ICMP, 0), Probe(Protocol.OTHER, 0)})
+    return sorted(
+        probe
+        for probe in found
+        if any(
+            one.protocol is probe.protocol and one.first <= probe.port <= one.last for one in asked
+        )
+    )
+
+
+def member(made: Cluster, what: End, candidate: Pod) -> bool:
+    labels = {each.name: each.labels for each in made.namespaces}
+    return any(
+        isinstance(part, PodPeer)
+        and (part.pods is None or selects(part.pods, candidate.labels))
+        and (
+            part.namespace == candidate.namespace
+            if part.namespace is not None
+            else selects(part.namespaces, labels[candidate.namespace])
+        )
+        for part in what.parts
+    )
+
+
+def every_pod(made: Cluster, numbers: list[Probe]) -> tuple[list[Pod], list[Pod]]:
+    """All sources and all destinations there could be; of the latter with all names of ports."""
+    addresses = sorted({text for one in made.pods for text in one.addresses}) or [""]
+    if not any(
+        isinstance(one, BlockPeer)
+        for each in made.policies
+        for rule in each.rules
+        for one in rule.peers or ()
+    ):
+        addresses = [""]
+    sources, destinations = [], []
+    for space, labels, address in product(made.namespaces, LABEL_SETS, addresses):
+        for number, names in enumerate(NAME_SETS):
+            ports = tuple(
+                ContainerPort(name, probe.protocol, probe.port)
+                for name, probe in product(names, numbers)
+                if probe.protocol.has_ports
+            )
+            name = f"new-{len(sources)}-{number}"
+            ref = WorkloadRef(space.name, name, "Pod")
+            where = (address,) if address else ()
+            new = Pod(space.name, name, labels, ref, where, ports)
+            destinations.append(new)
+            if number == 0:
+                sources.append(replace(new, name=f"source-{len(sources)}"))
+    return sources, destinations
+
+
+def broken(made: Cluster, asked: Assertion, numbers: list[Probe]) -> set[tuple[str, str]]:
+    """Pairs of namespaces between which a new pod would break the claim."""
+    sources, destinations = every_pod(made, numbers)
+    opening = [
+        one
+        for one in sources
+        if member(made, asked.source, one) != (asked.claim is Claim.ONLY_FROM)
+    ]
+    answering = [
+        one
+        for one in destinations
+        if member(made, asked.destination, one) != (asked.claim is Claim.ONLY_TO)
+    ]
+    compiled = compile_cluster(replace(made, pods=(*opening, *answering)))
+    ids = compiled.pod_ids
+    opener = np.array([ids[one.namespace, one.name] for one in opening], np.int64)
+    answerer = np.array([ids[one.namespace, one.name] for one in answering], np.int64)
+    source, destination = (each.ravel() for each in np.meshgrid(opener, answerer))
+    spaces = np.array([one.namespace for one in compiled.pods])
+    found: set[tuple[str, str]] = set()
+    for protocol, number in numbers:
+        count = (np.full(source.size, int(protocol)), np.full(source.size, number))
+        verdicts = judge(compiled, source, destination, *count)
+        wrong = verdicts.allowed != (asked.claim is Claim.ALLOW)
+        wrong &= verdicts.egress != Reason.NO_ADDRESS
+        pairs = (spaces[each[wrong]].tolist() for each in (source, destination))
+        found |= set(zip(*pairs, strict=True))
+    return found
+
+
+requirements = [
+    Requirement(key, operator, values)
+    for key in KEYS[:2]
+    for operator, values in (
+        (Operator.IN, ("web",)),
+        (Operator.NOT_IN, ("db", "web")),
+        (Operator.EXISTS, ()),
+        (Operator.DOES_NOT_EXIST, ()),
+    )
+]
+peers = st.builds(
+    PodPeer,
+    st.lists(st.sampled_from(requirements), max_size=2).map(Selector.of),
+    st.sampled_from([None, *NAMESPACES[:2]]),
+)
+many_ends = st.lists(peers, min_size=1, max_size=2).map(lambda found: End(tuple(found)))
+many_ports = st.sampled_from(
+    [None, (PortRange(Protocol.TCP, 80, 80),), (PortRange(Protocol.UDP, 1, 8079),)]
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 100_000),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(list(Claim)),
+    many_ends,
+    many_ends,
+    many_ports,
+)
+def test_what_is_found_is_what_making_every_pod_finds(
+    seed: int,
+    tiers: bool,
+    blocks: bool,
+    what: Claim,
+    source: End,
+    destination: End,
+    ports: tuple[PortRange, ...] | None,
+) -> None:
+    made = simpler(build_cluster(Random(seed).choice, 3, 4, tiers), blocks=blocks)
+    names = {one.name for one in made.namespaces[:2]}
+    made = replace(
+        made,
+        namespaces=made.namespaces[:2],
+        pods=tuple(one for one in made.pods if one.namespace in names),
+        policies=tuple(
+            one for one in made.policies if one.namespace is None or one.namespace in names
+        ),
+    )
+    asked = claim(what, source, destination, ports, may_be_empty=True)
+    (result,) = results(made, asked, anyone=True)
+    assert not result.error and not result.more
+    numbers = probes(made, ports)
+    found = {
+        tuple(name.partition("/")[0] for name in one.sample[:2])
+        for one in result.violations
+        if "/" in one.sample[0] and "/" in one.sample[1]
+    }
+    assert found == broken(made, asked, numbers)
+    for one in result.violations:
+        check(made, asked, one.new_source, one.new_destination, one.sample[2])
+
+
+def check(
+    made: Cluster,
+    asked: Assertion,
+    source: Imagined | None,
+    destination: Imagined | None,
+    port_text: str,
+) -> None:
+    """A pair of new pods that is shown breaks the claim when it is made."""
+    if source is None or destination is None:
+        return
+    word, _, number = port_text.partition(" ")
+    probe = Probe(Protocol[word], int(number or 0))
+    pods = []
+    for name, one in (("source", source), ("destination", destination)):
+        ports = tuple(ContainerPort(each, probe.protocol, probe.port) for each in one.port_names)
+        ref = WorkloadRef(one.namespace, name, "Pod")
+        where = (one.address,) if one.address else ()
+        pods.append(Pod(one.namespace, name, one.labels, ref, where, ports))
+    compiled = compile_cluster(replace(made, pods=tuple(pods)))
+    verdict = judge(compiled, [0], [1], [int(probe.protocol)], [probe.port])
+    assert bool(verdict.allowed[0]) != (asked.claim is Claim.ALLOW)
