@@ -98,7 +98,9 @@ def recommend(
         if not any(own.values()):
             silent.append(str(group))
             continue
-        policies.append(writer.draft(number, names[group], own))
+        draft = writer.draft(number, names[group], own)
+        if draft.ingress or draft.egress:
+            policies.append(draft)
     spaces = sorted({everyone[number].namespace for number in wanted})
     base, notes = baselines.drafts(options.baselines, cluster, spaces, writer.resolver)
     if writer.resolver is None:
@@ -163,8 +165,8 @@ class _Writer:
             group.namespace,
             name,
             group.labels,
-            tuple(self._ingress(number, ingress)) if ingress is not None else None,
-            tuple(self._egress(number, egress)) if egress is not None else None,
+            (tuple(self._ingress(number, ingress)) or None) if ingress is not None else None,
+            (tuple(self._egress(number, egress)) or None) if egress is not None else None,
             tuple(map(str, group.workloads)),
         )
 
