@@ -1,0 +1,126 @@
+"""A datapath for one pod, for packets made by hand.
+
+``shop/web`` at 10.0.0.1 and fd00::1 is local. It may reach ``shop/db`` on TCP 5432 and UDP 53 and
+Service ``shop/store``; ``shop/client`` may reach it on TCP 80, UDP 9000 and SCTP 38412.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kubeverdict as kv
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict_agent.layout import Direction, Mode, Reason
+from kubeverdict_agent.lowering import Local, Tables, lower
+from kubeverdict_agent.node_datapath import NodeDatapath
+from tests.agent.programs import Bench, bpf_filesystem
+
+WEB, DB, CLIENT, NODE, WORLD = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "203.0.113.9"
+WEB6, DB6, CLIENT6 = "fd00::1", "fd00::2", "fd00::3"
+STORE = "10.96.0.10"
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: client}}}]
+    ports: [{port: 80}, {port: 9000, protocol: UDP}, {port: 38412, protocol: SCTP}]
+  egress:
+  - to: [{podSelector: {matchLabels: {app: db}}}]
+    ports: [{port: 5432}, {port: 53, protocol: UDP}]
+"""
+REVOKED = POLICY.replace("app: client", "app: nobody").replace("app: db", "app: nobody")
+
+
+def pod(name: str, four: str, six: str) -> str:
+    return f"""---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}
+spec: {{nodeName: node-1, containers: [{{name: main, image: none}}]}}
+status: {{phase: Running, podIPs: [{{ip: {four}}}, {{ip: "{six}"}}]}}
+"""
+
+
+CLUSTER = (
+    """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec:
+  selector: {app: db}
+  clusterIP: 10.96.0.10
+  clusterIPs: [10.96.0.10]
+  ports: [{name: sql, port: 3306, targetPort: 5432}, {name: web, port: 80, targetPort: 8080}]
+"""
+    + pod("web", WEB, WEB6)
+    + pod("db", DB, DB6)
+    + pod("client", CLIENT, CLIENT6)
+)
+
+
+def compiled(folder: Path, policy: str) -> CompiledPolicy:
+    path = folder / "cluster.yaml"
+    path.write_text(f"{CLUSTER}---{policy}")
+    return kv.compile_cluster(kv.load([str(path)]).cluster)
+
+
+class Web(Bench):
+    """The datapath of ``shop/web``."""
+
+    def __init__(self, datapath: NodeDatapath, folder: Path) -> None:
+        super().__init__(datapath)
+        self._folder = folder
+        self._endpoint = 0
+        self.fresh()
+
+    def tables(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> Tables:
+        local = Local(0, "shop", "web", mode)
+        return lower(compiled(self._folder, policy), "node-1", [local], ["10.0.0.254"])
+
+    def use(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> None:
+        self.datapath.publish(self.tables(policy, mode))
+
+    def fresh(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> None:
+        """As a pod that has just been started."""
+        self.use(policy, mode)
+        self.datapath.adopt_for(0)
+        self.datapath.set_unknown(closed=False)
+        self.datapath.totals(drain=True)
+        self._endpoint += 1
+        self.bind(0, self._endpoint)
+
+    def counted(self, direction: Direction, reason: Reason, *, dropped: bool) -> int:
+        return int(self.datapath.counters()[direction, int(dropped), reason, 0])
+
+    def connections(self) -> int:
+        return sum(
+            int(np.count_nonzero(keys["whose"] >> 8 == self._endpoint))
+            for _, keys, _ in self.datapath.flows()
+        )
+
+
+@contextmanager
+def one_pod(temporary: pytest.TempPathFactory) -> Iterator[Web]:
+    """A datapath on a BPF file system of its own."""
+    with bpf_filesystem(temporary.mktemp("bpf")) as folder:
+        datapath = NodeDatapath.open(folder / "packets", flows=2048)
+        yield Web(datapath, temporary.mktemp("cluster"))
+        datapath.close()
