@@ -77,18 +77,19 @@ def _details(one: Result, style: Style) -> list[str]:
 
 
 def _summary(report: Verification) -> str:
+    held, violated, failed = (
+        sum(one.status == status for one in report.results)
+        for status in ("holds", "violated", "error")
+    )
     counts = [
-        (sum(one.status == status for one in report.results), words)
-        for status, words in (
-            ("holds", "hold"),
-            ("violated", "violated"),
-            ("error", "could not be judged"),
-        )
+        (held, "holds" if held == 1 else "hold"),
+        (violated, "violated"),
+        (failed, "could not be judged"),
     ]
     total = len(report.results)
     head = f"{total:,} assertion{'' if total == 1 else 's'}"
     whom = "for any pod that could be created" if report.anyone else "for the pods that exist"
-    return f"{head}, {', '.join(f'{count:,} {words}' for count, words in counts if count)} {whom}"
+    return f"{head} {whom}: {', '.join(f'{count:,} {words}' for count, words in counts if count)}"
 
 
 def _result(one: Result) -> Json:

@@ -250,7 +250,8 @@ def every_pod(made: Cluster, numbers: list[Probe]) -> tuple[list[Pod], list[Pod]
         for one in rule.peers or ()
     ):
         addresses = [""]
-    sources, destinations = [], []
+    sources: list[Pod] = []
+    destinations: list[Pod] = []
     for space, labels, address in product(made.namespaces, LABEL_SETS, addresses):
         for number, names in enumerate(NAME_SETS):
             ports = tuple(
