@@ -95,7 +95,7 @@ def run(settings: Settings) -> None:
         alarms, naming = Alarms(log), Naming()
         node = Node(settings.node, datapath, naming, alarms, log)
         stack.callback(node.close)
-        collector = Collector(naming, node.whose)
+        collector = Collector(datapath, naming, node.whose)
         privileges.drop()
         # Before anything else: a pod that is there now should not wait for a large input.
         node.list_all()
@@ -151,10 +151,10 @@ def _loop(
                 return
             if node.follow():
                 applier.wake()
-            collector.take_events(datapath.events())
+            collector.read_events()
             if time.monotonic() >= due:
                 due = time.monotonic() + _COLLECT_SECONDS
-                collector.take_totals(*datapath.totals(drain=True))
+                collector.drain()
             if time.monotonic() >= watch_due:
                 watch_due = time.monotonic() + _WATCH_SECONDS
                 _watch(datapath, alarms)

@@ -185,7 +185,7 @@ class Answers:
 
     def _report(self, request: dict[str, Any]) -> object:
         collector = self._collector
-        # What the kernel counted until now.
+        collector.drain()
         events_lost, totals_lost = self._datapath.lost()
         return report.make(
             self._name,

@@ -22,6 +22,7 @@ from kubeverdict_agent import layout
 from kubeverdict_agent.endpoints import PodKey
 from kubeverdict_agent.layout import Mode, Reason
 from kubeverdict_agent.naming import PROTOCOLS, Decider, End, Naming
+from kubeverdict_agent.node_datapath import NodeDatapath
 
 # Beyond so many, addresses outside the cluster are counted together.
 _ENTRIES = 20_000
@@ -84,9 +85,11 @@ Whose = Callable[[int], PodKey | None]
 
 
 class Collector:
-    """Gathers. ``whose`` resolves endpoint numbers."""
+    """Gathers from ``datapath``. ``whose`` resolves endpoint numbers."""
 
-    def __init__(self, naming: Naming, whose: Whose) -> None:
+    def __init__(self, datapath: NodeDatapath, naming: Naming, whose: Whose) -> None:
+        self._datapath = datapath
+        self._draining = threading.Lock()
         self._naming = naming
         self._whose = whose
         self._lock = threading.Lock()
@@ -97,8 +100,9 @@ class Collector:
         self.seen = 0
         self.lost_by_followers = 0
 
-    def take_events(self, events: NDArray[np.void]) -> None:
-        """Events as the kernel wrote them."""
+    def read_events(self) -> None:
+        """Take what the kernel told since the last call. One thread's business."""
+        events = self._datapath.events()
         if not events.size:
             return
         self.seen += int(events.size)
@@ -155,8 +159,13 @@ class Collector:
                 ),
             )
 
-    def take_totals(self, keys: NDArray[np.void], totals: NDArray[np.void]) -> None:
-        """Counts that the kernel gave up: layout.TOTAL_KEY and layout.TOTAL."""
+    def drain(self) -> None:
+        """Move the kernel's counts into the ledger, which is exact from then on."""
+        with self._draining:
+            self._take_totals(*self._datapath.totals(drain=True))
+
+    def _take_totals(self, keys: NDArray[np.void], totals: NDArray[np.void]) -> None:
+        """Takes layout.TOTAL_KEY and layout.TOTAL."""
         offset = _clock_offset()
         for key, total in zip(keys, totals, strict=True):
             pod = self._whose(int(key["endpoint"])) or ("", "")

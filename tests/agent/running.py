@@ -22,7 +22,7 @@ from kubeverdict_agent import control, loading
 from kubeverdict_agent.errors import DatapathError
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0  # seconds: the machine may be slow and busy
+PATIENCE = 60.0  # seconds: the machine may be slow and busy
 _MOUNTS = re.compile(r"kv-bpffs-(\d+)-")
 
 Found = TypeVar("Found")
