@@ -17,7 +17,8 @@ HALF_BYTES = 8 << 20
 ARENA_BYTES = 2 * PAGE_BYTES + 2 * HALF_BYTES
 BUCKET = 4
 NO_CLASS = 0xFFFFFFFF
-TICK_SHIFT = 30
+INTERFACES = 16384
+WAYS = 4
 UNKNOWN_CLOSED = 1
 STATELESS = 2
 DECISION_ALLOWS = 0x8000
@@ -87,7 +88,8 @@ TABLES = np.dtype(
 )
 PEER6 = np.dtype([("high", "<u8"), ("low", "<u8"), ("class", "<u8")])
 START6 = np.dtype([("high", "<u8"), ("low", "<u8")])
-ENDPOINT = np.dtype([("number", "<u4"), ("slot", "<u4")])
+ENDPOINT = np.dtype([("ifindex", "<u4"), ("number", "<u4"), ("slot", "<u4"), ("pad", "<u4")])
+ENDPOINTS = np.dtype([("way", ENDPOINT, (WAYS,))])
 FLOW4 = np.dtype(
     [
         ("local", "<u4"),
@@ -174,6 +176,7 @@ STRUCTS = {
     "peer6": PEER6,
     "start6": START6,
     "endpoint": ENDPOINT,
+    "endpoints": ENDPOINTS,
     "flow4": FLOW4,
     "flow6": FLOW6,
     "flow": FLOW,
@@ -191,7 +194,8 @@ _NUMBERS = {
     "ARENA_BYTES": ARENA_BYTES,
     "BUCKET": BUCKET,
     "NO_CLASS": NO_CLASS,
-    "TICK_SHIFT": TICK_SHIFT,
+    "INTERFACES": INTERFACES,
+    "WAYS": WAYS,
     "UNKNOWN_CLOSED": UNKNOWN_CLOSED,
     "STATELESS": STATELESS,
     "DECISION_ALLOWS": DECISION_ALLOWS,

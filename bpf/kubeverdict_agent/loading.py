@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kubeverdict_agent import layout
+from kubeverdict_agent.clocks import tick_shift
 from kubeverdict_agent.errors import DatapathError
 
 _HERE = Path(__file__).parent
@@ -103,7 +104,7 @@ def compile_source(text: str, pins: Path, programs: tuple[str, ...]) -> list[int
                 *(sys.executable, "-I", "-S", "-W", "ignore", "-c", _CHILD),
                 *(str(place), str(pins), f"/proc/self/fd/{source}"),
                 *(",".join(programs), str(theirs.fileno())),
-                *(f'-DFOLDER="{pins}"', "-Wno-unused-function"),
+                *(f'-DFOLDER="{pins}"', f"-DTICK_SHIFT={tick_shift()}", "-Wno-unused-function"),
             ],
             env={"BCC_KERNEL_SOURCE": str(_HERE), "PATH": os.environ.get("PATH", "")},
             pass_fds=(theirs.fileno(), source),

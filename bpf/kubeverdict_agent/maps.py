@@ -46,7 +46,7 @@ def _shapes(flows: int) -> dict[str, tuple[MapType, int, int, int, int]]:
     size = {name: dtype.itemsize for name, dtype in layout.STRUCTS.items()}
     return {
         "arena": (MapType.ARRAY, 4, layout.ARENA_BYTES, 1, Flag.MMAPABLE),
-        "endpoints": (MapType.HASH, 4, size["endpoint"], layout.SLOTS, 0),
+        "endpoints": (MapType.ARRAY, 4, size["endpoints"], layout.INTERFACES, Flag.MMAPABLE),
         "flows4": (MapType.LRU_HASH, size["flow4"], size["flow"], flows, 0),
         "flows6": (MapType.LRU_HASH, size["flow6"], size["flow"], flows, 0),
         "datagrams": (MapType.LRU_HASH, size["datagram"], size["fate"], _DATAGRAMS, 0),

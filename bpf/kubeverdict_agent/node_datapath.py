@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 
 from kubeverdict_agent import kernel, layout
 from kubeverdict_agent.arena import Arena
+from kubeverdict_agent.clocks import now_ns
+from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.layout import Direction, Reason
 from kubeverdict_agent.loading import Programs, compile_programs
 from kubeverdict_agent.lowering import Tables
 from kubeverdict_agent.maps import DEFAULT_FLOWS, Maps, open_maps
 from kubeverdict_agent.ring import Ring
-
-_MONOTONIC_COARSE = 6  # of the kernel's clocks; the standard library does not name it
 
 
 class NodeDatapath:
@@ -29,6 +28,9 @@ class NodeDatapath:
         self._maps = maps
         self._programs = programs
         self._arena = Arena(maps.arena)
+        size = layout.INTERFACES * layout.ENDPOINTS.itemsize
+        self._endpoints_memory = kernel.map_memory(maps.endpoints, size)
+        self._endpoints = np.frombuffer(self._endpoints_memory, layout.ENDPOINTS)
         self._ring = Ring(maps.events, layout.EVENT)
         self._cpus = kernel.possible_cpus()
 
@@ -90,22 +92,29 @@ class NodeDatapath:
 
     def bind(self, ifindex: int, endpoint: int, slot: int) -> None:
         """Say which endpoint is behind an interface. ``endpoint`` is below 2^24 and is not given
-        to another pod while its flows may live."""
-        value = np.array([(endpoint, slot)], layout.ENDPOINT)
-        kernel.update(self._maps.endpoints, ifindex.to_bytes(4, "little"), value.tobytes())
+        to another pod while its flows may live. Raises DoesNotFit, which takes five interfaces
+        whose indices are the same modulo ``layout.INTERFACES``."""
+        ways = self._endpoints["way"][ifindex % layout.INTERFACES]
+        free = [*np.flatnonzero(ways["ifindex"] == ifindex), *np.flatnonzero(ways["ifindex"] == 0)]
+        if not free:
+            raise DoesNotFit(f"no room for interface {ifindex} among those with such an index")
+        way = ways[free[0] : free[0] + 1]
+        way["number"], way["slot"] = endpoint, slot
+        # The index last: with it the entry is found.
+        way["ifindex"] = ifindex
 
     def unbind(self, ifindex: int) -> None:
         """Forget an interface; nothing happens where it is not known."""
-        kernel.delete(self._maps.endpoints, ifindex.to_bytes(4, "little"))
+        ways = self._endpoints["way"][ifindex % layout.INTERFACES]
+        ways["ifindex"][ways["ifindex"] == ifindex] = 0
 
     def bound(self) -> dict[int, tuple[int, int]]:
         """Endpoint and slot by interface index."""
-        found: dict[int, tuple[int, int]] = {}
-        key = np.dtype([("ifindex", "<u4")])
-        for keys, values in kernel.entries(self._maps.endpoints, key, layout.ENDPOINT):
-            pairs = zip(values["number"].tolist(), values["slot"].tolist(), strict=True)
-            found.update(zip(keys["ifindex"].tolist(), pairs, strict=True))
-        return found
+        ways = self._endpoints["way"].ravel()
+        return {
+            int(way["ifindex"]): (int(way["number"]), int(way["slot"]))
+            for way in ways[ways["ifindex"] != 0]
+        }
 
     def set_unknown(self, closed: bool) -> None:
         """What meets packets of an interface that is attached and belongs to no known pod."""
@@ -189,6 +198,8 @@ class NodeDatapath:
         """Let go of everything that is open here; what is pinned stays."""
         self._arena.close()
         self._ring.close()
+        del self._endpoints
+        self._endpoints_memory.close()
         self._maps.close()
         if self._programs is not None:
             for fd in self._programs:
@@ -211,8 +222,3 @@ def _over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
     for field in ("last_ns", "generation", "told"):
         out[field] = np.take_along_axis(values[field], newest, axis=1)[:, 0]
     return out
-
-
-def now_ns() -> int:
-    """The clock of events and flows: coarse monotonic nanoseconds."""
-    return time.clock_gettime_ns(_MONOTONIC_COARSE)

@@ -6,10 +6,11 @@
 
 struct context {
   u32 endpoint, generation, tick, length;
-  u64 now_ns;
-  int direction;
   u8 mode;
 };
+
+/* bpf_ktime_get_coarse_ns, which bcc 0.26 does not name. */
+static u64 (*const coarse_clock)(void) = (void *)160;
 
 static __always_inline void add(u32 index, u32 length) {
   struct count *count = counts.lookup(&index);
@@ -35,13 +36,13 @@ static __always_inline int refuse(const struct context *c, int direction, enum r
 }
 
 static __always_inline void tell(const struct context *c, const struct packet *p, int origin,
-                                 u16 decision, enum reason reason) {
+                                 u16 decision, enum reason reason, u64 now_ns) {
   struct event *event = events.ringbuf_reserve(sizeof *event);
   if (!event) {
     add(LOST_EVENTS, c->length);
     return;
   }
-  event->time_ns = c->now_ns;
+  event->time_ns = now_ns;
   event->endpoint = c->endpoint;
   event->generation = c->generation;
   __builtin_memcpy(event->local, p->local, 16);
@@ -75,22 +76,23 @@ static __always_inline void denied(const struct context *c, const struct packet 
   };
   if (p->icmp) key.port = p->icmp;
   __builtin_memcpy(key.remote, p->remote, 16);
+  u64 now_ns = coarse_clock();
   struct total *total = totals.lookup(&key);
   if (total) {
     total->packets++;
     total->bytes += c->length;
-    total->last_ns = c->now_ns;
+    total->last_ns = now_ns;
     total->generation = c->generation;
     if (total->told == c->tick) return;
     total->told = c->tick;
   } else {
     struct total fresh = {.packets = 1,
                           .bytes = c->length,
-                          .first_ns = c->now_ns,
-                          .last_ns = c->now_ns,
+                          .first_ns = now_ns,
+                          .last_ns = now_ns,
                           .generation = c->generation,
                           .told = c->tick};
     if (totals.update(&key, &fresh) != 0) add(LOST_TOTALS, c->length);
   }
-  tell(c, p, origin, decision, reason);
+  tell(c, p, origin, decision, reason, now_ns);
 }

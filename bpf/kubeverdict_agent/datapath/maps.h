@@ -13,7 +13,7 @@ struct arena {
 };
 PINNED("array", int, struct arena, arena);
 
-PINNED("hash", u32, struct endpoint, endpoints);
+PINNED("array", u32, struct endpoints, endpoints);
 PINNED("lru_hash", struct flow4, struct flow, flows4);
 PINNED("lru_hash", struct flow6, struct flow, flows6);
 PINNED("lru_hash", struct datagram, struct fate, datagrams);

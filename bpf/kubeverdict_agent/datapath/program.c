@@ -6,9 +6,6 @@
 #include "maps.h"
 #include "packet.h"
 
-/* bpf_ktime_get_coarse_ns, which bcc 0.26 does not name: 4 ns where the exact clock takes 30. */
-static u64 (*const coarse_clock)(void) = (void *)160;
-
 static __always_inline void begin_flow(const struct context *c, struct flow_key *key,
                                        const struct packet *p, int origin, u16 verdict, u8 state) {
   struct flow flow = {
@@ -47,7 +44,7 @@ static __always_inline int on_new(const struct context *c, const struct control 
     begin_flow(c, key, p, direction, verdict, 0);
     return pass(c, direction, REASON_POLICY);
   }
-  if (!syn && !flow && c->now_ns < control->adopt_until_ns) {
+  if (!syn && !flow && coarse_clock() < control->adopt_until_ns) {
     /* It may be older than the agent. Ports tell which end began it, most of the time; if policy
      * does not allow that, the other is tried. */
     int origin = p->local_port >= p->remote_port ? EGRESS : INGRESS;
@@ -148,6 +145,16 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
                                    : pass(c, direction, REASON_RELATED);
 }
 
+static __always_inline struct endpoint *endpoint_of(u32 ifindex) {
+  u32 set = ifindex % INTERFACES;
+  struct endpoints *found = endpoints.lookup(&set);
+  if (!found) return NULL;
+#pragma unroll
+  for (int way = 0; way < WAYS; way++)
+    if (found->way[way].ifindex == ifindex) return &found->way[way];
+  return NULL;
+}
+
 static __always_inline int handle(struct __sk_buff *skb, int direction) {
   int zero = 0;
   u8 *base = (u8 *)arena.lookup(&zero);
@@ -157,8 +164,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   struct context c = {.generation = control->generation, .length = skb->len};
   u8 *half = base + PAGE_BYTES + (c.generation & 1) * HALF_BYTES;
 
-  u32 interface = skb->ifindex;
-  struct endpoint *endpoint = endpoints.lookup(&interface);
+  struct endpoint *endpoint = endpoint_of(skb->ifindex);
   struct local *local = NULL;
   if (endpoint && c.generation)
     local = (struct local *)(half + ((((struct tables *)half)->locals +
@@ -169,8 +175,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   if (local->mode == MODE_OFF) return TC_ACT_UNSPEC;
   c.endpoint = endpoint->number;
   c.mode = local->mode;
-  c.now_ns = coarse_clock();
-  c.tick = c.now_ns >> TICK_SHIFT;
+  c.tick = current_tick();
 
   /* The headers of most packets are in one piece; pulling is for those that are not. */
   if ((void *)(long)skb->data + 62 > (void *)(long)skb->data_end)
