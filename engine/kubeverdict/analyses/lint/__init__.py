@@ -37,6 +37,7 @@ from kubeverdict.analyses.lint.catalogue import RULES, known
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import FieldPath
 
@@ -87,6 +88,13 @@ def lint(
     ``places`` tells where objects are that no policy is. ``others`` are the CNIs to compare with.
     Raises UsageError for a rule that does not exist.
     """
+    with collector_paused():
+        return _lint(compiled, places, settings, others)
+
+
+def _lint(
+    compiled: CompiledPolicy, places: Places, settings: LintSettings, others: Sequence[Profile]
+) -> LintReport:
     off = known(settings.disable, "disable")
     facts = Facts(compiled, others)
     kept: list[Hit] = []
@@ -98,6 +106,8 @@ def lint(
             suppressed += 1
             continue
         kept.append(hit)
+    # What is about one document together: its lines are looked up once.
+    kept.sort(key=lambda hit: id(hit.policy))
     findings = sorted({hit.finding(places) for hit in kept}, key=_order)
     return LintReport(
         compiled.profile.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from kubeverdict.analyses.findings import Severity
@@ -10,7 +9,7 @@ from kubeverdict.analyses.lint.dns import DNS_PORTS
 from kubeverdict.analyses.lint.exposure import Exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
-from kubeverdict.model.addresses import Block, parse_address
+from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.sources import Source
@@ -24,7 +23,6 @@ _METADATA = tuple(
 
 def check(facts: Facts) -> Iterator[Hit]:
     exposure = Exposure(facts)
-    ranges = _Ranges(facts)
     for policy in facts.policies:
         for rule in policy.rules:
             everywhere = [
@@ -38,7 +36,7 @@ def check(facts: Facts) -> Iterator[Hit]:
                 yield from _to_everywhere(policy, rule, everywhere)
             for index, peer in enumerate(rule.peers or ()):
                 if isinstance(peer, BlockPeer):
-                    yield from _block(exposure, ranges, policy, rule, index, peer)
+                    yield from _block(facts, exposure, policy, rule, index, peer)
 
 
 def _is_everywhere(peer: Peer | None) -> bool:
@@ -116,8 +114,8 @@ def _is_tls(rule: Rule) -> bool:
 
 
 def _block(
+    facts: Facts,
     exposure: Exposure,
-    ranges: _Ranges,
     policy: Policy,
     rule: Rule,
     index: int,
@@ -140,62 +138,24 @@ def _block(
             yield Hit("metadata-open", message, policy, source, severity=severity)
     elif peer.block.prefix == 0 and exposure.exposes(policy):
         return  # visitors come from anywhere, by way of any node
-    inner = ranges.inside(peer)
+    inner = _inside_cluster(facts, peer)
     if inner:
         yield Hit("block-in-cluster", f"{peer.block} contains {listed(inner)}", policy, source)
 
 
-class _Ranges:
-    """The addresses of the cluster, sorted, so that those in a block are counted at once."""
-
-    def __init__(self, facts: Facts) -> None:
-        cluster, profile = facts.cluster, facts.profile
-        pods = [text for pod in cluster.pods if not pod.host_network for text in pod.addresses]
-        nodes = [text for node in cluster.nodes for text in node.addresses]
-        services = [text for service in cluster.services for text in service.addresses]
-        self._known = [
-            ("pod", _sorted(pods if profile.ipblock_matches_pods else [])),
-            ("node", _sorted(nodes if profile.ipblock_matches_nodes else [])),
-            ("Service", _sorted(services)),
-        ]
-
-    def inside(self, peer: BlockPeer) -> list[str]:
-        """What of the cluster a peer matches: ``412 pods``, ``3 nodes``."""
-        if peer.block.last == peer.block.first:
-            return []  # one address is meant
-        found = []
-        for name, known in self._known:
-            number = _in_block(known, peer.block)
-            number -= sum(_in_block(known, part) for part in _outermost(peer.excepts))
-            if number > 0:
-                found.append(f"the address{'es' if number > 1 else ''} of {count(number, name)}")
-        return found
-
-
-def _outermost(excepts: tuple[Block, ...]) -> list[Block]:
-    """Excepts without those that are inside another."""
-    distinct = set(excepts)
-    return [
-        one
-        for one in distinct
-        if not any(
-            other != one
-            and other.family == one.family
-            and other.first <= one.first
-            and one.last <= other.last
-            for other in distinct
-        )
-    ]
-
-
-def _sorted(texts: list[str]) -> dict[int, list[int]]:
-    addresses = [address for text in texts if (address := parse_address(text)) is not None]
-    return {
-        family: sorted(address.value for address in addresses if address.family == family)
-        for family in (4, 6)
+def _inside_cluster(facts: Facts, peer: BlockPeer) -> list[str]:
+    """What of the cluster a peer matches: ``the addresses of 412 pods``."""
+    if peer.block.last == peer.block.first:
+        return []  # one address is meant
+    profile = facts.profile
+    known = {
+        "pod": facts.pod_ranges if profile.ipblock_matches_pods else None,
+        "node": facts.node_ranges if profile.ipblock_matches_nodes else None,
+        "Service": facts.service_ranges,
     }
-
-
-def _in_block(known: dict[int, list[int]], block: Block) -> int:
-    values = known[block.family]
-    return bisect_right(values, block.last) - bisect_left(values, block.first)
+    found = []
+    for name, ranges in known.items():
+        number = ranges.matched(peer) if ranges else 0
+        if number:
+            found.append(f"the address{'es' if number > 1 else ''} of {count(number, name)}")
+    return found

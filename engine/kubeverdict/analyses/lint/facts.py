@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.lint.labels import Vocabulary
+from kubeverdict.analyses.lint.ranges import Ranges
 from kubeverdict.compile.beside import Beside
 from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -158,10 +159,18 @@ class Facts:
         return [(place, self.kinds[place]) for first, stop in spans for place in range(first, stop)]
 
     @cached_property
-    def pod_addresses(self) -> list[str]:
+    def pod_ranges(self) -> Ranges:
         """The addresses of pods that are not their nodes'."""
         pods = (pod for pod in self.cluster.pods if not pod.host_network)
-        return [text for pod in pods for text in pod.addresses]
+        return Ranges(text for pod in pods for text in pod.addresses)
+
+    @cached_property
+    def node_ranges(self) -> Ranges:
+        return Ranges(text for node in self.cluster.nodes for text in node.addresses)
+
+    @cached_property
+    def service_ranges(self) -> Ranges:
+        return Ranges(text for service in self.cluster.services for text in service.addresses)
 
     @cached_property
     def init_port_names(self) -> set[tuple[str, Protocol]]:
@@ -204,9 +213,22 @@ class Facts:
     def namespaces_with(self, pods: Selector) -> list[str]:
         """The namespaces that have such pods."""
         if pods not in self._homes:
-            found = {kind.namespace for kind in self.kinds if pods.matches(kind.labels)}
+            listed = next((one for one in pods.requirements if one.operator is Operator.IN), None)
+            likely = self.kinds
+            if listed is not None:
+                labels = ((listed.key, value) for value in listed.values)
+                likely = [kind for label in labels for kind in self._by_label.get(label, ())]
+            found = {kind.namespace for kind in likely if pods.matches(kind.labels)}
             self._homes[pods] = sorted(found)
         return self._homes[pods]
+
+    @cached_property
+    def _by_label(self) -> dict[tuple[str, str], list[Kind]]:
+        found: dict[tuple[str, str], list[Kind]] = {}
+        for kind in self.kinds:
+            for label in kind.labels.items():
+                found.setdefault(label, []).append(kind)
+        return found
 
     @cached_property
     def namespace_vocabulary(self) -> Vocabulary:

@@ -63,12 +63,13 @@ class Vocabulary:
 
     def _alone(self, requirement: Requirement, things: str) -> Miss | None:
         """The miss of one requirement, if it is met by nothing."""
-        if any(map(requirement.matches, self._things)):
-            return None
         key = requirement.key
-        if requirement.operator not in _POSITIVE:
-            return Miss(f"every {things} fails {requirement}")
         values = self._values.get(key)
+        if requirement.operator not in _POSITIVE:
+            met = any(map(requirement.matches, self._things))
+            return None if met else Miss(f"every {things} fails {requirement}")
+        if values and not (requirement.values and values.isdisjoint(requirement.values)):
+            return None
         if values is None:
             return _near(f"no {things} has the label {key}", key, self._values, "")
         text, there = f"no {things} has {requirement}", f"; {key} is {listed(sorted(values))}"

@@ -9,7 +9,6 @@ from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, count, inside
 from kubeverdict.compile.dialect import adapt
-from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile
@@ -133,17 +132,11 @@ def _blocks(policy: Policy) -> list[BlockPeer]:
 
 
 def _matches_pods(facts: Facts, policy: Policy) -> bool:
-    return bool(_blocks(policy)) and _matches(policy, facts.pod_addresses)
+    return any(map(facts.pod_ranges.matched, _blocks(policy)))
 
 
 def _matches_nodes(facts: Facts, policy: Policy) -> bool:
-    texts = [text for node in facts.cluster.nodes for text in node.addresses]
-    return bool(_blocks(policy)) and _matches(policy, texts)
-
-
-def _matches(policy: Policy, texts: Sequence[str]) -> bool:
-    addresses = [address for text in texts if (address := parse_address(text))]
-    return any(address in block for block in _blocks(policy) for address in addresses)
+    return any(map(facts.node_ranges.matched, _blocks(policy)))
 
 
 def _has_sibling_excepts(facts: Facts, policy: Policy) -> bool:

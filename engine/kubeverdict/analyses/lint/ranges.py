@@ -1,0 +1,44 @@
+"""The addresses of a cluster, sorted, so that those inside a block are counted at once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from kubeverdict.model.addresses import Block, parse_address
+from kubeverdict.model.policy import BlockPeer
+
+
+class Ranges:
+    """The addresses of some things."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        known = [address for text in texts if (address := parse_address(text)) is not None]
+        self._values = {
+            family: sorted(address.value for address in known if address.family == family)
+            for family in (4, 6)
+        }
+
+    def matched(self, peer: BlockPeer) -> int:
+        """How many are in the block of a peer and in none of its excepts."""
+        return self._inside(peer.block) - sum(map(self._inside, _outermost(peer.excepts)))
+
+    def _inside(self, block: Block) -> int:
+        values = self._values[block.family]
+        return bisect_right(values, block.last) - bisect_left(values, block.first)
+
+
+def _outermost(excepts: tuple[Block, ...]) -> list[Block]:
+    """Excepts without those that are inside another."""
+    distinct = set(excepts)
+    return [
+        one
+        for one in distinct
+        if not any(
+            other != one
+            and other.family == one.family
+            and other.first <= one.first
+            and one.last <= other.last
+            for other in distinct
+        )
+    ]
