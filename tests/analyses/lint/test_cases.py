@@ -1,0 +1,308 @@
+"""Cases of the rules beyond one that fires and one that must not."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubeverdict.analyses.findings import Finding, Severity
+from kubeverdict.analyses.lint import LintSettings
+from tests.analyses.lint.reading import ids, lint_text
+
+NAMESPACES = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: shop}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: data}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
+"""
+
+
+def workload(name: str, namespace: str = "shop", labels: str = "", ports: str = "") -> str:
+    return f"""
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  template:
+    metadata: {{labels: {{{labels or f"app: {name}"}}}}}
+    spec: {{containers: [{{name: main, ports: [{ports}]}}]}}
+"""
+
+
+def policy(name: str, spec: str, namespace: str = "shop") -> str:
+    return f"""
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{spec}}}
+"""
+
+
+WEB = workload("web", ports="{name: http, containerPort: 8080}")
+DNS = workload("coredns", "kube-system", "k8s-app: kube-dns")
+DNS_PORTS = "ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"
+TO_DNS = f"egress: [{{to: [{{namespaceSelector: {{}}}}], {DNS_PORTS}}}]"
+EGRESS = "podSelector: {}, policyTypes: [Egress]"
+
+
+def found(rule: str, *parts: str, cnis: tuple[str, ...] = ("reference",)) -> list[Finding]:
+    report = lint_text(NAMESPACES + "".join(parts), LintSettings(), cnis)
+    return [one for one in report.findings if one.id == rule]
+
+
+# --- DNS -------------------------------------------------------------------------------------
+
+
+def test_pods_that_open_no_connection_are_told_of_with_less_emphasis() -> None:
+    (one,) = found("dns-blocked", WEB, DNS, policy("deny", EGRESS))
+    assert one.severity is Severity.WARNING
+    (one,) = found(
+        "dns-blocked",
+        WEB,
+        DNS,
+        policy("in", f"{EGRESS}, egress: [{{to: [{{podSelector: {{}}}}]}}]"),
+    )
+    assert one.severity is Severity.ERROR
+
+
+def test_without_the_dns_pods_in_the_input_rules_are_looked_at() -> None:
+    assert not found("dns-blocked", WEB, policy("dns", f"{EGRESS}, {TO_DNS}"))
+    assert found("dns-blocked", WEB, policy("deny", EGRESS))
+    udp = TO_DNS.replace(", {protocol: TCP, port: 53}", "")
+    (one,) = found("dns-no-tcp", WEB, policy("dns", f"{EGRESS}, {udp}"))
+    assert "lacks TCP 53" in one.message
+
+
+def test_the_port_that_dns_pods_listen_on_counts_not_that_of_the_service() -> None:
+    service = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec:
+  selector: {k8s-app: kube-dns}
+  ports:
+    - {name: dns, protocol: UDP, port: 53, targetPort: 5353}
+    - {name: dns-tcp, protocol: TCP, port: 53, targetPort: 5353}
+"""
+    (one,) = found("dns-blocked", WEB, DNS, service, policy("dns", f"{EGRESS}, {TO_DNS}"))
+    assert "lacks UDP 5353 and TCP 5353" in one.message
+    right = TO_DNS.replace("port: 53", "port: 5353")
+    assert not found("dns-blocked", WEB, DNS, service, policy("dns", f"{EGRESS}, {right}"))
+
+
+def test_who_names_the_address_of_the_cache_has_dns() -> None:
+    cache = f"egress: [{{to: [{{ipBlock: {{cidr: 169.254.20.10/32}}}}], {DNS_PORTS}}}]"
+    assert not found("dns-blocked", WEB, DNS, policy("dns", f"{EGRESS}, {cache}"))
+
+
+def test_dns_pods_that_are_isolated_themselves() -> None:
+    deny = policy("deny", "podSelector: {}, policyTypes: [Ingress]", "kube-system")
+    (one,) = found("dns-blocked", WEB, DNS, policy("dns", f"{EGRESS}, {TO_DNS}"), deny)
+    assert one.objects[0] == "NetworkPolicy kube-system/deny"
+    assert "the DNS pods deny it" in one.message
+
+
+def test_who_is_not_isolated_has_dns() -> None:
+    assert not found("dns-blocked", WEB, DNS, policy("in", "podSelector: {}"))
+
+
+# --- selectors -------------------------------------------------------------------------------
+
+
+def from_pods(labels: str) -> str:
+    peer = f"[{{podSelector: {{matchLabels: {{{labels}}}}}}}]"
+    return f"podSelector: {{}}, policyTypes: [Ingress], ingress: [{{from: {peer}}}]"
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule", "said"),
+    [
+        ("app: frontent", "selector-typo", "1 letter off"),
+        ("app: frontedn", "selector-typo", "1 letter off"),
+        ("app: fronted-x", "peer-selects-nothing", "3 letters off"),
+        ("app: something-else", "peer-selects-nothing", "app is frontend, worker-1"),
+        ("ap: frontend", "peer-selects-nothing", 'did you mean "app"? 1 letter off'),
+        # Numbers are not slips.
+        ("app: worker-2", "peer-selects-nothing", 'did you mean "worker-1"? 1 letter off'),
+    ],
+)
+def test_the_nearest_label_and_its_distance(labels: str, rule: str, said: str) -> None:
+    pods = workload("frontend") + workload("worker-1")
+    (one,) = found(rule, pods, policy("p", from_pods(labels)))
+    assert said in one.message
+
+
+def test_one_dead_value_of_a_list_is_a_typo_and_a_number_is_none() -> None:
+    pods = workload("frontend") + workload("worker-1")
+    spec = (
+        "podSelector: {matchExpressions: [{key: app, operator: In, values: [%s]}]}, "
+        "policyTypes: [Ingress]"
+    )
+    assert found("selector-typo", pods, policy("p", spec % "frontend, workr-1"))
+    assert not found("selector-typo", pods, policy("p", spec % "frontend, worker-2"))
+
+
+def test_what_the_input_does_not_hold_is_not_missing() -> None:
+    """The pods of namespace data are not in the input, and neither are those of the cluster."""
+    peer = "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: data}}, podSelector: "
+    peer += "{matchLabels: {app: db}}}]"
+    spec = f"podSelector: {{}}, policyTypes: [Egress], egress: [{{to: {peer}}}]"
+    assert not found("peer-selects-nothing", WEB, policy("p", spec))
+    assert found("peer-selects-nothing", WEB, workload("cache", "data"), policy("p", spec))
+
+
+def test_pods_of_another_namespace_are_pointed_at() -> None:
+    (one,) = found(
+        "peer-selects-nothing", WEB, workload("db", "data"), policy("p", from_pods("app: db"))
+    )
+    assert "such pods are in data" in one.message
+
+
+def test_a_split_that_may_be_meant_is_a_note() -> None:
+    peers = (
+        "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: data}}}, "
+        "{podSelector: {matchLabels: {app: web}}}]"
+    )
+    spec = f"podSelector: {{}}, policyTypes: [Ingress], ingress: [{{from: {peers}}}]"
+    data = workload("web", "data") + workload("db", "data")
+    (one,) = found("peer-split", WEB, data, policy("p", spec))
+    assert one.severity is Severity.NOTE
+    (one,) = found("peer-split", workload("api"), data, policy("p", spec))
+    assert one.severity is Severity.WARNING
+    assert "opens all 2 pods of data" in one.message and "it would be 1 pod of data" in one.message
+
+
+# --- ports -----------------------------------------------------------------------------------
+
+
+def on_port(port: str, protocol: str = "TCP") -> str:
+    rule = f"{{from: [{{podSelector: {{}}}}], ports: [{{protocol: {protocol}, port: {port}}}]}}"
+    return f"podSelector: {{}}, policyTypes: [Ingress], ingress: [{rule}]"
+
+
+def test_pods_that_declare_no_port_may_listen_on_any() -> None:
+    bare = workload("api")
+    for rule, spec in (
+        ("port-not-listened", on_port("9")),
+        ("port-name-unknown", on_port("http")),
+    ):
+        assert not found(rule, bare, policy("p", spec))
+    assert found("port-not-listened", WEB, policy("p", on_port("9")))
+    assert not found("port-not-listened", WEB, bare, policy("p", on_port("9")))
+
+
+def test_the_port_of_a_service_is_recognised() -> None:
+    service = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+"""
+    (one,) = found("port-not-listened", WEB, service, policy("p", on_port("80")))
+    assert "80 is the port of Service shop/web, which sends to http" in one.message
+    assert one.fix == "Write http."
+
+
+def test_both_protocols_beside_each_other_are_no_mix_up() -> None:
+    dns = workload("dns", ports="{containerPort: 53, protocol: UDP}")
+    ports = "[{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"
+    spec = f"podSelector: {{}}, policyTypes: [Ingress], ingress: [{{ports: {ports}}}]"
+    assert not found("port-protocol", dns, policy("p", spec))
+    assert found("port-protocol", dns, policy("p", on_port("53")))
+
+
+# --- policyTypes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("podSelector: {}, egress: []", ["policy-types-too-few"]),
+        (
+            "podSelector: {}, policyTypes: [Egress], ingress: [{}], egress: []",
+            ["policy-types-too-few"],
+        ),
+        ("podSelector: {}, ingress: [{}]", []),
+        ("podSelector: {}, ingress: [{}], egress: [{}]", []),
+        ("podSelector: {}, egress: [{}]", ["policy-types-too-many"]),
+        ("podSelector: {}, policyTypes: [Ingress, Egress]", []),
+    ],
+)
+def test_policy_types(spec: str, expected: list[str]) -> None:
+    report = lint_text(NAMESPACES + WEB + policy("p", spec))
+    assert [one for one in ids(report) if one.startswith("policy-types")] == expected
+
+
+# --- coverage --------------------------------------------------------------------------------
+
+
+def test_of_two_policies_alike_one_is_told_of() -> None:
+    spec = "podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]"
+    (one,) = found("policy-shadowed", WEB, policy("a", spec), policy("b", spec))
+    assert one.objects == ("NetworkPolicy shop/b", "NetworkPolicy shop/a")
+
+
+def test_a_default_deny_is_not_redundant() -> None:
+    deny = policy("deny", "podSelector: {}, policyTypes: [Ingress]")
+    own = policy("web", from_pods("app: web"))
+    assert not found("policy-redundant", WEB, deny, own)
+
+
+def test_a_namespace_without_any_policy_is_told_of_once_for_each_direction() -> None:
+    report = lint_text(NAMESPACES + WEB)
+    assert ids(report) == ["no-default-deny-ingress", "no-default-deny-egress"]
+    assert "no policy at all" in report.findings[0].message
+
+
+# --- exposure --------------------------------------------------------------------------------
+
+FRONT = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front, namespace: shop}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080}], %s}
+"""
+
+
+def test_what_clients_look_like_is_said() -> None:
+    inside = policy("web", "podSelector: {}, ingress: [{from: [{podSelector: {}}]}]")
+    (one,) = found("service-unreachable", WEB, FRONT % "externalTrafficPolicy: Local", inside)
+    assert "clients come with their own address" in one.message
+    (one,) = found("service-unreachable", WEB, FRONT % "", inside)
+    assert "clients come with the address of a node" in one.message
+
+
+def test_a_narrow_block_under_policy_cluster_is_not_what_clients_come_with() -> None:
+    spec = "podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24}}]}]"
+    assert found("service-source", WEB, FRONT % "", policy("web", spec))
+    local = FRONT % "externalTrafficPolicy: Local"
+    assert not found("service-source", WEB, local, policy("web", spec))
+
+
+# --- CNIs ------------------------------------------------------------------------------------
+
+
+def test_a_difference_that_does_not_show_here_is_not_told_of() -> None:
+    spec = "podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]"
+    assert not found("cni-differs", WEB, policy("p", spec), cnis=("calico", "cilium"))
+    named = policy("p", on_port("http"))
+    (one,) = found("cni-differs", WEB, named, cnis=("calico", "ovn-kubernetes"))
+    assert "Calico: resolve, OVN-Kubernetes: any-port" in one.message
+    assert not found("cni-differs", WEB, named, cnis=("calico", "cilium"))
+
+
+def test_one_cni_differs_from_none() -> None:
+    report = lint_text(NAMESPACES + WEB + policy("p", on_port("http")))
+    skipped = {check.id: check.skipped for check in report.checks if check.skipped}
+    assert skipped["cni-differs"] == "only one CNI was named"
