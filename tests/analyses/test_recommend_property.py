@@ -77,8 +77,8 @@ def recommended(
     read = read_back(found)
     after = apply(cluster, Loaded(Cluster(policies=read)))
     alone = Cluster(cluster.namespaces, cluster.pods, read, cluster.nodes)
-    compiled = [compile_cluster(one, profile) for one in (cluster, after, alone)]
-    return found, prove(*compiled, traffic), after
+    first, second, third = (compile_cluster(one, profile) for one in (cluster, after, alone))
+    return found, prove(first, second, third, traffic), after
 
 
 def managed(cluster: Cluster, profile: Profile) -> list[Pod]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,7 +27,9 @@ from kubeverdict.model.ports import Protocol
 NO_PART = "pods that take no part: {}"
 NO_FAMILY = "ends that have no address family in common"
 
-# For so many groups of connections the nearest miss is looked for.
+# So many groups of connections are listed, the largest, and for so many of them the nearest miss
+# is looked for.
+LISTED = 10_000
 EXPLAINED = 200
 
 
@@ -93,7 +95,8 @@ class Replay(msgspec.Struct, frozen=True):
 
     ``allowed`` and ``breaking`` got through when they were logged; ``refused`` were denied then
     and are now, ``admitted`` were denied then and the policies allow them. ``pairs_allowed`` is
-    None where the families differ. ``proposed``: policies were applied first.
+    None where the families differ. ``proposed``: policies were applied first. Of very many groups
+    the smallest are not listed: ``groups_left_out``.
     """
 
     profile: str
@@ -105,6 +108,7 @@ class Replay(msgspec.Struct, frozen=True):
     admitted: Count
     breaks: tuple[Group, ...]
     admits: tuple[Group, ...]
+    groups_left_out: int
     idle: tuple[IdleRule, ...]
     rules: int
     pairs_seen: int
@@ -162,11 +166,13 @@ def _tell(lost: Traffic, why: dict[int, str], reading: Reading, what: str) -> No
 
 
 class _Groups:
-    """Rows that are alike, added up over batches."""
+    """Connections that are alike, added up over batches; the largest of each batch. ``left_out``
+    counts the groups beyond those."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[object, ...], list[int]] = {}
         self.examples: dict[tuple[object, ...], tuple[TrafficEnd, TrafficEnd]] = {}
+        self.left_out = 0
 
     def add(
         self, part: Judged, weight: NDArray[np.int64], before: NDArray[np.bool_] | None = None
@@ -177,37 +183,54 @@ class _Groups:
             return
         kinds = _kinds(traffic.ends)
         first_outside = int(kinds.max(initial=0)) + 1
-        sources, destinations = (
-            np.where(kinds[ends] >= 0, kinds[ends], first_outside + ids)
-            for ends, ids in (
-                (traffic.source, part.source),
-                (traffic.destination, part.destination),
-            )
-        )
         told = np.zeros(len(traffic), np.int8) if before is None else before.astype(np.int8)
         columns = (
-            *(sources, destinations, traffic.protocol, traffic.port),
-            *(verdicts.egress, verdicts.ingress, told),
+            np.where(
+                kinds[traffic.source] >= 0, kinds[traffic.source], first_outside + part.source
+            ),
+            np.where(
+                kinds[traffic.destination] >= 0,
+                kinds[traffic.destination],
+                first_outside + part.destination,
+            ),
+            *(traffic.protocol, traffic.port, verdicts.egress, verdicts.ingress, told),
         )
-        table = np.stack([column.astype(np.int64) for column in columns])
-        distinct, first, inverse = np.unique(table, axis=1, return_index=True, return_inverse=True)
-        inverse = inverse.ravel()
-        connections = np.bincount(inverse, minlength=distinct.shape[1])
-        records = np.bincount(inverse, weight, distinct.shape[1]).astype(np.int64)
+        group = _numbered(columns)
+        first = np.zeros(int(group.max()) + 1, np.int64)
+        first[group[::-1]] = np.arange(len(traffic))[::-1]
+        connections = np.bincount(group)
+        records = np.bincount(group, weight).astype(np.int64)
+        order = np.argsort(-records, kind="stable")
+        self.left_out += max(order.size - LISTED, 0)
         ends = traffic.ends
-        for column, row in enumerate(first.tolist()):
+        for number in order[:LISTED].tolist():
+            row = int(first[number])
             source, destination = ends[traffic.source[row]], ends[traffic.destination[row]]
             key = (
-                *(
-                    _label(source, int(part.source[row])),
-                    _label(destination, int(part.destination[row])),
-                ),
-                *(int(value) for value in distinct[2:, column]),
+                _label(source, int(part.source[row])),
+                _label(destination, int(part.destination[row])),
+                *(int(column[row]) for column in columns[2:]),
             )
+            if key not in self.counts and len(self.counts) >= LISTED:
+                self.left_out += 1
+                continue
             count = self.counts.setdefault(key, [0, 0])
-            count[0] += int(records[column])
-            count[1] += int(connections[column])
+            count[0] += int(records[number])
+            count[1] += int(connections[number])
             self.examples.setdefault(key, (source, destination))
+
+
+def _numbered(columns: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
+    """One number for each distinct row of equally long columns."""
+    found: NDArray[np.int64] | None = None
+    for column in columns:
+        _, inverse = np.unique(column, return_inverse=True)
+        if found is not None:
+            joined = found * (int(inverse.max()) + 1) + inverse
+            _, inverse = np.unique(joined, return_inverse=True)
+        found = inverse.astype(np.int64)
+    assert found is not None
+    return found
 
 
 def _kinds(ends: Sequence[TrafficEnd]) -> NDArray[np.int64]:
@@ -309,6 +332,7 @@ class _Run:
             admitted=counts["admitted"],
             breaks=tuple(_explained(self._policies, self._breaks, self._present is not None)),
             admits=tuple(_explained(self._policies, self._admits, False)),
+            groups_left_out=self._breaks.left_out + self._admits.left_out,
             idle=tuple(self._idle()),
             rules=len(allowing),
             pairs_seen=int(self._pairs.size),

@@ -19,6 +19,7 @@ _OTHER_DROP = "drops for other reasons than policy"
 # kube-apiserver, ingress.
 _OUTSIDE = frozenset({1, 2, 6, 7, 8, 9, 10})
 _POLICY_DROPS = frozenset({"POLICY_DENIED", "POLICY_DENY", "AUTH_REQUIRED", ""})
+_ABSENT = msgspec.Raw(b"null")
 _NOT_CONNECTIONS = frozenset({"TRACED", "TRANSLATED"})
 
 
@@ -36,8 +37,8 @@ class _L4(msgspec.Struct, gc=False):
     TCP: _Ports | None = None
     UDP: _Ports | None = None
     SCTP: _Ports | None = None
-    ICMPv4: msgspec.Raw | None = None
-    ICMPv6: msgspec.Raw | None = None
+    ICMPv4: msgspec.Raw = _ABSENT
+    ICMPv6: msgspec.Raw = _ABSENT
 
 
 class _Addresses(msgspec.Struct, gc=False):
@@ -72,10 +73,10 @@ class _Line(_Flow, gc=False):
     """A flow by itself, or in the wrapper; or another kind of line that Hubble writes."""
 
     flow: _Flow | None = None
-    lost_events: msgspec.Raw | None = None
-    node_status: msgspec.Raw | None = None
-    agent_event: msgspec.Raw | None = None
-    debug_event: msgspec.Raw | None = None
+    lost_events: msgspec.Raw = _ABSENT
+    node_status: msgspec.Raw = _ABSENT
+    agent_event: msgspec.Raw = _ABSENT
+    debug_event: msgspec.Raw = _ABSENT
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -87,11 +88,11 @@ def parse(line: bytes) -> FlowRecord | str:
     whole = _decode(line)
     flow: _Flow = whole.flow or whole
     if flow.verdict is None:
-        if whole.lost_events is not None:
+        if _is_there(whole.lost_events):
             return _LOST
-        if whole.node_status is None and whole.agent_event is None and whole.debug_event is None:
-            raise ValueError("no flow in it")
-        return NOT_A_FLOW
+        if any(map(_is_there, (whole.node_status, whole.agent_event, whole.debug_event))):
+            return NOT_A_FLOW
+        raise ValueError("no flow in it")
     if flow.is_reply:
         return REPLY
     if flow.l4 is None:
@@ -114,7 +115,7 @@ def parse(line: bytes) -> FlowRecord | str:
         if ports is None:
             protocol, ports = Protocol.SCTP, l4.SCTP
     if ports is None:
-        has_type = l4.ICMPv4 is not None or l4.ICMPv6 is not None
+        has_type = _is_there(l4.ICMPv4) or _is_there(l4.ICMPv6)
         protocol, port = (Protocol.ICMP if has_type else Protocol.OTHER), 0
     else:
         flags = ports.flags
@@ -134,6 +135,10 @@ def parse(line: bytes) -> FlowRecord | str:
         seen,
         flow.time,
     )
+
+
+def _is_there(raw: msgspec.Raw) -> bool:
+    return bytes(raw) != b"null"
 
 
 def _end(end: _End | None, address: str) -> FlowEnd:

@@ -41,7 +41,15 @@ def table(report: Report, style: Style) -> str:
     if report.proof.excess:
         heading = "permitted beyond what was seen, by the rule that permits it"
         rows = [_excess(one) for one in report.proof.excess]
-        parts.append("\n".join([heading, *aligned(_EXCESS_HEADING, rows[:_SHOWN]), *_more(rows)]))
+        parts.append(
+            "\n".join(
+                [
+                    heading,
+                    *aligned(_EXCESS_HEADING, rows[:_SHOWN]),
+                    *_more(rows, report.proof.excess_left_out),
+                ]
+            )
+        )
     return "\n\n".join(parts)
 
 
@@ -94,6 +102,7 @@ def json(report: Report, style: Style) -> str:
                 "seen": proof.seen,
                 "unseen": proof.permitted - proof.seen,
                 "by_rule": [_excess_content(one) for one in proof.excess],
+                "by_rule_left_out": proof.excess_left_out,
                 "selects_nothing": list(proof.selects_nothing),
             },
         },
@@ -192,6 +201,6 @@ def _indented(lines: tuple[str, ...] | list[str]) -> list[str]:
     return [f"  {line}" for line in lines[:_SHOWN]] + [f"  {line}" for line in _more(lines)]
 
 
-def _more(rows: tuple[str, ...] | list[Any]) -> list[str]:
-    more = len(rows) - _SHOWN
+def _more(rows: tuple[str, ...] | list[Any], left_out: int = 0) -> list[str]:
+    more = max(len(rows) - _SHOWN, 0) + left_out
     return [f"and {more:,} more (-o json)"] if more > 0 else []

@@ -31,6 +31,8 @@ def table(report: Replay, style: Style) -> str:
     ):
         if groups:
             parts.append("\n".join([style.paint(title, color), *group_lines(groups, style)]))
+    if report.groups_left_out:
+        parts.append(f"{report.groups_left_out:,} smaller groups of connections are not listed")
     if report.idle:
         parts.append("\n".join(_idle(report)))
     return "\n\n".join(parts)
@@ -76,6 +78,7 @@ def json(report: Replay, style: Style) -> str:
             "denied_then_allowed_now": count(report.admitted),
             "breaks": [group_content(group) for group in report.breaks],
             "admits": [group_content(group) for group in report.admits],
+            "groups_left_out": report.groups_left_out,
             "rules": report.rules,
             "unused_rules": [
                 {

@@ -23,6 +23,7 @@ from kubeverdict.analyses.recommend.shapes import (
 from kubeverdict.analyses.replay import port_text
 from kubeverdict.analyses.traffic import Reading, Traffic
 from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
@@ -70,6 +71,18 @@ def recommend(
     options: Options,
 ) -> Recommendation:
     """Policies that allow what ``traffic`` got through, and DNS, and no more than they have to."""
+    with collector_paused():
+        return _recommend(cluster, profile, static, traffic, reading, options)
+
+
+def _recommend(
+    cluster: Cluster,
+    profile: Profile,
+    static: bool,
+    traffic: Traffic,
+    reading: Reading,
+    options: Options,
+) -> Recommendation:
     compiled = isolated(cluster, profile, static)
     managed = set(compiled.pod_ids)
     everyone = list(groups_of(cluster.pods))

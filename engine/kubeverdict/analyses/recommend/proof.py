@@ -3,7 +3,6 @@ traffic that they were made from, and what they permit beyond it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -17,9 +16,12 @@ from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.flows import judge
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import BlockPeer, PodPeer
 
+# So many rules are listed, those that permit most.
+LISTED = 1_000
 # Connections that are judged at once.
 _CHUNK = 2_000_000
 
@@ -42,7 +44,8 @@ class Proof(msgspec.Struct, frozen=True):
     """``blocked`` is traffic that was allowed before the policies and is not with them; it must
     be nothing. ``repaired`` was denied before and is allowed, ``still_denied`` was and is denied.
     ``permitted`` and ``seen`` are about the recommended policies by themselves, as is ``excess``:
-    the rules that permit more than was seen, those with most first. ``selects_nothing`` are
+    the rules that permit more than was seen, those with most first, of which the last of very
+    many are only counted. ``selects_nothing`` are
     selectors without a pod, of which there must be none.
     """
 
@@ -55,6 +58,7 @@ class Proof(msgspec.Struct, frozen=True):
     permitted: int
     seen: int
     excess: tuple[Excess, ...]
+    excess_left_out: int
     selects_nothing: tuple[str, ...]
 
 
@@ -65,6 +69,13 @@ def prove(
     traffic: Traffic,
 ) -> Proof:
     """``after`` is ``before`` with policies applied that ``alone`` has and nothing else."""
+    with collector_paused():
+        return _proof(before, after, alone, traffic)
+
+
+def _proof(
+    before: CompiledPolicy, after: CompiledPolicy, alone: CompiledPolicy, traffic: Traffic
+) -> Proof:
     traffic = traffic.rows(traffic.observed > 0)
     part = judged(after, traffic)
     was = judged(before, traffic).verdicts.allowed
@@ -75,16 +86,15 @@ def prove(
     seen = _by_rule(own, len(alone.rules))
     addresses = _addresses(alone)
     addresses_seen = _addresses_seen(own, len(alone.rules))
-    excess = [
-        Excess(
-            _view(alone, number),
-            int(permitted[number]),
-            int(seen[number]),
-            addresses[number] - int(addresses_seen[number]),
-        )
-        for number in range(len(alone.rules))
-    ]
-    excess.sort(key=lambda one: (-one.unseen, -one.addresses))
+    wide = addresses - addresses_seen
+    order = sorted(
+        np.flatnonzero((permitted > seen) | (wide > 0)).tolist(),
+        key=lambda number: (seen[number] - permitted[number], -wide[number], number),
+    )
+    excess = tuple(
+        Excess(_view(alone, number), int(permitted[number]), int(seen[number]), int(wide[number]))
+        for number in order[:LISTED]
+    )
     return Proof(
         replayed=_count(part, np.ones(now.size, np.bool_)),
         blocked=_count(part, blocked),
@@ -94,7 +104,8 @@ def prove(
         still_denied_groups=tuple(grouped(after, only(part, still))),
         permitted=int(permitted.sum()),
         seen=int(seen.sum()),
-        excess=tuple(one for one in excess if one.unseen or one.addresses),
+        excess=excess,
+        excess_left_out=max(len(order) - LISTED, 0),
         selects_nothing=tuple(_selects_nothing(alone.cluster)),
     )
 
@@ -216,9 +227,9 @@ def _addresses_seen(part: Judged, rules: int) -> NDArray[np.int64]:
     return found
 
 
-def _addresses(compiled: CompiledPolicy) -> dict[int, int]:
-    """How many addresses the blocks of each rule hold."""
-    found: Counter[int] = Counter()
+def _addresses(compiled: CompiledPolicy) -> NDArray[np.object_]:
+    """How many addresses the blocks of each rule hold: Python integers, IPv6 has that many."""
+    found = np.zeros(len(compiled.rules), np.object_)
     for number, ref in enumerate(compiled.rules):
         for peer in ref.rule.peers or ():
             if isinstance(peer, BlockPeer):
