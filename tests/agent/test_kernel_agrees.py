@@ -16,6 +16,7 @@ import pytest
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiled import Reason as Decided
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
@@ -80,7 +81,7 @@ def compare(bench: Bench, cluster: Cluster, profile: Profile, seed: int) -> tupl
         for local, pod in known:
             bench.bind(local.slot)
             for own, peer, protocol, port in questions(cluster, pod, random):
-                family = 6 if ":" in own else 4
+                family: Family = 6 if ":" in own else 4
                 out = oracle.judge(pod, peer, protocol, port, family).egress
                 into = oracle.judge(peer, pod, protocol, port, family).ingress
                 for direction, decider in ((Direction.EGRESS, out), (Direction.INGRESS, into)):
@@ -129,6 +130,7 @@ def test_every_decision_names_the_oracles_rule(bench: Bench, seed: int) -> None:
     random = Random(seed)
     compared = 0
     bench.datapath.set_stateless(False)
+    family: Family
     for number, node in enumerate(NODES):
         known = locals_of(compiled, node)
         tables = lower(compiled, node or ELSEWHERE, [local for local, _ in known])

@@ -163,7 +163,7 @@ struct total_key {
 
 struct total {
   u64 packets, bytes;
-  u64 first_ns, last_ns;
+  u64 first_ns, last_ns; /* the last to a tick */
   u32 generation; /* that named the decision last */
   u32 told;       /* tick of the last event */
 };

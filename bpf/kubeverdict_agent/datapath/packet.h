@@ -17,6 +17,7 @@ struct packet {
 enum parsed { PARSED, NEIGHBOUR, MALFORMED, UNSUPPORTED };
 
 #define MOST_HEADERS 6
+#define HEADERS 128 /* bytes that hold the headers of all but strange packets */
 
 /* The packet, and the part of it that lies in one piece. */
 struct cursor {

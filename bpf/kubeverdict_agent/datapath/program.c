@@ -177,9 +177,10 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   c.mode = local->mode;
   c.tick = current_tick();
 
-  /* The headers of most packets are in one piece; pulling is for those that are not. */
-  if ((void *)(long)skb->data + 62 > (void *)(long)skb->data_end)
-    bpf_skb_pull_data(skb, skb->len < 128 ? skb->len : 128);
+  /* The headers of most packets lie in one piece; pulling is for those where they do not. */
+  u32 linear = skb->data_end - skb->data;
+  if (linear < HEADERS && linear < skb->len)
+    bpf_skb_pull_data(skb, skb->len < HEADERS ? skb->len : HEADERS);
   struct cursor cursor = {skb, (void *)(long)skb->data, (void *)(long)skb->data_end};
   struct packet *p = &scratch->packet;
   __builtin_memset(p, 0, sizeof *p);
