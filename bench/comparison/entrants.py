@@ -26,7 +26,7 @@ class RuleDataplane:
 
     def __init__(self, baseline: Baseline, name: str | None = None) -> None:
         self.name = name or baseline.name
-        self.title = baseline.title
+        self.title = baseline.title + (", again" if name else "")
         self.profile = baseline.profile
         self.enforces = baseline.enforces
         self._baseline = baseline

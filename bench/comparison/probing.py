@@ -25,7 +25,6 @@ _ETH_P_IP = 0x0800
 _PROTOCOLS = {number: protocol for protocol, number in NUMBERS.items()}
 # After the last packet that had to arrive, for those that must not.
 _GRACE = 0.1
-_DEADLINE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +144,13 @@ def _some_port(rule: NodeRule | None, chance: random.Random) -> tuple[Protocol, 
     return chance.choice((Protocol.TCP, Protocol.UDP)), chance.choice((53, 80, 443, 9000, 9001))
 
 
-def arrived(lab: Lab, outside: LabPod, probes: Sequence[Probe]) -> list[bool]:
+def arrived(
+    lab: Lab, outside: LabPod, probes: Sequence[Probe], *, patience: float = 30.0
+) -> list[bool]:
     """Send each probe from its source; which of them got to their destination.
 
-    Addresses that no pod of the lab has are ``outside``. What does not arrive is sent again, as
-    a client would do, and the packets that must not arrive get their time.
+    Addresses that no pod of the lab has are ``outside``. What should arrive and does not is sent
+    again for ``patience`` seconds, and what must not arrive gets its time.
     """
     places = {address: pod for pod in lab.pods for address in pod.addresses}
     with ExitStack() as stack:
@@ -179,7 +180,7 @@ def arrived(lab: Lab, outside: LabPod, probes: Sequence[Probe]) -> list[bool]:
             for number, probe in enumerate(probes, start=1)
         }
         missing = set(waiting.values())
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + patience
         rounds = 0
         while rounds < 2 or (
             any(probes[number - 1].allowed for number in missing) and time.monotonic() < deadline

@@ -20,9 +20,11 @@ from bench.comparison.scenarios import (
     local_address,
 )
 from bench.traffic import DENIED_PORT, METRICS
+from kubeverdict.errors import KubeverdictError
 
 FLOOD_RATE = 40_000  # packets a second that are to be denied
 _PROBES = 240
+_PATIENCE = 10.0  # seconds for what should arrive
 
 FLOOD = "flood"
 """Request/response over 16 connections beside a flood of denials: a figure of its own."""
@@ -59,7 +61,12 @@ def prepare(
             continue
         say(f"{scenario.name}: {entrant.name}")
         before = kernel_memory()
-        measured.install[entrant.name] = entrant.install(scenario)
+        try:
+            measured.install[entrant.name] = entrant.install(scenario)
+        except (KubeverdictError, RuntimeError) as error:
+            measured.refused[entrant.name] = f"it cannot be installed: {error}"
+            entrant.remove()
+            continue
         measured.memory[entrant.name] = kernel_memory() - before
         if entrant.dataplane.enforces:
             wrong = prove(entrant, scenario, measured)
@@ -76,7 +83,9 @@ def prove(entrant: Entrant, scenario: Scenario, measured: Measured) -> list[str]
     compiled = entrant.compiled(scenario.cluster)
     probes = probing.choose(compiled, view(compiled, NODE), NODE_ADDRESS, _PROBES)
     measured.probes[entrant.name] = len(probes)
-    return probing.wrong(probes, probing.arrived(entrant.lab, entrant.outside, probes))
+    return probing.wrong(
+        probes, probing.arrived(entrant.lab, entrant.outside, probes, patience=_PATIENCE)
+    )
 
 
 def measure(

@@ -65,6 +65,15 @@ class Scenario:
         return tuple(self.cluster.pods[: self.local])
 
     @property
+    def description(self) -> str:
+        """What it is, in words."""
+        text = (
+            f"{self.policies:,} policies with {self.rules:,} rules each on {self.local} pods, "
+            f"{self.pods + self.crowd:,} pods elsewhere"
+        )
+        return text + (f", {self.crowd:,} of them in every rule's set" if self.crowd else "")
+
+    @property
     def rules_a_pod(self) -> int:
         """Rules that the policies of the server hold, both directions together."""
         return -(-self.policies // self.local) * self.rules

@@ -1,0 +1,154 @@
+"""Compare dataplanes and write bench/RESULTS.md.
+
+./run bench datapath [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.comparison import report
+from bench.comparison.changes import CHANGES, Change, changes
+from bench.comparison.entrants import DATAPLANES, Entrant
+from bench.comparison.ipset import add_times
+from bench.comparison.plan import FULL, QUICK, Plan
+from bench.comparison.rounds import Measured, measure, prepare
+from bench.comparison.scenarios import SCENARIOS
+from bench.lab import missing
+
+_BENCH = Path(__file__).parents[1]
+_LOCAL = SCENARIOS["policies-10"].local
+
+
+class Progress:
+    """Says on standard error what is being done, and how far a run is."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._on_terminal = sys.stderr.isatty()
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self._begin) / 60
+
+    def say(self, text: str) -> None:
+        passed = time.monotonic() - self._begin
+        print(f"[{passed // 60:2.0f}:{passed % 60:02.0f}] {text}", file=sys.stderr, flush=True)
+
+    def step(self, done: int, of: int) -> None:
+        if self._on_terminal:
+            end = "\n" if done == of else "\r"
+            print(f"        {done} of {of}", end=end, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="./run bench datapath", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of fifteen")
+    options = parser.parse_args(arguments)
+    if why := missing():
+        parser.error(why)
+    progress = Progress()
+    plan = QUICK if options.quick else FULL
+    traffic, changed, ipset_add = _measure(plan, progress)
+    results = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "minutes": progress.minutes,
+        "machine": _machine(),
+        "settings": {"quick": options.quick, **plan.settings},
+        "titles": {name: make().title for name, make in DATAPLANES.items()},
+        "descriptions": {name: SCENARIOS[name].description for name in plan.all_scenarios},
+        "traffic": [
+            asdict(one) | {"description": SCENARIOS[one.scenario].description} for one in traffic
+        ],
+        "changes": [change.as_dict() for change in changed],
+        "ipset_add": ipset_add,
+    }
+    _write(results, progress)
+    return 0
+
+
+def _measure(plan: Plan, progress: Progress) -> tuple[list[Measured], list[Change], list[float]]:
+    # The server on one core, clients and what they send through on the other.
+    server_cpu, client_cpu = (1, 0) if (os.cpu_count() or 1) > 1 else (None, None)
+    traffic: list[Measured] = []
+    changed: list[Change] = []
+    with ExitStack() as stack:
+        progress.say(f"{len(DATAPLANES)} nodes with {_LOCAL} pods each")
+        entrants = [
+            stack.enter_context(Entrant(make(), _LOCAL, server_cpu)) for make in DATAPLANES.values()
+        ]
+        for name, metrics in plan.traffic.items():
+            measured, ready = prepare(SCENARIOS[name], entrants, progress.say)
+            progress.say(f"{name}: {plan.rounds} rounds of {', '.join(metrics)}")
+            total = plan.rounds * len(metrics) * len(ready)
+            samples = measure(measured, ready, metrics, plan.rounds, plan.seconds, client_cpu)
+            for done, _ in enumerate(samples, start=1):
+                progress.step(done, total)
+            traffic.append(measured)
+        for name in plan.changes:
+            for entrant in entrants:
+                entrant.remove()
+            for entrant in entrants:
+                dataplane = entrant.dataplane
+                if not dataplane.enforces or dataplane.judges_replies:
+                    continue
+                progress.say(f"changes, {name}: {dataplane.title}")
+                entrant.install(SCENARIOS[name])
+                changed += changes(
+                    entrant, SCENARIOS[name], list(CHANGES), plan.repetitions, plan.change_budget
+                )
+                entrant.remove()
+        ipset_add = add_times(entrants[0].lab)
+    return traffic, changed, ipset_add
+
+
+def _machine() -> dict[str, object]:
+    processor = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            processor = line.split(":", 1)[1].strip()
+            break
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cores": os.cpu_count(),
+        "processor": processor,
+        "kernel": platform.release(),
+        "memory_gb": pages / 1e9,
+    }
+
+
+def _write(results: dict[str, object], progress: Progress) -> None:
+    folder = _BENCH / "results"
+    folder.mkdir(exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = folder / f"datapath-{stamp}.json"
+    path.write_text(json.dumps(results, indent=1))
+    write_page(path)
+    progress.say(f"written: {path}, {_BENCH / 'RESULTS.md'}")
+
+
+def write_page(path: Path) -> None:
+    """RESULTS.md and its plots, from the JSON of a run."""
+    reading = report.Reading(json.loads(path.read_text()))
+    folder = _BENCH / "results"
+    for old in folder.glob("*.svg"):
+        if old.name.startswith(("policies-", "rules-", "change-")):
+            old.unlink()
+    drawn = report.plots(reading)
+    for name, text in drawn.items():
+        (folder / name).write_text(text)
+    (_BENCH / "RESULTS.md").write_text(report.page(reading, list(drawn)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,395 @@
+"""From the results of a run to bench/RESULTS.md and its plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from statistics import median
+from typing import Any
+
+from bench.comparison import statistics
+from bench.comparison.entrants import CONTROL
+from bench.comparison.plots import bars, lines
+from bench.comparison.rounds import FLOOD, FLOOD_RATE
+from bench.comparison.scenarios import POLICY_COUNTS, RULE_COUNTS
+from bench.comparison.statistics import Ratio
+from bench.figures import Figure, table
+from bench.traffic import METRICS
+
+OURS = "kubeverdict"
+_BASE = "none"
+_TITLES = {name: metric.title for name, metric in METRICS.items()} | {
+    FLOOD: f"request/response, 16 connections, beside {FLOOD_RATE:,} denials a second"
+}
+
+Results = Mapping[str, Any]
+"""As the JSON of a run holds them; see __main__.py."""
+
+
+class Reading:
+    """The results, as questions about them."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.traffic: dict[str, Mapping[str, Any]] = {
+            one["scenario"]: one for one in results["traffic"]
+        }
+        self.titles: Mapping[str, str] = results["titles"]
+
+    def ratios(self, scenario: str, metric: str) -> dict[str, Ratio]:
+        """Ratios to "none" by entrant; empty where that was not measured."""
+        samples = self.traffic.get(scenario, {}).get("samples", {}).get(metric, {})
+        figures = {name: [sample[0] for sample in rounds] for name, rounds in samples.items()}
+        return statistics.ratios(figures, _BASE) if _BASE in figures else {}
+
+    def noise(self, scenario: str, metric: str) -> float:
+        ratios = self.ratios(scenario, metric)
+        return statistics.noise(ratios[CONTROL]) if CONTROL in ratios else 0.05
+
+    def metrics(self, scenario: str) -> list[str]:
+        return list(self.traffic[scenario]["samples"])
+
+    def changes(self, scenario: str, kind: str) -> dict[str, Mapping[str, Any]]:
+        return {
+            change["entrant"]: change
+            for change in self.results["changes"]
+            if change["scenario"] == scenario and change["kind"] == kind
+        }
+
+    def change_scenarios(self) -> list[str]:
+        return list(dict.fromkeys(change["scenario"] for change in self.results["changes"]))
+
+    def rivals(self, names: Mapping[str, Any]) -> list[str]:
+        """Those of ``names`` that are policies of somebody else."""
+        ours_and_none = (_BASE, CONTROL, "conntrack")
+        return [n for n in names if not n.startswith(OURS) and n not in ours_and_none]
+
+
+def plots(reading: Reading) -> dict[str, str]:
+    """SVG by file name."""
+    found = {}
+    for file, heading, scenarios, axis in (
+        ("policies", "policies", _numbered("policies", POLICY_COUNTS, reading), "policies"),
+        ("rules", "rules a pod", _numbered("rules", RULE_COUNTS, reading), "rules a pod"),
+    ):
+        if len(scenarios) < 2:
+            continue
+        for metric in ("crr", "rr16", "udp"):
+            series: dict[str, list[tuple[float, float]]] = {}
+            for count, scenario in scenarios:
+                for name, ratio in reading.ratios(scenario, metric).items():
+                    if name not in (_BASE, CONTROL):
+                        series.setdefault(reading.titles[name], []).append((count, ratio.median))
+            title = f"{_TITLES[metric]}, ratio to no policy, against {heading}"
+            found[f"{file}-{metric}.svg"] = lines(title, axis, series)
+    for kind in ("one policy added", "one pod added", "everything rewritten"):
+        for scenario in reading.change_scenarios():
+            changes = reading.changes(scenario, kind)
+            values = {
+                reading.titles[name]: median(change["applying"]) for name, change in changes.items()
+            }
+            if values:
+                title = f"{kind}, {scenario}: seconds of applying it"
+                found[f"change-{kind.replace(' ', '-')}-{scenario}.svg"] = bars(title, values)
+    return found
+
+
+def _numbered(prefix: str, counts: Sequence[int], reading: Reading) -> list[tuple[int, str]]:
+    names = ((count, f"{prefix}-{count}") for count in counts)
+    return [(count, name) for count, name in names if name in reading.traffic]
+
+
+def targets(reading: Reading) -> list[Figure]:
+    """The figures that this project holds itself to."""
+    figures = []
+    for scenario in reading.traffic:
+        for metric in ("crr", "rr1", "rr16"):
+            if OURS in (ratios := reading.ratios(scenario, metric)):
+                name = f"{_TITLES[metric]}, {scenario}: ratio to none"
+                figures.append(Figure(name, ratios[OURS].median, "", 0.95, "at least"))
+    ratios = reading.ratios("policies-10000", "crr")
+    if OURS in ratios and "kube-router" in ratios:
+        value = ratios[OURS].median / ratios["kube-router"].median
+        name = "new connections at 10,000 policies: times kube-router's"
+        figures.append(Figure(name, value, "", 1.5, "at least"))
+    for change in reading.results["changes"]:
+        if change["entrant"] == OURS:
+            wrong = change["lost"] + change["leaked"]
+            name = f"wrong verdicts, {change['kind']}, {change['scenario']}"
+            figures.append(Figure(name, wrong, "", 0))
+    added = reading.changes("change", "one policy added")
+    iptables = [n for n in reading.rivals(added) if n != "calico-nftables"]
+    if OURS in added and iptables:
+        fastest = min(median(added[name]["applying"]) for name in iptables)
+        for text, of in (
+            ("applying it", median(added[OURS]["applying"])),
+            ("from the changed cluster on", _whole(added[OURS])),
+        ):
+            name = f"one policy added to 5,000, {text}: times faster than iptables' fastest"
+            figures.append(Figure(name, fastest / of, "", 20, "at least"))
+    pod = reading.changes("crowd", "one pod added")
+    ipset = reading.results.get("ipset_add")
+    if OURS in pod and ipset:
+        for text, of in (
+            ("applying it", median(pod[OURS]["applying"])),
+            ("from the changed cluster on", _whole(pod[OURS])),
+        ):
+            name = f"one pod added to a set of 10,000, {text}"
+            figures.append(Figure(name, of * 1e3, "ms", round(median(ipset) * 1e3, 3)))
+    return figures
+
+
+def _whole(change: Mapping[str, Any]) -> float:
+    parts = zip(change["preparing"], change["applying"], strict=True)
+    return float(median(preparing + applying for preparing, applying in parts))
+
+
+def page(reading: Reading, plot_files: Sequence[str]) -> str:
+    """The page, in Markdown."""
+    return "\n".join(
+        [
+            *_head(reading),
+            *_targets(reading),
+            *_behind(reading),
+            *_traffic(reading, plot_files),
+            *_changes(reading, plot_files),
+            *_memory(reading),
+            *_method(reading),
+            "",
+        ]
+    )
+
+
+def _head(reading: Reading) -> Iterator[str]:
+    machine = reading.results["machine"]
+    settings = reading.results["settings"]
+    yield "# kubeverdict and the rules of iptables CNIs: the same policies, the same packets"
+    yield ""
+    yield (
+        f"Measured on {reading.results['date']} by `./run bench datapath"
+        f"{' --quick' if settings['quick'] else ''}` in {reading.results['minutes']:.0f} minutes: "
+        f"{machine['cores']} cores ({machine['processor']}), Linux {machine['kernel']}, "
+        f"{machine['memory_gb']:.0f} GB. This page and its plots are written by that command; "
+        "do not edit them."
+    )
+    if settings["quick"]:
+        yield ""
+        yield (
+            "**This was a quick run: few and short rounds. Its figures show that everything works "
+            "and little else.**"
+        )
+    yield ""
+
+
+def _targets(reading: Reading) -> Iterator[str]:
+    figures = targets(reading)
+    yield "## Against our own targets"
+    yield ""
+    yield "```text"
+    yield from table(figures)
+    yield "```"
+    yield ""
+
+
+def _behind(reading: Reading) -> Iterator[str]:
+    yield "## Where kubeverdict is not ahead"
+    yield ""
+    found = list(_not_ahead(reading))
+    yield from found or ["Nowhere in this run."]
+    yield ""
+
+
+def _not_ahead(reading: Reading) -> Iterator[str]:
+    for scenario in reading.traffic:
+        for metric in reading.metrics(scenario):
+            ratios = reading.ratios(scenario, metric)
+            if OURS not in ratios:
+                continue
+            noise = reading.noise(scenario, metric)
+            words = {-1: "behind", 0: "equal to"}
+            for result, word in words.items():
+                others = [
+                    f"{reading.titles[name]} ({ratios[name].median:.2f})"
+                    for name in reading.rivals(ratios)
+                    if statistics.compare(ratios[OURS], ratios[name], noise) == result
+                ]
+                if others:
+                    yield (
+                        f"- {_TITLES[metric]}, {scenario} ({ratios[OURS].median:.2f}, noise "
+                        f"{noise:.2f}): {word} {', '.join(others)}"
+                    )
+    for scenario in reading.change_scenarios():
+        for kind in dict.fromkeys(change["kind"] for change in reading.results["changes"]):
+            changes = reading.changes(scenario, kind)
+            if OURS not in changes:
+                continue
+            ours = _whole(changes[OURS])
+            faster = [
+                f"{reading.titles[name]} ({_time(median(changes[name]['applying']))})"
+                for name in reading.rivals(changes)
+                if median(changes[name]["applying"]) < ours
+            ]
+            if faster:
+                yield (
+                    f"- {kind}, {scenario}: {_time(ours)} from the changed cluster on, while the "
+                    f"tools alone took less of {', '.join(faster)}"
+                )
+
+
+def _traffic(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
+    yield "## Traffic"
+    yield ""
+    yield (
+        "Each figure is a ratio to no policy in the same round: median ± half of what lies between "
+        f"the quartiles. “{reading.titles[CONTROL]}” is no policy on another node of the same run: "
+        "how far it is from 1 is the noise, and differences inside it are none."
+    )
+    yield ""
+    yield from _images(plot_files, ("policies-", "rules-"))
+    for scenario, measured in reading.traffic.items():
+        metrics = reading.metrics(scenario)
+        by_metric = {metric: reading.ratios(scenario, metric) for metric in metrics}
+        names = [name for name in reading.titles if any(name in r for r in by_metric.values())]
+        yield f"### {scenario}: {measured['description']}"
+        yield ""
+        rows = [
+            ["", *(_TITLES[metric] for metric in metrics), "CPU a UDP packet", "99 % of rr16"],
+        ]
+        for name in names:
+            cells = [str(by_metric[metric].get(name, "–")) for metric in metrics]
+            cpu = measured["cpu"].get(name)
+            cells.append(f"{median(cpu) * 1e6:.2f} µs" if cpu else "–")
+            tails = [sample[2] for sample in measured["samples"].get("rr16", {}).get(name, ())]
+            cells.append(f"{median(tails):.0f} µs" if tails else "–")
+            rows.append([reading.titles[name], *cells])
+        yield from _markdown(rows)
+        for name, why in measured["refused"].items():
+            yield f"{reading.titles[name]} has no figures here: {why}."
+            yield ""
+        proven = measured["probes"]
+        if proven:
+            yield (
+                f"Proven before they were timed, {min(proven.values())} or more probes each: "
+                f"{', '.join(reading.titles[name] for name in proven)}."
+            )
+            yield ""
+
+
+def _changes(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
+    yield "## Changes"
+    yield ""
+    yield (
+        "*Applying* is the time from prepared rules or tables to being in force: of a baseline its "
+        "tools (with starting them), of kubeverdict a publication. *Preparing* is kubeverdict's "
+        "own way from a changed cluster in memory to tables; the rendering of baselines is ours "
+        "and in Python, so it is not shown. *Leaked* and *lost* count packets, each a connection "
+        "of its own, that were denied or allowed before and after the change and met the other "
+        "verdict meanwhile."
+    )
+    yield ""
+    yield from _images(plot_files, ("change-",))
+    for scenario in reading.change_scenarios():
+        rows = [["", "change", "applying", "preparing", "leaked", "lost"]]
+        for kind in dict.fromkeys(change["kind"] for change in reading.results["changes"]):
+            for name, change in reading.changes(scenario, kind).items():
+                preparing = median(change["preparing"]) if name.startswith(OURS) else None
+                rows.append(
+                    [
+                        reading.titles[name],
+                        kind,
+                        _time(median(change["applying"])),
+                        _time(preparing) if preparing is not None else "–",
+                        f"{change['leaked']:,} of {change['denied']:,}",
+                        f"{change['lost']:,} of {change['allowed']:,}",
+                    ]
+                )
+        yield f"### {scenario}: {reading.results['descriptions'][scenario]}"
+        yield ""
+        yield from _markdown(rows)
+    if ipset := reading.results.get("ipset_add"):
+        yield (
+            f"One address added to an ipset of 10,000 over netlink, without starting a tool: "
+            f"{_time(median(ipset))}."
+        )
+        yield ""
+
+
+def _memory(reading: Reading) -> Iterator[str]:
+    yield "## Memory in the kernel, and time to install"
+    yield ""
+    yield (
+        "What the kernel had allocated more after an installation than before (slab, vmalloc, "
+        "per-CPU), and how long everything took, compiling and rendering included. Of kubeverdict "
+        "the room for connections is in it, which is there from the start."
+    )
+    yield ""
+    rows = [["", *reading.traffic]]
+    for name, title in reading.titles.items():
+        cells = [_installed(measured, name) for measured in reading.traffic.values()]
+        if name not in (_BASE, CONTROL):
+            rows.append([title, *cells])
+    yield from _markdown(rows)
+
+
+def _installed(measured: Mapping[str, Any], name: str) -> str:
+    if name not in measured["install"]:
+        return "–"
+    megabytes = max(measured["memory"][name], 0) / 1e6
+    return f"{megabytes:.1f} MB, {_time(measured['install'][name])}"
+
+
+def _method(reading: Reading) -> Iterator[str]:
+    settings = reading.results["settings"]
+    yield "## Method"
+    yield ""
+    yield from (
+        "- Pods are network namespaces, routed over veths to a node that is a namespace too. Each "
+        "entrant has a node and pods of its own; all are there at the same time.",
+        "- One cluster is compiled for each scenario. Baselines are rendered from it as their CNI "
+        "would (`python -m bench.baselines NAME --print SCENARIO` prints every rule) and loaded by "
+        "iptables-restore, ipset and nft.",
+        "- Before an entrant is timed it must give the engine's verdict, by the profile of its "
+        "CNI, on every probe: packets of TCP, UDP, SCTP, ICMP and another protocol, from and to "
+        "pods of the node, the node, pods elsewhere and the world, allowed and denied.",
+        f"- Rounds are interleaved: every entrant once ({settings['seconds']:g} s a figure), then "
+        f"all again, {settings['rounds']} times, beginning with another one each time.",
+        "- The timed connection is allowed by one rule in the middle of the middle policy of both "
+        "ends. Clients and servers are pinned to one core each.",
+    )
+    yield ""
+    yield "## What this does not show"
+    yield ""
+    yield from (
+        "- A real network card, many cores, or NUMA: packets go through veths of one machine, and "
+        "sending, filtering and receiving share its cores.",
+        "- IPv6, Services (address translation), encapsulation and host firewalls.",
+        "- The agents of the other CNIs. Their rules are ours after their code; what they do "
+        "before rules change (watching, selecting, rendering, saving) is not timed.",
+        "- Cilium and the AWS agent as products. Their ways to look policy up are compared in "
+        "`bench/bench_designs.py`, on one frame.",
+        "- Absolute figures: they drift from machine to machine and from hour to hour. Ratios of "
+        "one run are what holds.",
+    )
+
+
+def _images(files: Sequence[str], prefixes: tuple[str, ...]) -> Iterator[str]:
+    for file in files:
+        if file.startswith(prefixes):
+            yield f"![{escape(file.removesuffix('.svg'))}](results/{file})"
+    yield ""
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(rows[0])} |"
+    yield "|" + "---|" * len(rows[0])
+    for row in rows[1:]:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+_UNITS: tuple[tuple[float, str], ...] = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def _time(seconds: float) -> str:
+    size, unit = next((pair for pair in _UNITS if seconds >= pair[0]), _UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"
