@@ -101,14 +101,14 @@ def test_a_list_in_a_list_is_an_error_and_not_lost() -> None:
 
 
 def test_other_kinds_are_counted() -> None:
-    kinds = [("v1", "ConfigMap"), ("v1", "ConfigMap"), ("route.openshift.io/v1", "Route")]
+    kinds = [("v1", "ConfigMap"), ("v1", "ConfigMap"), ("acme.org/v1", "Gateway")]
     kinds += [("serving.knative.dev/v1", "Service"), ("acme.org/v1", "AccessList")]
     text = "\n---\n".join(f"apiVersion: {group}\nkind: {kind}\n" for group, kind in kinds)
     loaded = load_text(text)
     assert loaded.ignored == {
         "AccessList": 1,
         "ConfigMap": 2,
-        "Route": 1,
+        "Gateway": 1,
         "Service.serving.knative.dev": 1,
     }
     assert not loaded.warnings
@@ -290,9 +290,12 @@ def test_a_repository_of_workloads() -> None:
         "ClusterRoleBinding": 1,
         "ConfigMap": 4,
         "RoleBinding": 1,
-        "Route": 2,
         "ServiceAccount": 3,
     }
+    assert [(str(one), one.kind) for one in cluster.ingresses] == [
+        ("frontend/asset-cache", "Route"),
+        ("frontend/webapp", "Route"),
+    ]
     assert [n.name for n in cluster.namespaces] == ["backend", "frontend", "payments"]
     assert len(cluster.pods) == len(loaded.workloads) == len(cluster.services) == 11
     assert all(found.template and not found.addresses for found in cluster.pods)

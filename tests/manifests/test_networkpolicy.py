@@ -173,3 +173,20 @@ spec:
     found = [(rule.direction, rule.index, rule.source.line) for rule in policy.rules]
     assert found == [(INGRESS, 0, 7), (INGRESS, 1, 9), (EGRESS, 0, 12)]
     assert policy.rules[1].source.path == ("spec", "ingress", 1)
+
+
+def test_what_the_author_wrote_is_kept() -> None:
+    (policy,) = load_text(
+        policy_text(
+            {"podSelector": {}, "egress": []},
+            annotations={
+                "owner": "storefront",
+                "empty": "",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            },
+        )
+    ).cluster.policies
+    assert policy.annotations == {"owner": "storefront", "empty": ""}
+    assert (policy.defaulted, policy.listed) == (True, (Direction.EGRESS,))
+    plain = policy_of({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]})
+    assert (plain.annotations, plain.defaulted, plain.listed) == ({}, False, (Direction.INGRESS,))

@@ -264,3 +264,67 @@ WRONG_WORKLOADS: list[tuple[str, str, dict[str, Any], str]] = [
 def test_wrong_workloads(group: str, kind: str, spec: dict[str, Any], message: str) -> None:
     value = {"apiVersion": group, "kind": kind, "metadata": {"name": "w"}, "spec": spec}
     assert told(problems_of(json.dumps(value))) == [message]
+
+
+def test_ingresses_and_routes_say_what_they_lead_to() -> None:
+    loaded = load_text(
+        """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, namespace: web}
+spec:
+  defaultBackend: {service: {name: front, port: {number: 80}}}
+  rules:
+    - http:
+        paths:
+          - {path: /a, backend: {service: {name: api, port: {name: http}}}}
+          - {path: /b, backend: {service: {name: api, port: {name: http}}}}
+          - {path: /c, backend: {resource: {kind: Bucket, name: pictures}}}
+    - host: nothing.example
+---
+apiVersion: route.openshift.io/v1
+kind: Route
+metadata: {name: shop, namespace: web}
+spec:
+  to: {kind: Service, name: front}
+  alternateBackends: [{kind: Service, name: back}]
+  port: {targetPort: 8080}
+---
+apiVersion: extensions/v1beta1
+kind: Ingress
+metadata: {name: old, namespace: web}
+"""
+    )
+    one, other = loaded.cluster.ingresses
+    assert (str(one), one.kind) == ("web/shop", "Ingress")
+    assert one.backends == (("front", 80), ("api", "http"))
+    assert (str(other), other.kind) == ("web/shop", "Route")
+    assert other.backends == (("front", 8080), ("back", 8080))
+    # No verdict depends on one of another version, so it is no reason to stop.
+    assert loaded.ignored == {"Ingress.extensions": 1}
+
+
+def test_a_load_tells_where_objects_came_from() -> None:
+    loaded = load_text(
+        """
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+"""
+    )
+    assert list(loaded.origins) == [("Namespace", "", "shop"), ("Service", "shop", "web")]
+    assert loaded.origins["Namespace", "", "shop"].line_of(("metadata", "name")) == 5
+    assert loaded.origins.get(("Pod", "shop", "web")) is None
+    assert len(loaded.origins) == 2
+
+
+def test_what_clients_of_a_service_look_like() -> None:
+    text = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {%s}\n"
+    for spec, expected in (("", "Cluster"), ("externalTrafficPolicy: Local", "Local")):
+        (service,) = load_text(text % spec).cluster.services
+        assert service.external_traffic == expected

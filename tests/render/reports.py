@@ -9,6 +9,8 @@ from kubeverdict.analyses.decisions import Decision, RuleView
 from kubeverdict.analyses.differences import Change, Differences
 from kubeverdict.analyses.drift import DriftRun, drift
 from kubeverdict.analyses.explain import Answer, Explanation
+from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.analyses.lint import LintReport
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
 from kubeverdict.analyses.port_text import Ports
@@ -187,3 +189,26 @@ ROLLOUT = bulk.Ranking(
 )
 DRIFT = drift("delete networkpolicy/shop/web", {"a": SCENARIO, "b": SCENARIO, "c": FAILED})
 DRIFT_RUN = DriftRun(("a", "b", "c"), (DRIFT,), top=5)
+LINT = LintReport(
+    "reference",
+    (Check("dns-blocked", "DNS"), Check("peer-split", "a split", Severity.WARNING)),
+    (
+        Finding(
+            "peer-split", Severity.WARNING, "opens all", "", 0, ("Namespace shop",), "", "Fix."
+        ),
+        Finding(
+            "dns-blocked",
+            Severity.ERROR,
+            "2 pods cannot",
+            "a.yaml",
+            7,
+            ("NetworkPolicy shop/deny", "Deployment shop/web"),
+            "Names matter.",
+            "Allow it.",
+        ),
+        Finding(
+            "dns-blocked", Severity.ERROR, "1 pod cannot", "a.yaml", 9, (), "Names matter.", "F."
+        ),
+    ),
+    suppressed=1,
+)

@@ -7,6 +7,7 @@ import pytest
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
 from tests.render import reports
+from tests.render.verified import VERIFICATION
 
 REPORTS = {
     "explain": reports.DENIED,
@@ -15,6 +16,8 @@ REPORTS = {
     "whatif": reports.WHATIF,
     "bulk": reports.RANKING,
     "drift": reports.DRIFT_RUN,
+    "verify": VERIFICATION,
+    "lint": reports.LINT,
 }
 # What is written as it comes is a part of the report.
 PARTS = {("bulk", "jsonl"): reports.RANKING.reports[0], ("drift", "jsonl"): reports.DRIFT}
@@ -28,8 +31,9 @@ def test_every_format_of_every_verb_renders(verb: str, form: str) -> None:
     assert text and not text.endswith("\n")
 
 
-def test_every_format_is_a_module_of_its_own() -> None:
-    modules = {name.split(".")[0] for forms in FORMATS.values() for name in forms.values()}
-    for module in modules:
-        import_module(f"kubeverdict.render.{module}")
-    assert {form for forms in FORMATS.values() for form in forms} == modules
+@pytest.mark.parametrize("verb", FORMATS)
+def test_a_format_is_a_module_with_its_verbs_or_a_verb_one_with_its_formats(verb: str) -> None:
+    for form, name in FORMATS[verb].items():
+        module, function = name.split(".")
+        assert callable(getattr(import_module(f"kubeverdict.render.{module}"), function))
+        assert module == form or (module, function) == (verb, form)

@@ -49,7 +49,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         policies=policies,
         nodes=_replace(base.nodes, new.nodes, lambda n: n.name),
         services=services,
-        ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.namespace, i.name)),
+        ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.kind, i.namespace, i.name)),
     )
 
 

@@ -117,11 +117,12 @@ _KNOWN = {
     "Node": _known("", schema.Node, "node"),
     "Service": _known("", schema.Service, "service"),
     "Ingress": _known("networking.k8s.io", schema.Ingress, "ingress"),
+    "Route": _known("route.openshift.io", schema.Route, "route"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
 }
 # No verdict depends on these: one of another version is ignored, not refused.
-_BESIDE = frozenset({"Ingress"})
+_BESIDE = frozenset({"Ingress", "Route"})
 # Policies of other kinds: leaving one out can change any verdict, so it is always said.
 _OTHER_POLICIES = frozenset(
     {

@@ -8,7 +8,7 @@ field; such an object has no record.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -189,8 +189,29 @@ class ObjectReader:
             if service and service.name:
                 port = service.port or schema.BackendPort()
                 backends[service.name, port.name or port.number or 0] = None
+        return self._ingress(place, kind, metadata, backends)
+
+    def route(self, kind: str, route: schema.Route, origin: Origin) -> Ingress | None:
+        place, metadata = self._start(kind, route.metadata, origin)
+        spec = route.spec or schema.RouteSpec()
+        port = (spec.port.target_port if spec.port else None) or 0
+        targets = [spec.to, *(spec.alternate_backends or ())]
+        backends = {
+            (target.name, port): None
+            for target in targets
+            if target and target.name and target.kind in (None, "Service")
+        }
+        return self._ingress(place, kind, metadata, backends)
+
+    def _ingress(
+        self,
+        place: Place,
+        kind: str,
+        metadata: schema.Metadata,
+        backends: Iterable[tuple[str, int | str]],
+    ) -> Ingress | None:
         namespace = self._text(metadata.namespace or "default")
-        record = Ingress(namespace, metadata.name or "", tuple(backends))
+        record = Ingress(namespace, metadata.name or "", tuple(backends), kind)
         return None if place.failed else record
 
     def workload(

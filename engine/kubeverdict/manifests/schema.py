@@ -150,6 +150,28 @@ class Ingress(Head):
     spec: IngressSpec | None = None
 
 
+class RouteTarget(_Part):
+    kind: str | None = None
+    name: str | None = None
+
+
+class RoutePort(_Part):
+    target_port: int | str | None = None
+
+
+class RouteSpec(_Part):
+    to: RouteTarget | None = None
+    alternate_backends: list[RouteTarget] | None = None
+    port: RoutePort | None = None
+
+
+class Route(Head):
+    """A Route of OpenShift, which is its Ingress."""
+
+    metadata: Metadata | None = None
+    spec: RouteSpec | None = None
+
+
 class Template(_Part):
     metadata: Metadata | None = None
     spec: PodSpec | None = None

@@ -131,12 +131,14 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Ingress(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An Ingress: what it routes to, each a Service of its namespace and a port of it (a number
-    or a name). No verdict depends on it; it says that pods are meant to be reached."""
+    """An Ingress, or a Route of OpenShift: what it routes to, each a Service of its namespace and
+    a port of it (a number or a name; 0 for every port; a Route may name the target port). No
+    verdict depends on it; it says that pods are meant to be reached."""
 
     namespace: str
     name: str
     backends: tuple[tuple[str, int | str], ...] = ()
+    kind: str = "Ingress"
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -38,7 +38,7 @@ def _entry(one: Finding, first: bool, style: Style) -> list[str]:
     line = str(one.line) if one.line else "-"
     about = one.objects[0] if one.objects else ""
     return [
-        f"{line:>6}  {severity}  {one.id}  {about}",
+        f"{line:>6}  {severity}  {one.id}  {about}".rstrip(),
         f"{'':8}{one.message}",
         *([style.paint(f"{'':8}why: {one.why}", "dim")] if first and one.why else []),
         f"{'':8}fix: {one.fix}",

@@ -8,7 +8,7 @@ import numpy as np
 
 from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed
-from kubeverdict.analyses.lint.rules import PlaneRules, Row, order_matters
+from kubeverdict.evaluate.policy_rules import PlaneRules, Row, order_matters
 from kubeverdict.model.cluster import WorkloadRef
 from kubeverdict.model.policy import Direction, Policy
 

@@ -7,13 +7,14 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, listed
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.cluster import Ingress, Pod, Service, ServicePort
-from kubeverdict.model.policy import BlockPeer, Direction, Policy
+from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy
 from kubeverdict.model.ports import Protocol
 
 _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
@@ -55,7 +56,7 @@ class Exposure:
             for name, port in ingress.backends:
                 service = services.get((ingress.namespace, name))
                 for backend in self._backends(service) if service else ():
-                    if port in (backend.port.port, backend.port.name):
+                    if port in (0, backend.port.port, backend.port.name, backend.port.target):
                         found.append((ingress, backend))
         return found
 
@@ -151,7 +152,7 @@ def _outside_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bo
     """Whether any address that is no pod's and no node's reaches a pod."""
     compiled = facts.compiled
     atoms = np.arange(compiled.addresses.atoms) + compiled.first_atom
-    return bool(_reach(facts, atoms, pod, protocol, port).any())
+    return bool(_let_in(facts, atoms, pod, protocol, port).any())
 
 
 def _nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool | None:
@@ -160,7 +161,7 @@ def _nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool
     compiled = facts.compiled
     if compiled.hosts:
         hosts = np.arange(len(compiled.hosts)) + compiled.first_host
-        let_in = _reach(facts, hosts, pod, protocol, port)
+        let_in = _let_in(facts, hosts, pod, protocol, port)
         return bool(let_in.all()) if let_in.size else None
     kept = compiled.pods[pod]
     policies = [
@@ -181,11 +182,18 @@ def _nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool
     return any(peer is None or peer.block.prefix <= 8 for peer in blocks)
 
 
-def _reach(facts: Facts, sources: np.ndarray, pod: int, protocol: Protocol, port: int):  # type: ignore
-    """Which sources reach a pod; those without an address of its family are left out."""
+def _let_in(
+    facts: Facts, sources: NDArray[np.int64], pod: int, protocol: Protocol, port: int
+) -> NDArray[np.bool_]:
+    """Which sources the policies of a pod let in; those without an address of its family are left
+    out. What their own policies say is not asked: the sources stand for others."""
+    rules = facts.compiled.rules
     columns = (np.full(sources.size, value) for value in (pod, protocol, port))
-    verdicts = judge(facts.compiled, sources, *columns)
-    return verdicts.allowed[verdicts.ingress != Reason.NO_ADDRESS]
+    decided = judge(facts.compiled, sources, *columns).ingress
+    decided = decided[decided != Reason.NO_ADDRESS]
+    denied = [number for number, ref in enumerate(rules) if ref.rule.action is not Action.ALLOW]
+    let_in: NDArray[np.bool_] = decided != Reason.NO_RULE_MATCHES
+    return let_in & ~np.isin(decided, denied)
 
 
 def _nearest(policies: list[Policy], protocol: Protocol, port: int) -> Policy:
@@ -219,14 +227,15 @@ def _from_controller(
         return
     ids = facts.compiled.pod_ids
     port = backend.port
+    to_which = f", to which {ingress.kind} {ingress} routes"
     known = [ids[key] for pod in controllers if (key := (pod.namespace, pod.name)) in ids]
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     if known:
-        let_in = _reach(facts, np.array(known, np.int64), sample, port.protocol, target)
-        if let_in.any():
+        columns = (np.full(len(known), value) for value in (sample, port.protocol, target))
+        if judge(facts.compiled, known, *columns).allowed.any():
             return
         who = listed(workload_names(controllers))
-        message = f"{who} cannot reach {where}, to which Ingress {ingress} routes"
+        message = f"{who} cannot reach {where}{to_which}"
     else:
         # Whoever the controller is, it is not a pod of the same namespace alone.
         others = np.array(
@@ -239,9 +248,13 @@ def _from_controller(
         )
         atoms = np.arange(facts.compiled.addresses.atoms) + facts.compiled.first_atom
         anyone = np.concatenate((others, atoms))
-        if _reach(facts, anyone, sample, port.protocol, target).any():
+        if _let_in(facts, anyone, sample, port.protocol, target).any():
             return
-        message = f"nobody outside the namespace reaches {where}, to which Ingress {ingress} routes"
+        message = f"nobody outside the namespace reaches {where}{to_which}"
     policy = _nearest(facts.isolating[Direction.INGRESS][kind], port.protocol, target)
-    objects = (f"Ingress {ingress}", f"Service {backend.service}", *facts.workloads([kind])[:3])
+    objects = (
+        f"{ingress.kind} {ingress}",
+        f"Service {backend.service}",
+        *facts.workloads([kind])[:3],
+    )
     yield Hit("ingress-unreachable", message, policy, objects=objects)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.lint.facts import Facts, by_name
 from kubeverdict.analyses.lint.finding import Hit
-from kubeverdict.analyses.lint.rules import Bitmap, PlaneRules, Row, Side, order_matters
 from kubeverdict.compile.compiled import RuleRef
+from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, Row, Side, order_matters
 from kubeverdict.model.policy import Direction, PodPeer, Rule
 
 _ID = {Direction.EGRESS: "egress-one-sided", Direction.INGRESS: "ingress-one-sided"}
