@@ -115,3 +115,14 @@ def test_the_change_closes_what_nobody_meant_to_close(
 ) -> None:
     assert allowed(shop, "prometheus", exporter, port)
     assert not allowed(shop_after, "prometheus", exporter, port)
+
+
+@pytest.mark.parametrize("source", ["ingress-nginx", "prometheus"])
+def test_the_platform_team_locks_itself_out_of_dns(shop: CompiledPolicy, source: str) -> None:
+    proposed = load([str(EXAMPLES / "shop-dns")]).cluster.policies
+    after = compile_cluster(changed(shop.cluster, proposed))
+    assert allowed(shop, source, "coredns", 53)
+    assert not allowed(after, source, "coredns", 53)
+    # What the two are there for goes on.
+    assert allowed(after, "ingress-nginx", "frontend", 8080)
+    assert allowed(after, "prometheus", "orders-db", 9187)
