@@ -229,6 +229,28 @@ def test_both_families_are_asked_and_named_where_they_differ() -> None:
     assert [one.family for one in allowed.violations] == ["IPv6"]
 
 
+def test_ends_without_a_common_family_cannot_connect() -> None:
+    mixed = cluster(
+        [
+            pod("a/four", "app=x", "10.0.0.1"),
+            pod("a/six", "app=x", "fd00::1"),
+            pod("b/six", "app=y", "fd00::2"),
+        ]
+    )
+    allowed, denied, vacuous, outside = results(
+        mixed,
+        claim(Claim.ALLOW, end("app=x"), end("b/six"), tcp(80), name="allowed"),
+        claim(Claim.DENY, end("a/four"), end(inside("a"), "b/six"), tcp(80), name="denied"),
+        claim(Claim.ALLOW, end("a/four"), end("b/six"), tcp(80), name="vacuous"),
+        claim(Claim.DENY, end("a/four"), end(block("fd00::/8")), name="outside"),
+    )
+    assert ends_of(allowed.violations) == [("a/four[Pod]", "b/six[Pod]", "TCP 80")]
+    assert allowed.violations[0].ingress.reason == "no-address"
+    assert denied.status == "holds"
+    assert (vacuous.status, outside.status) == ("error", "error")
+    assert "no address family in common" in outside.error
+
+
 # -- against asking about every pair -------------------------------------------------------------
 
 selectors = st.lists(st.sampled_from(POD_REQUIREMENTS), max_size=2).map(Selector.of)
@@ -315,14 +337,18 @@ def names(end_text: str, party: Pod | str) -> bool:
 def breaks(
     oracle: Oracle, asked: Assertion, pair: tuple[Pod | str, Pod | str], probe: tuple[Protocol, int]
 ) -> bool:
-    """Whether a connection breaks the claim over any family that it can use."""
+    """Whether a connection breaks the claim over any family that it can use, or can use none."""
+    apart = True
     for family in FAMILIES:
         verdict = oracle.judge(*pair, *probe, family)
         if verdict.egress is Reason.NO_ADDRESS:
             continue
+        apart = False
         if verdict.allowed != (asked.claim is Claim.ALLOW):
             return True
-    return False
+    # An address is asked about for the pods of its family.
+    pods = all(isinstance(party, Pod) for party in pair)
+    return apart and pods and asked.claim is Claim.ALLOW
 
 
 @settings(max_examples=60)

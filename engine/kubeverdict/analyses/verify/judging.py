@@ -74,6 +74,10 @@ class Judge:
                 self._judge_plane(number)
         return self._failures
 
+    def is_about_something(self, case: Case) -> bool:
+        """Whether any address family has somebody at both ends."""
+        return any(one.has(case.source) and one.has(case.destination) for one in self.maps)
+
     def _judge_plane(self, number: int) -> None:
         one = self.maps[number]
         sides = {id(side): side for case in self._cases for side in (case.source, case.destination)}

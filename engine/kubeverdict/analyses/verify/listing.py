@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations, product
 from typing import NamedTuple
 
-from kubeverdict.analyses.decisions import Decider, Decision
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.analyses.decisions import WORDS, Decider, Decision
 from kubeverdict.analyses.ends import Party, pod_party
 from kubeverdict.analyses.peers import Peer, address_peer, pod_peer
 from kubeverdict.analyses.questions import Flow
@@ -14,7 +18,7 @@ from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
 from kubeverdict.analyses.verify.report import Violation
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import Spans, union
-from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import WorkloadRef
 from kubeverdict.model.policy import Direction
@@ -78,6 +82,40 @@ class Lister:
             found.append(self._violation(row, family, misses and number < _MISSES))
         return sorted(found, key=lambda one: (one.source, one.destination, str(one.ports)))
 
+    def apart(self, case: Case) -> list[Violation]:
+        """Of a case that must be allowed, the workloads that cannot connect: their pods have no
+        address family in common."""
+        if case.denied or len(self._judge.maps) < 2:
+            return []
+        slices = self._judge.slices
+        ports = self._texts.ports(self._texts.number(slices.within(case.ports)))
+        present = np.stack([one.of_pod >= 0 for one in self._judge.maps])
+        found = []
+        for plane, other in permutations(range(len(present))):
+            source = case.source.pods & present[plane] & ~present[other]
+            destination = case.destination.pods & present[other] & ~present[plane]
+            for one, two in product(self._workloads(source), self._workloads(destination)):
+                never = Decision(False, WORDS[Reason.NO_ADDRESS])
+                opener, answerer = (str(self._compiled.pods[end.pods[0]]) for end in (one, two))
+                found.append(
+                    Violation(
+                        source=_name(one),
+                        destination=_name(two),
+                        ports=ports,
+                        egress=never,
+                        ingress=never,
+                        sample=(opener, answerer, str(ports)),
+                        pairs=len(one.pods) * len(two.pods),
+                    )
+                )
+        return found
+
+    def _workloads(self, pods: NDArray[np.bool_]) -> list[_End]:
+        found: dict[WorkloadRef, list[int]] = {}
+        for number in np.flatnonzero(pods).tolist():
+            found.setdefault(self._compiled.pods[number].workload, []).append(number)
+        return [self._pods_end(numbers) for numbers in found.values()]
+
     def _of(self, plane: int, identity: int, side: Side) -> list[_End]:
         known = self._ends.get((plane, identity, side))
         if known is not None:
@@ -85,10 +123,9 @@ class Lister:
         one = self._judge.maps[plane]
         found: list[_End] = []
         if identity < one.plane.pods:
-            by_workload: dict[WorkloadRef, list[int]] = {}
-            for pod in one.pods(identity, side).tolist():
-                by_workload.setdefault(self._compiled.pods[pod].workload, []).append(pod)
-            found += [self._pods_end(pods) for pods in by_workload.values()]
+            own = np.zeros_like(side.pods)
+            own[one.pods(identity, side)] = True
+            found += self._workloads(own)
         else:
             spans = union(span for _, each in one.addresses(identity, side) for span in each)
             found.append(_End(None, spans=spans))

@@ -174,6 +174,12 @@ class Map:
             found[self.plane.ends.identity[end]] = True
         return found[:-1]  # the last one collects what is not in this plane
 
+    def has(self, side: Side) -> bool:
+        """Whether anybody at a side has an address of this plane's families."""
+        if any(family in self.plane.families for family, _, _ in side.addresses):
+            return True
+        return bool((self.of_pod[side.pods] >= 0).any())
+
     def weights(self, side: Side) -> NDArray[np.int64]:
         """(plane.pods,) the pods of a side in each identity."""
         found = self._weights.get(side)

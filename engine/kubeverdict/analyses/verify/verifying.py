@@ -13,7 +13,7 @@ from kubeverdict.analyses.verify.listing import Lister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
-from kubeverdict.model.assertions import Assertion, Assertions
+from kubeverdict.model.assertions import Assertion, Assertions, Claim
 
 # Pairs of identities that are listed for one case of an assertion; all pod pairs are counted.
 MOST = 1000
@@ -51,9 +51,15 @@ def verify(
     for number, assertion in enumerate(assertions.assertions):
         violations: list[Violation] = []
         found = failures[parts[number]]
+        pairs = sum(failure.pairs for failure in found)
         for case, failure in zip(cases[parts[number]], found, strict=True):
             violations += lister.violations(case, failure)
+            apart = lister.apart(case)
+            violations += apart
+            pairs += sum(one.pairs for one in apart)
         problem = problems.get(number)
+        if problem is None and not any(map(judge.is_about_something, cases[parts[number]])):
+            problem = _vacuous(assertion)
         more = any(failure.more for failure in found)
         if further is not None and problem is None:
             try:
@@ -68,7 +74,7 @@ def verify(
                 assertion,
                 problem,
                 tuple(violations),
-                sum(failure.pairs for failure in found),
+                pairs,
                 more,
             )
         )
@@ -79,6 +85,13 @@ def verify(
             "(podRanges says where pods are)"
         )
     return Verification(compiled.profile.name, anyone, tuple(results), tuple(notes))
+
+
+def _vacuous(assertion: Assertion) -> Problem | None:
+    if assertion.may_be_empty or assertion.claim not in (Claim.ALLOW, Claim.DENY):
+        return None
+    message = "the ends have no address family in common: nothing is claimed"
+    return Problem(assertion.origin.file, assertion.origin.line, "", message)
 
 
 def _not_known(imagined: Iterable[Violation], known: Iterable[Violation]) -> list[Violation]:
