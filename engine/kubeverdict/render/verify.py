@@ -63,9 +63,7 @@ def _row(one: Result) -> Row:
 
 
 def _details(one: Result, style: Style) -> list[str]:
-    if one.error:
-        return [f"{one.file}:{one.error_line}: {one.error}"]
-    lines = []
+    lines = [f"{one.file}:{one.error_line}: {one.error}"] if one.error else []
     for violation in one.violations[:_SHOWN]:
         lines.append(f"{connection(violation, style.arrow)} is {one.should}")
         lines.append(f"  {reasons(one, violation)}")

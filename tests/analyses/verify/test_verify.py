@@ -403,3 +403,14 @@ def wanted(ports: tuple[PortRange, ...] | None, protocol: Protocol, number: int)
     if ports is None:
         return True
     return any(one.protocol is protocol and one.first <= number <= one.last for one in ports)
+
+
+def test_the_pairs_of_an_open_cluster_are_counted_and_not_all_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verifying, "MOST", 5)
+    pods = [pod(f"a/p-{number}", f"n={number}", f"10.0.0.{number}") for number in range(1, 9)]
+    everyone = end(PodPeer(None))
+    (result,) = results(cluster(pods), claim(Claim.DENY, everyone, everyone, tcp(80)))
+    assert (result.pairs, result.more) == (56, True)
+    assert 1 <= len(result.violations) <= 5

@@ -119,7 +119,7 @@ class _Examples:
     def __init__(self, compiled: CompiledPolicy, judge: Judge) -> None:
         self._compiled = compiled
         self._judge = judge
-        self._lister = Lister(compiled, judge)
+        self._lister = Lister(compiled, judge, _EXAMPLES)
         self._known: dict[tuple[int, int, Side], list[_Simplest]] = {}
 
     def of(self, question: Question, case: Case, failure: Failure) -> list[Violation]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import islice, permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +53,9 @@ class _Row(NamedTuple):
 class Lister:
     """Names what a judge found."""
 
-    def __init__(self, compiled: CompiledPolicy, judge: Judge) -> None:
+    def __init__(self, compiled: CompiledPolicy, judge: Judge, most: int) -> None:
+        """``most`` violations are listed of each case, before they are taken together."""
+        self._most = most
         self._compiled = compiled
         self._judge = judge
         self._texts = judge.slices.texts
@@ -66,13 +68,15 @@ class Lister:
 
     def violations(self, case: Case, failure: Failure, *, misses: bool = True) -> list[Violation]:
         """The violations of one case, in order of source and destination."""
-        rows = [
+        every = (
             _Row(cell, source, destination, self._planes(cell, source, destination))
             for cell in failure.cells
             for source in self._of(cell.plane, cell.source, case.source)
             for destination in self._of(cell.plane, cell.destination, case.destination)
             if source.pods != destination.pods or len(source.pods) != 1
-        ]
+        )
+        rows = list(islice(every, self._most))
+        failure.more |= next(every, None) is not None
         families = [one.plane.families for one in self._judge.maps]
         found = []
         for number, row in enumerate(self._merged(rows)):
@@ -94,7 +98,8 @@ class Lister:
         for plane, other in permutations(range(len(present))):
             source = case.source.pods & present[plane] & ~present[other]
             destination = case.destination.pods & present[other] & ~present[plane]
-            for one, two in product(self._workloads(source), self._workloads(destination)):
+            pairs = product(self._workloads(source), self._workloads(destination))
+            for one, two in islice(pairs, self._most):
                 never = Decision(False, WORDS[Reason.NO_ADDRESS])
                 opener, answerer = (str(self._compiled.pods[end.pods[0]]) for end in (one, two))
                 found.append(

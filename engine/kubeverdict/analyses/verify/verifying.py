@@ -15,7 +15,8 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
 
-# Pairs of identities that are listed for one case of an assertion; all pod pairs are counted.
+# Pairs of identities, and of workloads, that are listed of one case of an assertion; all pod
+# pairs are counted.
 MOST = 1000
 _TOO_MANY = (
     "policies tell too many kinds of new pods apart at these ends to look at each: narrow them, "
@@ -45,7 +46,7 @@ def verify(
         parts.append(slice(first, len(cases)))
     judge = Judge(compiled, cases, MOST)
     failures = judge.failures()
-    lister = Lister(compiled, judge)
+    lister = Lister(compiled, judge, MOST)
     further = Anyone(compiled, maker, assertions.pod_ranges) if anyone else None
     results = []
     for number, assertion in enumerate(assertions.assertions):
