@@ -98,6 +98,7 @@ def lower(
     )
     services = listed_services(compiled) if isolated else []
     ports, atoms = _cut_ports(compiled, views, services)
+    _check_size(views)
     rows = RowMaker(ports, compiled, views, atoms)
     subjects, of_pod = _subjects(views, pods.size)
     peers = PeerMaker(compiled, views, rows, subjects)
@@ -119,11 +120,21 @@ def lower(
     return Tables(
         locals=table,
         ports=ports.astype(np.uint16),
-        cells=(numbers[cells[0]], numbers[cells[1]]),
+        cells=(numbers[cells[0]].astype(np.uint16), numbers[cells[1]].astype(np.uint16)),
         rows=made,
         rules=rules,
         **peers.addresses(),
     )
+
+
+def _check_size(views: Sequence[PlaneView]) -> None:
+    """Refuse what cannot fit before the work is done: two bytes a subject, peer and direction."""
+    cells = sum(each.subject.size * each.peer.size for view in views for each in view.near)
+    if 2 * cells > layout.HALF_BYTES:
+        raise DoesNotFit(
+            f"the policies of this node tell {cells:,} pairs of subjects and peers apart; "
+            f"{layout.HALF_BYTES // 2:,} fit"
+        )
 
 
 def _view(plane: Plane, pods: NDArray[np.int64]) -> PlaneView:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, TypedDict
 
@@ -120,7 +120,7 @@ class PeerMaker:
             if (address := parse_address(text))
         }
         known: dict[object, int] = {}
-        for address, plane, plain in self._plain_classes(map(str, of_address)):
+        for address, plane, plain in self._plain_classes([str(address) for address in of_address]):
             service = of_address[address]
             reached = {
                 int(ports[port.place]): self._reached(plane, port, ports) for port in service.ports
@@ -132,8 +132,10 @@ class PeerMaker:
                 known[key] = int(self._add(ingress, egress)[0])
             self._special[address] = known[key]
 
-    def _plain_classes(self, texts: Iterable[str]) -> Iterator[tuple[Address, int, int]]:
+    def _plain_classes(self, texts: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
         """Address, plane and class of each address that some plane judges."""
+        if not texts:
+            return
         spelt = {str(address): address for text in texts if (address := parse_address(text))}
         ends = address_ids(self._compiled, list(spelt))
         for address, end in zip(spelt.values(), ends.tolist(), strict=True):

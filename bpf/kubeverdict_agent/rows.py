@@ -14,6 +14,7 @@ from kubeverdict.model.policy import Direction
 from kubeverdict_agent import layout
 
 PROTOCOLS = 3  # that have ports
+_REASONS = 64  # codes of reasons are above minus this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,17 @@ class PlaneView:
 def code(rule: int, allowed: bool) -> int:
     """A decision in one number, until rules are numbered."""
     return rule * 2 + allowed
+
+
+def _distinct(table: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first of each distinct row, and which of these each row is."""
+    random = np.random.default_rng(1)
+    with np.errstate(over="ignore"):
+        hashed = table @ random.integers(1 << 63, size=table.shape[1], dtype=np.uint64)
+    _, first, number = np.unique(hashed, return_index=True, return_inverse=True)
+    if not np.array_equal(table[first][number], table):  # two rows of one hash: never seen
+        _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return first, number.ravel()
 
 
 def _judge(
@@ -86,19 +98,19 @@ class RowMaker:
         first: np.int64 = self.add(np.full((1, self._atoms), code(reason, allowed), np.int64))[0]
         return first
 
-    def finish(self) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.uint16]]:
+    def finish(self) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]]:
         """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
         the final number of every row that was added."""
-        codes = np.concatenate(self._made)
-        values, numbered = np.unique(codes, return_inverse=True)
-        rules, rule = np.unique(values >> 1, return_inverse=True)
-        decision = (rule + (values & 1) * layout.DECISION_ALLOWS).astype(np.uint16)
-        table = decision[numbered.reshape(codes.shape)]
+        codes = np.concatenate(self._made) + _REASONS
+        met = np.flatnonzero(np.bincount(codes.ravel(), minlength=1)) - _REASONS
+        rules, rule = np.unique(met >> 1, return_inverse=True)
+        decision = np.zeros(int(codes.max(initial=0)) + 1, np.uint16)
+        decision[met + _REASONS] = rule + (met & 1) * layout.DECISION_ALLOWS
+        table = decision[codes]
         some = [self._some_port(table[:, atoms]) for atoms in self._of_protocol]
-        table = np.ascontiguousarray(np.column_stack((table, *some)))
-        whole = table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
-        _, first, number = np.unique(whole, return_index=True, return_inverse=True)
-        return table[first], rules.astype(np.int32), number.ravel().astype(np.uint16)
+        table = np.column_stack((table, *some))
+        first, number = _distinct(table)
+        return table[first], rules.astype(np.int32), number
 
     @staticmethod
     def _some_port(decisions: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -45,10 +45,13 @@ def listed_services(compiled: CompiledPolicy) -> list[Listed]:
     """
     if compiled.profile.service_egress == "cluster-ip" or not compiled.profile.enforces:
         return []
-    pods = _Pods(compiled)
+    asked = [each for each in compiled.cluster.services if each.selector and each.addresses]
+    if not asked:
+        return []
+    pods = _Pods(compiled, asked)
     found: list[Listed] = []
-    for service in compiled.cluster.services:
-        if service.selector and service.addresses:
+    for service in asked:
+        if service.ports:
             chosen = list(pods.of(service))
             ports = tuple(
                 backends
@@ -63,12 +66,10 @@ def listed_services(compiled: CompiledPolicy) -> list[Listed]:
 class _Pods:
     """Pods by namespace and label, so that a Service looks at few."""
 
-    def __init__(self, compiled: CompiledPolicy) -> None:
+    def __init__(self, compiled: CompiledPolicy, services: Sequence[Service]) -> None:
         self._compiled = compiled
         keys = {
-            (service.namespace, *item)
-            for service in compiled.cluster.services
-            for item in service.selector.items()
+            (service.namespace, *item) for service in services for item in service.selector.items()
         }
         self._by_label: defaultdict[tuple[str, str, str], list[Pod]] = defaultdict(list)
         for pod in compiled.cluster.pods:
