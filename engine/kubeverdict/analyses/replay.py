@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ NO_FAMILY = "ends that have no address family in common"
 # So many groups of connections are listed, the largest, and for so many of them the nearest miss
 # is looked for.
 LISTED = 10_000
+_PART = 250_000  # connections judged by one call
 EXPLAINED = 200
 
 
@@ -147,7 +149,7 @@ def judged(compiled: CompiledPolicy, traffic: Traffic, reading: Reading | None =
             _tell(traffic.rows(lost), why, reading, NO_PART)
         traffic = traffic.rows(~lost)
     source, destination = ids[traffic.source], ids[traffic.destination]
-    verdicts = judge(compiled, source, destination, traffic.protocol, traffic.port)
+    verdicts = _verdicts(compiled, source, destination, traffic)
     part = Judged(traffic, source, destination, verdicts)
     apart = verdicts.egress == Reason.NO_ADDRESS
     if apart.any():
@@ -156,6 +158,31 @@ def judged(compiled: CompiledPolicy, traffic: Traffic, reading: Reading | None =
             _tell(strangers, dict.fromkeys(strangers.source.tolist(), ""), reading, NO_FAMILY)
         part = only(part, ~apart)
     return part
+
+
+def _verdicts(
+    compiled: CompiledPolicy,
+    source: NDArray[np.int32],
+    destination: NDArray[np.int32],
+    traffic: Traffic,
+) -> Verdicts:
+    """In parts that fit into the cache, several at a time where there are many."""
+
+    def part(first: int) -> Verdicts:
+        rows = slice(first, first + _PART)
+        columns = (source, destination, traffic.protocol, traffic.port)
+        return judge(compiled, *(column[rows] for column in columns), threads=1)
+
+    firsts = range(0, source.size, _PART)
+    if len(firsts) <= 1:
+        return part(0)
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(part, firsts))
+    return Verdicts(
+        np.concatenate([one.allowed for one in parts]),
+        np.concatenate([one.egress for one in parts]),
+        np.concatenate([one.ingress for one in parts]),
+    )
 
 
 def _tell(lost: Traffic, why: dict[int, str], reading: Reading, what: str) -> None:

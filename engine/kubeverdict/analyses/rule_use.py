@@ -38,8 +38,13 @@ class RuleUse:
             if by_rule.any():
                 found = np.bincount(column[by_rule], weight[by_rule], rules)
                 self.decided += found.astype(np.int64)
+        # A connection is of the first family that both its ends have.
+        left = np.ones(sources.size, np.bool_)
         for plane in self._compiled.planes:
-            self._match(plane, sources, destinations, atoms)
+            identity = plane.ends.identity
+            here = left & (identity[sources] >= 0) & (identity[destinations] >= 0)
+            self._match(plane, sources[here], destinations[here], atoms[here])
+            left &= ~here
 
     @property
     def idle(self) -> list[int]:
@@ -69,7 +74,7 @@ class RuleUse:
             return
         identity = plane.ends.identity
         ends = np.stack((identity[destinations], identity[sources]))
-        flows = np.unique(np.vstack((ends, atoms))[:, (ends >= 0).all(axis=0)], axis=1)
+        flows = np.unique(np.vstack((ends, atoms)), axis=1)
         for direction in Direction:
             of_direction = (wanted < plane.ingress_rows) == (direction is Direction.INGRESS)
             subject, peer = (0, 1) if direction is Direction.INGRESS else (1, 0)

@@ -225,7 +225,8 @@ class _Writer:
             key = tuple(sorted(addresses))
             by_addresses.setdefault(key, {})[at] = sum(addresses.values())
         for texts, counts in sorted(by_addresses.items()):
-            yield self._block_rule(texts, counts)
+            resolving = self._groups[own] if direction is Direction.INGRESS else None
+            yield self._block_rule(texts, counts, resolving)
 
     def _specs(self, resolving: Group, ports: Mapping[Port, int]) -> tuple[PortSpec, ...] | None:
         """None is every port: there is no other way to allow what has none."""
@@ -243,10 +244,16 @@ class _Writer:
             why.append(f"{_records(more)}: {len(peers) - _TOLD} more")
         return Rule(found, specs, (*why, *_portless(specs)))
 
-    def _block_rule(self, addresses: Sequence[str], counts: Mapping[Port, int]) -> Rule:
-        specs: tuple[PortSpec, ...] | None = None
-        if not any(map(_has_no_rule, counts)):
-            specs = tuple(sorted(((Protocol(at[0]), at[1]) for at in counts), key=_spec_order))
+    def _block_rule(
+        self, addresses: Sequence[str], counts: Mapping[Port, int], resolving: Group | None
+    ) -> Rule:
+        """Addresses have no names for ports; pods that they come to have."""
+        if resolving is not None:
+            specs = self._specs(resolving, counts)
+        elif any(map(_has_no_rule, counts)):
+            specs = None
+        else:
+            specs = tuple((Protocol(at[0]), at[1]) for at in sorted(counts))
         parsed = [address for address in map(parse_address, addresses) if address is not None]
         blocks = cover(parsed, self._most_blocks)
         ports = ", ".join(port_text(Protocol(at[0]), at[1]) for at in sorted(counts))
