@@ -79,13 +79,25 @@ def verify(
                 more,
             )
         )
-    notes = []
-    if further is not None and not further.has_addresses:
-        notes.append(
+    notes = _notes(compiled, further) if further is not None else ()
+    return Verification(compiled.profile.name, anyone, tuple(results), notes)
+
+
+def _notes(compiled: CompiledPolicy, further: Anyone) -> tuple[str, ...]:
+    """What is taken for granted about new pods, where that is not what the text says."""
+    found = []
+    if not further.has_addresses:
+        found.append(
             "no pod of the input has an address: a new pod has none, and no ipBlock matches it "
             "(podRanges says where pods are)"
         )
-    return Verification(compiled.profile.name, anyone, tuple(results), tuple(notes))
+    profile = compiled.profile
+    if profile.named_port_union or profile.named_port_to_anyone == "own-namespace":
+        found.append(
+            f"{profile.title} takes some numbers for the name of a port from all pods that a "
+            "policy is about: for new pods, from those that exist"
+        )
+    return tuple(found)
 
 
 def _vacuous(assertion: Assertion) -> Problem | None:
