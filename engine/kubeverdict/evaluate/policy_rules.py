@@ -106,7 +106,11 @@ class PlaneRules:
         return int(self.plane.weight[self.positions(bitmap)].sum())
 
     def positions(self, bitmap: Bitmap) -> NDArray[np.int64]:
-        return np.flatnonzero(np.unpackbits(bitmap.view(np.uint8), bitorder="little"))
+        """The positions in a bitmap, ascending; most have a few words that are not zero."""
+        words = np.flatnonzero(bitmap)
+        bits = np.unpackbits(bitmap[words].view(np.uint8), bitorder="little").view(np.bool_)
+        word, column = np.nonzero(bits.reshape(-1, 64))
+        return words[word] * 64 + column
 
     def ranges(self, ports: int) -> list[tuple[int, int]]:
         """A port list as ranges of places, the end not included."""

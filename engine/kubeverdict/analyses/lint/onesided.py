@@ -75,7 +75,6 @@ class _Reader:
         self._rules = rules
         self._refs = facts.compiled.rules
         self._whole = facts.is_whole
-        self._open: dict[tuple[Direction, int, int], Bitmap | None] = {}
 
     def tallies(self) -> Iterator[tuple[int, Tally]]:
         for direction, side in self._rules.sides.items():
@@ -104,8 +103,7 @@ class _Reader:
             some |= peers.size > 0
             subjects = self._rules.bitmap(row.subject)
             for part in np.unique(self._other(direction).part_of(peers)).tolist():
-                opened = self._opened(_OTHER[direction], part, row.ports)
-                if opened is None or (opened & subjects).any():
+                if self._let(_OTHER[direction], part, row.ports, subjects).any():
                     return True
         return not some or self._reaches_outside(rows)
 
@@ -116,22 +114,21 @@ class _Reader:
     def _other(self, direction: Direction) -> Side:
         return self._rules.sides[_OTHER[direction]]
 
-    def _opened(self, direction: Direction, part: int, ports: int) -> Bitmap | None:
-        """The peers that the rules of a part let through on one of ``ports``; None where it is
-        not isolated."""
+    def _let(self, direction: Direction, part: int, ports: int, subjects: Bitmap) -> Bitmap:
+        """Those of ``subjects`` that the rules of a part let through on one of ``ports``: all of
+        them where it is not isolated."""
         if part < 0:
-            return None
-        key = (direction, part, ports)
-        if key not in self._open:
-            rows = self._rules.sides[direction].of_part(part)
-            opened: Bitmap | None = None
-            if any(row.rule < 0 for row in rows):
-                opened = np.zeros(self._rules.plane.words, np.uint64)
-                for row in rows:
-                    if row.rule >= 0 and self._rules.meet(row.ports, ports):
-                        opened |= self._rules.bitmap(row.peer)
-            self._open[key] = opened
-        return self._open[key]
+            return subjects
+        rows = self._rules.sides[direction].of_part(part)
+        if not any(row.rule < 0 for row in rows):
+            return subjects
+        left = subjects.copy()
+        for row in rows:
+            if row.rule >= 0 and self._rules.meet(row.ports, ports):
+                left &= ~self._rules.bitmap(row.peer)
+                if not left.any():
+                    break
+        return subjects & ~left
 
     def _tally(self, direction: Direction, rows: list[Row]) -> Tally:
         """Pair by pair of positions: each peer with the subjects that the rule gives it."""
@@ -142,14 +139,17 @@ class _Reader:
         for row in rows:
             subjects = rules.bitmap(row.subject) & rules.pods
             peers = rules.members(row.peer)
+            by_part: dict[int, Bitmap] = {}
             for peer, part in zip(peers.tolist(), side.part_of(peers).tolist(), strict=True):
-                opened = self._opened(_OTHER[direction], part, row.ports)
-                let = subjects if opened is None else subjects & opened
+                if part not in by_part:
+                    by_part[part] = self._let(_OTHER[direction], part, row.ports, subjects)
+                let = by_part[part]
                 possible[peer] = possible[peer] | subjects if peer in possible else subjects
                 alive[peer] = alive[peer] | let if peer in alive else let
         tally = Tally(0, {})
-        for peer, subjects in possible.items():
-            self._add(tally, side, peer, subjects, alive[peer])
+        if any((subjects & ~alive[peer]).any() for peer, subjects in possible.items()):
+            for peer, subjects in possible.items():
+                self._add(tally, side, peer, subjects, alive[peer])
         return tally
 
     def _add(
