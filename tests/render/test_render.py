@@ -7,6 +7,7 @@ import pytest
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
 from tests.render import reports
+from tests.render.replayed import RECOMMENDED, REPLAY
 from tests.render.verified import VERIFICATION
 
 REPORTS = {
@@ -16,6 +17,8 @@ REPORTS = {
     "whatif": reports.WHATIF,
     "bulk": reports.RANKING,
     "drift": reports.DRIFT_RUN,
+    "replay": REPLAY,
+    "recommend": RECOMMENDED,
     "verify": VERIFICATION,
     "lint": reports.LINT,
 }

@@ -1,0 +1,94 @@
+"""Reports on flows made by hand, to be rendered."""
+
+from __future__ import annotations
+
+from kubeverdict.analyses.decisions import RuleView
+from kubeverdict.analyses.misses import PolicyView
+from kubeverdict.analyses.recommend.drafts import Recommendation
+from kubeverdict.analyses.recommend.proof import Excess, Proof, Report
+from kubeverdict.analyses.recommend.shapes import BlockPeer, Draft, PodPeer, Rule
+from kubeverdict.analyses.replay import Count, Group, IdleRule, Log, Lost, Replay
+from kubeverdict.errors import Problem
+from kubeverdict.model.addresses import Block
+from kubeverdict.model.ports import Protocol
+from tests.render.reports import BY_RULE, ISOLATED
+
+LOG = Log(
+    lines=1200,
+    records=1000,
+    skipped=(Lost("replies", 199),),
+    malformed=1,
+    malformed_first=(Problem("flows.jsonl", 17, "", "JSON is malformed"),),
+    lost=(Lost("pods that are not in the cluster", 12, ("a/b", "a/c")),),
+    by_workload=3,
+)
+BROKEN = Group(
+    "shop/web[Deployment]",
+    "data/db[StatefulSet]",
+    "5432/TCP",
+    9000,
+    4,
+    "shop/web-0",
+    "data/db-0",
+    BY_RULE,
+    ISOLATED,
+    before=False,
+)
+VIEW = RuleView(
+    PolicyView("NetworkPolicy", "data/idle", "data.yaml", 1),
+    "spec.egress[0]",
+    "data.yaml",
+    9,
+    "allow",
+)
+REPLAY = Replay(
+    profile="reference",
+    proposed=True,
+    allowed=Count(100, 10),
+    breaking=Count(9000, 4),
+    broken_by_change=Count(0, 0),
+    refused=Count(1, 1),
+    admitted=Count(2, 2),
+    breaks=(BROKEN,),
+    admits=(),
+    groups_left_out=7,
+    idle=(IdleRule(VIEW, "egress", False), IdleRule(VIEW, "egress", True)),
+    rules=5,
+    pairs_seen=3,
+    pairs_allowed=8,
+    log=LOG,
+)
+DRAFT = Draft(
+    "shop",
+    "recommended-web",
+    (("app", "yes"),),
+    (Rule((PodPeer("data", (("app", "db"),)),), ((Protocol.TCP, "on"),), ("1 record: db",)),),
+    (Rule((BlockPeer(Block(6, 0, 0)),), None, ()),),
+    ("shop/web[Deployment]",),
+)
+RECOMMENDED = Report(
+    Recommendation(
+        policies=(DRAFT,),
+        silent=("shop/idle[Deployment]",),
+        one_way=(("shop/web[Deployment]", "ingress"),),
+        together=(("shop/a[Job]", "shop/b[Job]"),),
+        left_alone=("kube-system",),
+        notes=("no DNS pods were found: no rule for DNS was written",),
+        denied=2,
+    ),
+    Proof(
+        replayed=Count(10, 5),
+        blocked=Count(9000, 4),
+        repaired=Count(1, 1),
+        still_denied=Count(9000, 4),
+        blocked_groups=(BROKEN,),
+        still_denied_groups=(BROKEN,),
+        permitted=20,
+        seen=5,
+        excess=(Excess(VIEW, 20, 5, 2**64),),
+        excess_left_out=3,
+        selects_nothing=("shop/web: app=x in shop",),
+    ),
+    LOG,
+    ("out/shop.yaml",),
+)
