@@ -111,6 +111,27 @@ def test_dns_pods_that_are_isolated_themselves() -> None:
     assert "the DNS pods deny it" in one.message
 
 
+def test_a_cni_that_judges_before_translation() -> None:
+    """Egress to the cluster IP of the Service is enough there, and egress to the pods is too."""
+    service = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec:
+  clusterIP: 10.96.0.10
+  selector: {k8s-app: kube-dns}
+  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+"""
+    rules = f"egress: [{{to: [{{ipBlock: {{cidr: 10.96.0.10/32}}}}], {DNS_PORTS}}}]"
+    by_address = policy("dns", f"{EGRESS}, {rules}")
+    assert found("dns-blocked", WEB, DNS, service, by_address)
+    assert not found("dns-blocked", WEB, DNS, service, by_address, cnis=("aws-vpc-cni",))
+    by_labels = policy("dns", f"{EGRESS}, {TO_DNS}")
+    assert not found("dns-blocked", WEB, DNS, service, by_labels, cnis=("aws-vpc-cni",))
+    assert found("dns-blocked", WEB, DNS, service, policy("deny", EGRESS), cnis=("aws-vpc-cni",))
+
+
 def test_who_is_not_isolated_has_dns() -> None:
     assert not found("dns-blocked", WEB, DNS, policy("in", "podSelector: {}"))
 

@@ -14,9 +14,8 @@ from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_f
 from kubeverdict.analyses.lint.labels import Miss
 from kubeverdict.analyses.lint.selectors import peer_miss
 from kubeverdict.compile.compiled import Reason
-from kubeverdict.evaluate.ends import address_ids
-from kubeverdict.evaluate.flows import judge
-from kubeverdict.evaluate.services import judge_backend
+from kubeverdict.evaluate.ends import address_ids, service_id
+from kubeverdict.evaluate.flows import Verdicts, judge
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Pod, Service, ServicePort
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
@@ -195,20 +194,22 @@ def _outcomes(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """What decides egress and ingress of each sample to a server."""
     compiled = facts.compiled
+
+    def ask(destination: int, number: int) -> Verdicts:
+        columns = (np.full(samples.size, value) for value in (destination, protocol, number))
+        return judge(compiled, samples, *columns)
+
+    verdicts = ask(end, port)
+    egress = verdicts.egress
     service = _service(facts)
-    service_port = _service_port(service, protocol)
-    if compiled.profile.service_egress == "cluster-ip" and service and service_port:
-        told = [
-            judge_backend(compiled, service, service_port, source, end, port)
-            for source in samples.tolist()
-        ]
-        return (
-            np.array([one.egress for one in told], np.int32),
-            np.array([one.ingress for one in told], np.int32),
-        )
-    columns = (np.full(samples.size, value) for value in (end, protocol, port))
-    verdicts = judge(compiled, samples, *columns)
-    return verdicts.egress, verdicts.ingress
+    listed_as = service_id(compiled, service) if service else None
+    if service and listed_as is not None:
+        # Judged before translation: on the labels that the Service selects, or on its address.
+        egress = ask(listed_as, port).egress
+        for address in address_ids(compiled, service.addresses).tolist():
+            denied = egress == Reason.NO_RULE_MATCHES
+            egress = np.where(denied, ask(address, PORT).egress, egress)
+    return egress, verdicts.ingress
 
 
 def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
