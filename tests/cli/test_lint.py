@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
@@ -29,6 +30,10 @@ spec:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has a folder of its own, and with it a kubeverdict.toml of its own or none."""
+    paths = os.environ.get("PYTHONPATH", "")
+    if paths:  # as seen from here
+        found = (str(Path(path).resolve()) for path in paths.split(os.pathsep))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
