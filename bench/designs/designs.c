@@ -6,7 +6,7 @@
 #include "packet.h"
 #include "policy.h"
 
-#define MOST_PORTS 24 /* port ranges of a CIDR, as the AWS agent has it */
+#define MOST_PORTS 128 /* port ranges of a CIDR, as the AWS agent has it */
 
 struct tuple {
   u32 remote; /* network order */

@@ -27,7 +27,7 @@ DESIGNS = {
     "identity": "identities and an LPM trie (as Cilium)",
     "cidr": "CIDRs with lists of ports (as the AWS agent)",
 }
-TUPLES = 1 << 14
+TUPLES = 1 << 18
 _SOURCE = Path(__file__).with_name("designs.c")
 _ETHERNET = bytes(12) + b"\x08\x00"
 

@@ -14,7 +14,7 @@ from kubeverdict_agent.layout import DECISION_ALLOWS
 from kubeverdict_agent.lowering import Tables
 
 PROTOCOLS = (socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP)
-MOST_PORTS = 24
+MOST_PORTS = 128
 
 PREFIX = np.dtype([("length", "<u4"), ("address", ">u4")])
 POLICY = np.dtype(

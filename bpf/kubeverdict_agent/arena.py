@@ -7,7 +7,7 @@ must be through: an RCU grace period is waited for.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ from kubeverdict_agent.lowering import Tables
 
 _ALIGN = 64  # a cache line
 _LAST_GENERATION = 0xFFFFFFFE  # flows keep 32 bits of it
+
+
+class LaidOut(NamedTuple):
+    """The parts of a half with their offsets, and the header (1,) that says where they are."""
+
+    parts: list[tuple[int, NDArray[Any]]]
+    header: NDArray[np.void]
 
 
 class Arena:
@@ -52,9 +59,9 @@ class Arena:
     def adopt_until_ns(self, value: int) -> None:
         self._control["adopt_until_ns"][0] = value
 
-    def publish(self, tables: Tables) -> int:
+    def publish(self, laid_out: LaidOut) -> int:
         """Put tables in force; the new generation. Raises DoesNotFit, with the old in force."""
-        parts, header = _laid_out(tables)
+        parts, header = laid_out
         if header["used"][0] > layout.HALF_BYTES:
             raise DoesNotFit(
                 f"the policies of this node need {header['used'][0]:,} bytes in the kernel; "
@@ -96,8 +103,8 @@ class Arena:
         self._memory.close()
 
 
-def _laid_out(tables: Tables) -> tuple[list[tuple[int, NDArray[Any]]], NDArray[np.void]]:
-    """The parts of a half with their offsets, and the header that says where they are."""
+def lay_out(tables: Tables) -> LaidOut:
+    """Tables as they will lie in a half."""
     peers4, bits4 = table_of_ipv4(tables.ipv4, tables.class4)
     peers6, bits6 = table_of_ipv6(tables.ipv6, tables.class6)
     header = np.zeros(1, layout.TABLES)
@@ -128,7 +135,7 @@ def _laid_out(tables: Tables) -> tuple[list[tuple[int, NDArray[Any]]], NDArray[n
     header["peers"] = tables.cells[0].shape[1]
     header["intervals6"] = tables.starts6.shape[0]
     header["used"] = end
-    return parts, header
+    return LaidOut(parts, header)
 
 
 def _upper_index(starts: NDArray[np.uint32]) -> NDArray[np.uint32]:

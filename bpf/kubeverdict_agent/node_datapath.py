@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict_agent import kernel, layout
-from kubeverdict_agent.arena import Arena
+from kubeverdict_agent.arena import Arena, LaidOut, lay_out
 from kubeverdict_agent.clocks import now_ns
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.layout import Direction, Reason
@@ -79,7 +79,11 @@ class NodeDatapath:
 
         Raises DoesNotFit, with the old ones in force.
         """
-        return self._arena.publish(tables)
+        return self._arena.publish(lay_out(tables))
+
+    def swap(self, laid_out: LaidOut) -> int:
+        """The same with tables that have been laid out already."""
+        return self._arena.publish(laid_out)
 
     def settle(self) -> None:
         """Wait (some 16 ms) for packets that still read the tables before; the next publication
