@@ -138,6 +138,25 @@ def test_decide(form: Form, known: list[Rule], subject: int, peer: int, atom: in
     assert decided == verdict(known, subject, peer, atom)
 
 
+@given(rules, st.lists(identities, max_size=3), st.lists(identities, max_size=3))
+def test_decide_each(form: Form, known: list[Rule], subjects: list[int], peers: list[int]) -> None:
+    arrays = Arrays(known)
+    shape = (len(subjects), len(peers), ATOMS)
+    allowed, rule = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
+    form(flows.decide_each)(
+        arrays.entries(form),
+        np.array(subjects, np.int32),
+        np.array(peers, np.int32),
+        np.arange(ATOMS, dtype=np.int32),
+        arrays.sets,
+        arrays.ports,
+        (allowed, rule),
+    )
+    for (i, j, atom), decided in np.ndenumerate(rule):
+        found = bool(allowed[i, j, atom]), int(decided)
+        assert found == verdict(known, subjects[i], peers[j], atom)
+
+
 @given(rules, rules, st.data())
 def test_judge(form: Form, egress: list[Rule], ingress: list[Rule], data: st.DataObject) -> None:
     """All ends but the last are pods; the last is a node, the one before has no address."""
