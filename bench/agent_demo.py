@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 SHOP = "engine/kubeverdict/examples/shop"
 NODE = "demo-node"
 # Namespace, workload, labels (those of its template), address, port.
-PODS = (
+PODS: tuple[tuple[str, str, dict[str, str], str, int], ...] = (
     ("shop", "frontend", {"app": "frontend", "tier": "web"}, "10.1.0.2", 8080),
     ("shop", "cart", {"app": "cart", "tier": "backend"}, "10.1.0.3", 8080),
     ("shop", "payments", {"app": "payments", "tier": "backend"}, "10.1.0.4", 8080),
@@ -155,7 +155,7 @@ def _pods() -> list[dict[str, object]]:
             "metadata": {
                 "namespace": namespace,
                 "name": f"{name}-{_HASH}-x7k2p",
-                "labels": {**labels, "pod-template-hash": _HASH},
+                "labels": _with_hash(labels),
                 "ownerReferences": [
                     {
                         "apiVersion": "apps/v1",
@@ -180,6 +180,10 @@ def _pods() -> list[dict[str, object]]:
         }
         for namespace, name, labels, address, port in PODS
     ]
+
+
+def _with_hash(labels: dict[str, str]) -> dict[str, str]:
+    return {**labels, "pod-template-hash": _HASH}
 
 
 def _try(source: LabPod, destination: LabPod, expected: bool) -> None:

@@ -44,6 +44,7 @@ class Node:
         self._whose: OrderedDict[int, PodKey] = OrderedDict()
         self._expected: list[PodKey] = []
         self._wanting = threading.Event()
+        self._moved = False
         self._own_addresses: tuple[str, ...] = ()
         self._in_force: tuple[int, tuple[Local, ...], Tables] | None = None
         self.endpoints = Endpoints(layout.SLOTS, datapath.bound(), _numbers_of_flows(datapath))
@@ -64,18 +65,22 @@ class Node:
 
     def list_all(self) -> None:
         """Take note of everything that is there, and of what is no longer."""
-        links = self._lister.links()
+        links = self._see_links(again=True)
         there = {link.index for link in links}
-        for link in links:
-            self._see_link(link)
         with self._lock:
             gone = [index for index in self.endpoints.veths if index not in there]
             gone += self.endpoints.left_behind
         for index in gone:
             self._lose_link(index)
-        for netns in {link.netns for link in links if link.netns is not None}:
-            self._see_addresses(netns)
         self._see_own_addresses()
+
+    def _see_links(self, again: bool = False) -> list[Link]:
+        """Take note of the links that are there; ``again``: also of addresses that were known."""
+        links = self._lister.links()
+        new = {link.netns for link in links if self._see_link(link) or again}
+        for netns in new - {None}:
+            self._see_addresses(netns)
+        return links
 
     def follow(self) -> bool:
         """Take note of what the kernel told since the last call. True where the tables in force
@@ -86,14 +91,20 @@ class Node:
         except Lost:
             self._log("warning", "link changes were lost; listing everything")
             self.list_all()
+        if self._moved:
+            self._moved = False
+            self._see_links()
         wanting = self._wanting.is_set()
         self._wanting.clear()
         return wanting
 
     def _take(self, event: Event, what: Link | Address | Removed) -> None:
         if isinstance(what, Link):
-            if event is Event.NO_LINK:
+            if event is Event.NO_LINK and what.index in self.endpoints.veths:
                 self._lose_link(what.index)
+            elif event is Event.NO_LINK:
+                # Perhaps an inner end that moved into a pod; nothing is told of the outer one.
+                self._moved = True
             elif self._see_link(what):
                 assert what.netns is not None
                 self._see_addresses(what.netns)
@@ -152,7 +163,8 @@ class Node:
         if veth is not None:
             self._log("info", "link is gone", link=veth.link.name, index=index)
 
-    def _see_addresses(self, netns: int) -> None:
+    def _see_addresses(self, netns: int | None) -> None:
+        assert netns is not None
         addresses = self._lister.addresses(netns)
         with self._lock:
             for veth in self.endpoints.see_addresses(netns, addresses):

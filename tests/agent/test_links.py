@@ -1,0 +1,349 @@
+"""Links that come, go and are renamed, while programs are put on them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.lab import Lab, Layout
+from kubeverdict_agent.alarms import Alarms, Log
+from kubeverdict_agent.attaching import Attacher
+from kubeverdict_agent.naming import Naming
+from kubeverdict_agent.netlink import Address, Event, Link, Lister, Monitor
+from kubeverdict_agent.node import Node
+from tests.agent import manifests
+from tests.agent.bytecode import DROP, PASS, program
+from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+@dataclass
+class Tools:
+    monitor: Monitor
+    lister: Lister
+    attacher: Attacher
+    passing: int
+    dropping: int
+
+
+@contextlib.contextmanager
+def tools() -> Iterator[Tools]:
+    """In the namespace of the thread that asks."""
+    with contextlib.ExitStack() as stack:
+        monitor, lister, attacher = Monitor(), Lister(), Attacher()
+        for one in (monitor, lister, attacher):
+            stack.callback(one.close)
+        programs = program(PASS), program(DROP)
+        for fd in programs:
+            stack.callback(os.close, fd)
+        yield Tools(monitor, lister, attacher, *programs)
+
+
+def changes(monitor: Monitor, enough: Callable[[list[Any]], bool]) -> list[Any]:
+    """What the monitor tells until there is enough of it."""
+    found: list[Any] = []
+
+    def read() -> bool:
+        found.extend(monitor.read())
+        return enough(found)
+
+    eventually(read)
+    return found
+
+
+@pytest.mark.parametrize("layout", ["routed", "bridged"])
+def test_links_and_the_addresses_behind_them_are_told(layout: Layout) -> None:
+    with Lab(layout=layout) as lab:
+
+        def on_node() -> None:
+            with tools() as use:
+                pod = lab.add_pod("shop", "web", ipv4="10.1.0.2", ipv6="fd00:1::2")
+                told = changes(
+                    use.monitor,
+                    lambda all_: (
+                        {"10.1.0.2", "fd00:1::2"}
+                        <= {what.text for _, what in all_ if isinstance(what, Address)}
+                    ),
+                )
+                index = socket.if_nametoindex(pod.host_ifname)
+                names = {what.name for _, what in told if isinstance(what, Link)}
+                assert names == {pod.host_ifname}
+                (link,) = use.lister.links()
+                assert (link.index, link.name) == (index, pod.host_ifname)
+                assert link.netns is not None
+                texts = {one.text for one in use.lister.addresses(link.netns)}
+                assert texts == {"10.1.0.2", "fd00:1::2"}
+                assert lab.node_ipv4 in {one.text for one in use.lister.addresses(None)}
+                assert use.lister.addresses(99) == []
+
+                lab.rename_link(pod, "kvother")
+                told = changes(
+                    use.monitor,
+                    lambda all_: "kvother" in [getattr(what, "name", "") for _, what in all_],
+                )
+                lab.delete_pod(pod)
+                changes(use.monitor, lambda all_: Event.NO_LINK in [event for event, _ in all_])
+                assert use.lister.links() == []
+
+        lab.on_node(on_node)
+
+
+def test_programs_are_put_replaced_found_and_removed() -> None:
+    with Lab() as lab:
+        pod = lab.add_pod("shop", "web", ipv4="10.1.0.2")
+
+        def on_node() -> None:
+            with tools() as use:
+                index = socket.if_nametoindex(pod.host_ifname)
+                assert use.attacher.placed(index).names == ()
+                for _ in range(3):
+                    assert use.attacher.attach(index, use.passing, use.passing)
+                placed = use.attacher.placed(index)
+                assert placed.complete and not placed.others
+                assert use.attacher.everywhere() == [index]
+                assert use.attacher.detach(index) and not use.attacher.detach(index)
+                assert use.attacher.everywhere() == []
+                assert use.attacher.attach(99_999, use.passing, use.passing) is False
+                assert use.attacher.detach(99_999) is False
+
+        lab.on_node(on_node)
+
+
+def test_replacing_lets_no_packet_by() -> None:
+    """Attached again and again under traffic, each program dropping: 0 packets arrive."""
+    with Lab() as lab:
+        web = lab.add_pod("shop", "web", ipv4="10.1.0.2")
+        client = lab.add_pod("shop", "client", ipv4="10.1.0.3")
+        done = threading.Event()
+        sent = 0
+
+        def on_node() -> None:
+            with tools() as use:
+                index = socket.if_nametoindex(client.host_ifname)
+                other = program(DROP)
+                try:
+                    assert use.attacher.attach(index, use.dropping, use.dropping)
+                    sending.start()
+                    eventually(lambda: sent > 100)
+                    for turn in range(200):
+                        fd = (use.dropping, other)[turn % 2]
+                        assert use.attacher.attach(index, fd, fd)
+                finally:
+                    os.close(other)
+
+        with (
+            web.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+            client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.bind(("", 9))
+            receiver.settimeout(0.2)
+
+            def send() -> None:
+                nonlocal sent
+                while not done.is_set():
+                    sender.sendto(b"x", ("10.1.0.2", 9))
+                    sent += 1
+
+            sending = threading.Thread(target=send)
+            try:
+                lab.on_node(on_node)
+            finally:
+                done.set()
+                sending.join()
+            with pytest.raises(TimeoutError):
+                receiver.recv(9)
+
+
+def test_links_that_vanish_while_they_are_attached() -> None:
+    with Lab() as lab:
+
+        def on_node() -> None:
+            from pyroute2 import IPRoute
+
+            done = threading.Event()
+
+            def churn() -> None:
+                with IPRoute() as netlink:
+                    while not done.is_set():
+                        netlink.link("add", ifname="kvx", kind="veth", peer="kvy")
+                        netlink.link("del", index=netlink.link_lookup(ifname="kvx")[0])
+
+            churning = threading.Thread(target=lambda: lab.on_node(churn))
+            outcomes: set[bool] = set()
+            with tools() as use:
+                churning.start()
+                try:
+                    newest = 0
+                    for _ in range(3000):
+                        newest = max([newest, *(link.index for link in use.lister.links())])
+                        # One that is there now, and those that come next.
+                        for index in range(newest, newest + 3):
+                            outcomes.add(use.attacher.attach(index, use.passing, use.passing))
+                        if outcomes == {True, False}:
+                            break
+                finally:
+                    done.set()
+                    churning.join()
+            assert False in outcomes
+
+        lab.on_node(on_node)
+
+
+class Kernel:
+    """In place of the datapath: programs that pass, and bindings that are only noted."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.from_pod = self.to_pod = tools.passing
+        self.bindings: dict[int, tuple[int, int]] = {}
+
+    def bound(self) -> dict[int, tuple[int, int]]:
+        return dict(self.bindings)
+
+    def flows(self) -> list[Any]:
+        return []
+
+    def bind(self, index: int, number: int, slot: int) -> None:
+        self.bindings[index] = (number, slot)
+
+    def unbind(self, index: int) -> None:
+        self.bindings.pop(index, None)
+
+
+def test_messages_that_are_lost_are_made_up_for() -> None:
+    with Lab() as lab:
+
+        def on_node() -> None:
+            with tools() as use, contextlib.ExitStack() as stack:
+                text = io.StringIO()
+                log = Log("node", text)
+                node = Node("node", Kernel(use), Naming(), Alarms(log), log)  # type: ignore
+                stack.callback(node.close)
+                gone = lab.add_pod("shop", "gone", ipv4="10.1.0.9")
+                node.list_all()
+                node.monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                pods = [lab.add_pod("shop", f"p{n}", ipv4=f"10.1.1.{n}") for n in range(20)]
+                lab.delete_pod(gone)
+                for _ in range(10):
+                    node.follow()
+                assert "link changes were lost" in text.getvalue()
+                veths = node.veths()
+                assert {veth.link.name for veth in veths} == {pod.host_ifname for pod in pods}
+                assert all(veth.attached for veth in veths)
+                found = {text for veth in veths for text in veth.addresses}
+                assert found == {f"10.1.1.{n}" for n in range(20)}
+
+        lab.on_node(on_node)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    with Lab() as lab, agent_on(lab, tmp_path) as agent:
+        yield agent
+
+
+def test_a_burst_of_links_is_attached_and_followed(agent: Agent) -> None:
+    pods = [manifests.pod("shop", f"p{n}", f"10.1.1.{n}") for n in range(200)]
+    agent.put(texts={"pods.yaml": manifests.text(pods)})
+    agent.start()
+    agent.wait_until_in_force()
+    batch = "\n".join(f"link add kvb{n} type veth peer name kvp{n}" for n in range(200))
+    inside = agent.lab.add_pod("shop", "many")
+    moves = "\n".join(f"link set kvp{n} netns {inside.netns}" for n in range(200))
+    agent.lab.run(["ip", "-b", "-"], input=f"{batch}\n{moves}\n")
+    addresses = "\n".join(f"addr add 10.1.1.{n}/32 dev kvp{n}" for n in range(200))
+    inside.run(["ip", "-b", "-"], input=f"{addresses}\n")
+    eventually(lambda: agent.status()["endpoints"]["bound"] == 200)
+    shown = agent.ask("endpoints")
+    assert all(one["attached"] for one in shown)
+    assert {one["pod"]: one["addresses"] for one in shown if one["pod"]} == {
+        f"shop/p{n}": [f"10.1.1.{n}"] for n in range(200)
+    }
+    agent.lab.run(["ip", "link", "set", "kvb7", "name", "kvrenamed"])
+    eventually(lambda: "kvrenamed" in {one["link"] for one in agent.ask("endpoints")})
+    agent.lab.run(["ip", "-b", "-"], input="\n".join(f"link del kvb{n}" for n in range(100, 200)))
+    eventually(lambda: agent.status()["endpoints"]["bound"] == 100)
+    assert agent.status()["alarms"] == []
+    agent.stop()
+
+
+@pytest.mark.parametrize(
+    "rounds", [6, pytest.param(50, marks=pytest.mark.long)], ids=["some", "thousand"]
+)
+def test_pods_come_and_go_and_addresses_are_used_again(agent: Agent, rounds: int) -> None:
+    """Twenty at a time, on the same twenty addresses; each pod gets what its policy says."""
+    size = 20
+    agent.put(texts={"pods.yaml": manifests.text(manifests.pod("shop", "none", "10.9.9.9"))})
+    agent.start("--mode", "*=enforce", "--adopt", "0")
+    agent.wait_until_in_force()
+    client = agent.lab.add_pod("shop", "client", ipv4="10.1.0.3")
+    numbers: set[int] = set()
+    for turn in range(rounds):
+        names = [f"p{turn}-{n}" for n in range(size)]
+        # Every second one may be reached; whose address that is changes each time.
+        open_ = {name for n, name in enumerate(names) if (n + turn) % 2}
+        objects = [
+            manifests.pod(
+                "shop",
+                name,
+                f"10.1.1.{n}",
+                labels={"app": name, "door": "open" if name in open_ else "shut"},
+            )
+            for n, name in enumerate(names)
+        ]
+        shut = manifests.policy("shop", "shut", ingress=[])
+        shut["spec"]["podSelector"] = {"matchLabels": {"door": "shut"}}
+        here = manifests.pod("shop", "client", "10.1.0.3")
+        agent.apply(texts={"all.yaml": manifests.text(objects, here, shut)})
+        pods = [agent.lab.add_pod("shop", name, ipv4=f"10.1.1.{n}") for n, name in enumerate(names)]
+        for pod in pods:
+            pod.serve(80)
+        agent.wait_until_bound(client, *pods)
+        for pod in pods[:4]:
+            wanted = pod.name in open_
+            timeout = PATIENCE if wanted else 0.2
+            assert client.reaches(pod.ipv4 or "", 80, timeout=timeout) is wanted, pod.name
+        new = {one["endpoint"] for one in agent.ask("endpoints") if one["pod"] != "shop/client"}
+        assert not new & numbers, "a number is not used twice"
+        numbers |= new
+        for pod in pods:
+            agent.lab.delete_pod(pod)
+        eventually(lambda: agent.status()["endpoints"]["bound"] == 1)
+    assert len(numbers) == rounds * size
+    assert agent.status()["alarms"] == []
+    agent.stop()
+
+
+def test_an_address_changes_hands_before_the_cluster_knows(agent: Agent) -> None:
+    """The new link gets the old pod's policy until the state says better, and a new number."""
+    old = manifests.pod("shop", "old", "10.1.0.2")
+    new = manifests.pod("shop", "new", "10.1.0.2")
+    client = manifests.pod("shop", "client", "10.1.0.3")
+    policy = manifests.policy("shop", "old", "old", ingress=[])
+    agent.put(texts={"all.yaml": manifests.text(old, client, policy)})
+    agent.start("--mode", "*=enforce", "--adopt", "0")
+    agent.wait_until_in_force()
+    first = agent.lab.add_pod("shop", "old", ipv4="10.1.0.2")
+    asking = agent.lab.add_pod("shop", "client", ipv4="10.1.0.3")
+    agent.wait_until_bound(first, asking)
+    numbers = {one["endpoint"] for one in agent.ask("endpoints")}
+    agent.lab.delete_pod(first)
+    second = agent.lab.add_pod("shop", "new", ipv4="10.1.0.2")
+    second.serve(80)
+    agent.wait_until_bound(first)
+    assert not asking.reaches("10.1.0.2", 80, timeout=0.3)
+    agent.apply(texts={"all.yaml": manifests.text(new, client, policy)})
+    agent.wait_until_bound(second)
+    assert asking.reaches("10.1.0.2", 80, timeout=PATIENCE)
+    (endpoint,) = (one["endpoint"] for one in agent.ask("endpoints") if one["pod"] == "shop/new")
+    assert endpoint not in numbers
+    agent.stop()
