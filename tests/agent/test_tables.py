@@ -1,0 +1,213 @@
+"""Tables in the kernel: found, swapped in one step, refused where they do not fit, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kubeverdict_agent import kernel, layout
+from kubeverdict_agent.arena import lay_out
+from kubeverdict_agent.errors import DatapathError, DoesNotFit
+from kubeverdict_agent.hashing import table_of_ipv4, table_of_ipv6
+from kubeverdict_agent.layout import Mode
+from kubeverdict_agent.maps import open_maps, remove_pins
+from kubeverdict_agent.node_datapath import NodeDatapath
+from tests.agent import packets
+from tests.agent.packets import ACK, TCP, UDP, packet
+from tests.agent.programs import Bench, bpf_filesystem, needs_root
+from tests.agent.web import CLIENT, DB, POLICY, REVOKED, WEB, WORLD, Web, one_pod
+
+
+def buckets(hashes: tuple[int, int], value: int, width: int, bits: int) -> list[int]:
+    return [(value * each & (1 << width) - 1) >> width - bits for each in hashes]
+
+
+@pytest.mark.parametrize("count", [0, 1, 16, 1_000, 50_000])
+def test_every_ipv4_address_is_in_one_of_its_two_buckets(count: int) -> None:
+    random = np.random.default_rng(count)
+    addresses = np.unique(random.integers(0, 1 << 32, count, np.uint32))
+    classes = random.integers(0, 1 << 16, addresses.size).astype(np.uint16)
+    table, bits = table_of_ipv4(addresses, classes)
+    known = {int(entry) & 0xFFFFFFFF: place for place, entry in enumerate(table) if ~entry}
+    assert len(known) == addresses.size
+    for address, peer_class in zip(addresses.tolist(), classes.tolist(), strict=True):
+        place = known[address]
+        assert int(table[place]) >> 32 == peer_class
+        assert place // layout.BUCKET in buckets((0x9E3779B1, 0x85EBCA77), address, 32, bits)
+
+
+def test_neighbouring_addresses_spread_too() -> None:
+    addresses = (np.uint32(10 << 24) + np.arange(60_000, dtype=np.uint32)).astype(np.uint32)
+    table, bits = table_of_ipv4(addresses, np.zeros(addresses.size, np.uint16))
+    assert table.size <= 8 * addresses.size, bits
+    six = np.stack((np.full(9_000, 0xFD00 << 48), np.arange(9_000)), axis=1).astype(np.uint64)
+    entries, _ = table_of_ipv6(six, np.arange(9_000).astype(np.uint16))
+    assert np.count_nonzero(entries["class"] != layout.NO_CLASS) == 9_000
+    assert entries.size <= 8 * 9_000
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with one_pod(tmp_path_factory) as web:
+        yield web
+
+
+@pytest.fixture
+def web(shared: Web) -> Web:
+    shared.fresh()
+    return shared
+
+
+@needs_root
+def test_tables_that_do_not_fit_leave_the_old_in_force(web: Web) -> None:
+    before = web.datapath.generation
+    tables = web.tables(REVOKED)
+    rows = np.zeros((layout.HALF_BYTES // 2 // tables.rows.shape[1] + 1, tables.rows.shape[1]))
+    with pytest.raises(DoesNotFit, match="bytes in the kernel"):
+        web.datapath.publish(replace(tables, rows=rows.astype(np.uint16)))
+    assert web.datapath.generation == before
+    assert web.leaves(packet(WEB, DB, TCP, port=5432))
+
+
+@needs_root
+def test_a_swap_is_seen_by_every_packet_after_it(web: Web) -> None:
+    allowing, denying = lay_out(web.tables(POLICY)), lay_out(web.tables(REVOKED))
+    for number in range(50):
+        web.datapath.swap(denying)
+        assert not web.leaves(packet(WEB, DB, TCP, 10_000 + number, 5432))
+        web.datapath.swap(allowing)
+        assert web.leaves(packet(WEB, DB, TCP, 10_000 + number, 5432))
+
+
+@needs_root
+def test_the_room_that_tables_take_is_told(web: Web) -> None:
+    used, room = web.datapath.table_bytes()
+    assert lay_out(web.tables()).header["used"][0] == used < room == layout.HALF_BYTES
+
+
+@needs_root
+def test_generations_go_round_and_halves_keep_taking_turns(web: Web) -> None:
+    control: NDArray[np.void] = web.datapath._arena._control
+    control["generation"][0] = 0xFFFFFFFD
+    seen = [web.datapath.publish(web.tables()) for _ in range(4)]
+    assert seen[0] == 0xFFFFFFFE and 0 not in seen
+    assert all((a ^ b) & 1 for a, b in pairwise(seen))
+    assert web.leaves(packet(WEB, DB, TCP, port=5432))
+
+
+CIDRS = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+  egress:
+  - to: [{ipBlock: {cidr: 198.51.0.0/16, except: [198.51.100.0/24]}}]
+    ports: [{port: 443}]
+  - to: [{ipBlock: {cidr: 198.51.100.128/25}}]
+    ports: [{port: 443}]
+  - to: [{ipBlock: {cidr: 203.0.113.77/24}}]
+    ports: [{port: 80}]
+  - to: [{ipBlock: {cidr: "2001:db8::/32", except: ["2001:db8:1::/48"]}}]
+    ports: [{port: 443}]
+"""
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("address", "port", "passes"),
+    [
+        ("198.51.1.1", 443, True),
+        ("198.51.100.1", 443, False),  # the except of the first rule …
+        ("198.51.100.200", 443, True),  # … takes nothing from the second
+        ("198.51.1.1", 80, False),
+        ("203.0.113.1", 80, True),  # a block written with host bits is the whole block
+        ("203.0.114.0", 80, False),
+        ("203.0.112.255", 80, False),
+    ],
+)
+def test_blocks_and_their_excepts(web: Web, address: str, port: int, passes: bool) -> None:
+    web.fresh(CIDRS)
+    assert web.leaves(packet(WEB, address, TCP, port=port)) is passes
+
+
+@needs_root
+def test_ipv6_blocks(web: Web) -> None:
+    web.fresh(CIDRS)
+    assert web.leaves(packet("fd00::1", "2001:db8:2::1", TCP, port=443))
+    assert not web.leaves(packet("fd00::1", "2001:db8:1::1", TCP, port=443))
+    assert not web.leaves(packet("fd00::1", "2001:db9::", TCP, port=443))
+
+
+@needs_root
+def test_forgetting_an_endpoint_leaves_live_connections_of_others(web: Web) -> None:
+    """An address and port that are in use again must not be swept away with the old pod's."""
+    assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80))
+    old, _ = web.datapath.bound()[1]
+    web.fresh()
+    assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80))
+    assert web.datapath.forget_flows(old) == 1
+    assert web.leaves(packet(WEB, CLIENT, TCP, 80, 40000, flags=ACK))
+
+
+@needs_root
+def test_another_process_goes_on_with_what_is_pinned(web: Web, tmp_path: Path) -> None:
+    assert web.leaves(packet(WEB, DB, UDP, 5353, 53))
+    before, bound = web.datapath.generation, web.datapath.bound()
+    later = NodeDatapath.open(web.datapath.folder, flows=64)
+    try:
+        assert (later.generation, later.bound()) == (before, bound)
+        assert Bench(later).arrives(packet(DB, WEB, UDP, 53, 5353))
+        later.publish(web.tables(REVOKED, Mode.ENFORCE))
+        assert not web.leaves(packet(WEB, DB, UDP, 5353, 53))
+    finally:
+        later.close()
+
+
+@needs_root
+def test_half_a_set_of_pins_is_completed(tmp_path: Path) -> None:
+    with bpf_filesystem(tmp_path / "bpf") as folder:
+        open_maps(folder / "maps", 64).close()
+        for name in ("arena", "events", "flows6"):
+            (folder / "maps" / name).unlink()
+        maps = open_maps(folder / "maps", 64)
+        assert kernel.map_info(maps.arena).value_size == layout.ARENA_BYTES
+        maps.close()
+        remove_pins(folder / "maps")
+        assert not (folder / "maps").exists()
+
+
+@needs_root
+def test_a_map_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+    with bpf_filesystem(tmp_path / "bpf") as folder:
+        (folder / "maps").mkdir()
+        fd = kernel.create_map(kernel.MapType.ARRAY, 4, 64, 1, kernel.Flag.MMAPABLE, "arena")
+        kernel.pin(fd, folder / "maps" / "arena")
+        with pytest.raises(DatapathError, match=r"arena is a map of another shape.*detach"):
+            open_maps(folder / "maps", 64)
+
+
+@needs_root
+def test_a_folder_that_is_no_bpffs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatapathError, match="not on a BPF file system"):
+        open_maps(tmp_path / "maps", 64)
+
+
+@needs_root
+def test_counters_count_what_passes_and_what_does_not(web: Web) -> None:
+    before = web.datapath.counters()
+    frame = packet(WEB, WORLD, TCP, 40000, 443)
+    web.leaves(frame)
+    web.leaves(packets.packet(WEB, DB, UDP, 1234, 53))
+    change = web.datapath.counters() - before
+    egress = change[layout.Direction.EGRESS]
+    assert egress[1, layout.Reason.DENIED].tolist() == [1, len(frame)]
+    assert egress[0, layout.Reason.POLICY, 0] == 1
+    assert change[layout.Direction.INGRESS].sum() == 0
