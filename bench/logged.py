@@ -79,6 +79,7 @@ def hubble_file(path: Path, cluster: Cluster, lines: int, seed: int = 1) -> Path
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         random = Random(seed)
+        addresses = {(pod.namespace, pod.name): pod.addresses[0] for pod in cluster.pods}
         with path.open("w") as out:
             for number, record in enumerate(islice(records(cluster, seed), lines)):
                 source, destination = record.source, record.destination
@@ -86,8 +87,9 @@ def hubble_file(path: Path, cluster: Cluster, lines: int, seed: int = 1) -> Path
                     _LINE.format(
                         minute=number * 60 // lines,
                         uuid=random.getrandbits(128),
-                        from_address=f"10.{number % 7}.1.116",
-                        to_address=destination.address or "10.9.1.117",
+                        from_address=addresses[source.namespace, source.pod],
+                        to_address=destination.address
+                        or addresses[destination.namespace, destination.pod],
                         protocol=Protocol(record.protocol).name,
                         port=record.port,
                         from_namespace=source.namespace,
