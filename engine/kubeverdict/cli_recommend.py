@@ -17,7 +17,7 @@ from kubeverdict.cli_parts import (
     say,
     show,
 )
-from kubeverdict.cli_replay import check_inputs, flow_logs, traffic_in
+from kubeverdict.cli_replay import check_inputs, flow_logs, say_nothing_judged, traffic_in
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import PROFILES
 
@@ -109,6 +109,8 @@ def recommend(
         for line in summary(proof):
             say("proof", line)
     show("recommend", output, Report(found, proof, log_of(reading), written))
+    if not len(traffic):
+        return say_nothing_judged(reading)
     return FINDINGS if proof.blocked.records or proof.selects_nothing else CLEAN
 
 

@@ -11,11 +11,13 @@ import click
 from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
+    WRONG,
     cluster_in,
     compiled_from,
     input_files,
     judging,
     load_input,
+    say,
     show,
 )
 from kubeverdict.errors import InputError, Problem, UsageError
@@ -68,6 +70,12 @@ def traffic_in(
         raise InputError(problems)
 
 
+def say_nothing_judged(reading: Reading) -> int:
+    """A log of another cluster must not look like a clean one."""
+    say("error", f"none of the {reading.records:,} records could be judged: is it this cluster?")
+    return WRONG
+
+
 def check_inputs(files: tuple[str, ...], logs: tuple[str, ...], applied: tuple[str, ...]) -> None:
     if (*files, *logs, *applied).count("-") > 1:
         raise UsageError("standard input (-) can be only one of the inputs")
@@ -115,4 +123,7 @@ def replay(
     traffic = traffic_in(logs, columns, cluster, reading, BATCH)
     report = replay_(traffic, policies, reading, present)
     show("replay", output, report)
+    judged = (report.allowed, report.breaking, report.refused, report.admitted)
+    if not any(count.records for count in judged):
+        return say_nothing_judged(reading)
     return FINDINGS if report.breaking.records else CLEAN

@@ -90,3 +90,13 @@ def test_a_log_without_a_connection(tmp_path: Path) -> None:
     done = run("replay", "-f", SHOP, "--flows", path)
     assert done.status == 2
     assert "no connection in 2 lines" in done.err and f"{path}:2: " in done.err
+
+
+@pytest.mark.parametrize("verb", ["replay", "recommend"])
+def test_a_log_of_another_cluster_is_not_clean(verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "flows.csv"
+    path.write_text("source,destination,port\nother/a-0,other/b-0,80\n")
+    done = run(verb, "-f", SHOP, "--flows", path)
+    assert done.status == 2
+    assert "none of the 1 records could be judged" in done.err
+    assert "pods that are not in the cluster: other/a-0" in done.out
