@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from bench.lab import Lab, LabPod, missing
+from bench.lab import Lab, LabPod, bpffs, missing
 from kubeverdict.errors import KubeverdictError
 from kubeverdict_agent import control, loading
 
@@ -48,7 +48,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kv-demo-")))
-        pins = stack.enter_context(_bpffs(folder / "bpffs"))
+        pins = stack.enter_context(bpffs())
         _play(lab, folder, pins / "kubeverdict")
     print("\n### Nothing is left behind.")
     return 0
@@ -199,16 +199,6 @@ def _try(source: LabPod, destination: LabPod, expected: bool) -> None:
 
 def _headline(text: str) -> None:
     print(f"\n### {text}", flush=True)
-
-
-@contextlib.contextmanager
-def _bpffs(folder: Path) -> Iterator[Path]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "bpf", "bpf", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 if __name__ == "__main__":

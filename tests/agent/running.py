@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.lab import Lab, LabPod, missing
+from bench.lab import Lab, LabPod, bpffs, missing
 from kubeverdict.errors import UsageError
 from kubeverdict_agent import control, loading
 from kubeverdict_agent.errors import DatapathError
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds: the machine may be slow and busy
-_MOUNTS = re.compile(r"kv-bpffs-(\d+)-")
 
 Found = TypeVar("Found")
 _numbers = count(1)
@@ -47,27 +44,6 @@ def eventually(attempt: Callable[[], Found], what: str = "") -> Found:
         assert time.monotonic() < end, f"did not happen in {PATIENCE:.0f} s: {what or attempt}"
         time.sleep(0.01)
     return answer
-
-
-@contextlib.contextmanager
-def bpffs() -> Iterator[Path]:
-    """A BPF file system of one's own. Those that crashed processes left are removed."""
-    for left in Path(tempfile.gettempdir()).glob("kv-bpffs-*"):
-        owner = _MOUNTS.match(left.name)
-        if owner and not os.path.exists(f"/proc/{owner.group(1)}"):
-            _unmount(left)
-    folder = Path(tempfile.mkdtemp(prefix=f"kv-bpffs-{os.getpid()}-"))
-    try:
-        subprocess.run(["mount", "-t", "bpf", "bpf", str(folder)], check=True)
-        yield folder
-    finally:
-        _unmount(folder)
-
-
-def _unmount(folder: Path) -> None:
-    subprocess.run(["umount", str(folder)], check=False, capture_output=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 class Agent:

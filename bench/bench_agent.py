@@ -1,0 +1,215 @@
+"""The node agent as a process: how fast it follows links and changes, and what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import pytest
+
+from bench.conftest import Measure, Record
+from bench.figures import Figure
+from bench.lab import Lab, LabPod, bpffs, missing
+from bench.workloads import dump_file
+from kubeverdict.errors import KubeverdictError
+from kubeverdict.manifests import load
+from kubeverdict_agent import control, kernel, layout
+from kubeverdict_agent.collecting import Collector
+from kubeverdict_agent.lowering import Local, lower
+from kubeverdict_agent.naming import Naming
+from kubeverdict_agent.node_datapath import NodeDatapath
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+NODE = "bench-node"
+WORKLOADS = Path(__file__).parents[1] / "build" / "workloads"
+PODS = 50_000
+LINKS = 100
+CHANGES = 15
+EVENTS = 20_000
+_PATIENCE = 300.0
+_NEW_FILTER = 44
+_TRAFFIC_CONTROL = 0x8
+
+
+class Agent:
+    """`kubeverdict-agent run` on a lab's node, with the sources in ``folder``."""
+
+    def __init__(self, lab: Lab, folder: Path, pins: Path, *sources: Path) -> None:
+        self.state = folder / "state"
+        files = [part for source in sources for part in ("-f", str(source))]
+        command = [
+            *(sys.executable, "-m", "kubeverdict_agent", "run", "--node", NODE, *files),
+            *("--state", str(self.state), "--bpffs", str(pins / "agent"), "--metrics", ""),
+        ]
+        with (folder / "log").open("wb") as log:
+            self.process = lab.on_node(lambda: subprocess.Popen(command, stderr=log))
+        self.wait_for(lambda: self.status()["publications"] > 0)
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = control.ask(self.state, "status")
+        return answer
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            assert self.process.poll() is None, "the agent ended"
+            with contextlib.suppress(KubeverdictError):
+                if condition():
+                    return
+            assert time.monotonic() < end, "the agent is not ready"
+            time.sleep(0.005)
+
+    def memory(self) -> dict[str, float]:
+        """Megabytes by kind, as the kernel counts them."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return {name: int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "VmRSS")}
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(_PATIENCE)
+
+
+@contextlib.contextmanager
+def running(folder: Path, *sources: Path) -> Iterator[tuple[Lab, Agent]]:
+    with Lab() as lab, bpffs() as pins:
+        agent = Agent(lab, folder, pins, *sources)
+        try:
+            yield lab, agent
+        finally:
+            agent.stop()
+
+
+def policy(name: str, port: int) -> str:
+    return (
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+        f"metadata: {{namespace: default, name: {name}}}\n"
+        f"spec: {{podSelector: {{}}, ingress: [{{ports: [{{port: {port}}}]}}]}}\n"
+    )
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+def bench_new_link(measure: Measure, record: Record, tmp_path: Path) -> None:
+    """From the request for a veth to both programs being on it."""
+    source = tmp_path / "policy.yaml"
+    source.write_text(policy("one", 80))
+    with running(tmp_path, source) as (lab, _):
+        inside = lab.add_pod("shop", "inside")
+        seconds, _ = measure(lambda: lab.on_node(lambda: attach_times(inside)), rounds=1, warmup=0)
+    millis = sorted(1e3 * one for one in seconds)
+    record(Figure("new veth to attached, p95", quantiles(millis, n=20)[-1], "ms", 10))
+    record(Figure("new veth to attached, median", median(millis), "ms"))
+
+
+def attach_times(inside: LabPod) -> list[float]:
+    from pyroute2 import IPRoute
+
+    found = []
+    with (
+        IPRoute() as netlink,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as monitor,
+        open(f"/var/run/netns/{inside.netns}", "rb") as netns,
+    ):
+        monitor.bind((0, _TRAFFIC_CONTROL))
+        monitor.settimeout(_PATIENCE)
+        for number in range(LINKS):
+            begun = time.perf_counter()
+            peer = {"ifname": f"in{number}", "net_ns_fd": netns.fileno()}
+            netlink.link("add", ifname=f"kvb{number}", kind="veth", peer=peer)
+            filters = 0
+            while filters < 2:
+                (kind,) = struct.unpack_from("=H", monitor.recv(65536), 4)
+                filters += kind == _NEW_FILTER
+            found.append(time.perf_counter() - begun)
+            time.sleep(0.01)
+    return found
+
+
+# --- changes and memory ----------------------------------------------------------------------
+
+
+def bench_change_among_50k_pods(measure: Measure, record: Record, tmp_path: Path) -> None:
+    """From a policy's file being saved to its being in force, and what the agent holds."""
+    cluster = dump_file(WORKLOADS, "mixed", PODS, 5_000, compact=True)
+    shutil.copy(cluster, tmp_path / "cluster.json")
+    changing = tmp_path / "policy.yaml"
+    changing.write_text(policy("changing", 80))
+    with running(tmp_path, tmp_path / "cluster.json", changing) as (_, agent):
+        seconds: list[float] = []
+
+        def change() -> None:
+            before = agent.status()["readings"]
+            changing.write_text(policy("changing", 8000 + before))
+            agent.wait_for(lambda: agent.status()["readings"] > before)
+            seconds.append(agent.status()["seconds_since_written"])
+
+        change()
+        seconds.clear()
+        measure(change, rounds=CHANGES, warmup=0)
+        memory = agent.memory()
+    record(Figure("file saved to in force, 50k pods", 1e3 * median(seconds), "ms", 300))
+    record(Figure("agent, memory of its own, 50k pods", memory["RssAnon"], "MB", 120))
+    record(Figure("agent, with mapped libraries, 50k pods", memory["VmRSS"], "MB"))
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+def bench_events(measure: Measure, record: Record, tmp_path: Path) -> None:
+    """What taking in events costs the agent while nobody follows them."""
+    objects = (
+        "kind: Pod\napiVersion: v1\nmetadata: {namespace: default, name: web}\n"
+        "spec: {containers: []}\nstatus: {phase: Running, podIP: 10.1.0.2}\n---\n"
+    )
+    text = objects + policy("one", 80)
+    (tmp_path / "all.yaml").write_text(text)
+    from kubeverdict.compile.compiler import compile_cluster
+
+    compiled = compile_cluster(load([str(tmp_path / "all.yaml")]).cluster)
+    with bpffs() as pins, contextlib.closing(NodeDatapath.open(pins / "agent")) as datapath:
+        datapath.publish(lower(compiled, NODE, [Local(0, "default", "web", layout.Mode.AUDIT)]))
+        datapath.bind(1, 1, 0)
+        collector = Collector(datapath, Naming(), lambda number: ("default", "web"))
+        produced = 0
+
+        def produce() -> None:
+            nonlocal produced
+            datapath.totals(drain=True)  # an event is told once for each total
+            for number in range(EVENTS):
+                kernel.test_run(datapath.to_pod, datagram(produced % 60_000 + 1000, number))
+            produced += EVENTS
+
+        seconds: list[float] = []
+        for _ in range(5):
+            produce()
+            begun = time.thread_time()
+            collector.read_events()
+            seconds.append(time.thread_time() - begun)
+        measure(collector.read_events, rounds=1, warmup=0)
+        lost = datapath.lost()[0]
+        assert collector.seen + lost == produced, "consumed + lost = produced"
+    rate = EVENTS / median(seconds)
+    record(Figure("events consumed", rate / 1e6, "M/s", 1, "at least"))
+    record(Figure("a core's share at 1 M events/s", 100e6 / rate, "%", 15))
+
+
+def datagram(port: int, number: int) -> bytes:
+    """A frame with a datagram to a port of 10.1.0.2 that is denied."""
+    source = socket.inet_aton(f"10.2.{number >> 8 & 255}.{number & 255}")
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 46, 1, 0, 64, 17, 0)
+    ends = source + socket.inet_aton("10.1.0.2")
+    body = struct.pack("!HHHH", 40_000, port, 26, 0) + b"x" * 18
+    return b"\2" * 6 + b"\4" * 6 + b"\x08\x00" + head + ends + body
