@@ -21,7 +21,7 @@ from bench.comparison import report
 from bench.comparison.changes import CHANGES, Change, changes
 from bench.comparison.entrants import DATAPLANES, Entrant
 from bench.comparison.ipset import add_times
-from bench.comparison.plan import FULL, QUICK, Plan
+from bench.comparison.plan import FULL, QUICK, Plan, takes_part
 from bench.comparison.rounds import Measured, measure, prepare
 from bench.comparison.scenarios import SCENARIOS
 from bench.lab import missing
@@ -91,7 +91,9 @@ def _measure(plan: Plan, progress: Progress) -> tuple[list[Measured], list[Chang
             measured, ready = prepare(SCENARIOS[name], entrants, progress.say)
             progress.say(f"{name}: {plan.rounds} rounds of {', '.join(metrics)}")
             total = plan.rounds * len(metrics) * len(ready)
-            samples = measure(measured, ready, metrics, plan.rounds, plan.seconds, client_cpu)
+            samples = measure(
+                measured, ready, metrics, plan.rounds, plan.seconds, client_cpu, plan.budget
+            )
             for done, _ in enumerate(samples, start=1):
                 progress.step(done, total)
             traffic.append(measured)
@@ -101,6 +103,8 @@ def _measure(plan: Plan, progress: Progress) -> tuple[list[Measured], list[Chang
             for entrant in entrants:
                 dataplane = entrant.dataplane
                 if not dataplane.enforces or dataplane.judges_replies:
+                    continue
+                if not takes_part(dataplane.name, name):
                     continue
                 progress.say(f"changes, {name}: {dataplane.title}")
                 entrant.install(SCENARIOS[name])

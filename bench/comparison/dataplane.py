@@ -36,3 +36,6 @@ class Dataplane(Protocol):
 
     def remove(self) -> None:
         """Take everything away."""
+
+    def kernel_bytes(self) -> int | None:
+        """What it takes in the kernel, where the kernel tells; None: compare before and after."""

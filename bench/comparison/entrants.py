@@ -52,6 +52,9 @@ class RuleDataplane:
         self._rules = rules
         return Updated(prepared - begin, time.perf_counter() - prepared)
 
+    def kernel_bytes(self) -> None:
+        return None
+
     def remove(self) -> None:
         if self._lab is not None and self._rules is not None:
             run(self._lab.node_netns, self._rules.remove())

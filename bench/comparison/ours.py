@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 from bench.comparison.dataplane import Updated
 from bench.comparison.scenarios import NODE
 from bench.lab import Lab, bpffs
 from kubeverdict import PROFILES, Cluster, compile_cluster
+from kubeverdict_agent import kernel
 from kubeverdict_agent.attaching import Attacher
 from kubeverdict_agent.layout import Mode
 from kubeverdict_agent.lowering import Local, Tables, lower
@@ -86,6 +89,18 @@ class KubeverdictDataplane:
     def remove(self) -> None:
         self._stack.close()
         self._datapath = None
+
+    def kernel_bytes(self) -> int:
+        """The maps, as the kernel accounts for them."""
+        assert self._datapath is not None
+        total = 0
+        for pin in self._datapath.folder.iterdir():
+            fd = kernel.open_pin(pin)
+            for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+                if line.startswith("memlock:"):
+                    total += int(line.split()[1])
+            os.close(fd)
+        return total
 
     def _tables(self, cluster: Cluster) -> Tables:
         compiled = compile_cluster(cluster, PROFILES[self.profile])

@@ -320,7 +320,8 @@ def _memory(reading: Reading) -> Iterator[str]:
     yield (
         "What the kernel had allocated more after an installation than before (slab, vmalloc, "
         "per-CPU), and how long everything took, compiling and rendering included. Of kubeverdict "
-        "the room for connections is in it, which is there from the start."
+        "it is what the kernel accounts to its maps, with the room for connections, which is there "
+        "from the start; what others take for connections is not in their figures."
     )
     yield ""
     rows = [["", *reading.traffic]]

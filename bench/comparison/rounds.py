@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from kubeverdict.errors import KubeverdictError
 
 FLOOD_RATE = 40_000  # packets a second that are to be denied
 _PROBES = 240
+_LEAST_ROUNDS = 3
 _PATIENCE = 10.0  # seconds for what should arrive
 
 FLOOD = "flood"
@@ -67,7 +70,9 @@ def prepare(
             measured.refused[entrant.name] = f"it cannot be installed: {error}"
             entrant.remove()
             continue
-        measured.memory[entrant.name] = kernel_memory() - before
+        own = entrant.dataplane.kernel_bytes()
+        grown = kernel_memory() - before
+        measured.memory[entrant.name] = grown if own is None else own
         if entrant.dataplane.enforces:
             wrong = prove(entrant, scenario, measured)
             if wrong:
@@ -95,9 +100,14 @@ def measure(
     rounds: int,
     seconds: float,
     cpu: int | None,
+    budget: float = math.inf,
 ) -> Iterator[None]:
-    """Measure; yields after each sample, for who shows progress."""
+    """Measure; yields after each sample, for who shows progress. When ``budget`` seconds have
+    passed, no round is begun after the third."""
+    begin = time.monotonic()
     for round_ in range(rounds):
+        if round_ >= _LEAST_ROUNDS and time.monotonic() - begin > budget:
+            return
         # The order turns, so that nobody always follows the same one.
         turned = [*entrants[round_ % len(entrants) :], *entrants[: round_ % len(entrants)]]
         for metric in metrics:

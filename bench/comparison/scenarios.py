@@ -31,6 +31,8 @@ ADDED_PEER, ADDED_PORT = "172.16.77.7", 7000
 OUTSIDE = "203.0.113.66"
 
 _TEAMS, _APPS = 20, 50
+# Clusters have many policies and few kinds of services.
+_SERVICES = (80, 443, 3306, 5432, 5672, 6379, 7000, 8443, 9042, 9092, 9200, 27017)
 # The policy that selects what :func:`with_pod` adds, where there is no crowd.
 _SELECTS_NEW_POD = 3
 _PODS_A_NODE = 50
@@ -68,7 +70,7 @@ class Scenario:
     def description(self) -> str:
         """What it is, in words."""
         text = (
-            f"{self.policies:,} policies with {self.rules:,} rules each on {self.local} pods, "
+            f"{self.policies:,} policies on {self.local} pods, rules in each: {self.rules:,}; "
             f"{self.pods + self.crowd:,} pods elsewhere"
         )
         return text + (f", {self.crowd:,} of them in every rule's set" if self.crowd else "")
@@ -207,8 +209,8 @@ def _remote_pod(scenario: Scenario, index: int) -> Pod:
 
 
 def _pod(namespace: str, name: str, labels: dict[str, str], address: str, node: str) -> Pod:
-    # The same name stands for another number in every other pod, as during a migration.
-    number = 9000 if int(address.rpartition(".")[2]) % 2 else 9001
+    # One name, two numbers, as during a migration that one team has finished.
+    number = 9001 if namespace == "team-01" else 9000
     return Pod(
         namespace,
         name,
@@ -244,7 +246,7 @@ def _peer(chance: random.Random) -> Peer:
     if kind < 0.8:
         return PodPeer(labelled("app", f"local-{chance.randrange(5, 30):02d}"), SHOP)
     if kind < 0.9:
-        first = _block(f"10.2.{chance.randrange(40)}.0/24")
+        first = _block(f"10.2.{chance.randrange(4)}.0/24")
         return BlockPeer(first)
     if kind < 0.95:
         return BlockPeer(_block("0.0.0.0/0"), (_block("10.0.0.0/8"), _block("172.16.0.0/12")))
@@ -257,13 +259,14 @@ def _peer(chance: random.Random) -> Peer:
 
 def _ports(chance: random.Random) -> tuple[PortMatch, ...] | None:
     kind = chance.random()
-    first = chance.choice((80, 443, 3306, 5432, 6379, 9092)) + chance.randrange(20)
+    first = chance.choice(_SERVICES)
     if kind < 0.6:
         return (PortRange(Protocol.TCP, first, first),)
     if kind < 0.75:
         return (PortRange(Protocol.TCP, first, first), PortRange(Protocol.UDP, 53, 53))
     if kind < 0.85:
-        return (PortRange(Protocol.TCP, 30000 + first, 30010 + first),)
+        low = 30000 + 100 * chance.randrange(4)
+        return (PortRange(Protocol.TCP, low, low + 99),)
     if kind < 0.9:
         return (NamedPort(Protocol.TCP, "metrics"),)
     if kind < 0.93:

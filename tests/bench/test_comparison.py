@@ -17,6 +17,7 @@ from bench.comparison.plots import bars, lines
 from bench.comparison.rounds import FLOOD, Measured, prepare, prove
 from bench.comparison.scenarios import SCENARIOS
 from bench.lab import missing
+from kubeverdict_agent import layout
 
 needs_root = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -147,6 +148,8 @@ def test_kubeverdict_is_proven_too(name: str) -> None:
         if entrant.dataplane.enforces:
             assert prove(entrant, scenario, measured) == []
             assert measured.probes[name] > 100
+        # Two halves of tables at least.
+        assert (entrant.dataplane.kernel_bytes() or 0) > 2 * layout.HALF_BYTES
 
 
 @needs_root
@@ -155,6 +158,7 @@ def test_a_run_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         traffic={"policies-10": ("crr", "udp", FLOOD)},
         rounds=1,
         seconds=0.05,
+        budget=60.0,
         changes=("proof",),
         repetitions=1,
         change_budget=0.0,
