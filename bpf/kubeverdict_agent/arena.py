@@ -7,18 +7,26 @@ must be through: an RCU grace period is waited for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.model.addresses import Address
 from kubeverdict_agent import kernel, layout
 from kubeverdict_agent.errors import DoesNotFit
-from kubeverdict_agent.hashing import table_of_ipv4, table_of_ipv6
+from kubeverdict_agent.hashing import (
+    buckets_of_ipv4,
+    buckets_of_ipv6,
+    table_of_ipv4,
+    table_of_ipv6,
+)
 from kubeverdict_agent.lowering import Tables
 
 _ALIGN = 64  # a cache line
 _LAST_GENERATION = 0xFFFFFFFE  # flows keep 32 bits of it
+_LOW = (1 << 64) - 1
 
 
 class LaidOut(NamedTuple):
@@ -80,6 +88,41 @@ class Arena:
         self._control["generation"][0] = generation
         self._readers_gone = False
         return generation
+
+    def join(self, address: Address, peer_class: int) -> bool:
+        """Add an address to the tables in force; False where its buckets are full.
+
+        A store of eight aligned bytes makes it visible, so a packet sees all of it or nothing.
+        The class of ``peer_class`` must be one of the tables in force, the address not in them.
+        """
+        header = self._half(self.generation)[: layout.TABLES.itemsize].view(layout.TABLES)[0]
+        if address.family == 4:
+            wide = np.array([address.value], np.uint64)
+            buckets = buckets_of_ipv4(wide, 32 - int(header["shift4"]))
+            entries = self._entries(int(header["peers4"]), np.dtype(np.uint64), buckets)
+            for entry in entries:
+                if ~entry[0] == 0:
+                    entry[0] = wide[0] | np.uint64(peer_class << 32)
+                    return True
+            return False
+        halves = np.array([(address.value >> 64, address.value & _LOW)], np.uint64)
+        buckets = buckets_of_ipv6(halves, 64 - int(header["shift6"]))
+        for entry in self._entries(int(header["peers6"]), layout.PEER6, buckets):
+            if entry["class"][0] == layout.NO_CLASS:
+                entry["high"], entry["low"] = halves[0]
+                entry["class"] = peer_class
+                return True
+        return False
+
+    def _entries(
+        self, table: int, entry: np.dtype[Any], buckets: Sequence[NDArray[np.uint64]]
+    ) -> Iterator[NDArray[Any]]:
+        """The places (1,) of some buckets, one by one."""
+        half = self._half(self.generation)
+        for bucket in buckets:
+            first = table + int(bucket[0]) * layout.BUCKET * entry.itemsize
+            for place in range(first, first + layout.BUCKET * entry.itemsize, entry.itemsize):
+                yield half[place : place + entry.itemsize].view(entry)
 
     def settle(self) -> None:
         """Wait now for what the next publication would wait for."""

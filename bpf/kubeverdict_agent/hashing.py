@@ -26,10 +26,7 @@ def table_of_ipv4(
 ) -> tuple[NDArray[np.uint64], int]:
     """Entries (buckets * 4,) of ``address | class << 32``, and the bits of a bucket's number."""
     wide = addresses.astype(np.uint64)
-    place, bits = _arrange(
-        addresses.size,
-        lambda bits: [(wide * h & 0xFFFFFFFF) >> np.uint64(32 - bits) for h in _HASH4],
-    )
+    place, bits = _arrange(addresses.size, lambda bits: buckets_of_ipv4(wide, bits))
     table = np.full(layout.BUCKET << bits, np.uint64(0xFFFFFFFF_FFFFFFFF))
     table[place] = wide | classes.astype(np.uint64) << np.uint64(32)
     return table, bits
@@ -39,17 +36,25 @@ def table_of_ipv6(
     addresses: NDArray[np.uint64], classes: NDArray[np.uint16]
 ) -> tuple[NDArray[np.void], int]:
     """The same of layout.PEER6 for addresses (n, 2)."""
-    high, low = addresses[:, 0], addresses[:, 1]
-    with np.errstate(over="ignore"):
-        mixed = low ^ high * np.uint64(_FOLD6)
-        hashes = [mixed * np.uint64(h) for h in _HASH6]
-    place, bits = _arrange(
-        addresses.shape[0], lambda bits: [h >> np.uint64(64 - bits) for h in hashes]
-    )
+    place, bits = _arrange(addresses.shape[0], lambda bits: buckets_of_ipv6(addresses, bits))
     table = np.zeros(layout.BUCKET << bits, layout.PEER6)
     table["class"] = layout.NO_CLASS
-    table["high"][place], table["low"][place], table["class"][place] = high, low, classes
+    table["high"][place], table["low"][place] = addresses[:, 0], addresses[:, 1]
+    table["class"][place] = classes
     return table, bits
+
+
+def buckets_of_ipv4(addresses: NDArray[np.uint64], bits: int) -> list[NDArray[np.uint64]]:
+    """Both buckets of each address (n,), of ``1 << bits``."""
+    low = np.uint64(0xFFFFFFFF)
+    return [(addresses * np.uint64(h) & low) >> np.uint64(32 - bits) for h in _HASH4]
+
+
+def buckets_of_ipv6(addresses: NDArray[np.uint64], bits: int) -> list[NDArray[np.uint64]]:
+    """The same for addresses (n, 2)."""
+    with np.errstate(over="ignore"):
+        mixed = addresses[:, 1] ^ addresses[:, 0] * np.uint64(_FOLD6)
+        return [mixed * np.uint64(h) >> np.uint64(64 - bits) for h in _HASH6]
 
 
 def _arrange(count: int, buckets_of: Any) -> tuple[NDArray[np.int64], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kubeverdict_agent import kernel, layout
 from kubeverdict_agent.arena import Arena, LaidOut, lay_out
 from kubeverdict_agent.clocks import now_ns
 from kubeverdict_agent.errors import DoesNotFit
+from kubeverdict_agent.joining import Joining
 from kubeverdict_agent.layout import Direction, Reason
 from kubeverdict_agent.loading import Programs, compile_programs
 from kubeverdict_agent.lowering import Tables
@@ -84,6 +85,11 @@ class NodeDatapath:
     def swap(self, laid_out: LaidOut) -> int:
         """The same with tables that have been laid out already."""
         return self._arena.publish(laid_out)
+
+    def join(self, joinings: Sequence[Joining]) -> bool:
+        """Add the addresses of a new pod to the tables in force; False where there is no room for
+        one of them, which is then unknown until the next publication."""
+        return all([self._arena.join(each.address, each.peer_class) for each in joinings])
 
     def settle(self) -> None:
         """Wait (some 16 ms) for packets that still read the tables before; the next publication

@@ -76,12 +76,6 @@ spec:
 )
 
 
-def compiled(folder: Path, policy: str) -> CompiledPolicy:
-    path = folder / "cluster.yaml"
-    path.write_text(f"{CLUSTER}---{policy}")
-    return kv.compile_cluster(kv.load([str(path)]).cluster)
-
-
 class Web(Bench):
     """The datapath of ``shop/web``."""
 
@@ -91,9 +85,14 @@ class Web(Bench):
         self._endpoint = 0
         self.fresh()
 
+    def compiled(self, policy: str = POLICY) -> CompiledPolicy:
+        path = self._folder / "cluster.yaml"
+        path.write_text(f"{CLUSTER}---{policy}")
+        return kv.compile_cluster(kv.load([str(path)]).cluster)
+
     def tables(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> Tables:
         local = Local(0, "shop", "web", mode)
-        return lower(compiled(self._folder, policy), "node-1", [local], ["10.0.0.254"])
+        return lower(self.compiled(policy), "node-1", [local], ["10.0.0.254"])
 
     def use(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> None:
         self.datapath.publish(self.tables(policy, mode))
