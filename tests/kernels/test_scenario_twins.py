@@ -245,9 +245,9 @@ def test_judge_moves(form: Form, seed: int, tiers: bool) -> None:
     work = scratch(base, sides, views, plane.homes, 2, 0)
     out = np.zeros((len(wanted), answers.COLUMNS), np.int64)
     examples = [np.zeros((len(wanted), 1, answers.EXAMPLE), np.int64) for _ in range(2)]
-    nothing = np.zeros(0, np.int32)
+    among = np.empty((1, 4), np.int64)
     form(moves.judge_moves)(
-        0, len(wanted), made, base, sides, views, plane.homes, nothing, work, out, *examples
+        0, len(wanted), made, base, sides, views, plane.homes, among, work, out, *examples
     )
     for number, (before, after) in enumerate(wanted):
         assert out[number, : answers.WORKLOADS].tolist() == moved(naive, plane, before, after)

@@ -170,7 +170,6 @@ def judge(prepared: PreparedMoves, examples: int = 0, threads: int | None = None
     planes, count = prepared.beside.planes, prepared.count
     results = no_results(len(planes), count, examples)
     kernel = moves.judge_moves.on(count * _WORK)
-    nothing = np.zeros(0, np.int32)
 
     def run(first: int, stop: int) -> None:
         started = perf_counter()
@@ -179,7 +178,8 @@ def judge(prepared: PreparedMoves, examples: int = 0, threads: int | None = None
             sides = (plane.ingress, plane.egress)
             views = (plane.ingress_by_peer, plane.egress_by_peer)
             work = scratch(own.ground, sides, views, plane.homes, 2, 0)
-            workers.append((own.moves, own.ground, sides, views, plane.homes, nothing, work))
+            among = np.empty((np.diff(own.moves.start).max(initial=0), 4), np.int64)
+            workers.append((own.moves, own.ground, sides, views, plane.homes, among, work))
         met = workers[0][-1] if workers else None
         # As for switches: one scenario after the other where there is more than one plane.
         step = stop - first if len(planes) == 1 else 1
@@ -209,19 +209,22 @@ def told(prepared: PreparedMoves, results: Results, scenario: int, name: str) ->
         results,
         scenario,
         name,
-        lambda plane, columns, opens: _example(prepared, plane, columns, opens),
+        lambda plane, columns, opens: _example(prepared, scenario, plane, columns, opens),
     )
 
 
-def _example(prepared: PreparedMoves, number: int, example: list[int], opens: bool) -> Example:
+def _example(
+    prepared: PreparedMoves, scenario: int, number: int, example: list[int], opens: bool
+) -> Example:
     beside = prepared.beside
     plane, moved = beside.planes[number], prepared.planes[number]
+    first = moved.moves.start[scenario]
     source, destination = example[answers.SOURCE], example[answers.DESTINATION]
 
     def find(position: int, which: int) -> Pod | str:
         if position >= 0:
             return end(beside, plane, position, which, {})
-        before, after = moved.pods[-2 - position][which]
+        before, after = moved.pods[first - 2 - position][which]
         return beside.pods[after if after >= 0 else before]
 
     decided = example[answers.DECIDED :]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import ZERO, bit, count_ones, first_at_least
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import kernel, making_kernel
 from kubeverdict.kernels.ports import END, Cut, Runs, add_list, cut_memory, new_cut, patterns
 from kubeverdict.kernels.reach import Space, listed, pairs_of, weigh
 
@@ -170,7 +170,7 @@ def _forget(sets, s, work):
             work.extra[sets.word[at]] = ZERO
 
 
-@kernel
+@making_kernel
 def count_adding(
     first, stop, destination, member_start, member, ingress, egress, space, runs, work, out
 ):

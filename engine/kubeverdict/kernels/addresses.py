@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from kubeverdict.kernels.bits import first_at_least
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import kernel, making_kernel
 
 
-@kernel
+@making_kernel
 def upper_index(bounds):
     """First level of the IPv4 trie: (65537,) int32, for each upper half the number of bounds
     below it. ``bounds`` (intervals,) uint32 ascending, the first is 0."""

@@ -44,6 +44,21 @@ def decide(rules, position, other, place, version, changes, ground, work):
 
 
 @kernel
+def make_room(examples, pairs):
+    """Where an example that stands for ``pairs`` pods goes among ``examples`` (n, EXAMPLE), the
+    most first: a row that is free now, or -1 where all stand for as many."""
+    at = examples.shape[0] - 1
+    if at < 0 or examples[at, STANDS_FOR] >= pairs:
+        return -1
+    while at > 0 and examples[at - 1, STANDS_FOR] < pairs:
+        for column in range(EXAMPLE):
+            examples[at, column] = examples[at - 1, column]
+        at -= 1
+    examples[at, STANDS_FOR] = pairs
+    return at
+
+
+@kernel
 def meet_home(workload, namespaces, workloads_met, namespaces_met, out, stamp):
     """Count a workload and its namespace, once a scenario. ``namespaces`` are by workload."""
     if workloads_met[workload] == stamp:

@@ -11,17 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import Instruction, kernel
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
 FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_M1 = np.uint64(0x5555555555555555)
-_M2 = np.uint64(0x3333333333333333)
-_M4 = np.uint64(0x0F0F0F0F0F0F0F0F)
-_S1, _S2, _S4 = np.uint64(1), np.uint64(2), np.uint64(4)
-_S8, _S16, _S32 = np.uint64(8), np.uint64(16), np.uint64(32)
-_SUM = np.uint64(0x7F)
 
 
 class Sets(NamedTuple):
@@ -32,33 +26,27 @@ class Sets(NamedTuple):
     bits: NDArray[np.uint64]  # the same length
 
 
+_ones = Instruction("ctpop", lambda word: int(word).bit_count())
+_zeros_below = Instruction("cttz", lambda word: (int(word) & -int(word)).bit_length() - 1)
+_zeros_above = Instruction("ctlz", lambda word: 64 - int(word).bit_length())
+
+
 @kernel
 def count_ones(value):
-    """Bits set in a word, by adding neighbours (numba has no bitwise_count)."""
-    value = value - ((value >> _S1) & _M1)
-    value = (value & _M2) + ((value >> _S2) & _M2)
-    value = (value + (value >> _S4)) & _M4
-    value = value + (value >> _S8)
-    value = value + (value >> _S16)
-    return np.int64((value + (value >> _S32)) & _SUM)
+    """Bits set in a word."""
+    return np.int64(_ones(value))
 
 
 @kernel
 def lowest(value):
     """Index of the lowest bit set of a word that is not zero."""
-    return count_ones(~value & (value - ONE))
+    return np.int64(_zeros_below(value))
 
 
 @kernel
 def highest(value):
     """Index of the highest bit set of a word that is not zero."""
-    value |= value >> _S1
-    value |= value >> _S2
-    value |= value >> _S4
-    value |= value >> _S8
-    value |= value >> _S16
-    value |= value >> _S32
-    return count_ones(value) - 1
+    return np.int64(63 - _zeros_above(value))
 
 
 @kernel
@@ -77,6 +65,24 @@ def first_at_least(values, low, high, wanted):
         else:
             high = middle
     return low
+
+
+@kernel
+def sort(values, count):
+    """Put the first ``count`` values in ascending order, in place (after Shell, 1959: numba's own
+    sort makes a list, and there are few)."""
+    gap = 1
+    while 3 * gap < count:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            value = values[i]
+            at = i
+            while at >= gap and values[at - gap] > value:
+                values[at] = values[at - gap]
+                at -= gap
+            values[at] = value
+        gap //= 3
 
 
 @kernel

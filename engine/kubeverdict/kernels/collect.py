@@ -1,8 +1,8 @@
-"""Rules collected for one end, and what they let through, a few words at a time.
+"""Rules collected for one end, and the memory that scenarios are judged in.
 
 A scenario switches policies on and off beside a base that stays as it is. Rules are listed one by
 one, each with the versions in which it is in force; or, for an end at which nothing was switched,
-merged as the base has them. Rows are made in *slots*: the words in which something can differ.
+merged as the base has them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from kubeverdict.kernels.bits import (
     first_at_least,
     has,
     lowest,
+    sort,
 )
 from kubeverdict.kernels.jit import kernel
-from kubeverdict.kernels.ports import Cut, Runs, cut_memory, holds
+from kubeverdict.kernels.ports import Cut, Runs, cut_memory
 from kubeverdict.kernels.reach import View, listed
 
-_ALLOW = 0
-_PASS = 2
-_ISOLATION = -2
+ISOLATION = -2
 ALWAYS = np.uint8(0xFF)
 
 # Columns of a rule. Sets of the ends on both sides, port list (0 is everything), action, tier,
@@ -94,21 +93,29 @@ class Scratch(NamedTuple):
     met: NDArray[np.int64]  # by row: the scenario that last met it
     touched: NDArray[np.uint64]  # (2, words) by direction
     touched_word: NDArray[np.int32]  # (2, words) those that are not zero
+    chosen: NDArray[np.int32]  # (2, rows) rules of own and of other that speak about a pattern
     slot_word: NDArray[np.int32]
     slot_of: NDArray[np.int32]  # by word, -1 where it is no slot
     limit: NDArray[np.uint64]  # by slot: the bits that may differ
-    open: NDArray[np.uint64]  # by slot, from here on
-    passed: NDArray[np.uint64]
+    open: NDArray[np.uint64]  # by slot
+    passed: NDArray[np.uint64]  # by slot; zero between uses
     mine: NDArray[np.uint64]  # (versions, slots)
     theirs: NDArray[np.uint64]  # (versions, slots)
-    gained: NDArray[np.uint64]
+    row_word: NDArray[np.int32]  # the slots of a whole row
+    row: NDArray[np.uint64]  # by word: their bits; zero outside of a row
+    kept: NDArray[np.uint64]  # (versions, words) the row on its first pattern of ports
+    opens: NDArray[np.uint64]  # by word, as all below
+    closes: NDArray[np.uint64]
+    gained: NDArray[np.uint64]  # of a row, on any port
     lost: NDArray[np.uint64]
     broken: NDArray[np.uint64]
-    changed: NDArray[np.uint64]  # (words,) ends of changed pairs, all rows of a scenario
+    changed: NDArray[np.uint64]  # ends of changed pairs, all rows of a scenario
     homes_met: NDArray[np.int64]  # by workload: the scenario that last met it
     namespaces_met: NDArray[np.int64]
     away: NDArray[np.int64]  # by workload of a position: pods that a scenario moves
-    sizes: NDArray[np.int64]  # touched words of either direction, slots
+    # How many there are of touched words of either direction, slots, slots of the whole row, and
+    # chosen rules of either side.
+    sizes: NDArray[np.int64]
 
 
 def scratch(
@@ -127,71 +134,41 @@ def scratch(
     longest = max(int(np.diff(listing.start).max(initial=0)) for listing in (*sides, *views))
     state = np.zeros(policies, np.uint8)
     state[: ground.base] = ALWAYS
-    slots = [np.zeros(words, np.uint64) for _ in range(7)]
+    # Two positions may be collected together.
+    most_own = 2 * longest + 2 + candidates
+    most_other = max(2 * longest, rows) + candidates
+    bitmaps = [np.zeros(words, np.uint64) for _ in range(10)]
     return Scratch(
         state=state,
         cut=cut_memory(ground.runs),
-        # Two positions may be collected together.
-        own=np.empty((2 * longest + 2 + candidates, COLLECTED), np.int64),
-        other=np.empty((max(2 * longest, rows) + candidates, COLLECTED), np.int64),
+        own=np.empty((most_own, COLLECTED), np.int64),
+        other=np.empty((most_other, COLLECTED), np.int64),
         all_other=np.empty(rows + candidates, np.int32),
         met=np.zeros(rows, np.int64),
         touched=np.zeros((2, words), np.uint64),
         touched_word=np.empty((2, words), np.int32),
+        chosen=np.empty((2, max(most_own, most_other)), np.int32),
         slot_word=np.empty(words, np.int32),
         slot_of=np.full(words, -1, np.int32),
-        limit=slots[0],
-        open=slots[1],
-        passed=slots[2],
+        limit=bitmaps[0],
+        open=bitmaps[1],
+        passed=bitmaps[2],
         mine=np.zeros((versions, words), np.uint64),
         theirs=np.zeros((versions, words), np.uint64),
-        gained=slots[3],
-        lost=slots[4],
-        broken=slots[5],
-        changed=slots[6],
+        row_word=np.empty(words, np.int32),
+        row=bitmaps[3],
+        kept=np.zeros((versions, words), np.uint64),
+        opens=bitmaps[4],
+        closes=bitmaps[5],
+        gained=bitmaps[6],
+        lost=bitmaps[7],
+        broken=bitmaps[8],
+        changed=bitmaps[9],
         homes_met=np.zeros(homes.namespace.size, np.int64),
         namespaces_met=np.zeros(int(homes.namespace.max(initial=0)) + 1, np.int64),
         away=np.zeros(homes.pods.size, np.int64),
-        sizes=np.zeros(3, np.int64),
+        sizes=np.zeros(6, np.int64),
     )
-
-
-@kernel
-def start_slots(work):
-    for k in range(work.sizes[2]):
-        work.slot_of[work.slot_word[k]] = -1
-    work.sizes[2] = 0
-
-
-@kernel
-def admit(work, word, bits):
-    """Let some bits of a word differ."""
-    k = work.slot_of[word]
-    if k < 0:
-        k = np.int32(work.sizes[2])
-        work.sizes[2] += 1
-        work.slot_of[word] = k
-        work.slot_word[k] = word
-        work.limit[k] = ZERO
-    work.limit[k] |= bits
-
-
-@kernel
-def drop_empty(work):
-    """Drop the slots in which nothing may differ any more; returns how many are left."""
-    left = 0
-    for k in range(work.sizes[2]):
-        word = work.slot_word[k]
-        bits = work.limit[k]
-        if bits == ZERO:
-            work.slot_of[word] = -1
-            continue
-        work.slot_of[word] = left
-        work.slot_word[left] = word
-        work.limit[left] = bits
-        left += 1
-    work.sizes[2] = left
-    return left
 
 
 @kernel
@@ -242,92 +219,6 @@ def collect(rules, position, ground, changes, work, count):
                 _sink(work.own, count)
                 count += 1
     return count
-
-
-@kernel
-def admit_changes(count, ground, work):
-    """Make slots of what the switched rules in ``work.own`` name."""
-    own = work.own
-    for i in range(count):
-        if own[i, VERSION] == ALWAYS:
-            continue
-        if own[i, RULE] == _ISOLATION:
-            isolated = False
-            for k in range(count):
-                isolated |= (
-                    own[k, RULE] == _ISOLATION
-                    and own[k, VERSION] == ALWAYS
-                    and own[k, TIER] == own[i, TIER]
-                )
-            if isolated:
-                continue
-        s = own[i, ABOUT]
-        for at in range(ground.sets.start[s], ground.sets.start[s + 1]):
-            admit(work, ground.sets.word[at], ground.sets.bits[at])
-
-
-@kernel
-def fold(local, count, version, place, ground, work, allow):
-    """The other ends that the rules of ``local`` let through in a version, into ``allow`` (by
-    slot). See :func:`kubeverdict.kernels.reach.fold`."""
-    slots = work.sizes[2]
-    for k in range(slots):
-        allow[k] = ZERO
-        work.open[k] = work.limit[k]
-    tier = -1
-    passing = False
-    for i in range(count):
-        if (local[i, VERSION] & version) == 0 or not holds(ground.runs, local[i, PORTS], place):
-            continue
-        if passing and local[i, TIER] != tier:
-            for k in range(slots):
-                work.open[k] |= work.passed[k]
-                work.passed[k] = ZERO
-            passing = False
-        tier = local[i, TIER]
-        action = local[i, ACTION]
-        s = local[i, ABOUT]
-        if s == 0:
-            for k in range(slots):
-                if action == _ALLOW:
-                    allow[k] |= work.open[k]
-                elif action == _PASS:
-                    work.passed[k] |= work.open[k]
-                    passing = True
-                work.open[k] = ZERO
-            if not passing:
-                break
-            continue
-        first = ground.sets.start[s]
-        stop = ground.sets.start[s + 1]
-        # Few slots in a large set are looked up, otherwise the set is walked.
-        look_up = slots * 6 < stop - first
-        for step in range(slots if look_up else stop - first):
-            if look_up:
-                k = step
-                word = work.slot_word[k]
-                at = first_at_least(ground.sets.word, first, stop, word)
-                if at == stop or ground.sets.word[at] != word:
-                    continue
-            else:
-                at = first + step
-                k = work.slot_of[ground.sets.word[at]]
-                if k < 0:
-                    continue
-            matched = ground.sets.bits[at] & work.open[k]
-            if matched == ZERO:
-                continue
-            work.open[k] ^= matched
-            if action == _ALLOW:
-                allow[k] |= matched
-            elif action == _PASS:
-                work.passed[k] |= matched
-                passing = True
-    for k in range(slots):
-        allow[k] |= work.open[k]
-        if passing:
-            allow[k] |= work.passed[k]
-            work.passed[k] = ZERO
 
 
 @kernel
@@ -390,7 +281,7 @@ def gather_other(rules, ground, changes, work, stamp):
                     work.met[row] = stamp
                     work.all_other[count] = row
                     count += 1
-    work.all_other[:count].sort()
+    sort(work.all_other, count)
     for i in range(changes.size):
         candidate = np.int64(changes[i]) - ground.base
         if candidate >= 0:

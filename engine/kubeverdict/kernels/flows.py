@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, has, highest, lowest
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import kernel, making_kernel
 
 RULE_BIAS = 16
 IPV4 = 1
@@ -84,7 +84,7 @@ def pack_ends(
     return Ends(identity, node, about, pods, packed)
 
 
-@kernel
+@making_kernel
 def pack(start, row, rows, ports, sets):
     """Rows by class (``start``, ``row``) as packed entries: (classes + 1,) and (entries, 4)."""
     classes = start.size - 1

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -20,6 +21,9 @@ PLAIN_LIMIT = 300_000
 _LOADED_LIMIT = 2_000
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+# numba counts references to each array of each argument at each call, atomically. That took more
+# time than the work itself where kernels pass their working memory on to many small ones.
+_UNCOUNTED = {**_OPTIONS, "_nrt": False}
 _lock = threading.RLock()
 _always_compiled = False
 
@@ -30,8 +34,9 @@ class Kernel:
     Calling a kernel runs the plain form, so kernels call one another by name in either form.
     """
 
-    def __init__(self, function: FunctionType) -> None:
+    def __init__(self, function: FunctionType, options: dict[str, Any]) -> None:
         self.plain = function
+        self._options = options
         self.__doc__ = function.__doc__
         self._compiled: Callable[..., Any] | None = None
 
@@ -56,19 +61,57 @@ class Kernel:
 
         scope = dict(self.plain.__globals__)
         for name in self.plain.__code__.co_names:
-            if isinstance(scope.get(name), Kernel):
+            if isinstance(scope.get(name), Kernel | Instruction):
                 scope[name] = scope[name].compiled
         twin = FunctionType(self.plain.__code__, scope, self.plain.__name__)
         twin.__module__ = self.plain.__module__
         twin.__qualname__ = self.plain.__qualname__
-        compiled: Callable[..., Any] = numba.njit(**_OPTIONS)(twin)
+        compiled: Callable[..., Any] = numba.njit(**self._options)(twin)
         return compiled
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
-    """Declare a function over arrays as a kernel."""
+    """Declare a function over arrays as a kernel. It makes no arrays, and returns none: it works
+    in memory that it is given, and nothing counts references."""
     assert isinstance(function, FunctionType)
-    return Kernel(function)
+    return Kernel(function, _UNCOUNTED)
+
+
+def making_kernel(function: Callable[..., Any]) -> Kernel:
+    """Declare a function that makes arrays as a kernel."""
+    assert isinstance(function, FunctionType)
+    return Kernel(function, _OPTIONS)
+
+
+class Instruction:
+    """A function of one word for which processors have an instruction: ``plain`` Python, and the
+    LLVM intrinsic of that name, for kernels to call."""
+
+    def __init__(self, name: str, plain: Callable[[Any], int]) -> None:
+        self._name = name
+        self._plain = plain
+
+    def __call__(self, word: Any) -> int:
+        return self._plain(word)
+
+    @cached_property
+    def compiled(self) -> Any:
+        """What stands for it in compiled kernels: uint64 to int64."""
+        from numba import types
+        from numba.extending import intrinsic
+
+        name = self._name
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def emit(typing: Any, word: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                # The leading and trailing zeros of zero are 64, not undefined.
+                more = () if name == "ctpop" else (context.get_constant(types.boolean, False),)
+                return getattr(builder, name)(arguments[0], *more)
+
+            return types.int64(types.uint64), generate
+
+        return emit
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from kubeverdict.kernels.answers import (
     STANDS_FOR,
     count_homes,
     decide,
+    make_room,
     meet_home,
 )
 from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, lowest
@@ -36,14 +37,23 @@ from kubeverdict.kernels.collect import (
     PORTS,
     TIER,
     VERSION,
-    admit,
     collect,
     collect_merged,
-    fold,
-    start_slots,
 )
 from kubeverdict.kernels.jit import kernel
-from kubeverdict.kernels.ports import add_list, new_cut, patterns
+from kubeverdict.kernels.rows import (
+    admit,
+    begin_row,
+    choose,
+    end_row,
+    is_part,
+    judge_other,
+    judge_own,
+    keep_ground,
+    ports_of,
+    recall_ground,
+    start_slots,
+)
 
 _DENY = 1
 _BEFORE, _AFTER = 1, 2
@@ -62,9 +72,10 @@ class Moves(NamedTuple):
 
 
 @kernel
-def _collect_both(rules, view, before, after, ground, nothing, work):
+def _collect_both(rules, view, before, after, moves, ground, work):
     """The rules of both positions, in the version that each belongs to; returns how many there
     are of this side and of the other."""
+    nothing = moves.before[:0]  # no policy is switched
     own = 0
     other = 0
     for version in range(1, 3):
@@ -89,26 +100,20 @@ def _collect_both(rules, view, before, after, ground, nothing, work):
 
 
 @kernel
-def _weigh(words, begin, end, moves, ground, work):
-    """Pods that stay, at the positions of a bitmap by slot."""
+def _weigh(bits, moves, ground, work):
+    """Pods that stay, at the positions that the slots have of a bitmap."""
     total = np.int64(0)
-    for b in range(ground.slices.shape[0]):
-        ones = np.int64(0)
-        for k in range(work.sizes[2]):
-            ones += count_ones(words[k] & ground.slices[b, work.slot_word[k]])
-        total += ones << b
-    for m in range(begin, end):
-        if _has(words, moves.before[m], work):
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        if bits[word] != ZERO:
+            for b in range(ground.slices.shape[0]):
+                total += count_ones(bits[word] & ground.slices[b, word]) << b
+    for m in range(moves.before.size):
+        position = moves.before[m]
+        held = position >= 0 and work.slot_of[position >> 6] >= 0
+        if held and (bits[position >> 6] & bit(position)) != ZERO:
             total -= moves.pods[m]
     return total
-
-
-@kernel
-def _has(words, position, work):
-    if position < 0:
-        return False
-    k = work.slot_of[position >> 6]
-    return k >= 0 and (words[k] & bit(position)) != ZERO
 
 
 @kernel
@@ -117,89 +122,118 @@ def _in_focus(position, ground):
 
 
 @kernel
-def _stays(position, begin, end, moves, ground):
+def _stays(position, moves, ground):
     """Whether an end is there in both versions: an address, or a pod that does not move."""
     if (ground.outside[position >> 6] & bit(position)) != ZERO:
         return True
     left = ground.weight[position]
-    for m in range(begin, end):
+    for m in range(moves.before.size):
         if moves.before[m] == position:
             left -= moves.pods[m]
     return left > 0
 
 
 @kernel
-def _keep(examples, direction, move, other, place, pairs):
-    """Keep an example if it stands for more pods than the least that is kept. An end that moves
-    is told as -2 less the number of its move."""
-    if examples.shape[0] == 0:
-        return
-    last = examples.shape[0] - 1
-    pairs = max(pairs, 1)
-    if examples[last, STANDS_FOR] >= pairs:
-        return
-    while last > 0 and examples[last - 1, STANDS_FOR] < pairs:
-        examples[last] = examples[last - 1]
-        last -= 1
-    moved = -2 - move
-    examples[last, SOURCE] = other if direction == 0 else moved
-    examples[last, DESTINATION] = moved if direction == 0 else other
-    examples[last, PLACE] = place
-    examples[last, STANDS_FOR] = pairs
-
-
-@kernel
-def _first_staying(words, begin, end, moves, ground, work):
+def _first_staying(bits, moves, ground, work):
     for k in range(work.sizes[2]):
-        rest = words[k]
+        word = work.slot_word[k]
+        rest = bits[word]
         while rest != ZERO:
-            position = (np.int64(work.slot_word[k]) << 6) + lowest(rest)
+            position = (np.int64(word) << 6) + lowest(rest)
             rest &= rest - ONE
-            if _stays(position, begin, end, moves, ground):
+            if _stays(position, moves, ground):
                 return position
     return np.int64(-1)
 
 
 @kernel
-def _tally_staying(
-    direction, move, begin, end, moves, words, weight, place, ground, work, out, columns, examples
-):
-    """Add up the changes towards ends that stay; ``columns`` are those of (ports, outside)."""
-    other = _first_staying(words, begin, end, moves, ground, work)
-    if other < 0:
-        return False
-    pairs = moves.pods[move] * _weigh(words, begin, end, moves, ground, work)
-    out[columns[0]] += pairs * weight
+def _keep(examples, direction, move, other, place, pairs):
+    """Keep an example if it stands for more pods than the least that is kept. An end that moves
+    is told as -2 less the number of its move."""
+    at = make_room(examples, max(pairs, 1))
+    if at >= 0:
+        moved = -2 - move
+        examples[at, SOURCE] = other if direction == 0 else moved
+        examples[at, DESTINATION] = moved if direction == 0 else other
+        examples[at, PLACE] = place
+
+
+# --- towards ends that stay ------------------------------------------------------------------
+
+
+@kernel
+def _count(move, moves, weight, focused, ground, work, out):
+    """Count what differs in ``work.mine`` towards ends that stay, on ``weight`` ports. Returns
+    the pod pairs that open and that close, and leaves both in ``work.opens``, ``work.closes``."""
     for k in range(work.sizes[2]):
         word = work.slot_word[k]
-        work.changed[word] |= words[k]
-        if (words[k] & ground.outside[word]) != ZERO:
-            out[columns[1]] = 1
+        counts = work.limit[k] if focused else ground.focus[word]
+        work.opens[word] = work.mine[1, k] & ~work.mine[0, k] & counts
+        work.closes[word] = work.mine[0, k] & ~work.mine[1, k] & counts
+    opened = moves.pods[move] * _weigh(work.opens, moves, ground, work)
+    closed = moves.pods[move] * _weigh(work.closes, moves, ground, work)
+    out[PORTS_OPENED] += opened * weight
+    out[PORTS_CLOSED] += closed * weight
+    return opened, closed
+
+
+@kernel
+def _tell(direction, move, moves, bits, total, place, pairs, ground, work, examples):
+    """Note what changes on a pattern of ports towards ends that stay, in ``total`` and as an
+    example. Returns whether anything does."""
+    other = _first_staying(bits, moves, ground, work)
+    if other < 0:
+        return False
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        total[word] |= bits[word]
+        work.changed[word] |= bits[word]
     _keep(examples, direction, move, other, place, pairs)
     return True
 
 
+# --- towards ends that move too --------------------------------------------------------------
+
+
 @kernel
-def _judge_moved(
-    direction,
-    move,
-    begin,
-    end,
-    moves,
-    rules,
-    view,
-    ground,
-    nothing,
-    homes,
-    work,
-    out,
-    opened,
-    closed,
-    among,
-    stamp,
-):
-    """One row of a move. ``among`` (moves, 2) collects what it gains and loses towards other
-    moves, as bits, over all ports; only for destinations, so that each pair counts once."""
+def _lets(version, position, work):
+    """Whether a pattern lets a position through: as the slots have it, and where they do not
+    have it as the first pattern does."""
+    if position < 0:
+        return False
+    word = position >> 6
+    k = work.slot_of[word]
+    if k >= 0 and (work.limit[k] & bit(position)) != ZERO:
+        return (work.mine[version, k] & bit(position)) != ZERO
+    return (work.kept[version, word] & bit(position)) != ZERO
+
+
+@kernel
+def _count_between(move, moves, weight, focused, ground, work, among, out):
+    """Count what differs towards other moves, on ``weight`` ports. The first two columns of
+    ``among`` get the pod pairs that open and that close."""
+    for m in range(moves.before.size):
+        before = np.int64(moves.before[m])
+        after = np.int64(moves.after[m])
+        among[m, 0] = 0
+        among[m, 1] = 0
+        was = _lets(0, before, work)
+        now = _lets(1, after, work)
+        if was == now or not (focused or _in_focus(before, ground) or _in_focus(after, ground)):
+            continue
+        pairs = moves.pods[move] * (moves.pods[m] - (1 if m == move else 0))
+        out[PORTS_OPENED if now else PORTS_CLOSED] += pairs * weight
+        among[m, 0 if now else 1] = pairs
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+@kernel
+def _judge_moved(direction, move, moves, sides, views, ground, homes, among, work, told, stamp):
+    """One row of a move. Pairs of two moves count for destinations only, so that each counts
+    once. ``told`` are the figures and the examples of what opens and of what closes."""
+    out, opened, closed = told
     before = np.int64(moves.before[move])
     after = np.int64(moves.after[move])
     focused = _in_focus(before, ground) or _in_focus(after, ground)
@@ -208,114 +242,71 @@ def _judge_moved(
         bits = ground.universe[word]
         if bits != ZERO:
             admit(work, word, bits)
-    own, other = _collect_both(rules, view, before, after, ground, nothing, work)
-    new_cut(work.cut)
-    for i in range(own):
-        add_list(work.cut, work.own[i, PORTS])
-    for i in range(other):
-        add_list(work.cut, work.other[i, PORTS])
-    found = patterns(work.cut, ground.runs, ground.low, ground.high)
-    slots = work.sizes[2]
-    for k in range(slots):
-        work.gained[k] = ZERO
-        work.lost[k] = ZERO
-    for m in range(begin, end):
-        among[m - begin, 0] = 0
-        among[m - begin, 1] = 0
+    rules, view = sides[direction], views[1 - direction]
+    own, other = _collect_both(rules, view, before, after, moves, ground, work)
+    count = moves.before.size if direction == 0 else 0
+    for m in range(count):
+        for column in range(4):
+            among[m, column] = 0
     touched = False
+    found = begin_row(own, other, ground, work)
     for q in range(found):
-        weight = work.cut.weight[q]
-        place = work.cut.place[q]
-        if weight == 0:
+        weight = ports_of(q, found, work.cut)
+        if weight == 0 or choose(q, own, other, ground, work) == 0:
             continue
-        for v in range(2):
-            fold(work.own, own, 1 << v, place, ground, work, work.mine[v])
-            fold(work.other, other, 1 << v, place, ground, work, work.theirs[v])
-            for k in range(slots):
-                work.mine[v, k] &= work.theirs[v, k]
+        place = work.cut.place[q]
+        judge_own(2, ground, work)
+        differs = judge_other(2, False, ground, work)
+        if q == 0:
+            keep_ground(2, work)
+        if differs:
+            opens, closes = _count(move, moves, weight, focused, ground, work, out)
+            touched |= _tell(
+                direction, move, moves, work.opens, work.gained, place, opens, ground, work, opened
+            )
+            touched |= _tell(
+                direction, move, moves, work.closes, work.lost, place, closes, ground, work, closed
+            )
         if direction == 0:
-            for m in range(begin, end):
-                was = _has(work.mine[0], np.int64(moves.before[m]), work)
-                now = _has(work.mine[1], np.int64(moves.after[m]), work)
-                if was == now:
-                    continue
-                near = _in_focus(np.int64(moves.before[m]), ground)
-                near |= _in_focus(np.int64(moves.after[m]), ground)
-                pairs = moves.pods[move] * (moves.pods[m] - (1 if m == move else 0))
-                if pairs == 0 or not (focused or near):
-                    continue
-                touched = True
-                meet_home(
-                    moves.home[m], homes.namespace, work.homes_met, work.namespaces_met, out, stamp
-                )
-                if now:
-                    out[PORTS_OPENED] += pairs * weight
-                    among[m - begin, 0] = pairs
-                    _keep(opened, 0, move, -2 - m, place, pairs)
-                else:
-                    out[PORTS_CLOSED] += pairs * weight
-                    among[m - begin, 1] = pairs
-                    _keep(closed, 0, move, -2 - m, place, pairs)
-        for k in range(slots):
-            now = work.mine[1, k] & ~work.mine[0, k]
-            was = work.mine[0, k] & ~work.mine[1, k]
-            if not focused:
-                now &= ground.focus[work.slot_word[k]]
-                was &= ground.focus[work.slot_word[k]]
-            work.open[k] = now
-            work.passed[k] = was
-            work.gained[k] |= now
-            work.lost[k] |= was
-        touched |= _tally_staying(
-            direction,
-            move,
-            begin,
-            end,
-            moves,
-            work.open,
-            weight,
-            place,
-            ground,
-            work,
-            out,
-            (PORTS_OPENED, OUTSIDE_OPENED),
-            opened,
-        )
-        touched |= _tally_staying(
-            direction,
-            move,
-            begin,
-            end,
-            moves,
-            work.passed,
-            weight,
-            place,
-            ground,
-            work,
-            out,
-            (PORTS_CLOSED, OUTSIDE_CLOSED),
-            closed,
-        )
-        for k in range(slots):
-            work.passed[k] = ZERO
+            _count_between(move, moves, weight, focused, ground, work, among, out)
+            for m in range(count):
+                for way in range(2):
+                    if among[m, way] > 0:
+                        among[m, 2 + way] = among[m, way]
+                        _keep(opened if way == 0 else closed, 0, move, -2 - m, place, among[m, way])
+        if is_part(q, work.cut):
+            if recall_ground(2, work):
+                _count(move, moves, -weight, focused, ground, work, out)
+            if direction == 0:
+                _count_between(move, moves, -weight, focused, ground, work, among, out)
+    end_row(work)
     pods = moves.pods[move]
-    out[PAIRS_OPENED] += pods * _weigh(work.gained, begin, end, moves, ground, work)
-    out[PAIRS_CLOSED] += pods * _weigh(work.lost, begin, end, moves, ground, work)
-    for m in range(end - begin):
-        out[PAIRS_OPENED] += among[m, 0]
-        out[PAIRS_CLOSED] += among[m, 1]
+    out[PAIRS_OPENED] += pods * _weigh(work.gained, moves, ground, work)
+    out[PAIRS_CLOSED] += pods * _weigh(work.lost, moves, ground, work)
+    namespaces, homes_met, namespaces_met = homes.namespace, work.homes_met, work.namespaces_met
+    for m in range(count):
+        out[PAIRS_OPENED] += among[m, 2]
+        out[PAIRS_CLOSED] += among[m, 3]
+        if among[m, 2] + among[m, 3] > 0:
+            touched = True
+            meet_home(moves.home[m], namespaces, homes_met, namespaces_met, out, stamp)
     if touched:
-        meet_home(
-            moves.home[move], homes.namespace, work.homes_met, work.namespaces_met, out, stamp
-        )
+        meet_home(moves.home[move], namespaces, homes_met, namespaces_met, out, stamp)
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        if (work.gained[word] & ground.outside[word]) != ZERO:
+            out[OUTSIDE_OPENED] = 1
+        if (work.lost[word] & ground.outside[word]) != ZERO:
+            out[OUTSIDE_CLOSED] = 1
 
 
 @kernel
-def _explain(example, moves, sides, ground, nothing, work):
+def _explain(example, moves, sides, ground, work):
     """Fill in what decides both directions of an example, before and after."""
     if example[STANDS_FOR] == 0:
         return
     ingress, egress = sides
+    nothing = moves.before[:0]
     for v in range(2):
         source = example[SOURCE]
         destination = example[DESTINATION]
@@ -335,53 +326,39 @@ def _explain(example, moves, sides, ground, nothing, work):
 
 
 @kernel
-def judge_moves(
-    first, stop, moves, ground, sides, views, homes, nothing, work, out, opened, closed
-):
+def judge_moves(first, stop, moves, ground, sides, views, homes, among, work, out, opened, closed):
     """Judge scenarios ``first`` to ``stop - 1``, each some moves of pods.
 
-    ``nothing`` is an empty array of switched policies. ``out``, ``opened`` and ``closed`` are as
-    for :func:`kubeverdict.kernels.whatif.judge_scenarios`.
+    ``among`` (moves, 4) is working memory for the moves of any one scenario. ``out``, ``opened``
+    and ``closed`` are as for :func:`kubeverdict.kernels.whatif.judge_scenarios`.
     """
-    most = 0
-    for scenario in range(first, stop):
-        most = max(most, moves.start[scenario + 1] - moves.start[scenario])
-    among = np.zeros((most, 2), np.int64)
     for scenario in range(first, stop):
         begin = moves.start[scenario]
         end = moves.start[scenario + 1]
+        own = Moves(
+            moves.start,
+            moves.before[begin:end],
+            moves.after[begin:end],
+            moves.pods[begin:end],
+            moves.home[begin:end],
+        )
         stamp = scenario + 1
-        row = out[scenario]
-        for m in range(begin, end):
-            if moves.before[m] >= 0:
-                for i in range(homes.start[moves.before[m]], homes.start[moves.before[m] + 1]):
-                    if homes.workload[i] == moves.home[m]:
-                        work.away[i] += moves.pods[m]
-        for m in range(begin, end):
+        told = (out[scenario], opened[scenario], closed[scenario])
+        for m in range(own.before.size):
+            if own.before[m] >= 0:
+                for i in range(homes.start[own.before[m]], homes.start[own.before[m] + 1]):
+                    if homes.workload[i] == own.home[m]:
+                        work.away[i] += own.pods[m]
+        for m in range(own.before.size):
             for direction in range(2):
                 _judge_moved(
-                    direction,
-                    m,
-                    begin,
-                    end,
-                    moves,
-                    sides[direction],
-                    views[1 - direction],
-                    ground,
-                    nothing,
-                    homes,
-                    work,
-                    row,
-                    opened[scenario],
-                    closed[scenario],
-                    among,
-                    stamp,
+                    direction, m, own, sides, views, ground, homes, among, work, told, stamp
                 )
         for i in range(opened.shape[1]):
-            _explain(opened[scenario, i], moves, sides, ground, nothing, work)
-            _explain(closed[scenario, i], moves, sides, ground, nothing, work)
-        count_homes(homes, work, row, stamp)
-        for m in range(begin, end):
-            if moves.before[m] >= 0:
-                for i in range(homes.start[moves.before[m]], homes.start[moves.before[m] + 1]):
+            _explain(opened[scenario, i], own, sides, ground, work)
+            _explain(closed[scenario, i], own, sides, ground, work)
+        count_homes(homes, work, out[scenario], stamp)
+        for m in range(own.before.size):
+            if own.before[m] >= 0:
+                for i in range(homes.start[own.before[m]], homes.start[own.before[m] + 1]):
                     work.away[i] = 0

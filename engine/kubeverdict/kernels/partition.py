@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from kubeverdict.kernels.bits import ONE, ZERO, bit, lowest
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import making_kernel
 
 
-@kernel
+@making_kernel
 def refine(which, sets, part, parts):
     """Split ``part`` until the members of each part are in the same sets of ``which``.
 
@@ -62,7 +62,7 @@ def refine(which, sets, part, parts):
     return parts
 
 
-@kernel
+@making_kernel
 def index_rows(key, sets, first_of, part, parts):
     """For each part, the rows whose set ``key[row]`` holds it, in row order.
 
@@ -96,7 +96,7 @@ def index_rows(key, sets, first_of, part, parts):
     return start, row
 
 
-@kernel
+@making_kernel
 def representatives(part, parts, words):
     """The first position of each part, and the bitmap of these positions."""
     first = np.full(parts, -1, np.int32)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.kernels.bits import first_at_least
+from kubeverdict.kernels.bits import first_at_least, sort
 from kubeverdict.kernels.jit import kernel
 
 _PROTOCOL = 65536
@@ -114,7 +114,7 @@ def _edges(cut, runs):
             cut.edge[found] = runs.low[i]
             cut.edge[found + 1] = runs.high[i]
             found += 2
-    cut.edge[:found].sort()
+    sort(cut.edge, found)
     kept = 0
     for i in range(found):
         if kept == 0 or cut.edge[i] != cut.edge[kept - 1]:

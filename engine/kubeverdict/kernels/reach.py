@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import ONE, ZERO, Sets, bit, count_ones, has, lowest
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import kernel, making_kernel
 
 _ALLOW = 0
 _PASS = 2
@@ -268,7 +268,7 @@ def reach(ingress, egress, destination, version, atom, space, work, row, other):
     return some != ZERO
 
 
-@kernel
+@making_kernel
 def count_rows(first, stop, destination, member_start, member, ingress, egress, space, work, out):
     """Count what reaches the destination groups ``first`` to ``stop - 1``.
 
@@ -298,7 +298,7 @@ def count_rows(first, stop, destination, member_start, member, ingress, egress, 
         out[g, 1] = ports
 
 
-@kernel
+@making_kernel
 def one_row(destination, version, ingress, egress, space, work, stamp, rows):
     """The row of one destination by port pattern: ``rows[q]`` (words,) for each pattern q.
 
@@ -318,7 +318,7 @@ def one_row(destination, version, ingress, egress, space, work, stamp, rows):
     return count
 
 
-@kernel
+@making_kernel
 def count_changes(
     first, stop, destination, member_start, member, ingress, egress, space, work, out
 ):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import FULL, ZERO, bit, first_at_least
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import kernel, making_kernel
 from kubeverdict.kernels.sets import flush
 
 
@@ -41,7 +41,7 @@ class Queries(NamedTuple):
     value: NDArray[np.int64]
 
 
-@kernel
+@making_kernel
 def invert(label_start, label, ids):
     """Members by label id, by counting: (ids + 1,) starts and the members, ascending."""
     start = np.zeros(ids + 1, np.int64)
@@ -151,7 +151,7 @@ def _sweep(index, queries, selector, low, high, buffer, result, marked):
         buffer[first + w] |= result[w]
 
 
-@kernel
+@making_kernel
 def select(index, queries, words):
     """The members of every selector, as sets over ``words`` words: (start, word, bits)."""
     count = queries.scope_start.size - 1

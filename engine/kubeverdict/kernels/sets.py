@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kubeverdict.kernels.bits import ONE, ZERO, bit, clear, fill, lowest
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import making_kernel
 
 
-@kernel
+@making_kernel
 def grown(word, bits, needed):
     """Both arrays with room for ``needed`` entries, their content kept."""
     size = max(needed, 2 * word.size)
@@ -19,7 +19,7 @@ def grown(word, bits, needed):
     return new_word, new_bits
 
 
-@kernel
+@making_kernel
 def flush(buffer, low, high, word, bits, used):
     """Append the non-zero words of ``buffer[low:high]`` and clear them.
 
@@ -36,7 +36,7 @@ def flush(buffer, low, high, word, bits, used):
     return word, bits, used
 
 
-@kernel
+@making_kernel
 def combine(union_start, union, mask, sets, words):
     """New sets: the union of ``union[union_start[k]:union_start[k+1]]``, and, where
     ``mask[k] >= 0``, only what set ``mask[k]`` also holds. Sets span ``words`` words."""
@@ -72,7 +72,7 @@ def combine(union_start, union, mask, sets, words):
     return start, word[:used].copy(), bits[:used].copy()
 
 
-@kernel
+@making_kernel
 def project(sets, target_start, target, words):
     """Every set in a new numbering of ``words`` words: position ``p`` becomes the positions
     ``target[target_start[p]:target_start[p+1]]`` (none drops it)."""
@@ -101,7 +101,7 @@ def project(sets, target_start, target, words):
     return start, word[:used].copy(), bits[:used].copy()
 
 
-@kernel
+@making_kernel
 def spans(start, low, high, take, words):
     """Sets from ranges of positions: set ``k`` is made of the ranges ``start[k]`` to
     ``start[k+1]``, in turn added where ``take`` says so and taken away where not."""

@@ -33,56 +33,58 @@ from kubeverdict.kernels.answers import (
     STANDS_FOR,
     count_homes,
     decide,
+    make_room,
 )
 from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, lowest
 from kubeverdict.kernels.collect import (
     ALWAYS,
-    PORTS,
     VERSION,
-    admit,
-    admit_changes,
     collect,
     collect_merged,
     collect_single,
-    drop_empty,
-    fold,
     gather_other,
-    start_slots,
 )
 from kubeverdict.kernels.jit import kernel
-from kubeverdict.kernels.ports import add_list, new_cut, patterns
+from kubeverdict.kernels.rows import (
+    admit,
+    admit_changes,
+    begin_row,
+    choose,
+    drop_empty,
+    end_row,
+    is_part,
+    judge_other,
+    judge_own,
+    keep_ground,
+    ports_of,
+    recall_ground,
+    start_slots,
+)
 
 
 @kernel
-def _pairs(position, words, ground, work):
-    """Pod pairs between ``position`` and a bitmap by slot, a pod and itself left out."""
+def _pairs(position, bits, ground, work):
+    """Pod pairs between ``position`` and what the slots have of a bitmap, a pod and itself left
+    out."""
     total = np.int64(0)
-    for b in range(ground.slices.shape[0]):
-        ones = np.int64(0)
-        for k in range(work.sizes[2]):
-            ones += count_ones(words[k] & ground.slices[b, work.slot_word[k]])
-        total += ones << b
-    k = work.slot_of[position >> 6]
-    if k >= 0 and (words[k] & bit(position)) != ZERO:
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        if bits[word] != ZERO:
+            for b in range(ground.slices.shape[0]):
+                total += count_ones(bits[word] & ground.slices[b, word]) << b
+    if work.slot_of[position >> 6] >= 0 and (bits[position >> 6] & bit(position)) != ZERO:
         total -= 1
     return total * ground.weight[position]
 
 
 @kernel
-def _keep_example(examples, direction, position, words, place, pairs, ground, work):
-    """Keep a pair of those in ``words`` if it stands for more pods than the least that is kept.
-
-    ``examples`` is (n, EXAMPLE), the columns above.
-    """
+def _keep_example(examples, direction, position, bits, place, pairs, ground, work):
+    """Keep a pair of those in ``bits`` if it stands for more pods than the least that is kept."""
     if examples.shape[0] == 0:
-        return
-    last = examples.shape[0] - 1
-    pairs = max(pairs, 1)
-    if examples[last, STANDS_FOR] >= pairs:
         return
     other = np.int64(-1)
     for k in range(work.sizes[2]):
-        rest = words[k]
+        rest = bits[work.slot_word[k]]
         while rest != ZERO and other < 0:
             found = (np.int64(work.slot_word[k]) << 6) + lowest(rest)
             rest &= rest - ONE
@@ -90,79 +92,69 @@ def _keep_example(examples, direction, position, words, place, pairs, ground, wo
                 other = found
     if other < 0:
         return
-    while last > 0 and examples[last - 1, STANDS_FOR] < pairs:
-        examples[last] = examples[last - 1]
-        last -= 1
-    examples[last, SOURCE] = other if direction == 0 else position
-    examples[last, DESTINATION] = position if direction == 0 else other
-    examples[last, PLACE] = place
-    examples[last, STANDS_FOR] = pairs
+    at = make_room(examples, max(pairs, 1))
+    if at >= 0:
+        examples[at, SOURCE] = other if direction == 0 else position
+        examples[at, DESTINATION] = position if direction == 0 else other
+        examples[at, PLACE] = place
 
 
 @kernel
 def _own_difference(own, versions, ground, work):
     """Narrow what may differ to what the rules of this side make differ on some port; returns
     how many slots are left."""
-    new_cut(work.cut)
-    for i in range(own):
-        add_list(work.cut, work.own[i, PORTS])
-    found = patterns(work.cut, ground.runs, ground.low, ground.high)
-    slots = work.sizes[2]
-    for k in range(slots):
-        work.gained[k] = ZERO
+    found = begin_row(own, 0, ground, work)
     for q in range(found):
-        if work.cut.weight[q] == 0:
+        if work.cut.weight[q] == 0 or choose(q, own, 0, ground, work) == 0:
             continue
-        place = work.cut.place[q]
-        for v in range(versions):
-            fold(work.own, own, 1 << v, place, ground, work, work.mine[v])
-        for v in range(1, versions):
-            for k in range(slots):
-                work.gained[k] |= work.mine[v, k] ^ work.mine[0, k]
-    for k in range(slots):
-        work.limit[k] &= work.gained[k]
+        if judge_own(versions, ground, work):
+            for v in range(1, versions):
+                for k in range(work.sizes[2]):
+                    work.gained[work.slot_word[k]] |= work.mine[v, k] ^ work.mine[0, k]
+    end_row(work)
+    for k in range(work.sizes[2]):
+        work.limit[k] &= work.gained[work.slot_word[k]]
     return drop_empty(work)
 
 
 @kernel
-def _tally(direction, position, place, weight, versions, theirs, ground, work, out, opened, closed):
-    """Add up what differs on one pattern of ports. ``theirs`` says for how many versions the
-    rules of the other side were judged: one, where they are the same in all."""
-    slots = work.sizes[2]
+def _count(position, weight, versions, ground, work, out):
+    """Count what differs between versions in ``work.mine`` on ``weight`` ports. Returns the pod
+    pairs that open and that close, and leaves both in ``work.opens`` and ``work.closes``."""
     before = versions - 2
     after = versions - 1
-    for v in range(versions):
-        for k in range(slots):
-            work.mine[v, k] &= work.theirs[min(v, theirs - 1), k]
-    opens = ZERO
-    closes = ZERO
-    for k in range(slots):
-        work.open[k] = work.mine[after, k] & ~work.mine[before, k]
-        work.passed[k] = work.mine[before, k] & ~work.mine[after, k]
-        opens |= work.open[k]
-        closes |= work.passed[k]
-        work.gained[k] |= work.open[k]
-        work.lost[k] |= work.passed[k]
-    if opens != ZERO:
-        pairs = _pairs(position, work.open, ground, work)
-        out[PORTS_OPENED] += pairs * weight
-        _keep_example(opened, direction, position, work.open, place, pairs, ground, work)
-    if closes != ZERO:
-        pairs = _pairs(position, work.passed, ground, work)
-        out[PORTS_CLOSED] += pairs * weight
-        _keep_example(closed, direction, position, work.passed, place, pairs, ground, work)
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        work.opens[word] = work.mine[after, k] & ~work.mine[before, k]
+        work.closes[word] = work.mine[before, k] & ~work.mine[after, k]
+    opened = _pairs(position, work.opens, ground, work)
+    closed = _pairs(position, work.closes, ground, work)
+    out[PORTS_OPENED] += opened * weight
+    out[PORTS_CLOSED] += closed * weight
     if versions == 4:
-        for k in range(slots):
-            work.broken[k] |= work.passed[k] & work.mine[0, k] & work.mine[1, k]
+        held = work.theirs[0]
         for combination in range(1, 15):
-            for k in range(slots):
+            for k in range(work.sizes[2]):
                 bits = work.limit[k]
                 for v in range(4):
                     bits &= work.mine[v, k] if (combination >> v) & 1 else ~work.mine[v, k]
-                work.open[k] = bits
-            out[COMBINATIONS + combination] += weight * _pairs(position, work.open, ground, work)
-    for k in range(slots):
-        work.passed[k] = ZERO
+                held[work.slot_word[k]] = bits
+            out[COMBINATIONS + combination] += weight * _pairs(position, held, ground, work)
+    return opened, closed
+
+
+@kernel
+def _tally(direction, position, place, weight, versions, ground, work, out, opened, closed):
+    """Add up what differs on one pattern of ports, and keep examples of it."""
+    opens, closes = _count(position, weight, versions, ground, work, out)
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        work.gained[word] |= work.opens[word]
+        work.lost[word] |= work.closes[word]
+        if versions == 4:
+            work.broken[word] |= work.closes[word] & work.mine[0, k] & work.mine[1, k]
+    _keep_example(opened, direction, position, work.opens, place, opens, ground, work)
+    _keep_example(closed, direction, position, work.closes, place, closes, ground, work)
 
 
 @kernel
@@ -180,52 +172,40 @@ def _judge_row(direction, position, own, other, versions, ground, work, out, ope
             work.limit[k] &= ground.focus[work.slot_word[k]]
     if drop_empty(work) == 0:
         return
-    new_cut(work.cut)
-    for i in range(own):
-        add_list(work.cut, work.own[i, PORTS])
     same = True
     for i in range(other):
-        add_list(work.cut, work.other[i, PORTS])
         same &= work.other[i, VERSION] == ALWAYS
-    found = patterns(work.cut, ground.runs, ground.low, ground.high)
-    slots = work.sizes[2]
-    for k in range(slots):
-        work.gained[k] = ZERO
-        work.lost[k] = ZERO
-        work.broken[k] = ZERO
+    found = begin_row(own, other, ground, work)
     for q in range(found):
-        weight = work.cut.weight[q]
-        place = work.cut.place[q]
-        if weight == 0:
+        weight = ports_of(q, found, work.cut)
+        if weight == 0 or choose(q, own, other, ground, work) == 0:
             continue
-        differs = False
-        for v in range(versions):
-            fold(work.own, own, 1 << v, place, ground, work, work.mine[v])
-            for k in range(slots):
-                differs |= work.mine[v, k] != work.mine[0, k]
-        if same and not differs:
-            continue
-        theirs = 1 if same else versions
-        for v in range(theirs):
-            fold(work.other, other, 1 << v, place, ground, work, work.theirs[v])
-        _tally(
-            direction, position, place, weight, versions, theirs, ground, work, out, opened, closed
-        )
+        differs = judge_own(versions, ground, work)
+        if differs or not same:
+            differs = judge_other(versions, same, ground, work)
+        if q == 0:
+            keep_ground(versions, work)
+        if differs:
+            place = work.cut.place[q]
+            _tally(direction, position, place, weight, versions, ground, work, out, opened, closed)
+        if is_part(q, work.cut) and recall_ground(versions, work):
+            _count(position, -weight, versions, ground, work, out)
+    end_row(work)
     out[PAIRS_OPENED] += _pairs(position, work.gained, ground, work)
     out[PAIRS_CLOSED] += _pairs(position, work.lost, ground, work)
     if versions == 4:
         out[BROKEN] += _pairs(position, work.broken, ground, work)
     some = ZERO
-    for k in range(slots):
+    for k in range(work.sizes[2]):
         word = work.slot_word[k]
-        bits = work.gained[k] | work.lost[k]
+        bits = work.gained[word] | work.lost[word]
         some |= bits
         work.changed[word] |= bits
-        if (work.gained[k] & ground.outside[word]) != ZERO:
+        if (work.gained[word] & ground.outside[word]) != ZERO:
             out[OUTSIDE_OPENED] = 1
-        if (work.lost[k] & ground.outside[word]) != ZERO:
+        if (work.lost[word] & ground.outside[word]) != ZERO:
             out[OUTSIDE_CLOSED] = 1
-        if (work.broken[k] & ground.outside[word]) != ZERO:
+        if (work.broken[word] & ground.outside[word]) != ZERO:
             out[OUTSIDE_BROKEN] = 1
     if some != ZERO:
         work.changed[position >> 6] |= bit(position)
