@@ -214,6 +214,9 @@ def names(tree: ast.AST) -> set[str]:
     }
 
 
+_MARKS = {"kernel", "making_kernel"}
+
+
 def kernels() -> dict[str, ast.FunctionDef]:
     """Every function declared as a kernel."""
     return {
@@ -221,7 +224,7 @@ def kernels() -> dict[str, ast.FunctionDef]:
         for path in sources(ENGINE / "kernels")
         for node in ast.parse(path.read_bytes()).body
         if isinstance(node, ast.FunctionDef)
-        and any(isinstance(mark, ast.Name) and mark.id == "kernel" for mark in node.decorator_list)
+        and any(not names(mark).isdisjoint(_MARKS) for mark in node.decorator_list)
     }
 
 

@@ -42,18 +42,19 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate import bulk, checks, delta, flows, pairs, warmup
 from kubeverdict.kernels import (
     adding, addresses, answers, bits, checks as c, collect, flows as f, jit, moves, partition,
-    ports, reach, selectors, sets, whatif,
+    ports, reach, rows, selectors, sets, whatif,
 )
 from kubeverdict.model.edit import Edit, policy_key
 from tests.generated import random_cluster
 
 def specialised():
     modules = (
-        adding, addresses, answers, bits, c, collect, f, moves, partition, ports, reach, selectors,
-        sets, whatif,
+        adding, addresses, answers, bits, c, collect, f, moves, partition, ports, reach, rows,
+        selectors, sets, whatif,
     )
     kernels = {v for m in modules for v in vars(m).values() if isinstance(v, jit.Kernel)}
-    return {k.plain.__qualname__: set(k.compiled.signatures) for k in kernels if k._compiled}
+    used = [kernel for kernel in kernels if "compiled" in vars(kernel)]
+    return {kernel.plain.__qualname__: set(kernel.compiled.signatures) for kernel in used}
 
 warmup.warmup(lambda *step: None)
 before = specialised()

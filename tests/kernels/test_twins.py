@@ -44,6 +44,14 @@ def test_word(form: Form, value: int) -> None:
     assert form(bits.highest)(word) == value.bit_length() - 1
 
 
+@given(st.lists(st.integers(-5, 300), max_size=60), st.integers(0, 60))
+def test_sort(form: Form, values: list[int], count: int) -> None:
+    count = min(count, len(values))
+    row = np.array(values, np.int32)
+    form(bits.sort)(row, count)
+    assert row.tolist() == sorted(values[:count]) + values[count:]
+
+
 @given(some_set, positions)
 def test_has(form: Form, one: set[int], position: int) -> None:
     assert form(bits.has)(naive.packed([set(), one]), 1, position) == (position in one)

@@ -218,7 +218,7 @@ def _example(
 ) -> Example:
     beside = prepared.beside
     plane, moved = beside.planes[number], prepared.planes[number]
-    first = moved.moves.start[scenario]
+    first = int(moved.moves.start[scenario])
     source, destination = example[answers.SOURCE], example[answers.DESTINATION]
 
     def find(position: int, which: int) -> Pod | str:

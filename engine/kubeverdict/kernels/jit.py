@@ -20,10 +20,13 @@ PLAIN_LIMIT = 300_000
 # The same once numba is there: loading one kernel from the cache takes a few milliseconds.
 _LOADED_LIMIT = 2_000
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # numba counts references to each array of each argument at each call, atomically. That took more
 # time than the work itself where kernels pass their working memory on to many small ones.
 _UNCOUNTED = {**_OPTIONS, "_nrt": False}
+# Passing dozens of arrays is no cheap call either, so kernels are compiled into their callers, but
+# for the largest (in bytes of bytecode), which would take too long to compile in several places.
+_INLINED = 1_700
 _lock = threading.RLock()
 _always_compiled = False
 
@@ -38,7 +41,6 @@ class Kernel:
         self.plain = function
         self._options = options
         self.__doc__ = function.__doc__
-        self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
         return self.plain(*args)
@@ -48,25 +50,32 @@ class Kernel:
         limit = PLAIN_LIMIT if "numba" not in sys.modules else _LOADED_LIMIT
         return self.compiled if _always_compiled or work > limit else self.plain
 
-    @property
+    @cached_property
     def compiled(self) -> Callable[..., Any]:
         """The compiled form. numba specialises it at the first call with each set of types."""
-        if self._compiled is None:
-            with _lock, _cache_directory():
-                self._compiled = self._compile()
-        return self._compiled
+        with _lock, _cache_directory():
+            return self._compile(self._options | {"cache": True})
 
-    def _compile(self) -> Callable[..., Any]:
+    @cached_property
+    def inner(self) -> Callable[..., Any]:
+        """The compiled form for other kernels to call: without an entry from Python, which would
+        take as long to compile as the kernel itself."""
+        with _lock:
+            return self._compile(
+                self._options | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            )
+
+    def _compile(self, options: dict[str, Any]) -> Callable[..., Any]:
         import numba
 
         scope = dict(self.plain.__globals__)
         for name in self.plain.__code__.co_names:
             if isinstance(scope.get(name), Kernel | Instruction):
-                scope[name] = scope[name].compiled
+                scope[name] = scope[name].inner
         twin = FunctionType(self.plain.__code__, scope, self.plain.__name__)
         twin.__module__ = self.plain.__module__
         twin.__qualname__ = self.plain.__qualname__
-        compiled: Callable[..., Any] = numba.njit(**self._options)(twin)
+        compiled: Callable[..., Any] = numba.njit(**options)(twin)
         return compiled
 
 
@@ -74,7 +83,7 @@ def kernel(function: Callable[..., Any]) -> Kernel:
     """Declare a function over arrays as a kernel. It makes no arrays, and returns none: it works
     in memory that it is given, and nothing counts references."""
     assert isinstance(function, FunctionType)
-    return Kernel(function, _UNCOUNTED)
+    return Kernel(function, _UNCOUNTED | {"forceinline": len(function.__code__.co_code) < _INLINED})
 
 
 def making_kernel(function: Callable[..., Any]) -> Kernel:
@@ -95,14 +104,14 @@ class Instruction:
         return self._plain(word)
 
     @cached_property
-    def compiled(self) -> Any:
+    def inner(self) -> Any:
         """What stands for it in compiled kernels: uint64 to int64."""
         from numba import types
         from numba.extending import intrinsic
 
         name = self._name
 
-        @intrinsic  # type: ignore[untyped-decorator]
+        @intrinsic
         def emit(typing: Any, word: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 # The leading and trailing zeros of zero are 64, not undefined.

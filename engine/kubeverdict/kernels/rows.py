@@ -201,7 +201,12 @@ def judge_other(versions, same, ground, work):
     its rules are in force in all versions. Returns whether what is left differs."""
     theirs = 1 if same else versions
     for v in range(theirs):
-        _fold(work.other, 1, 1 << v, ground, work, work.theirs[v])
+        some = ZERO
+        for k in range(work.sizes[2]):
+            some |= work.mine[v, k]
+        # A pod that is not there, in one version, is the common case of nothing to take from.
+        if same or some != ZERO:
+            _fold(work.other, 1, 1 << v, ground, work, work.theirs[v])
     for v in range(versions):
         for k in range(work.sizes[2]):
             work.mine[v, k] &= work.theirs[min(v, theirs - 1), k]
