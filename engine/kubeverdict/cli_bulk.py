@@ -233,12 +233,12 @@ def _bench(
     from kubeverdict.evaluate.bulk import workbench
 
     snapshot = snapshot_in(paths)
+    cluster = snapshot.compiled.cluster if snapshot else load_input(paths, skip_invalid).cluster
+    _refuse_what_does_not_fit(cluster, memory_limit)
     if snapshot is not None:
         compiled = fitting(snapshot, cni, static)
         if compiled is not None and snapshot.bench is not None:
             return snapshot.bench
-    cluster = snapshot.compiled.cluster if snapshot else load_input(paths, skip_invalid).cluster
-    _refuse_what_does_not_fit(cluster, memory_limit)
     return workbench(compiled_from(cluster, cni, static))
 
 

@@ -197,6 +197,13 @@ def test_enough_memory_is_no_matter() -> None:
     assert run("bulk", "-f", SHOP, "--delete-each", "--memory-limit", "2GiB").status == 1
 
 
+def test_a_snapshot_has_to_fit_too(tmp_path: Path) -> None:
+    kept = tmp_path / "shop.kvs"
+    run("snapshot", "-f", SHOP, "-o", kept)
+    done = run("bulk", "-f", kept, "--delete-each", "--memory-limit", "1MiB")
+    assert done.status == 2 and "this would need about" in done.err
+
+
 def test_an_interrupt_leaves_whole_lines(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     names = "".join(f"- name: n{n}\n  changes: [{{cni: flannel}}]\n" for n in range(400))

@@ -58,7 +58,7 @@ class Process:
         for line in self.process.stderr:
             self.lines.append(line)
 
-    def says(self, pattern: str, seconds: float = 60.0) -> str:
+    def says(self, pattern: str, seconds: float = 120.0) -> str:
         """Wait for a line and return its group."""
         until = monotonic() + seconds
         while monotonic() < until:
@@ -164,7 +164,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(
     scenarios = scenarios_of(bench, 60)
     found: dict[str, ScenarioReport] = {}
     seen: Counter[str] = Counter()
-    with a_lab(3) as (lab, workers), DaskCluster(lab.address) as dask:
+    with a_lab(3) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
         for name, _, report in dask.judge({"one": shipped}, scenarios, Options()):
             assert name == "one"
             seen[report.name] += 1
@@ -182,7 +182,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(
 def test_work_goes_on_when_the_last_worker_is_replaced(bench: Workbench, shipped: bytes) -> None:
     scenarios = scenarios_of(bench, 20)
     names: list[str] = []
-    with a_lab(1) as (lab, workers), DaskCluster(lab.address) as dask:
+    with a_lab(1) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
         for _, _, report in dask.judge({"one": shipped}, scenarios, Options()):
             names.append(report.name)
             if len(names) == 50:
@@ -193,7 +193,7 @@ def test_work_goes_on_when_the_last_worker_is_replaced(bench: Workbench, shipped
 
 def test_losing_everything_is_said(bench: Workbench, shipped: bytes) -> None:
     scenarios = scenarios_of(bench, 200)
-    with a_lab(1) as (lab, workers), DaskCluster(lab.address) as dask:
+    with a_lab(1) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
         run = dask.judge({"one": shipped}, scenarios, Options(), patience=3.0)
         next(run)
         workers[0].kill()
@@ -208,7 +208,7 @@ def test_a_scheduler_that_is_not_there() -> None:
 
 def test_a_scheduler_without_workers() -> None:
     with a_lab(0) as (lab, _), pytest.raises(UsageError, match="has no workers"):
-        DaskCluster(lab.address, first=1.0)
+        DaskCluster(lab.address, reach=60.0, first=1.0)
 
 
 def test_the_command_with_a_scheduler_answers_as_without(tmp_path: Path) -> None:
