@@ -161,6 +161,26 @@ def test_no_edits() -> None:
     assert evaluate(workbench(compile_cluster(random_cluster(5))), []) == []
 
 
+def test_a_cluster_without_pods() -> None:
+    cluster = replace(random_cluster(5, pods=20, policies=5), pods=())
+    edits = [Edit(str(p), policies_out=(policy_key(p),)) for p in cluster.policies]
+    assert not any(found.changes for found in evaluate(workbench(compile_cluster(cluster)), edits))
+
+
+def test_many_pods_scaled_in_both_families_count_each_workload_once() -> None:
+    """More scenarios than are judged together, in two planes: new pods have both families."""
+    cluster = random_cluster(11, pods=40, policies=15)
+    new = [replace(pod, name=f"{pod.name}-new", addresses=()) for pod in cluster.pods * 2]
+    edits = [Edit(f"{number} {pod}", pods_in=(pod,)) for number, pod in enumerate(new)]
+    bench = workbench(compile_cluster(cluster))
+    found = evaluate(bench, edits, threads=1)
+    for edit, outcome in list(zip(edits, found, strict=True))[60:70]:
+        compiled = compile_cluster(edited(cluster, edit))
+        assert figures(outcome) == figures(
+            whole.outcome(edit.name, bench.compiled, compiled, ANYTHING, 0)
+        )
+
+
 def test_threads_do_not_matter() -> None:
     cluster = random_cluster(7, pods=100, policies=60)
     bench = workbench(compile_cluster(cluster))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,17 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.opening import Visitor, make_beside
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.outcome import ANYTHING, Example, Focus, Judged, Outcome
-from kubeverdict.evaluate.telling import PROTOCOL, Results, end, ground, no_results, outcome
+from kubeverdict.evaluate.telling import (
+    PROTOCOL,
+    Results,
+    end,
+    ground,
+    judge_all,
+    no_results,
+    outcome,
+)
 from kubeverdict.kernels import answers, moves
 from kubeverdict.kernels.collect import Ground, scratch
-from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.moves import Moves
 from kubeverdict.model.cluster import METADATA_NAME, Pod
 from kubeverdict.model.edit import Edit
@@ -171,34 +178,17 @@ def judge(prepared: PreparedMoves, examples: int = 0, threads: int | None = None
     results = no_results(len(planes), count, examples)
     kernel = moves.judge_moves.on(count * _WORK)
 
-    def run(first: int, stop: int) -> None:
-        started = perf_counter()
-        workers = []
+    def workers() -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
         for plane, own in zip(planes, prepared.planes, strict=True):
             sides = (plane.ingress, plane.egress)
             views = (plane.ingress_by_peer, plane.egress_by_peer)
             work = scratch(own.ground, sides, views, plane.homes, 2, 0)
             among = np.empty((np.diff(own.moves.start).max(initial=0), 4), np.int64)
-            workers.append((own.moves, own.ground, sides, views, plane.homes, among, work))
-        met = workers[0][-1] if workers else None
-        # As for switches: one scenario after the other where there is more than one plane.
-        step = stop - first if len(planes) == 1 else 1
-        for begin in range(first, stop, max(1, step)):
-            for number, (*arguments, work) in enumerate(workers):
-                assert met is not None
-                shared = work._replace(homes_met=met.homes_met, namespaces_met=met.namespaces_met)
-                kernel(
-                    begin,
-                    begin + step,
-                    *arguments,
-                    shared,
-                    results.out[number],
-                    results.opened[number],
-                    results.closed[number],
-                )
-        results.seconds[first:stop] = (perf_counter() - started) / max(1, stop - first)
+            found.append((own.moves, own.ground, sides, views, plane.homes, among, work))
+        return found
 
-    in_threads(run, count, threads if count > 32 else 1)
+    judge_all(kernel, results, threads, workers)
     return results
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 
@@ -14,10 +13,17 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.outside import Piece
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.outcome import ANYTHING, Example, Focus, Judged, Outcome
-from kubeverdict.evaluate.telling import PROTOCOL, Results, end, ground, no_results, outcome
+from kubeverdict.evaluate.telling import (
+    PROTOCOL,
+    Results,
+    end,
+    ground,
+    judge_all,
+    no_results,
+    outcome,
+)
 from kubeverdict.kernels import answers, whatif
 from kubeverdict.kernels.collect import Ground, Homes, Rules, Scenarios, Scratch, scratch
-from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
@@ -127,37 +133,14 @@ def judge(prepared: Prepared, examples: int = 0, threads: int | None = None) -> 
     results = no_results(planes, count, examples)
     kernel = whatif.judge_scenarios.on(count * _WORK)
 
-    def run(first: int, stop: int) -> None:
-        started = perf_counter()
-        workers = [_worker(prepared, number) for number in range(planes)]
-        # A workload that changes in both planes counts once: one scenario is done before the
-        # next begins, and the planes share the marks of what was met.
-        step = stop - first if planes == 1 else 1
-        for begin in range(first, stop, max(1, step)):
-            for number, arguments in enumerate(workers):
-                work = arguments[-1]._replace(
-                    homes_met=workers[0][-1].homes_met,
-                    namespaces_met=workers[0][-1].namespaces_met,
-                )
-                kernel(
-                    begin,
-                    begin + step,
-                    prepared.scenarios,
-                    prepared.versions,
-                    *arguments[:-1],
-                    work,
-                    results.out[number],
-                    results.opened[number],
-                    results.closed[number],
-                )
-        # All of a slice take the same share of its time.
-        results.seconds[first:stop] = (perf_counter() - started) / max(1, stop - first)
+    def workers() -> list[_Worker]:
+        return [_worker(prepared, number) for number in range(planes)]
 
-    in_threads(run, count, threads if count > 32 else 1)
+    judge_all(kernel, results, threads, workers)
     return results
 
 
-_Worker = tuple[Ground, tuple[Rules, Rules], tuple[View, View], Homes, Scratch]
+_Worker = tuple[Scenarios, int, Ground, tuple[Rules, Rules], tuple[View, View], Homes, Scratch]
 
 
 def _worker(prepared: Prepared, number: int) -> _Worker:
@@ -168,7 +151,7 @@ def _worker(prepared: Prepared, number: int) -> _Worker:
     sides = (added.ingress, added.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
     work = scratch(standing, sides, views, plane.homes, prepared.versions, prepared.rows)
-    return standing, sides, views, plane.homes, work
+    return prepared.scenarios, prepared.versions, standing, sides, views, plane.homes, work
 
 
 def told(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:

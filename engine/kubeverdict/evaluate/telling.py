@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from kubeverdict.evaluate.whole import range_text
 from kubeverdict.kernels import answers
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Ground
+from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.ports import END, Runs
 from kubeverdict.model.cluster import Pod
 
@@ -41,6 +44,42 @@ def no_results(planes: int, count: int, examples: int) -> Results:
         closed=np.zeros((planes, count, examples, answers.EXAMPLE), np.int64),
         seconds=np.zeros(count),
     )
+
+
+def judge_all(
+    kernel: Callable[..., None],
+    results: Results,
+    threads: int | None,
+    planes: Callable[[], list[tuple[Any, ...]]],
+) -> None:
+    """Judge every scenario, in threads. ``planes`` makes what the kernel needs to know of each
+    plane, and the memory for a thread to work in last."""
+
+    def run(first: int, stop: int) -> None:
+        started = perf_counter()
+        workers = planes()
+        # A workload that changes in several planes counts once.
+        met = {name: getattr(workers[0][-1], name) for name in ("homes_met", "namespaces_met")}
+        workers = [(*about, work._replace(**met)) for *about, work in workers]
+        for begin in range(first, stop, answers.TOGETHER):
+            end = min(begin + answers.TOGETHER, stop)
+            for marks in met.values():
+                marks.fill(0)
+            for number, arguments in enumerate(workers):
+                kernel(
+                    begin,
+                    end,
+                    *arguments,
+                    results.out[number],
+                    results.opened[number],
+                    results.closed[number],
+                )
+        # All of a slice take the same share of its time.
+        results.seconds[first:stop] = (perf_counter() - started) / max(1, stop - first)
+
+    count = results.seconds.size
+    if results.out.shape[0]:
+        in_threads(run, count, threads if count > 32 else 1)
 
 
 def ground(

@@ -14,6 +14,9 @@ from kubeverdict.kernels.ports import holds
 PAIRS_OPENED, PAIRS_CLOSED, PORTS_OPENED, PORTS_CLOSED, OUTSIDE_OPENED, OUTSIDE_CLOSED = range(6)
 WORKLOADS, NAMESPACES, BROKEN, OUTSIDE_BROKEN, COMBINATIONS = range(6, 11)
 COLUMNS = COMBINATIONS + 16
+# Scenarios judged together: each has a bit, by which planes that are judged one after the other
+# know what was met.
+TOGETHER = 64
 
 # Columns of an example: its ends, a place, the pod pairs that it stands for (0: no example), and
 # what decides egress and ingress before, and then after: rule ids, or negative reasons.
@@ -59,22 +62,22 @@ def make_room(examples, pairs):
 
 
 @kernel
-def meet_home(workload, namespaces, workloads_met, namespaces_met, out, stamp):
-    """Count a workload and its namespace, once a scenario. ``namespaces`` are by workload."""
-    if workloads_met[workload] == stamp:
+def meet_home(workload, namespaces, workloads_met, namespaces_met, out, mark):
+    """Count a workload and its namespace, once a scenario, which has the bit ``mark`` among those
+    judged together. ``namespaces`` are by workload."""
+    if (workloads_met[workload] & mark) != ZERO:
         return
-    workloads_met[workload] = stamp
+    workloads_met[workload] |= mark
     out[WORKLOADS] += 1
     namespace = namespaces[workload]
-    if namespaces_met[namespace] != stamp:
-        namespaces_met[namespace] = stamp
+    if (namespaces_met[namespace] & mark) == ZERO:
+        namespaces_met[namespace] |= mark
         out[NAMESPACES] += 1
 
 
 @kernel
-def count_homes(homes, work, out, stamp):
+def count_homes(homes, work, out, mark):
     """Count the workloads and namespaces of changed ends, and forget the ends."""
-    # These alone are passed on: a call with all of the working memory is not a cheap one.
     namespaces, met, namespaces_met = homes.namespace, work.homes_met, work.namespaces_met
     for word in range(work.changed.size):
         rest = work.changed[word]
@@ -87,4 +90,4 @@ def count_homes(homes, work, out, stamp):
                 continue
             for i in range(homes.start[position], homes.start[position + 1]):
                 if homes.pods[i] > work.away[i]:
-                    meet_home(homes.workload[i], namespaces, met, namespaces_met, out, stamp)
+                    meet_home(homes.workload[i], namespaces, met, namespaces_met, out, mark)

@@ -110,8 +110,8 @@ class Scratch(NamedTuple):
     lost: NDArray[np.uint64]
     broken: NDArray[np.uint64]
     changed: NDArray[np.uint64]  # ends of changed pairs, all rows of a scenario
-    homes_met: NDArray[np.int64]  # by workload: the scenario that last met it
-    namespaces_met: NDArray[np.int64]
+    homes_met: NDArray[np.uint64]  # by workload: a bit for each scenario that met it
+    namespaces_met: NDArray[np.uint64]
     away: NDArray[np.int64]  # by workload of a position: pods that a scenario moves
     # How many there are of touched words of either direction, slots, slots of the whole row, and
     # chosen rules of either side.
@@ -164,8 +164,8 @@ def scratch(
         lost=bitmaps[7],
         broken=bitmaps[8],
         changed=bitmaps[9],
-        homes_met=np.zeros(homes.namespace.size, np.int64),
-        namespaces_met=np.zeros(int(homes.namespace.max(initial=0)) + 1, np.int64),
+        homes_met=np.zeros(homes.namespace.size, np.uint64),
+        namespaces_met=np.zeros(int(homes.namespace.max(initial=0)) + 1, np.uint64),
         away=np.zeros(homes.pods.size, np.int64),
         sizes=np.zeros(6, np.int64),
     )

@@ -230,7 +230,7 @@ def _count_between(move, moves, weight, focused, ground, work, among, out):
 
 
 @kernel
-def _judge_moved(direction, move, moves, sides, views, ground, homes, among, work, told, stamp):
+def _judge_moved(direction, move, moves, sides, views, ground, homes, among, work, told, mark):
     """One row of a move. Pairs of two moves count for destinations only, so that each counts
     once. ``told`` are the figures and the examples of what opens and of what closes."""
     out, opened, closed = told
@@ -289,9 +289,9 @@ def _judge_moved(direction, move, moves, sides, views, ground, homes, among, wor
         out[PAIRS_CLOSED] += among[m, 3]
         if among[m, 2] + among[m, 3] > 0:
             touched = True
-            meet_home(moves.home[m], namespaces, homes_met, namespaces_met, out, stamp)
+            meet_home(moves.home[m], namespaces, homes_met, namespaces_met, out, mark)
     if touched:
-        meet_home(moves.home[move], namespaces, homes_met, namespaces_met, out, stamp)
+        meet_home(moves.home[move], namespaces, homes_met, namespaces_met, out, mark)
     for k in range(work.sizes[2]):
         word = work.slot_word[k]
         if (work.gained[word] & ground.outside[word]) != ZERO:
@@ -342,7 +342,7 @@ def judge_moves(first, stop, moves, ground, sides, views, homes, among, work, ou
             moves.pods[begin:end],
             moves.home[begin:end],
         )
-        stamp = scenario + 1
+        mark = bit(scenario - first)
         told = (out[scenario], opened[scenario], closed[scenario])
         for m in range(own.before.size):
             if own.before[m] >= 0:
@@ -352,12 +352,12 @@ def judge_moves(first, stop, moves, ground, sides, views, homes, among, work, ou
         for m in range(own.before.size):
             for direction in range(2):
                 _judge_moved(
-                    direction, m, own, sides, views, ground, homes, among, work, told, stamp
+                    direction, m, own, sides, views, ground, homes, among, work, told, mark
                 )
         for i in range(opened.shape[1]):
             _explain(opened[scenario, i], own, sides, ground, work)
             _explain(closed[scenario, i], own, sides, ground, work)
-        count_homes(homes, work, out[scenario], stamp)
+        count_homes(homes, work, out[scenario], mark)
         for m in range(own.before.size):
             if own.before[m] >= 0:
                 for i in range(homes.start[own.before[m]], homes.start[own.before[m] + 1]):

@@ -287,11 +287,12 @@ def _explain(example, column, version, ingress, egress, changes, ground, work):
 def judge_scenarios(
     first, stop, scenarios, versions, ground, sides, views, homes, work, out, opened, closed
 ):
-    """Judge scenarios ``first`` to ``stop - 1``.
+    """Judge scenarios ``first`` to ``stop - 1``, at most TOGETHER of them.
 
     Each switches some policies, with the versions in which each is in force: two versions,
     before and after; or four, of which the last two are compared. ``out`` (scenarios, COLUMNS),
-    ``opened`` and ``closed`` (scenarios, n, EXAMPLE) must be zero.
+    ``opened`` and ``closed`` (scenarios, n, EXAMPLE) must be zero. ``work.homes_met`` and
+    ``work.namespaces_met`` must be, before the first plane of these scenarios.
     """
     ingress, egress = sides
     into, out_to = views
@@ -317,7 +318,7 @@ def judge_scenarios(
                 version = 1 << (versions - 2 + v)
                 _explain(gains[i], shift, version, ingress, egress, changes, ground, work)
                 _explain(losses[i], shift, version, ingress, egress, changes, ground, work)
-        count_homes(homes, work, row, stamp)
+        count_homes(homes, work, row, bit(scenario - first))
         for direction in range(2):
             for i in range(work.sizes[direction]):
                 work.touched[direction, work.touched_word[direction, i]] = ZERO
