@@ -170,8 +170,8 @@ def test_a_cluster_without_pods() -> None:
 def test_many_pods_scaled_in_both_families_count_each_workload_once() -> None:
     """More scenarios than are judged together, in two planes: new pods have both families."""
     cluster = random_cluster(11, pods=40, policies=15)
-    new = [replace(pod, name=f"{pod.name}-new", addresses=()) for pod in cluster.pods * 2]
-    edits = [Edit(f"{number} {pod}", pods_in=(pod,)) for number, pod in enumerate(new)]
+    new = [replace(p, name=f"{p.name}-new", addresses=(), phase="") for p in cluster.pods * 2]
+    edits = [Edit(f"{number} {p}", pods_in=(p,)) for number, p in enumerate(new)]
     bench = workbench(compile_cluster(cluster))
     found = evaluate(bench, edits, threads=1)
     for edit, outcome in list(zip(edits, found, strict=True))[60:70]:
