@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import ZERO
-from kubeverdict.kernels.jit import kernel
+from kubeverdict.kernels.jit import making_kernel
 from kubeverdict.kernels.reach import BEFORE, one_row
 
 _ROWS = 16  # port patterns of a row that there is room for at first
@@ -32,7 +32,7 @@ class Checks(NamedTuple):
     port_atom: NDArray[np.int32]
 
 
-@kernel
+@making_kernel
 def check_rows(first, stop, destination, outside, checks, ingress, egress, space, work, broken):
     """Look at the destination groups ``first`` to ``stop - 1``; ``destination[g]`` is one of each.
 
