@@ -68,7 +68,7 @@ class Agent:
                 if condition():
                     return
             assert time.monotonic() < end, "the agent is not ready"
-            time.sleep(0.005)
+            time.sleep(0.1)  # a question costs the agent time as well
 
     def memory(self) -> dict[str, float]:
         """Megabytes by kind, as the kernel counts them."""

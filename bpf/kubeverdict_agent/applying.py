@@ -157,12 +157,15 @@ class Applier:
             self._fail("source", str(error))
             return None
         self._alarms.clear("source")
+        if not reading.policies_only:
+            gc.unfreeze()
         self._compiled = compiled
         self._readings += 1
-        anywhere, here = owners(compiled, self._node_name)
-        self._node.see_cluster(compiled, anywhere, here)
         if not reading.policies_only:
-            _give_back_memory()
+            self._node.see_cluster(compiled, *owners(compiled, self._node_name))
+            # What was read stays: from now on collections need not look through it.
+            gc.collect()
+            gc.freeze()
         self.state = replace(self.state, remarks=(*reading.remarks, *compiled.notes))
         return reading.changed_at
 
@@ -216,6 +219,8 @@ class Applier:
             policies=len(compiled.policies),
         )
         self._applied(self.state)
+        if written:
+            _give_back_memory()
 
     def _fail(self, alarm: str, text: str) -> None:
         self.state = replace(self.state, failures=self.state.failures + 1)
@@ -223,8 +228,7 @@ class Applier:
 
 
 def _give_back_memory() -> None:
-    """Return to the system what reading a large input took and no longer needs."""
-    gc.collect()
+    """Return to the system what reading and compiling took and no longer needs."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
     if trim is not None:
         trim(0)

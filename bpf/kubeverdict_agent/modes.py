@@ -109,8 +109,11 @@ def write(path: Path, modes: Modes) -> None:
 
 def unmatched(modes: Modes, pods: Sequence[Pod]) -> list[str]:
     """Subjects that are no pod, workload or namespace of the cluster: perhaps misspelt."""
-    known = {ANY}
+    missing = set(modes.settings) - {ANY}
     for pod in pods:
-        known |= {pod.namespace, f"{pod.namespace}/{pod.name}"}
-        known.add(f"{pod.namespace}/{pod.workload.name}")
-    return sorted(modes.settings.keys() - known)
+        if not missing:
+            break
+        missing.discard(pod.namespace)
+        if any("/" in subject for subject in missing):
+            missing -= {f"{pod.namespace}/{pod.name}", f"{pod.namespace}/{pod.workload.name}"}
+    return sorted(missing)

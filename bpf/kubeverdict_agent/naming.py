@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy, Reason
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
@@ -74,10 +74,10 @@ _FORGOTTEN = Decider("decided by an earlier policy")
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one publication. ``rules`` says for each decision number which rule of
-    ``compiled.rules`` it is, or which Reason."""
+    """The names of one publication. ``rules`` says for each decision number which of ``refs`` it
+    is, or which Reason. Of the compiled policy nothing else is kept: it is large."""
 
-    compiled: CompiledPolicy
+    refs: Sequence[RuleRef]
     isolation: Isolation
     rules: NDArray[np.int32]
 
@@ -89,18 +89,16 @@ class Naming:
         self._names: OrderedDict[int, Names] = OrderedDict()
         self._deciders: dict[tuple[int, int, PodKey, int], Decider] = {}
         self._owners: tuple[Sequence[Pod], Mapping[str, int]] = ((), {})
-        self._latest: Names | None = None
+        self._latest: CompiledPolicy | None = None
+        self._isolation: Isolation | None = None
 
     def published(
         self, generation: int, compiled: CompiledPolicy, rules: NDArray[np.int32]
     ) -> None:
-        latest = self._latest
-        if latest is not None and latest.compiled is compiled:
-            isolation = latest.isolation
-        else:
-            isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
-        names = Names(compiled, isolation, rules)
-        self._latest = names
+        if self._isolation is None or self._latest is not compiled:
+            self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
+        self._latest = compiled
+        names = Names(compiled.rules, self._isolation, rules)
         self._names[generation] = names
         while len(self._names) > _KEPT:
             self._names.popitem(last=False)
@@ -116,8 +114,8 @@ class Naming:
         latest = self._latest
         if latest is None:
             return None
-        index = latest.compiled.pod_ids.get(key)
-        return None if index is None else latest.compiled.pods[index]
+        index = latest.pod_ids.get(key)
+        return None if index is None else latest.pods[index]
 
     def pod_end(self, key: PodKey, address: str = "") -> End:
         pod = self.pod(key)
@@ -146,7 +144,7 @@ class Naming:
             return _FORGOTTEN
         rule = int(names.rules[number])
         if rule >= 0:
-            ref = names.compiled.rules[rule]
+            ref = names.refs[rule]
             source = ref.rule.source
             return Decider(
                 "rule",
@@ -158,12 +156,8 @@ class Naming:
         reason = Reason(rule)
         if reason is not Reason.NO_RULE_MATCHES:
             return Decider(reason.name.lower().replace("_", "-"))
-        index = names.compiled.pod_ids.get(pod)
-        policies = (
-            names.isolation.of(names.compiled.pods[index], Direction(direction))
-            if index is not None
-            else []
-        )
+        known = self.pod(pod)
+        policies = names.isolation.of(known, Direction(direction)) if known else []
         return Decider(
             "no-rule-matches",
             tuple(f"{policy.kind} {policy}" for policy in policies),
