@@ -168,14 +168,14 @@ class PeerMaker:
         rows = self._column(Direction.EGRESS, plain).copy()
         own = self._subjects[Direction.EGRESS][:, plane]
         here = np.flatnonzero(own >= 0)
-        codes = self._rows.codes[plane][Direction.EGRESS]
+        row_of = self._rows.of[plane][Direction.EGRESS][own[here]]
         # The class of a plain address as a peer of egress, by way of one of its identities.
         identity = int(np.flatnonzero(self._of_identity[plane] == plain)[0])
         peer = self._views[plane].near[Direction.EGRESS].peer_of[identity]
-        made = codes[own[here], peer].copy()
+        made = self._rows.codes[row_of[:, peer]].copy()
         for atom, led in reached.items():
             if led.size:
-                each = codes[own[here]][:, led[:, 0], led[:, 1]]
+                each = self._rows.codes[row_of[:, led[:, 0]], led[:, 1]]
                 deciding = np.argmin(each & 1, axis=1)
                 made[:, atom] = each[np.arange(here.size), deciding]
         rows[here, 0] = self._rows.add(made)

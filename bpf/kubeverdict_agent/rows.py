@@ -50,13 +50,6 @@ def _distinct(table: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.
     return first, number.ravel()
 
 
-def _judge(
-    compiled: CompiledPolicy, view: PlaneView, direction: Direction, atoms: NDArray[np.int32]
-) -> NDArray[np.int64]:
-    allowed, rule = decisions(compiled, view.plane, direction, view.near[direction], atoms)
-    return rule.astype(np.int64) * 2 + allowed
-
-
 class RowMaker:
     """Collects rows, each an array of codes by atom, and numbers them once at the end."""
 
@@ -74,18 +67,28 @@ class RowMaker:
         ]
         self._made: list[NDArray[np.int64]] = []
         self._count = 0
-        # By plane and direction the codes (subjects, peers, atoms), and the row of each class of
-        # subjects and peers.
-        self.codes = [
-            [_judge(compiled, view, direction, atoms) for direction in Direction] for view in views
-        ]
+        # By plane and direction: the row of each class of subjects and peers.
         self.of = [
-            [self.add(codes.reshape(-1, atoms.size)).reshape(codes.shape[:2]) for codes in both]
-            for both in self.codes
+            [self._judge(compiled, view, direction, atoms) for direction in Direction]
+            for view in views
         ]
+        # The codes of all these rows (rows, atoms).
+        self.codes = np.concatenate([np.zeros((0, atoms.size), np.int64), *self._made])
         self.own_node = int(self.add_constant(Reason.OWN_NODE, True))
         self.no_address = int(self.add_constant(Reason.NO_ADDRESS, False))
         self.not_isolated = int(self.add_constant(Reason.NOT_ISOLATED, True))
+
+    def _judge(
+        self,
+        compiled: CompiledPolicy,
+        view: PlaneView,
+        direction: Direction,
+        atoms: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        made = decisions(compiled, view.plane, direction, view.near[direction], atoms)
+        rows = self.add(made.rule.astype(np.int64) * 2 + made.allowed)
+        numbers: NDArray[np.int64] = rows[made.row_of] if rows.size else made.row_of
+        return numbers
 
     def add(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of codes (n, atoms); their numbers (n,)."""

@@ -32,14 +32,14 @@ def test_classes_decide_as_their_members_do(seed: int, direction: Direction) -> 
         subjects = np.array(random.sample(range(plane.pods), min(4, plane.pods)), np.int32)
         classes = near(plane, direction, subjects)
         of_atom, atoms = port_classes(compiled, [classes])
-        allowed, rule = decisions(compiled, plane, direction, classes, atoms)
+        made = decisions(compiled, plane, direction, classes, atoms)
         assert set(np.flatnonzero(classes.subject_of >= 0)) == set(subjects.tolist())
         peers = np.flatnonzero(classes.peer_of >= 0)
         for _ in range(300):
             subject, peer = int(random.choice(subjects)), int(random.choice(peers))
             atom = random.randrange(of_atom.size)
-            place = classes.subject_of[subject], classes.peer_of[peer], of_atom[atom]
-            found = bool(allowed[place]), int(rule[place])
+            row = made.row_of[classes.subject_of[subject], classes.peer_of[peer]]
+            found = bool(made.allowed[row, of_atom[atom]]), int(made.rule[row, of_atom[atom]])
             assert found == decided(compiled, plane, direction, (subject, peer, atom))
 
 

@@ -138,23 +138,24 @@ def test_decide(form: Form, known: list[Rule], subject: int, peer: int, atom: in
     assert decided == verdict(known, subject, peer, atom)
 
 
-@given(rules, st.lists(identities, max_size=3), st.lists(identities, max_size=3))
-def test_decide_each(form: Form, known: list[Rule], subjects: list[int], peers: list[int]) -> None:
+@given(rules, identities, st.lists(identities, max_size=4))
+def test_decide_each(form: Form, known: list[Rule], subject: int, peers: list[int]) -> None:
     arrays = Arrays(known)
-    shape = (len(subjects), len(peers), ATOMS)
+    entries = arrays.entries(form)
+    shape = (len(peers), ATOMS)
     allowed, rule = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
     form(flows.decide_each)(
-        arrays.entries(form),
-        np.array(subjects, np.int32),
+        entries,
+        subject,
         np.array(peers, np.int32),
         np.arange(ATOMS, dtype=np.int32),
         arrays.sets,
         arrays.ports,
+        np.zeros(entries.word.shape[0], np.int64),
         (allowed, rule),
     )
-    for (i, j, atom), decided in np.ndenumerate(rule):
-        found = bool(allowed[i, j, atom]), int(decided)
-        assert found == verdict(known, subjects[i], peers[j], atom)
+    for (i, atom), decided in np.ndenumerate(rule):
+        assert (bool(allowed[i, atom]), int(decided)) == verdict(known, subject, peers[i], atom)
 
 
 @given(rules, rules, st.data())

@@ -218,17 +218,57 @@ def judge(source, destination, atom, families, ends, free, egress, ingress, sets
 
 
 @kernel
-def decide_each(entries, subjects, peers, atoms, sets, ports, out):
-    """Every combination of ``subjects`` (s,), ``peers`` (p,) and ``atoms`` (a,) in one direction.
+def decide_each(entries, subject, peers, atoms, sets, ports, matched, out):
+    """One subject against every combination of ``peers`` (p,) and ``atoms`` (a,).
 
-    ``out`` is (allowed uint8, rule int32), each (s, p, a).
+    Entries about each peer are looked for once, not once an atom: ``matched`` is room for their
+    numbers, as many as the subject has. ``out`` is (allowed uint8, rule int32), each (p, a).
     """
     allowed, rule = out
-    for i in range(subjects.size):
-        for j in range(peers.size):
-            for k in range(atoms.size):
-                ok, decided = decide(
-                    entries, np.int64(subjects[i]), np.int64(peers[j]), atoms[k], sets, ports
-                )
-                allowed[i, j, k] = ok
-                rule[i, j, k] = decided
+    group = entries.subject_class[subject]
+    for i in range(peers.size):
+        count = 0
+        if group >= 0:
+            for entry in range(entries.start[group], entries.start[group + 1]):
+                if _is_about(entries, entry, np.int64(peers[i]), sets):
+                    matched[count] = entry
+                    count += 1
+        for j in range(atoms.size):
+            ok, decided = _first_of(entries, matched, count, atoms[j], ports)
+            allowed[i, j] = ok
+            rule[i, j] = decided
+
+
+@kernel
+def _is_about(entries, entry, other, sets):
+    peer = entries.word[entry, 1] & _LOW
+    if peer == _ANY_PEER:
+        return True
+    if peer == _WHOLE_SET:
+        return has(sets, np.int64(entries.word[entry, 2]), other)
+    return peer == np.uint64(other >> 6) and (entries.word[entry, 2] & bit(other)) != ZERO
+
+
+@kernel
+def _first_of(entries, matched, count, atom, ports):
+    """As :func:`decide`, among entries that are about the peer."""
+    wanted = np.uint64(atom)
+    passed = np.int64(-1)
+    for i in range(count):
+        entry = matched[i]
+        span = entries.word[entry, 0]
+        if wanted < (span & _LOW) or wanted > (span >> _SHIFT):
+            continue
+        exact = entries.word[entry, 1] >> _SHIFT
+        if exact != _RANGE and not has(ports, np.int64(exact), atom):
+            continue
+        decision = entries.word[entry, 3]
+        tier = np.int64((decision >> _SHIFT) & _TIER)
+        if tier == passed:
+            continue
+        action = np.int64(decision >> _ACTION)
+        if action == _PASS:
+            passed = tier
+            continue
+        return action == _ALLOW, np.int64(decision & _LOW) - RULE_BIAS
+    return True, NOT_ISOLATED
