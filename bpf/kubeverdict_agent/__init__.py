@@ -12,7 +12,7 @@ The node: ``netlink`` tells of links and addresses, ``attaching`` puts programs 
 ``endpoints`` keeps the books about which pod is behind each, ``node`` brings these together.
 ``source`` and ``modes`` are read by ``applying``, which publishes. ``collecting`` gathers denials,
 ``naming`` puts names on them, ``report`` and ``hubble`` write them. ``agent`` runs all of it;
-``control`` and ``answers`` are how ``cli`` talks to it. ``detaching`` and ``checking`` need no agent.
+``control`` and ``answers`` are how ``cli`` talks to it. ``detaching`` and ``checking`` need none.
 
 Decided: the kernel gets the same compiled arrays that the command line reads. Rejected: a second
 representation of policies for eBPF, because two of them would one day disagree.

@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,15 +150,21 @@ def _loop(
             ready = selector.select(max(due - time.monotonic(), 0.0))
             if any(key.fileobj is wakeup for key, _ in ready):
                 return
-            if node.follow():
-                applier.wake()
-            collector.read_events()
-            if time.monotonic() >= due:
-                due = time.monotonic() + _COLLECT_SECONDS
-                collector.drain()
-            if time.monotonic() >= watch_due:
-                watch_due = time.monotonic() + _WATCH_SECONDS
-                _watch(datapath, alarms)
+            try:
+                if node.follow():
+                    applier.wake()
+                collector.read_events()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + _COLLECT_SECONDS
+                    collector.drain()
+                if time.monotonic() >= watch_due:
+                    watch_due = time.monotonic() + _WATCH_SECONDS
+                    _watch(datapath, alarms)
+                    alarms.clear("links")
+            except Exception:
+                # A bug must not end what keeps links covered, nor pass unseen.
+                alarms.raise_("links", traceback.format_exc())
+                time.sleep(1.0)
 
 
 def _watch(datapath: NodeDatapath, alarms: Alarms) -> None:

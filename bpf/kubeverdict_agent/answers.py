@@ -24,7 +24,7 @@ from kubeverdict_agent.naming import PROTOCOLS
 from kubeverdict_agent.node import Node
 from kubeverdict_agent.node_datapath import NodeDatapath
 
-_ALARMS = ("source", "modes", "tables", "slots", "conntrack", "totals", "internal")
+_ALARMS = ("source", "modes", "tables", "slots", "conntrack", "totals", "links", "internal")
 _BEAT = 5.0  # seconds without news after which a follower that hung up is noticed
 
 

@@ -126,6 +126,7 @@ class Applier:
             except Exception:
                 # A bug must not end enforcement of what is in force, nor pass unseen.
                 self._fail("internal", traceback.format_exc())
+                self._source.forget()
                 self._stop.wait(1.0)
             self._wake.wait(source.POLL_SECONDS)
 

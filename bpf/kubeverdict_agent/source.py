@@ -73,6 +73,10 @@ class FileSource:
         """Whether a file changed, came or went since the last :meth:`read`."""
         return self._stamps() != self._seen
 
+    def forget(self) -> None:
+        """Read everything again the next time, whether or not it changes."""
+        self._seen = None
+
     def read(self, wait: Callable[[float], Any]) -> Reading:
         """The cluster as it is now. ``wait`` sleeps for some seconds.
 

@@ -113,7 +113,10 @@ class Agent:
     def wait_until_in_force(self) -> None:
         """Until a publication of this process is in force and everything is bound."""
         self.wait_until_answering()
-        eventually(lambda: self.status()["publications"] > 0, "a publication")
+        try:
+            eventually(lambda: self.status()["publications"] > 0, "a publication")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log_text()}") from None
 
     def wait_until_bound(self, *pods: LabPod) -> None:
         wanted = {f"{pod.namespace}/{pod.name}" for pod in pods}

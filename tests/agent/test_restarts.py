@@ -304,6 +304,29 @@ def test_a_policy_that_is_wrong_leaves_the_old_one_in_force(agent: Agent) -> Non
     agent.stop()
 
 
+def test_modes_are_read_from_a_file_and_when_it_changes(agent: Agent) -> None:
+    web, client = agent.lab.pods
+    web.serve(DENIED)
+    path = agent.folder / "modes"
+    path.write_text("shop=audit\n")
+    agent.put(texts=texts(agent))
+    agent.start("--modes", str(path), "--mode", "*=off", "--adopt", "0")
+    agent.wait_until_in_force()
+    agent.wait_until_bound(web, client)
+    assert client.reaches("10.1.0.2", DENIED, timeout=PATIENCE)
+    path.write_text("shop=enforce\n")
+    eventually(lambda: agent.status()["modes"] == ["*=off", "shop=enforce"])
+    eventually(lambda: not client.reaches("10.1.0.2", DENIED, timeout=0.3))
+    path.write_text("shop=enforced\n")
+    alarm = eventually(lambda: agent.status()["alarms"])[0]
+    assert alarm["alarm"] == "modes" and f"{path}:1" in alarm["text"]
+    assert not client.reaches("10.1.0.2", DENIED, timeout=0.3), "the old settings stand"
+    path.write_text("shop/web=off\n")
+    eventually(lambda: client.reaches("10.1.0.2", DENIED, timeout=0.3))
+    eventually(lambda: not agent.status()["alarms"])
+    agent.stop()
+
+
 def test_closed_means_that_nobody_unknown_gets_through(agent: Agent) -> None:
     web, client = agent.lab.pods
     web.serve(ALLOWED)

@@ -131,6 +131,13 @@ def test_a_policy_defined_twice_is_refused_as_the_engine_refuses_it(folder: Path
         source.read(wait)
 
 
+def test_what_is_forgotten_is_read_again(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    read(source)
+    source.forget()
+    assert not read(source).policies_only
+
+
 def test_a_folder_that_is_swapped_by_a_link(tmp_path: Path) -> None:
     """As a mounted ConfigMap is."""
     for version, name in (("v1", "one"), ("v2", "two")):
