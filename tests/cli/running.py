@@ -13,6 +13,9 @@ import kubeverdict
 EXAMPLES = Path(kubeverdict.__file__).parent / "examples"
 SHOP = EXAMPLES / "shop"
 SHOP_CHANGE = EXAMPLES / "shop-change"
+# Before a command: heed interrupts, also where the tests run in the background of a shell, which
+# lets its children ignore them.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 
 def command() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import SHOP, SHOP_CHANGE, command, run
+from tests.cli.running import INTERRUPTIBLE, SHOP, SHOP_CHANGE, command, run
 
 SCENARIOS = """\
 - name: drop the frontend's policy
@@ -211,6 +211,7 @@ def test_an_interrupt_leaves_whole_lines(tmp_path: Path) -> None:
     with out.open("wb") as stream:
         process = subprocess.Popen(
             [
+                *INTERRUPTIBLE,
                 *command(),
                 "bulk",
                 "-f",
@@ -227,7 +228,7 @@ def test_an_interrupt_leaves_whole_lines(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.7)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and b"Traceback" not in err
     assert not out.read_bytes() or out.read_bytes().endswith(b"\n")
 

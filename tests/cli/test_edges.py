@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubeverdict.model.profile import PROFILES
-from tests.cli.running import DENY, SHOP, WEB_AND_DB, command, run
+from tests.cli.running import DENY, INTERRUPTIBLE, SHOP, WEB_AND_DB, command, run
 
 ASK = ("--from", "shop/web", "--to", "data/db", "--port", "80")
 
@@ -166,7 +166,9 @@ def test_a_reader_that_goes_away_is_no_error(cluster: Path) -> None:
 
 def test_an_interrupt_is_no_traceback() -> None:
     process = subprocess.Popen(
-        [*command(), "list", "-f", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [*INTERRUPTIBLE, *command(), "list", "-f", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdin is not None and process.stderr is not None
     # It reads standard input by now, and would for ever.
@@ -176,7 +178,7 @@ def test_an_interrupt_is_no_traceback() -> None:
         process.wait(2)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 128 + signal.SIGINT
+    assert process.wait(60) == 128 + signal.SIGINT
     assert b"Traceback" not in process.stderr.read()
     process.stdin.close()
     process.stderr.close()

@@ -89,7 +89,7 @@ def test_csv_with_a_heading(tmp_path: Path) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import parquet
 
     path = tmp_path / "flows.parquet"
