@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench.comparison.dataplane import Updated
 from bench.comparison.scenarios import NODE
 from bench.lab import Lab, bpffs
-from kubeverdict import PROFILES, Cluster, compile_cluster
+from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
+from kubeverdict.model.cluster import Pod
 from kubeverdict_agent import kernel
 from kubeverdict_agent.attaching import Attacher
+from kubeverdict_agent.joining import Joiner
 from kubeverdict_agent.layout import Mode
 from kubeverdict_agent.lowering import Local, Tables, lower
 from kubeverdict_agent.node_datapath import NodeDatapath
@@ -40,6 +43,7 @@ class KubeverdictDataplane:
         self._stack = ExitStack()
         self._datapath: NodeDatapath | None = None
         self._locals: list[Local] = []
+        self._in_force: tuple[Cluster, CompiledPolicy, Tables]
 
     def install(self, lab: Lab, cluster: Cluster) -> None:
         folder = self._stack.enter_context(bpffs())
@@ -78,12 +82,28 @@ class KubeverdictDataplane:
 
     def update(self, cluster: Cluster) -> Updated:
         assert self._datapath is not None
+        before, compiled, tables = self._in_force
+        # As the agent does when it is idle.
+        joiner = Joiner(compiled, tables)
+        joined = self._join(joiner, _added(before, cluster))
+        if joined is not None:
+            return joined
         # The agent waits for readers of the old half when it is idle, before the next change.
         self._datapath.settle()
         begin = time.perf_counter()
         tables = self._tables(cluster)
         prepared = time.perf_counter()
         self._datapath.publish(tables)
+        return Updated(prepared - begin, time.perf_counter() - prepared)
+
+    def _join(self, joiner: Joiner, pods: Sequence[Pod]) -> Updated | None:
+        """New pods as the agent first takes them, before it compiles; None where it must."""
+        assert self._datapath is not None
+        begin = time.perf_counter()
+        found = [joiner.join(pod) for pod in pods]
+        prepared = time.perf_counter()
+        if not found or not all(each and self._datapath.join(each) for each in found):
+            return None
         return Updated(prepared - begin, time.perf_counter() - prepared)
 
     def remove(self) -> None:
@@ -104,4 +124,13 @@ class KubeverdictDataplane:
 
     def _tables(self, cluster: Cluster) -> Tables:
         compiled = compile_cluster(cluster, PROFILES[self.profile])
-        return lower(compiled, NODE, self._locals)
+        tables = lower(compiled, NODE, self._locals)
+        self._in_force = (cluster, compiled, tables)
+        return tables
+
+
+def _added(old: Cluster, new: Cluster) -> Sequence[Pod]:
+    """The pods that are new, where nothing else is."""
+    count = len(old.pods)
+    same = all(before is after for before, after in zip(old.pods, new.pods, strict=False))
+    return new.pods[count:] if same and new.policies is old.policies else ()
