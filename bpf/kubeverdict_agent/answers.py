@@ -231,10 +231,9 @@ class Answers:
                 live.pop(subject, None)
                 if mode is not None:
                     live[subject] = mode
-            before = self._applier.state.publications
             modes.write(self._live_modes, modes.Modes(live))
-            self._applier.wake()
-            _wait(lambda: self._applier.state.publications > before)
+            number = self._applier.wake()
+            _wait(lambda: self._applier.done >= number)
         return {"modes": self._applier.modes.lines()}
 
 

@@ -96,6 +96,10 @@ class Applier:
         self._modes = Modes()
         self._mode_stamps: object = None
         self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._asked = 0
+        self.done = 0
+        self._published: tuple[object, ...] = ()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="applier", daemon=True)
         self.state = Applied()
@@ -111,8 +115,13 @@ class Applier:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
+    def wake(self) -> int:
+        """Look at everything anew. :attr:`done` reaches the number when that has happened."""
+        with self._lock:
+            self._asked += 1
+            number = self._asked
         self._wake.set()
+        return number
 
     def stop(self) -> None:
         self._stop.set()
@@ -132,6 +141,7 @@ class Applier:
 
     def _turn(self) -> None:
         begun = time.monotonic()
+        asked = self._asked
         reasons: list[str] = []
         if self._wake.is_set():
             self._wake.clear()
@@ -146,6 +156,7 @@ class Applier:
             reasons.append("modes")
         if reasons and self._compiled is not None:
             self._publish(", ".join(reasons), begun, written)
+        self.done = asked
 
     def _read(self) -> float | None:
         """Read and compile; when the source was written, or None where it is wrong."""
@@ -190,13 +201,17 @@ class Applier:
         compiled = self._compiled
         assert compiled is not None
         locals_ = self._node.locals(compiled, self._modes)
+        own = self._node.own_addresses
+        if (compiled, locals_, own) == self._published:
+            self._alarms.clear("tables")
+            return
         try:
-            own = self._node.own_addresses
             tables = lower(compiled, self._node_name, locals_, own)
             generation = self._node.publish(compiled, locals_, tables)
         except DoesNotFit as error:
             self._fail("tables", str(error))
             return
+        self._published = (compiled, locals_, own)
         self._alarms.clear("tables")
         self._alarms.clear("internal")
         now = time.time()
