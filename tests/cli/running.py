@@ -31,12 +31,15 @@ class Done:
     err: str
 
 
-def run(*arguments: object, stdin: bytes = b"", **environment: str) -> Done:
+def run(
+    *arguments: object, stdin: bytes = b"", folder: Path | None = None, **environment: str
+) -> Done:
     """Run ``kubeverdict ARGUMENTS``; ``environment`` is set on top of this process's."""
     done = subprocess.run(
         [*command(), *map(str, arguments)],
         input=stdin,
         capture_output=True,
+        cwd=folder,
         env={**os.environ, **environment},
         check=False,
     )

@@ -145,7 +145,7 @@ def _gaps(report: Report) -> list[list[str]]:
         names = ", ".join(found.left_alone)
         blocks.append([f"namespaces left alone, say --namespace for them: {names}"])
     if found.denied:
-        text = f"{found.denied:,} connections were denied when logged, and got no rule for that"
+        text = f"connections denied when logged, for which there is no rule: {found.denied:,}"
         blocks.append([text])
     return [*blocks, *([note] for note in found.notes)]
 
