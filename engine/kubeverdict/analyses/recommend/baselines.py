@@ -8,6 +8,7 @@ from kubeverdict.analyses.questions import container_ports
 from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
 from kubeverdict.analyses.recommend.resolvers import Resolver
 from kubeverdict.analyses.recommend.shapes import PREFIX, Draft, PodPeer, Rule
+from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
 from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.ports import Protocol
 
@@ -17,11 +18,7 @@ MONITORING = "monitoring"
 INGRESS_CONTROLLER = "ingress-controller"
 BASELINES = (DENY_ALL, DNS, MONITORING, INGRESS_CONTROLLER)
 
-_NAME_KEYS = ("app.kubernetes.io/name", "app", "k8s-app", "name")
-_MONITORS = frozenset({"prometheus", "vmagent", "grafana-agent", "alloy", "otel-collector"})
-_CONTROLLERS = frozenset(
-    {"ingress-nginx", "nginx-ingress", "traefik", "haproxy-ingress", "contour", "envoy", "kong"}
-)
+_MONITORS = ("prometheus", "vmagent", "grafana-agent", "alloy", "otel-collector")
 _METRICS = "metrics"
 
 
@@ -43,7 +40,7 @@ def drafts(
         if not monitors:
             notes.append(f"--baseline {MONITORING}: no pods that are known as monitoring")
     if INGRESS_CONTROLLER in wanted:
-        controllers = _known_as(cluster, _CONTROLLERS)
+        controllers = _known_as(cluster, INGRESS_CONTROLLERS)
         exposed = list(_exposed(cluster, namespaces, controllers))
         found += exposed
         if not exposed:
@@ -59,15 +56,15 @@ def _draft(
     return Draft(namespace, f"{PREFIX}{name}", (), ingress, egress, why)
 
 
-def _known_as(cluster: Cluster, names: frozenset[str]) -> list[Group]:
+def _known_as(cluster: Cluster, names: Sequence[str]) -> list[Group]:
     """Groups whose pods carry one of some names."""
     spaces = {
-        pod.namespace for pod in cluster.pods if any(pod.labels.get(k) in names for k in _NAME_KEYS)
+        pod.namespace for pod in cluster.pods if any(pod.labels.get(k) in names for k in NAME_KEYS)
     }
     return [
         group
         for group in groups_of(pod for pod in cluster.pods if pod.namespace in spaces)
-        if any(group.pods[0].labels.get(key) in names for key in _NAME_KEYS)
+        if any(group.pods[0].labels.get(key) in names for key in NAME_KEYS)
     ]
 
 
