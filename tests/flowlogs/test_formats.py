@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from kubeverdict.errors import InputError, UsageError
 from kubeverdict.flowlogs import Mapping, aws, calico, columns, gke, hubble, ovn
-from kubeverdict.flowlogs.fields import NOT_A_FLOW, REPLY
+from kubeverdict.flowlogs.fields import NOT_A_FLOW, REPLY, UNDER_WAY
 from kubeverdict.flowlogs.sniffing import sniff
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen, seconds
 from kubeverdict.model.ports import Protocol
@@ -106,6 +107,14 @@ def test_hubble_with_fields_that_are_not_known() -> None:
             },
             REPLY,
         ),
+        (
+            {"is_reply": None, "l4": {"TCP": {"destination_port": 40000, "flags": {"ACK": True}}}},
+            UNDER_WAY,
+        ),
+        (
+            {"is_reply": None, "l4": {"TCP": {"destination_port": 40000, "flags": {"RST": True}}}},
+            UNDER_WAY,
+        ),
         ({"verdict": "DROPPED", "drop_reason_desc": "STALE_OR_UNROUTABLE_IP"}, "drops for other"),
         ({"verdict": "TRANSLATED"}, "records of Services before translation"),
         ({"l4": None}, NOT_A_FLOW),
@@ -114,6 +123,18 @@ def test_hubble_with_fields_that_are_not_known() -> None:
 def test_hubble_lines_that_are_no_connections(changes: dict[str, object], expected: str) -> None:
     found = flow(**changes)
     assert isinstance(found, str) and found.startswith(expected)
+
+
+@pytest.mark.parametrize("flags", [None, {}, {"SYN": True}, {"SYN": True, "ECE": True}])
+def test_hubble_without_a_direction_that_may_begin_a_connection(flags: object) -> None:
+    l4 = {"TCP": {"destination_port": 80, "flags": flags}}
+    assert isinstance(flow(is_reply=None, l4=l4), FlowRecord)
+    assert isinstance(flow(l4=l4), FlowRecord)
+
+
+def test_hubble_that_knows_the_direction_is_believed() -> None:
+    l4 = {"TCP": {"destination_port": 80, "flags": {"ACK": True}}}
+    assert isinstance(flow(is_reply=False, l4=l4), FlowRecord)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +281,40 @@ def test_csv() -> None:
             parse(wrong)
 
 
+def counted_csv(text: bytes) -> FlowRecord | str:
+    header = ("source", "destination", "port", "count")
+    return columns.csv_parser(header, Mapping())(text)
+
+
+COUNTED = b"10.0.0.1,10.0.0.2,80,"
+
+
+@pytest.mark.parametrize(
+    ("found", "count"),
+    [
+        (counted_csv(COUNTED), 1),
+        (counted_csv(COUNTED + b"7.0"), 7),
+        (counted_csv(COUNTED + b"1099511627776"), 1 << 40),
+        (calico.parse(line({**CALICO, "num_flows": 7})), 7),
+        (calico.parse(line({**CALICO, "num_flows": 0})), 1),
+        (gke.parse(line({**GKE, "count": "7"})), 7),
+        (gke.parse(line({**GKE, "count": 0})), 1),
+    ],
+)
+def test_counts(found: FlowRecord | str, count: int) -> None:
+    assert isinstance(found, FlowRecord) and found.count == count
+
+
+@pytest.mark.parametrize("count", ["inf", "1e30", "nan", "0", "-1", "1099511627777", "9" * 400])
+def test_counts_that_are_none(count: str) -> None:
+    assert_malformed(counted_csv, COUNTED + count.encode())
+    if count != "0":
+        assert_malformed(gke.parse, line({**GKE, "count": count}))
+    if count.lstrip("-").isdigit() and count != "0":
+        assert_malformed(gke.parse, line({**GKE, "count": int(count)}))
+        assert_malformed(calico.parse, line({**CALICO, "num_flows": int(count)}))
+
+
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
@@ -276,8 +331,10 @@ def test_csv() -> None:
     ],
 )
 def test_lines_that_make_no_sense(parse: Any, text: bytes) -> None:
-    import msgspec
+    assert_malformed(parse, text)
 
+
+def assert_malformed(parse: Any, text: bytes) -> None:
     with pytest.raises((ValueError, msgspec.MsgspecError)):
         parse(text)
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,29 @@ def test_archives_of_several_members(tmp_path: Path) -> None:
     path = tmp_path / "flows.jsonl.gz"
     path.write_bytes(gzip.compress(GOOD + b"\n") + gzip.compress(GOOD + b"\n" + GOOD))
     assert total(list(read([str(path)]))) == (3, 3, 0, 0)
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="ends in the middle"):
-        list(read([str(path)]))
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.3, 0.01])
+def test_an_archive_that_is_cut_short_costs_what_is_missing(tmp_path: Path, kept: float) -> None:
+    # Text that differs, so that little of it packs away.
+    texts = [sha256(b"%d" % number).hexdigest() for number in range(2_000)]
+    rows = [line({"flow": {**FLOW, "time": text}}) for text in texts]
+    whole = gzip.compress(b"\n".join(rows))
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    (tmp_path / "b.jsonl").write_bytes(GOOD)
+    batches = list(read([str(tmp_path)]))
+    lines, records, skipped, malformed = total(batches)
+    assert (skipped, malformed, lines) == (0, 1, records + 1)
+    assert 2_000 * kept * 0.5 < records < 2_000
+    (problem,) = [problem for batch in batches for problem in batch.malformed]
+    assert str(problem) == f"{path}:{records}: ends in the middle of what gzip packed"
+
+
+def test_an_archive_without_a_single_line(tmp_path: Path) -> None:
+    path = tmp_path / "flows.log.gz"
+    path.write_bytes(gzip.compress(GOOD)[:12])
+    assert total(list(read([str(path)]))) == (1, 0, 0, 1)
 
 
 def test_folders_and_standard_input(tmp_path: Path) -> None:
@@ -101,6 +122,10 @@ def test_parquet(tmp_path: Path) -> None:
     assert total(batches) == (2, 1, 0, 1)
     with pytest.raises(InputError, match="say --columns"):
         list(read([str(path)]))
+    nested = pyarrow.table({"src": [{"ip": "10.0.0.1"}], "destination": ["shop/web"], "port": [80]})
+    parquet.write_table(nested, path)
+    assert total(list(read([str(path)], None, Mapping.of("source=src.ip")))) == (1, 1, 0, 0)
+    assert total(list(read([str(path)], None, Mapping.of("source=src.no")))) == (1, 0, 0, 1)
     path.write_bytes(b"PAR1 and nothing behind it")
     with pytest.raises(InputError, match="cannot be read"):
         list(read([str(path)]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kubeverdict.flowlogs.fields import NO_PORT, NO_VERDICT, port_of, protocol_of
+from kubeverdict.flowlogs.fields import NO_PORT, NO_VERDICT, count_of, port_of, protocol_of
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 
 _POD = "wep"
@@ -58,7 +58,7 @@ def parse(line: bytes) -> FlowRecord | str:
     )
     if source is None or destination is None:
         return _PUT_TOGETHER
-    count = max(row.num_flows or 1, 1)
+    count = count_of(row.num_flows, 0)
     return FlowRecord(source, destination, protocol, port, seen, row.start_time, count)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kubeverdict.errors import UsageError
-from kubeverdict.flowlogs.fields import NO_PORT, port_of, protocol_of, seen_of
+from kubeverdict.flowlogs.fields import NO_PORT, count_of, port_of, protocol_of, seen_of
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
@@ -57,16 +57,17 @@ class Mapping(msgspec.Struct, frozen=True):
     def column(self, field: str) -> str:
         return self.columns.get(field, field)
 
+    def has(self, field: str, names: AnyMapping[str, Any] | Sequence[str]) -> bool:
+        """Whether there is a column for a field, or one that may hold it inside."""
+        column = self.column(field)
+        return column in names or column.partition(".")[0] in names
+
     def fits(self, names: AnyMapping[str, Any] | Sequence[str]) -> bool:
         """Whether rows with these columns tell of both ends."""
-        have = {field for field in FIELDS if _in(self.column(field), names)}
+        have = {field for field in FIELDS if self.has(field, names)}
         return all(
             have & {end, f"{end}_pod", f"{end}_address"} for end in ("source", "destination")
         )
-
-
-def _in(column: str, names: AnyMapping[str, Any] | Sequence[str]) -> bool:
-    return column in names or column.partition(".")[0] in names
 
 
 Row = Callable[[str], Any]
@@ -86,10 +87,6 @@ def record(row: Row, mapping: Mapping) -> FlowRecord | str:
     port = port_of(protocol, port_text.removesuffix(".0"))
     if port is None:
         return NO_PORT
-    count_text = text("count")
-    count = int(float(count_text)) if count_text else 1
-    if count < 1:
-        raise ValueError(f"a count of {count}")
     return FlowRecord(
         _end(text, "source"),
         _end(text, "destination"),
@@ -97,7 +94,7 @@ def record(row: Row, mapping: Mapping) -> FlowRecord | str:
         port,
         _seen(text("verdict")),
         text("time") or None,
-        count,
+        count_of(text("count")),
     )
 
 
@@ -127,25 +124,27 @@ def _end(text: Callable[[str], str], end: str) -> FlowEnd:
 
 
 def json_parser(mapping: Mapping) -> Callable[[bytes], FlowRecord | str]:
-    """For JSON Lines. A column may be a path (``src.ip``)."""
+    """For JSON Lines."""
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
     def parse(line: bytes) -> FlowRecord | str:
-        whole = decode(line)
-
-        def value(column: str) -> Any:
-            if column in whole:
-                return whole[column]
-            found: Any = whole
-            for part in column.split("."):
-                if not isinstance(found, dict):
-                    return None
-                found = found.get(part)
-            return None if isinstance(found, dict | list) else found
-
-        return record(value, mapping)
+        return record(row_of(decode(line)), mapping)
 
     return parse
+
+
+def row_of(whole: AnyMapping[str, Any]) -> Row:
+    """The row of an object with names. A column may be a path (``src.ip``)."""
+
+    def value(column: str) -> Any:
+        found: Any = whole
+        for part in (column,) if column in whole else column.split("."):
+            if not isinstance(found, dict):
+                return None
+            found = found.get(part)
+        return None if isinstance(found, dict | list) else found
+
+    return value
 
 
 def csv_header(line: bytes) -> list[str]:

@@ -12,6 +12,10 @@ REPLY: Final = "replies"
 NOT_A_FLOW: Final = "lines that tell of something else"
 NO_PORT: Final = "records without a destination port"
 NO_VERDICT: Final = "records without a verdict"
+UNDER_WAY: Final = "packets of connections that were there before"
+
+# More than any log counts in one record; sums of many of them fit into 64 bits.
+_MOST = 1 << 40
 
 # By name, and by the number that IP has for it.
 _PROTOCOLS: dict[str, Protocol] = {
@@ -55,3 +59,14 @@ def port_of(protocol: Protocol, port: int | str | None) -> int | None:
     if not 0 <= number <= MAX_PORT:
         raise ValueError(f"{number} is no port")
     return number
+
+
+def count_of(count: int | str | None, least: int = 1) -> int:
+    """How many connections a record stands for, 1 where it does not say; ValueError for what
+    cannot be a count."""
+    if count is None or count == "":
+        return 1
+    number = count if isinstance(count, int) else float(count)
+    if not least <= number <= _MOST:
+        raise ValueError(f"a count of {count}")
+    return max(int(number), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kubeverdict.flowlogs.fields import NO_PORT, NOT_A_FLOW, port_of, protocol_of, seen_of
+from kubeverdict.flowlogs.fields import NO_PORT, NOT_A_FLOW, count_of, port_of, protocol_of, seen_of
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 
 
@@ -62,7 +62,7 @@ def parse(line: bytes) -> FlowRecord | str:
         port,
         seen,
         row.timestamp or whole.timestamp,
-        max(int(row.count or 1), 1),
+        count_of(row.count, 0),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kubeverdict.flowlogs.fields import NO_PORT, NO_VERDICT, NOT_A_FLOW, REPLY
+from kubeverdict.flowlogs.fields import NO_PORT, NO_VERDICT, NOT_A_FLOW, REPLY, UNDER_WAY
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
 
@@ -26,6 +26,15 @@ _NOT_CONNECTIONS = frozenset({"TRACED", "TRANSLATED"})
 class _Flags(msgspec.Struct, gc=False):
     SYN: bool = False
     ACK: bool = False
+    FIN: bool = False
+    RST: bool = False
+    PSH: bool = False
+    URG: bool = False
+
+    @property
+    def are_under_way(self) -> bool:
+        """Whether it is not the first packet of a connection. No flags at all do not tell."""
+        return self.ACK or (not self.SYN and (self.FIN or self.RST or self.PSH or self.URG))
 
 
 class _Ports(msgspec.Struct, gc=False):
@@ -119,8 +128,9 @@ def parse(line: bytes) -> FlowRecord | str:
         protocol, port = (Protocol.ICMP if has_type else Protocol.OTHER), 0
     else:
         flags = ports.flags
-        if flow.is_reply is None and flags is not None and flags.SYN and flags.ACK:
-            return REPLY
+        if flow.is_reply is None and flags is not None and flags.are_under_way:
+            # Which end began it is not known: its destination may well be who did.
+            return REPLY if flags.SYN else UNDER_WAY
         if ports.destination_port is None:
             return NO_PORT
         port = ports.destination_port

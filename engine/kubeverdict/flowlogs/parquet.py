@@ -31,7 +31,7 @@ def rows(path: str, mapping: Mapping) -> Iterator[list[dict[str, Any]]]:
                 raise InputError(
                     [Problem(path, 0, "", f"say --columns: its columns are {', '.join(names)}")]
                 )
-            wanted = [name for field in FIELDS if (name := mapping.column(field)) in names]
+            wanted = [mapping.column(field) for field in FIELDS if mapping.has(field, names)]
             for batch in file.iter_batches(_ROWS, columns=wanted):
                 yield batch.to_pylist()
     except (OSError, ArrowException) as error:

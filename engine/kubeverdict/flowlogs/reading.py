@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
@@ -65,7 +65,7 @@ def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:
             # A pipe may hand over less than the lines that tell the format.
             held.append(chunk)
             seen = [line for one in held for line in one.lines]
-            if len(seen) < LOOKED_AT and not chunk.cut:
+            if len(seen) < LOOKED_AT and not (chunk.wrong and chunk.lines):
                 try:
                     form = sniff(name, seen, mapping)
                 except InputError:
@@ -80,15 +80,20 @@ def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:
     if held:
         seen = [line for one in held for line in one.lines]
         if not any(line.strip() for line in seen):
+            yield from (_malformed(one, name) for one in held if one.wrong)
             return
         form = sniff(name, seen, mapping)
         for one in held:
             yield _parsed(one, name, form)
 
 
+def _malformed(chunk: sources.Chunk, name: str) -> Batch:
+    return Batch([], 1, malformed=[Problem(name, chunk.first, "", chunk.wrong)])
+
+
 def _parsed(chunk: sources.Chunk, name: str, form: Format) -> Batch:
-    if chunk.cut:
-        return Batch([], 1, malformed=[Problem(name, chunk.first, "", "a line without an end")])
+    if chunk.wrong:
+        return _malformed(chunk, name)
     records: list[FlowRecord] = []
     batch = Batch(records, len(chunk.lines))
     parse, add = form.parse, records.append
@@ -117,7 +122,7 @@ def _rows(path: str, mapping: Mapping) -> Iterator[Batch]:
         batch = Batch([], len(rows))
         for number, row in enumerate(rows, first):
             try:
-                found = columns.record(_getter(row), mapping)
+                found = columns.record(columns.row_of(row), mapping)
             except ValueError as error:
                 batch.malformed.append(Problem(path, number, "", _reason(error)))
                 continue
@@ -127,10 +132,6 @@ def _rows(path: str, mapping: Mapping) -> Iterator[Batch]:
                 batch.skipped[found] += 1
         first += len(rows)
         yield batch
-
-
-def _getter(row: dict[str, Any]) -> columns.Row:
-    return lambda column: row.get(column)
 
 
 def _reason(error: Exception) -> str:

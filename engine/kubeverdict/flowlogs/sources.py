@@ -20,11 +20,11 @@ _GZIP_BITS = 31  # zlib: with a gzip header
 
 class Chunk(NamedTuple):
     """Whole lines of a file, without their ends. ``first`` is the number of the first of them.
-    ``cut``: that line is too long to be one, and what is here is its beginning."""
+    ``wrong``: why what is here is no line but, at most, the beginning of one."""
 
     lines: list[bytes]
     first: int
-    cut: bool = False
+    wrong: str = ""
 
 
 def files(paths: Sequence[str]) -> list[str]:
@@ -48,32 +48,37 @@ def files(paths: Sequence[str]) -> list[str]:
 
 
 def chunks(stream: BinaryIO, name: str, head: bytes) -> Iterator[Chunk]:
-    """The lines of a stream, of which ``head`` has been read. What is compressed is unpacked."""
+    """The lines of a stream, of which ``head`` has been read. What is compressed is unpacked, as
+    far as it goes."""
     first = 1
     rest = b""
     cut = False
-    for data in _pieces(stream, name, head):
-        lines = data.split(b"\n")
-        if cut:
-            # Still the line that was too long: let go of it.
-            if len(lines) == 1:
-                continue
-            lines[0], cut = b"", False
-        else:
-            lines[0] = rest + lines[0]
-        rest = lines.pop()
-        if lines:
-            yield Chunk(lines, first)
-            first += len(lines)
-        if len(rest) > _LONGEST:
-            yield Chunk([rest[:80]], first, cut=True)
-            rest, cut = b"", True
+    try:
+        for data in _pieces(stream, name, head):
+            lines = data.split(b"\n")
+            if cut:
+                # Still the line that was too long: let go of it.
+                if len(lines) == 1:
+                    continue
+                lines[0], cut = b"", False
+            else:
+                lines[0] = rest + lines[0]
+            rest = lines.pop()
+            if lines:
+                yield Chunk(lines, first)
+                first += len(lines)
+            if len(rest) > _LONGEST:
+                yield Chunk([rest[:80]], first, "a line without an end")
+                rest, cut = b"", True
+    except EOFError as error:
+        yield Chunk([], first, str(error))
+        return
     if rest:
         yield Chunk([rest], first)
 
 
 def _pieces(stream: BinaryIO, name: str, head: bytes) -> Iterator[bytes]:
-    """Pieces of text, of any length."""
+    """Pieces of text, of any length. Raises EOFError where an archive is cut short."""
     unpack = zlib.decompressobj(wbits=_GZIP_BITS) if head.startswith(_GZIP) else None
     data, inside = head, False
     try:
@@ -91,8 +96,9 @@ def _pieces(stream: BinaryIO, name: str, head: bytes) -> Iterator[bytes]:
             data = more(stream)
     except (OSError, zlib.error) as error:
         raise InputError([Problem(name, 0, "", f"cannot be read: {error}")]) from None
-    if inside:
-        raise InputError([Problem(name, 0, "", "ends in the middle of what gzip packed")])
+    if inside and unpack is not None:
+        yield unpack.flush()
+        raise EOFError("ends in the middle of what gzip packed")
 
 
 def more(stream: BinaryIO) -> bytes:
