@@ -72,7 +72,7 @@ def _say_problems(error: InputError) -> None:
     errors = "1 error" if count == 1 else f"{count} errors"
     # A document has a line; a file that cannot be read has none, and cannot be skipped.
     skip = "; --skip-invalid goes on without these documents"
-    skippable = all(problem.line for problem in error.problems)
+    skippable = error.skippable and all(problem.line for problem in error.problems)
     click.echo(f"error: {errors} in the input{skip if skippable else ''}", err=True)
 
 

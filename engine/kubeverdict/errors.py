@@ -41,9 +41,18 @@ class Problem:
 
 class InputError(KubeverdictError):
     """Input that cannot be used. Carries every problem that was found, not the first, and the
-    warnings beside them: a misspelt field is often why another one is missing."""
+    warnings beside them: a misspelt field is often why another one is missing.
 
-    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
+    ``skippable``: ``--skip-invalid`` goes on without it, where every problem has its line."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        warnings: Sequence[Problem] = (),
+        *,
+        skippable: bool = True,
+    ) -> None:
+        self.skippable = skippable
         self.problems = tuple(problems)
         self.warnings = tuple(warnings)
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -9,7 +9,7 @@ import msgspec
 
 from kubeverdict import __version__
 from kubeverdict.analyses.findings import Check, Finding, Severity
-from kubeverdict.render import github, junit, sarif
+from kubeverdict.render import github, junit, md, sarif
 from kubeverdict.render.style import Style
 
 PLAIN = Style()
@@ -86,10 +86,44 @@ def test_sarif() -> None:
 
 
 def test_sarif_of_a_finding_without_a_place() -> None:
-    report = Report("verify", (WRITTEN,), (Finding("pci", Severity.ERROR, "open"),))
+    nowhere = Finding("pci", Severity.ERROR, "open", objects=("Pod a/b",), fix="Close it.")
+    there = Finding("pci", Severity.ERROR, "wide", "a.yaml")
+    report = Report("verify", (WRITTEN,), (nowhere, there))
     (run,) = json.loads(sarif.findings(report, PLAIN))["runs"]
-    assert run["results"][0]["locations"] == []
+    # Code hosts refuse everything where one result has no file.
+    (result,) = run["results"]
+    assert result["message"] == {"text": "wide"}
+    assert run["invocations"] == [
+        {
+            "executionSuccessful": True,
+            "toolExecutionNotifications": [
+                {
+                    "associatedRule": {"id": "pci", "index": 0},
+                    "level": "error",
+                    "message": {"text": "open\nClose it."},
+                    "locations": [
+                        {
+                            "logicalLocations": [
+                                {"fullyQualifiedName": "Pod a/b", "kind": "resource"}
+                            ]
+                        }
+                    ],
+                }
+            ],
+        }
+    ]
     assert run["automationDetails"] == {"id": "kubeverdict/verify/"}
+
+
+def test_sarif_of_a_check_without_a_title() -> None:
+    report = Report("verify", (Check("pci", ""),), ())
+    (run,) = json.loads(sarif.findings(report, PLAIN))["runs"]
+    assert run["tool"]["driver"]["rules"][0]["shortDescription"] == {"text": "pci"}
+    assert "invocations" not in run
+
+
+def test_cells_are_one_line() -> None:
+    assert md.cell("3 pods\n  cannot | reach\tDNS\r\n") == "3 pods cannot \\| reach DNS"
 
 
 def test_junit_has_a_case_for_each_check() -> None:

@@ -91,7 +91,8 @@ def read_assertions(paths: Sequence[str]) -> Assertions:
         ranges += reader.pod_ranges
     _check_names(found, findings)
     if findings.fatal or findings.errors:
-        raise InputError(findings.fatal + findings.errors, findings.warnings)
+        problems = findings.fatal + findings.errors
+        raise InputError(problems, findings.warnings, skippable=False)
     return Assertions(tuple(found), tuple(dict.fromkeys(ranges)))
 
 

@@ -28,7 +28,7 @@ def differences(report: Differences, style: Style) -> str:
 def bulk(report: Ranking, style: Style) -> str:
     heading, rows = short_rows(report)
     found = [table(heading, rows)] if rows else []
-    return "\n\n".join([*found, *map(cell, blocks(report, len(rows)))])
+    return "\n\n".join([*found, *map(escaped, blocks(report, len(rows)))])
 
 
 def drift(report: DriftRun, style: Style) -> str:
@@ -43,6 +43,11 @@ def table(heading: Row, rows: list[Row]) -> str:
 
 
 def cell(text: str) -> str:
+    """Text on one line, as a table has to have it."""
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str) -> str:
     """Brackets and braces would be taken for links and markup by some renderers."""
     for sign in "\\|[]*_<":
         text = text.replace(sign, f"\\{sign}")

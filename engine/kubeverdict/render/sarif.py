@@ -21,10 +21,11 @@ Json = dict[str, Any]
 
 
 def findings(report: Checked, style: Style) -> str:
-    """One run. Rules are the checks that were made; a result is a finding."""
+    """One run. Rules are the checks that were made; a result is a finding in a file. Code hosts
+    refuse results without a file, all of them: any others are notifications."""
     made = [check for check in report.checks if not check.skipped]
     numbers = {check.id: number for number, check in enumerate(made)}
-    run = {
+    run: Json = {
         "tool": {
             "driver": {
                 "name": "kubeverdict",
@@ -34,8 +35,13 @@ def findings(report: Checked, style: Style) -> str:
         },
         "automationDetails": {"id": f"kubeverdict/{report.verb}/"},
         "columnKind": "unicodeCodePoints",
-        "results": [_result(one, numbers[one.id]) for one in report.findings],
+        "results": [_result(one, numbers[one.id]) for one in report.findings if one.file],
     }
+    elsewhere = [_notification(one, numbers[one.id]) for one in report.findings if not one.file]
+    if elsewhere:
+        run["invocations"] = [
+            {"executionSuccessful": True, "toolExecutionNotifications": elsewhere}
+        ]
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(log), indent=2).decode()
 
@@ -43,7 +49,7 @@ def findings(report: Checked, style: Style) -> str:
 def _rule(check: Check) -> Json:
     return {
         "id": check.id,
-        "shortDescription": {"text": check.title},
+        "shortDescription": {"text": check.title or check.id},
         **({"fullDescription": {"text": check.why}} if check.why else {}),
         **({"help": {"text": check.fix}} if check.fix else {}),
         "defaultConfiguration": {"level": check.severity.value},
@@ -51,24 +57,37 @@ def _rule(check: Check) -> Json:
 
 
 def _result(one: Finding, rule: int) -> Json:
-    location: Json = {}
-    if one.file:
-        place: Json = {"artifactLocation": {"uri": _uri(one.file)}}
-        if one.line:
-            place["region"] = {"startLine": one.line}
-        location["physicalLocation"] = place
-    if one.objects:
-        location["logicalLocations"] = [
-            {"fullyQualifiedName": name, "kind": "resource"} for name in one.objects
-        ]
-    text = "\n".join(part for part in (one.message, one.fix) if part)
+    place: Json = {"artifactLocation": {"uri": _uri(one.file)}}
+    if one.line:
+        place["region"] = {"startLine": one.line}
     return {
         "ruleId": one.id,
         "ruleIndex": rule,
         "level": one.severity.value,
-        "message": {"text": text},
-        "locations": [location] if location else [],
+        "message": _message(one),
+        "locations": [{"physicalLocation": place, **_objects(one)}],
     }
+
+
+def _notification(one: Finding, rule: int) -> Json:
+    objects = _objects(one)
+    return {
+        "associatedRule": {"id": one.id, "index": rule},
+        "level": one.severity.value,
+        "message": _message(one),
+        **({"locations": [objects]} if objects else {}),
+    }
+
+
+def _message(one: Finding) -> Json:
+    return {"text": "\n".join(part for part in (one.message, one.fix) if part)}
+
+
+def _objects(one: Finding) -> Json:
+    if not one.objects:
+        return {}
+    names = [{"fullyQualifiedName": name, "kind": "resource"} for name in one.objects]
+    return {"logicalLocations": names}
 
 
 def _uri(file: str) -> str:

@@ -104,8 +104,10 @@ class Verification(msgspec.Struct, frozen=True):
 
     @property
     def checks(self) -> Sequence[Check]:
+        # What the description says may be put in other words; the name is what CI knows it by.
         return [
-            Check(one.name, one.description, file=one.file, line=one.line) for one in self.results
+            Check(one.name, "", why=one.description, file=one.file, line=one.line)
+            for one in self.results
         ]
 
     @property
