@@ -81,7 +81,7 @@ static __always_inline int judge(struct __sk_buff *skb, enum design design) {
   if (!base || !scratch || !turn) return -1;
   u8 *half = base + PAGE_BYTES + (((struct control *)base)->generation & 1) * HALF_BYTES;
   struct local *local =
-      (struct local *)(half + (((struct tables *)half)->locals & (HALF_BYTES - 8)));
+      (struct local *)(half + (((struct tables *)half)->locals & (HALF_BYTES - 4)));
 
   struct cursor cursor = {skb, (void *)(long)skb->data, (void *)(long)skb->data_end};
   struct packet *p = &scratch->packet;

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.model.addresses import Address
 from kubeverdict_agent import kernel, layout
-from kubeverdict_agent.errors import DoesNotFit
+from kubeverdict_agent.errors import DatapathError, DoesNotFit
 from kubeverdict_agent.hashing import (
     buckets_of_ipv4,
     buckets_of_ipv6,
@@ -36,6 +36,23 @@ class LaidOut(NamedTuple):
     header: NDArray[np.void]
 
 
+def check_layout(fd: int) -> None:
+    """Refuse an arena whose tables a version with other structs wrote; mark one that is new.
+
+    Raises DatapathError.
+    """
+    arena = Arena(fd)
+    try:
+        if arena.generation and arena.made_for != layout.fingerprint():
+            raise DatapathError(
+                "the maps are those of another version of the agent, which stays in force; "
+                "remove it: kubeverdict-agent detach"
+            )
+        arena.made_for = layout.fingerprint()
+    finally:
+        arena.close()
+
+
 class Arena:
     """The agent's view of the arena; one process at a time may write it."""
 
@@ -50,6 +67,15 @@ class Arena:
     def generation(self) -> int:
         """Of the tables in force; 0 where there are none."""
         return int(self._control["generation"][0])
+
+    @property
+    def made_for(self) -> int:
+        """The fingerprint of the layout that the tables have."""
+        return int(self._control["layout"][0])
+
+    @made_for.setter
+    def made_for(self, value: int) -> None:
+        self._control["layout"][0] = value
 
     @property
     def flags(self) -> int:

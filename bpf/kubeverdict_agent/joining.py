@@ -16,7 +16,7 @@ import numpy as np
 from kubeverdict.compile.addresses import atoms_of_ipv4, atoms_of_ipv6
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Address, Family, parse_address
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict_agent.lowering import Tables
 
 _HALF = (1 << 64) - 1
@@ -27,6 +27,11 @@ class Joining(NamedTuple):
 
     address: Address
     peer_class: int
+
+
+def newcomers(compiled: CompiledPolicy, cluster: Cluster) -> list[Pod]:
+    """The pods of ``cluster`` that ``compiled`` does not know."""
+    return [pod for pod in cluster.pods if (pod.namespace, pod.name) not in compiled.pod_ids]
 
 
 class Joiner:

@@ -19,6 +19,7 @@ BUCKET = 4
 NO_CLASS = 0xFFFFFFFF
 INTERFACES = 16384
 WAYS = 4
+ADOPT_SHIFT = 30
 UNKNOWN_CLOSED = 1
 STATELESS = 2
 DECISION_ALLOWS = 0x8000
@@ -57,15 +58,17 @@ class Reason(IntEnum):
     BAD_FRAGMENT = 10
     MALFORMED = 11
     UNSUPPORTED = 12
+    SPOOFED = 13
 
 
 class State(IntEnum):
     """Bits of ``flow.state``."""
 
-    DENIED = 1
-    REPLIED = 2
-    CLOSING = 4
-    ADOPTED = 8
+    REPLIED = 1
+    ADOPTED = 2
+    FIN = 4
+    REPLY_FIN = 8
+    CLOSING = 16
 
 
 COUNTERS = 2 * 2 * len(Reason)  # [direction][dropped][reason]
@@ -76,9 +79,18 @@ COUNTS = COUNTERS + 2
 _ADDRESS = ("<u4", (4,))
 
 CONTROL = np.dtype(
-    [("generation", "<u8"), ("adopt_until_ns", "<u8"), ("flags", "<u4"), ("pad", "<u4")]
+    [("generation", "<u8"), ("adopt_until_ns", "<u8"), ("flags", "<u4"), ("layout", "<u4")]
 )
-LOCAL = np.dtype([("subject", "<u2", (2,)), ("mode", "u1"), ("present", "u1"), ("pad", "<u2")])
+LOCAL = np.dtype(
+    [
+        ("subject", "<u2", (2,)),
+        ("mode", "u1"),
+        ("present", "u1"),
+        ("pad", "<u2"),
+        ("ipv4", "<u4"),
+        ("ipv6", *_ADDRESS),
+    ]
+)
 _OFFSETS = """
     generation used locals ports atom_icmp atom_other any peers4 shift4 peers6 shift6 index4 starts4
     classes4 starts6 classes6 intervals6 cells peers rows atoms
@@ -88,7 +100,9 @@ TABLES = np.dtype(
 )
 PEER6 = np.dtype([("high", "<u8"), ("low", "<u8"), ("class", "<u8")])
 START6 = np.dtype([("high", "<u8"), ("low", "<u8")])
-ENDPOINT = np.dtype([("ifindex", "<u4"), ("number", "<u4"), ("slot", "<u4"), ("pad", "<u4")])
+ENDPOINT = np.dtype(
+    [("ifindex", "<u4"), ("number", "<u4"), ("slot", "<u4"), ("adopt_until", "<u4")]
+)
 ENDPOINTS = np.dtype([("way", ENDPOINT, (WAYS,))])
 FLOW4 = np.dtype(
     [
@@ -196,6 +210,7 @@ _NUMBERS = {
     "NO_CLASS": NO_CLASS,
     "INTERFACES": INTERFACES,
     "WAYS": WAYS,
+    "ADOPT_SHIFT": ADOPT_SHIFT,
     "UNKNOWN_CLOSED": UNKNOWN_CLOSED,
     "STATELESS": STATELESS,
     "DECISION_ALLOWS": DECISION_ALLOWS,
@@ -222,6 +237,6 @@ def assertions() -> str:
     return "\n".join(lines) + "\n"
 
 
-def fingerprint() -> str:
-    """Eight digits that differ when the layout does: maps of another layout are not adopted."""
-    return sha256(assertions().encode()).hexdigest()[:8]
+def fingerprint() -> int:
+    """32 bits that differ when the layout does: maps of another layout are not adopted."""
+    return int(sha256(assertions().encode()).hexdigest()[:8], 16)

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.evaluate.near import near, port_classes
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
 from kubeverdict_agent import layout
 from kubeverdict_agent.errors import DoesNotFit
@@ -107,7 +109,8 @@ def lower(
 
     table = np.zeros(layout.SLOTS, layout.LOCAL)
     for number, (_, local) in enumerate(known):
-        table[local.slot] = (tuple(of_pod[:, number]), local.mode, 1, 0)
+        own = _own_addresses(compiled, compiled.pods[pods[number]])
+        table[local.slot] = (tuple(of_pod[:, number]), local.mode, 1, 0, *own)
     cells = peers.cells()
     made, rules, numbers = rows.finish()
     for name, most, limit in (
@@ -125,6 +128,18 @@ def lower(
         rules=rules,
         **peers.addresses(),
     )
+
+
+def _own_addresses(compiled: CompiledPolicy, pod: Pod) -> tuple[int, list[int]]:
+    """The addresses of a pod as ``layout.LOCAL`` has them, in network order."""
+    ipv4, ipv6 = 0, [0, 0, 0, 0]
+    for text in pod.addresses[: None if compiled.profile.dual_stack else 1]:
+        address = parse_address(text)
+        if address is not None and address.family == 4:
+            ipv4 = int(np.array(address.value, ">u4").view("<u4"))
+        elif address is not None:
+            ipv6 = np.frombuffer(address.value.to_bytes(16, "big"), "<u4").tolist()
+    return ipv4, ipv6
 
 
 def _check_size(views: Sequence[PlaneView]) -> None:

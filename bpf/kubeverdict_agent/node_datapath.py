@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.model.addresses import Family
 from kubeverdict_agent import kernel, layout
-from kubeverdict_agent.arena import Arena, LaidOut, lay_out
+from kubeverdict_agent.arena import Arena, LaidOut, check_layout, lay_out
 from kubeverdict_agent.clocks import now_ns
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.joining import Joining
@@ -46,6 +47,7 @@ class NodeDatapath:
         """
         maps = open_maps(folder, flows)
         try:
+            check_layout(maps.arena)
             return NodeDatapath(maps, _compile(maps) if compile_programs else None)
         except BaseException:
             maps.close()
@@ -100,16 +102,20 @@ class NodeDatapath:
         """Bytes that the tables in force take, and that there is room for."""
         return self._arena.used(), layout.HALF_BYTES
 
-    def bind(self, ifindex: int, endpoint: int, slot: int) -> None:
+    def bind(self, ifindex: int, endpoint: int, slot: int, *, adopt: float = 0.0) -> None:
         """Say which endpoint is behind an interface. ``endpoint`` is below 2^24 and is not given
-        to another pod while its flows may live. Raises DoesNotFit, which takes five interfaces
-        whose indices are the same modulo ``layout.INTERFACES``."""
+        to another pod while its flows may live. For ``adopt`` seconds its flows may be older than
+        this. Raises DoesNotFit, which takes five interfaces whose indices are the same modulo
+        ``layout.INTERFACES``."""
         ways = self._endpoints["way"][ifindex % layout.INTERFACES]
         free = [*np.flatnonzero(ways["ifindex"] == ifindex), *np.flatnonzero(ways["ifindex"] == 0)]
         if not free:
             raise DoesNotFit(f"no room for interface {ifindex} among those with such an index")
         way = ways[free[0] : free[0] + 1]
-        way["number"], way["slot"] = endpoint, slot
+        # A packet between the stores may find the new slot with the old number, whose flows are
+        # no longer looked for.
+        way["slot"], way["number"] = slot, endpoint
+        way["adopt_until"] = (now_ns() + int(adopt * 1e9)) >> layout.ADOPT_SHIFT if adopt else 0
         # The index last: with it the entry is found.
         way["ifindex"] = ifindex
 
@@ -169,16 +175,17 @@ class NodeDatapath:
             self._maps.totals, layout.TOTAL_KEY, layout.TOTAL, copies=self._cpus, drain=drain
         ):
             keys.append(key.copy())
-            totals.append(_over_cpus(values.reshape(-1, self._cpus)))
+            totals.append(over_cpus(values.reshape(-1, self._cpus)))
         return np.concatenate(keys), np.concatenate(totals)
 
-    def flows(self) -> Iterator[tuple[int, NDArray[np.void], NDArray[np.void]]]:
+    def flows(self) -> Iterator[tuple[Family, NDArray[np.void], NDArray[np.void]]]:
         """Connections, a chunk at a time: the address family, keys (layout.FLOW4 or FLOW6) and
         values (layout.FLOW)."""
-        for family, fd, key in (
+        tables: list[tuple[Family, int, np.dtype[np.void]]] = [
             (4, self._maps.flows4, layout.FLOW4),
             (6, self._maps.flows6, layout.FLOW6),
-        ):
+        ]
+        for family, fd, key in tables:
             for keys, values in kernel.entries(fd, key, layout.FLOW):
                 yield family, keys, values
 
@@ -191,9 +198,12 @@ class NodeDatapath:
                 forgotten += kernel.delete(fd, key.tobytes())
         return forgotten
 
-    def conntrack_size(self) -> tuple[int, int]:
-        """Connections that are kept, and how many there is room for, both families together."""
-        return sum(keys.size for _, keys, _ in self.flows()), 2 * self._maps.flows
+    def conntrack_size(self) -> dict[Family, tuple[int, int]]:
+        """By family: connections that are kept, and how many there is room for."""
+        kept: dict[Family, int] = {4: 0, 6: 0}
+        for family, keys, _ in self.flows():
+            kept[family] += keys.size
+        return {family: (count, self._maps.flows) for family, count in kept.items()}
 
     @property
     def events_fd(self) -> int:
@@ -220,14 +230,14 @@ def _compile(maps: Maps) -> Programs:
     return compile_programs(maps.folder)
 
 
-def _over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
+def over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
     """Totals (n, CPUs) as one each."""
     out = np.zeros(values.shape[0], layout.TOTAL)
     for field in ("packets", "bytes"):
         out[field] = values[field].sum(axis=1)
-    # A CPU that never saw the key has zeros.
+    # Only the CPU that made the entry wrote when, and it was the first.
     never = np.iinfo(np.uint64).max
-    out["first_ns"] = np.where(values["packets"] > 0, values["first_ns"], never).min(axis=1)
+    out["first_ns"] = np.where(values["first_ns"] > 0, values["first_ns"], never).min(axis=1)
     newest = values["last_ns"].argmax(axis=1)[:, None]
     for field in ("last_ns", "generation", "told"):
         out[field] = np.take_along_axis(values[field], newest, axis=1)[:, 0]

@@ -17,7 +17,7 @@ from kubeverdict_agent.errors import DatapathError, DoesNotFit
 from kubeverdict_agent.hashing import table_of_ipv4, table_of_ipv6
 from kubeverdict_agent.layout import Mode
 from kubeverdict_agent.maps import open_maps, remove_pins
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.node_datapath import NodeDatapath, over_cpus
 from tests.agent import packets
 from tests.agent.packets import ACK, TCP, UDP, packet
 from tests.agent.programs import Bench, bpf_filesystem, needs_root
@@ -192,6 +192,34 @@ def test_a_map_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
         kernel.pin(fd, folder / "maps" / "arena")
         with pytest.raises(DatapathError, match=r"arena is a map of another shape.*detach"):
             open_maps(folder / "maps", 64)
+
+
+@needs_root
+def test_tables_of_another_layout_are_refused(tmp_path: Path) -> None:
+    """Also where every map has the same shape as ours."""
+    with bpf_filesystem(tmp_path / "bpf") as folder:
+        first = NodeDatapath.open(folder / "maps", flows=64, compile_programs=False)
+        control = first._arena._control
+        assert control["layout"][0] == layout.fingerprint()
+        control["layout"] ^= 1
+        NodeDatapath.open(
+            folder / "maps", flows=64, compile_programs=False
+        ).close()  # no tables yet
+        control["layout"] ^= 1
+        control["generation"] = 7
+        with pytest.raises(DatapathError, match=r"another version of the agent.*detach"):
+            NodeDatapath.open(folder / "maps", flows=64, compile_programs=False)
+        del control
+        first.close()
+
+
+def test_the_first_of_a_total_is_told_by_the_cpu_that_made_it() -> None:
+    values = np.zeros((1, 3), layout.TOTAL)
+    values[0]["packets"] = [0, 2, 5]
+    values[0]["first_ns"] = [0, 100, 0]  # another CPU only adds to what the second made
+    values[0]["last_ns"] = [0, 300, 0]
+    (total,) = over_cpus(values)
+    assert (total["packets"], total["first_ns"], total["last_ns"]) == (7, 100, 300)
 
 
 @needs_root

@@ -37,6 +37,7 @@ spec:
   - to: [{podSelector: {matchLabels: {app: db}}}]
     ports: [{port: 5432}, {port: 53, protocol: UDP}]
 """
+INGRESS_ONLY = POLICY.split("  egress:")[0].replace(", Egress", "")
 REVOKED = POLICY.replace("app: client", "app: nobody").replace("app: db", "app: nobody")
 
 
@@ -108,6 +109,14 @@ class Web(Bench):
 
     def counted(self, direction: Direction, reason: Reason, *, dropped: bool) -> int:
         return int(self.datapath.counters()[direction, int(dropped), reason, 0])
+
+    def state(self, local_port: int) -> int:
+        """Of the connection of the pod's with this port."""
+        for _, keys, values in self.datapath.flows():
+            mine = (keys["whose"] >> 8 == self._endpoint) & (keys["local_port"] == local_port)
+            if mine.any():
+                return int(values["state"][mine][0])
+        raise AssertionError(f"no connection with port {local_port}")
 
     def connections(self) -> int:
         return sum(

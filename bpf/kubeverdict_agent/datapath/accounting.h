@@ -5,7 +5,7 @@
 #include "packet.h"
 
 struct context {
-  u32 endpoint, generation, tick, length;
+  u32 endpoint, generation, tick, length, adopt_until;
   u8 mode;
 };
 

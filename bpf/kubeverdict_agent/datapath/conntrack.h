@@ -59,7 +59,8 @@ static __always_inline u32 lifetime(u8 state, u8 protocol) {
 }
 
 static __always_inline bool is_alive(const struct flow *flow, u8 protocol, u32 tick) {
-  return tick - flow->seen <= lifetime(flow->state, protocol);
+  /* Signed: another CPU may be a tick ahead. */
+  return (s32)(tick - flow->seen) <= (s32)lifetime(flow->state, protocol);
 }
 
 /* Count a packet and follow the state. A word is written only when it changes: other CPUs read it. */
@@ -67,7 +68,10 @@ static __always_inline void touch_flow(struct flow *flow, const struct packet *p
                                        u32 length, u32 tick) {
   u8 state = flow->state;
   if (direction != flow->origin) state |= FLOW_REPLIED;
-  if (p->tcp_flags & (TCP_FIN | TCP_RST)) state |= FLOW_CLOSING;
+  /* A connection that one end has closed may go on for as long as the other likes. */
+  if (p->tcp_flags & TCP_FIN) state |= direction == flow->origin ? FLOW_FIN : FLOW_REPLY_FIN;
+  if ((p->tcp_flags & TCP_RST) || (state & (FLOW_FIN | FLOW_REPLY_FIN)) == (FLOW_FIN | FLOW_REPLY_FIN))
+    state |= FLOW_CLOSING;
   if (state != flow->state) flow->state = state;
   if (tick != flow->seen) flow->seen = tick;
   /* Not atomic: the packets of a flow mostly come on one CPU, and nothing is decided by it. */

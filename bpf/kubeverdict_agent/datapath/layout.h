@@ -13,6 +13,8 @@
 #define INTERFACES 16384
 #define WAYS 4
 
+#define ADOPT_SHIFT 30
+
 enum direction { INGRESS, EGRESS }; /* as the local pod sees it */
 
 enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
@@ -42,14 +44,16 @@ enum reason { /* why a packet went through */
   REASON_BAD_FRAGMENT, /* a later fragment whose first did not go through */
   REASON_MALFORMED,   /* cannot be parsed */
   REASON_UNSUPPORTED, /* neither IP nor what IP needs */
+  REASON_SPOOFED,     /* from an address that is not the pod's */
   REASONS,
 };
 
 enum { /* flow.state */
-  FLOW_DENIED = 1, /* enforcing: what stays of a revoked connection; auditing: one that would be denied */
-  FLOW_REPLIED = 2,
-  FLOW_CLOSING = 4,
-  FLOW_ADOPTED = 8,
+  FLOW_REPLIED = 1,
+  FLOW_ADOPTED = 2,
+  FLOW_FIN = 4, /* from the end that began it */
+  FLOW_REPLY_FIN = 8,
+  FLOW_CLOSING = 16,
 };
 
 /* The first page of the arena. */
@@ -57,7 +61,7 @@ struct control {
   u64 generation;     /* of the tables in force, which lie in half (generation & 1); 0: none yet */
   u64 adopt_until_ns; /* on the coarse monotonic clock */
   u32 flags;
-  u32 pad;
+  u32 layout; /* what layout.py makes of this file: tables of another layout are not read */
 };
 
 /* How a local pod is judged, by slot. */
@@ -66,6 +70,8 @@ struct local {
   u8 mode;
   u8 present;
   u16 pad;
+  u32 ipv4;    /* its addresses, network order; 0: none of the family */
+  u32 ipv6[4];
 };
 
 /* The start of a half: where in it what lies. Offsets are in bytes from its start. */
@@ -108,7 +114,7 @@ struct endpoint {
   u32 ifindex; /* 0: nothing */
   u32 number;  /* 24 bits; the same number is not given to another pod while its flows may live */
   u32 slot;
-  u32 pad;
+  u32 adopt_until; /* on the coarse clock, >> ADOPT_SHIFT: it was unknown until now */
 };
 
 /* A cache line: the interfaces whose indices are the same modulo INTERFACES. A hash map would take
@@ -134,7 +140,8 @@ struct flow {
   u32 seen;       /* tick of the last packet, written when it changes */
   u64 packets, bytes;
   u32 since;      /* tick of the first */
-  u16 decision;
+  u16 decision;   /* that denies: enforcing, what stays of a revoked connection; auditing, one that
+                     would be denied */
   u8 origin;      /* direction of its first packet */
   u8 state;
 };

@@ -49,11 +49,11 @@ static __always_inline bool is_error(u8 family, u8 type) {
   return type == 3 || type == 11 || type == 12;
 }
 
-/* Neighbour and listener discovery: without them IPv6 does not work at all. The first are only
- * valid with a hop limit of 255, that is, from this link. */
+/* Neighbour and listener discovery: without them IPv6 does not work at all. Both are valid with
+ * one hop limit only (RFC 4861, RFC 3810), so that they come from this link and stay on it. */
 static __always_inline bool is_discovery(u8 type, u8 hop_limit) {
-  return (type >= 133 && type <= 137 && hop_limit == 255) || (type >= 130 && type <= 132) ||
-         type == 143;
+  if (type >= 133 && type <= 137) return hop_limit == 255;
+  return ((type >= 130 && type <= 132) || type == 143) && hop_limit == 1;
 }
 
 /* ``direction`` is that of the packet, ``quote``: it is quoted by an ICMP error, which promises

@@ -8,7 +8,7 @@
 #define IN_HALF(half, type, offset) \
   (*(type *)((half) + ((offset) & (HALF_BYTES - sizeof(type)))))
 
-/* The multipliers of the two buckets that an address may be in; tables.py has the same. */
+/* The multipliers of the two buckets that an address may be in; hashing.py has the same. */
 #define HASH4_A 0x9e3779b1u
 #define HASH4_B 0x85ebca77u
 #define HASH6_A 0x9e3779b97f4a7c15ull

@@ -25,11 +25,19 @@ static __always_inline void begin_flow(const struct context *c, struct flow_key 
 static __always_inline int on_flow(const struct context *c, struct flow *flow,
                                    const struct packet *p, int direction) {
   touch_flow(flow, p, direction, c->length, c->tick);
-  if (!(flow->state & FLOW_DENIED)) return pass(c, direction, REASON_FLOW);
+  if (flow->decision & DECISION_ALLOWS) return pass(c, direction, REASON_FLOW);
   /* The entry stays, denied: without it a reply would begin the flow again the other way round. */
   if (direction == flow->origin || c->mode == MODE_ENFORCE)
     denied(c, p, flow->origin, flow->decision, REASON_REVOKED);
   return refuse(c, direction, REASON_REVOKED);
+}
+
+#define EPHEMERAL 32768 /* ports that Linux gives to clients begin here */
+
+/* Whether a flow in the middle may have begun before packets of the pod were judged. */
+static __always_inline bool may_be_older(const struct context *c, const struct control *control) {
+  u64 now_ns = coarse_clock();
+  return now_ns < control->adopt_until_ns || (now_ns >> ADOPT_SHIFT) < c->adopt_until;
 }
 
 /* A packet that belongs to no flow, or begins one. ``flow``: what its addresses were used for. */
@@ -44,12 +52,15 @@ static __always_inline int on_new(const struct context *c, const struct control 
     begin_flow(c, key, p, direction, verdict, 0);
     return pass(c, direction, REASON_POLICY);
   }
-  if (!syn && !flow && coarse_clock() < control->adopt_until_ns) {
-    /* It may be older than the agent. Ports tell which end began it, most of the time; if policy
-     * does not allow that, the other is tried. */
-    int origin = p->local_port >= p->remote_port ? EGRESS : INGRESS;
+  /* Ports tell which end began it, most of the time. Where policy does not allow that, the other
+   * is tried for TCP alone: a packet of another protocol may begin something, and would do so past
+   * policy. So of these only replies to ephemeral ports are adopted. */
+  int origin = p->local_port >= p->remote_port ? EGRESS : INGRESS;
+  bool ephemeral = (origin == EGRESS ? p->local_port : p->remote_port) >= EPHEMERAL;
+  bool adoptable = middle || (!tcp && numbered(p->protocol) >= 0 && ephemeral);
+  if (adoptable && !flow && may_be_older(c, control)) {
     u16 first = verdict_on(j, p, origin), second = verdict_on(j, p, !origin);
-    if (!(first & DECISION_ALLOWS)) {
+    if (tcp && !(first & DECISION_ALLOWS)) {
       origin = !origin;
       first = second;
     }
@@ -62,12 +73,13 @@ static __always_inline int on_new(const struct context *c, const struct control 
   if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
   enum reason reason = middle ? REASON_NO_FLOW : REASON_DENIED;
   if (flow && flow->origin == direction) {
-    flow->generation = c->generation;
     flow->decision = verdict;
-    flow->state |= FLOW_DENIED;
+    flow->generation = c->generation;
+    flow->state = 0;
+    flow->seen = c->tick;
   } else if (!flow && !middle && c->mode == MODE_AUDIT) {
     /* It goes on, and neither its replies nor what follows is a denial of its own. */
-    begin_flow(c, key, p, direction, verdict, FLOW_DENIED);
+    begin_flow(c, key, p, direction, verdict, 0);
   }
   denied(c, p, direction, verdict, reason);
   return refuse(c, direction, reason);
@@ -82,7 +94,7 @@ static __always_inline int on_later_fragment(const struct context *c, u8 *half,
   name_datagram(&key, p, c->endpoint, direction);
   struct fate *fate = datagrams.lookup(&key);
   bool passed;
-  if (fate && c->tick - fate->tick <= FRAGMENT_TICKS) {
+  if (fate && (s32)(c->tick - fate->tick) <= FRAGMENT_TICKS) {
     passed = fate->passed;
   } else {
     /* It came before the first. Nobody can put the datagram together if that is denied, so this
@@ -105,6 +117,26 @@ static __always_inline int on_stateless(const struct context *c, u8 *half,
   return refuse(c, direction, REASON_DENIED);
 }
 
+/* An error goes to whoever sent the packet that it quotes. Without this a pod could send anything
+ * anywhere, with a quote of a connection that it is allowed. */
+static __always_inline bool is_for_sender(const struct packet *error, const struct packet *quoted,
+                                          int direction) {
+  const u32 *to = direction == EGRESS ? error->remote : error->local;
+  const u32 *sender = direction == EGRESS ? quoted->remote : quoted->local;
+  return to[0] == sender[0] && to[1] == sender[1] && to[2] == sender[2] && to[3] == sender[3];
+}
+
+/* Whether a packet from the pod has an address of the pod, or none that others could have. */
+static __always_inline bool is_own(const struct local *local, const struct packet *p) {
+  const u32 *from = p->local;
+  if (p->family == 4) return from[3] == local->ipv4 || from[3] == 0;
+  if (from[0] == local->ipv6[0] && from[1] == local->ipv6[1] && from[2] == local->ipv6[2] &&
+      from[3] == local->ipv6[3])
+    return true;
+  bool link_local = (from[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+  return link_local || (from[0] | from[1] | from[2] | from[3]) == 0;
+}
+
 static __always_inline int on_packet(const struct cursor *cursor, const struct context *c,
                                      const struct control *control, u8 *half,
                                      const struct local *local, struct scratch *scratch,
@@ -117,7 +149,7 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
     /* An ICMP error about a flow that goes through goes through too. */
     struct packet *quoted = &scratch->quoted;
     __builtin_memset(quoted, 0, sizeof *quoted);
-    if (parse_quoted(cursor, direction, p, quoted)) {
+    if (parse_quoted(cursor, direction, p, quoted) && is_for_sender(p, quoted, direction)) {
       name_flow(&key, quoted, c->endpoint);
       flow = find_flow(&key, quoted->family);
       known = related = flow && is_alive(flow, quoted->protocol, c->tick);
@@ -127,22 +159,20 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
   if (!related) {
     name_flow(&key, p, c->endpoint);
     flow = find_flow(&key, p->family);
+    if (flow && !is_alive(flow, p->protocol, c->tick)) flow = NULL;
     /* A SYN asks for a new connection, also over the ports of one that is known. */
-    bool syn = p->protocol == PROTOCOL_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-    known = flow && !syn && is_alive(flow, p->protocol, c->tick);
+    known = flow && !(p->protocol == PROTOCOL_TCP &&
+                      (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN);
   }
   if (!known || flow->generation != c->generation) {
     struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
     if (!known) return on_new(c, control, &j, &key, flow, p, direction);
-    u16 verdict = verdict_on(&j, p, flow->origin);
-    flow->decision = verdict;
-    flow->state = verdict & DECISION_ALLOWS ? flow->state & ~FLOW_DENIED
-                                            : flow->state | FLOW_DENIED;
+    flow->decision = verdict_on(&j, p, flow->origin);
     flow->generation = c->generation;
   }
   if (!related) return on_flow(c, flow, p, direction);
-  return flow->state & FLOW_DENIED ? refuse(c, direction, REASON_REVOKED)
-                                   : pass(c, direction, REASON_RELATED);
+  return flow->decision & DECISION_ALLOWS ? pass(c, direction, REASON_RELATED)
+                                          : refuse(c, direction, REASON_REVOKED);
 }
 
 static __always_inline struct endpoint *endpoint_of(u32 ifindex) {
@@ -168,12 +198,13 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   struct local *local = NULL;
   if (endpoint && c.generation)
     local = (struct local *)(half + ((((struct tables *)half)->locals +
-                                      endpoint->slot * sizeof *local) & (HALF_BYTES - 8)));
+                                      endpoint->slot * sizeof *local) & (HALF_BYTES - 4)));
   if (!local || !local->present)
     return control->flags & UNKNOWN_CLOSED ? drop(&c, direction, REASON_UNKNOWN)
                                            : pass(&c, direction, REASON_UNKNOWN);
   if (local->mode == MODE_OFF) return TC_ACT_UNSPEC;
   c.endpoint = endpoint->number;
+  c.adopt_until = endpoint->adopt_until;
   c.mode = local->mode;
   c.tick = current_tick();
 
@@ -188,6 +219,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   if (parsed == NEIGHBOUR) return pass(&c, direction, REASON_NEIGHBOUR);
   if (parsed != PARSED)
     return refuse(&c, direction, parsed == MALFORMED ? REASON_MALFORMED : REASON_UNSUPPORTED);
+  if (direction == EGRESS && !is_own(local, p)) return refuse(&c, direction, REASON_SPOOFED);
   if (p->later) return on_later_fragment(&c, half, local, scratch, direction);
   if (control->flags & STATELESS) return on_stateless(&c, half, local, scratch, direction);
   int action = on_packet(&cursor, &c, control, half, local, scratch, direction);
