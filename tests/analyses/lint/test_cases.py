@@ -71,6 +71,13 @@ def test_pods_that_open_no_connection_are_told_of_with_less_emphasis() -> None:
         policy("in", f"{EGRESS}, egress: [{{to: [{{podSelector: {{}}}}]}}]"),
     )
     assert one.severity is Severity.ERROR
+    # A policy for those very pods, which says that they open none.
+    own = policy("web", "podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]")
+    both = found("dns-blocked", WEB, workload("api"), DNS, own, policy("deny", EGRESS))
+    assert {(one.severity, one.objects[1]) for one in both} == {
+        (Severity.NOTE, "Deployment shop/web"),
+        (Severity.WARNING, "Deployment shop/api"),
+    }
 
 
 def test_without_the_dns_pods_in_the_input_rules_are_looked_at() -> None:
@@ -95,6 +102,9 @@ spec:
 """
     (one,) = found("dns-blocked", WEB, DNS, service, policy("dns", f"{EGRESS}, {TO_DNS}"))
     assert "lacks UDP 5353 and TCP 5353" in one.message
+    assert one.fix == "Add UDP 5353 and TCP 5353 to its ports."
+    (one,) = found("dns-blocked", WEB, DNS, service, policy("deny", EGRESS))
+    assert one.fix == "Allow egress to the DNS pods on UDP 5353 and TCP 5353."
     right = TO_DNS.replace("port: 53", "port: 5353")
     assert not found("dns-blocked", WEB, DNS, service, policy("dns", f"{EGRESS}, {right}"))
 
@@ -109,6 +119,23 @@ def test_dns_pods_that_are_isolated_themselves() -> None:
     (one,) = found("dns-blocked", WEB, DNS, policy("dns", f"{EGRESS}, {TO_DNS}"), deny)
     assert one.objects[0] == "NetworkPolicy kube-system/deny"
     assert "the DNS pods deny it" in one.message
+    assert one.fix == "Allow ingress to the DNS pods on UDP 53 and TCP 53."
+
+
+def test_of_two_services_for_dns_the_one_that_everybody_asks_counts() -> None:
+    service = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %s, namespace: kube-system}
+spec:
+  selector: {k8s-app: kube-dns}
+  ports:
+    - {name: dns, protocol: UDP, port: 53, targetPort: %d}
+    - {name: dns-tcp, protocol: TCP, port: 53, targetPort: %d}
+"""
+    both = service % ("coredns", 5353, 5353) + service % ("kube-dns", 53, 53)
+    assert not found("dns-blocked", WEB, DNS, both, policy("dns", f"{EGRESS}, {TO_DNS}"))
 
 
 def test_a_cni_that_judges_before_translation() -> None:
@@ -202,6 +229,31 @@ def test_a_split_that_may_be_meant_is_a_note() -> None:
     assert "opens all 2 pods of data" in one.message and "it would be 1 pod of data" in one.message
 
 
+def test_peers_that_may_be_in_another_input_are_a_note() -> None:
+    """A chart lets in whoever has a label of its own, which the pods of other charts wear."""
+    client = policy("p", from_pods('web-client: "true"'))
+    (one,) = found("peer-selects-nothing", WEB, client)
+    assert one.severity is Severity.NOTE
+    (one,) = found("peer-selects-nothing", WEB, DNS, client)
+    assert one.severity is Severity.WARNING
+    (one,) = found("selector-typo", workload("frontend"), policy("p", from_pods("app: frontent")))
+    assert one.severity is Severity.ERROR
+
+
+def test_a_policy_in_a_namespace_without_pods() -> None:
+    spec = "podSelector: {matchLabels: {app: web}}"
+    (one,) = found("policy-selects-nothing", WEB, DNS, policy("p", spec, "shpo"))
+    assert one.message == (
+        'selects nothing: namespace shpo has no pod (did you mean "shop"? 1 letter off)'
+    )
+    assert (one.severity, one.fix) == (Severity.WARNING, 'Write "shop".')
+    (one,) = found("policy-selects-nothing", WEB, DNS, policy("p", spec, "data"))
+    assert one.message == "selects nothing: namespace data has no pod"
+    assert one.severity is Severity.NOTE
+    # Without the pods of the cluster itself the input may lack those of a namespace.
+    assert not found("policy-selects-nothing", WEB, policy("p", spec, "shpo"))
+
+
 # --- ports -----------------------------------------------------------------------------------
 
 
@@ -219,6 +271,12 @@ def test_pods_that_declare_no_port_may_listen_on_any() -> None:
         assert not found(rule, bare, policy("p", spec))
     assert found("port-not-listened", WEB, policy("p", on_port("9")))
     assert not found("port-not-listened", WEB, bare, policy("p", on_port("9")))
+
+
+def test_the_pods_concerned_are_named() -> None:
+    pods = [workload(name, ports="{containerPort: 8080}") for name in "abcd"]
+    (one,) = found("port-not-listened", *pods, policy("p", on_port("9")))
+    assert one.objects == ("NetworkPolicy shop/p", *(f"Deployment shop/{name}" for name in "abc"))
 
 
 def test_the_port_of_a_service_is_recognised() -> None:
@@ -240,6 +298,24 @@ def test_both_protocols_beside_each_other_are_no_mix_up() -> None:
     spec = f"podSelector: {{}}, policyTypes: [Ingress], ingress: [{{ports: {ports}}}]"
     assert not found("port-protocol", dns, policy("p", spec))
     assert found("port-protocol", dns, policy("p", on_port("53")))
+
+
+def test_a_name_with_many_numbers() -> None:
+    pods = [workload(f"w{n}", ports=f"{{name: http, containerPort: {n}}}") for n in range(1, 5)]
+    (one,) = found("port-name-varies", *pods, policy("p", on_port("http")))
+    assert one.message == (
+        "TCP http is 1 on shop/w1; 2 on shop/w2; 3 on shop/w3; and 1 number more"
+    )
+
+
+# --- too broad -------------------------------------------------------------------------------
+
+
+def test_dns_wherever_it_runs_is_not_everywhere() -> None:
+    assert not found("egress-to-everywhere", WEB, policy("dns", f"{EGRESS}, {TO_DNS}"))
+    anybody = TO_DNS.replace("to: [{namespaceSelector: {}}], ", "")
+    (one,) = found("egress-to-everywhere", WEB, policy("dns", f"{EGRESS}, {anybody}"))
+    assert one.severity is Severity.NOTE
 
 
 # --- policyTypes -----------------------------------------------------------------------------
@@ -283,6 +359,35 @@ def test_a_namespace_without_any_policy_is_told_of_once_for_each_direction() -> 
     report = lint_text(NAMESPACES + WEB)
     assert ids(report) == ["no-default-deny-ingress", "no-default-deny-egress"]
     assert "no policy at all" in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("ingress", "denies"),
+    [
+        ("[]", True),
+        ("[{from: [{podSelector: {}}]}]", True),
+        ("[{ports: [{port: 80}]}]", True),
+        ("[{}]", False),
+        ("[{ports: [{port: 80}]}, {}]", False),
+    ],
+)
+def test_a_policy_that_opens_a_direction_is_no_default_deny(ingress: str, denies: bool) -> None:
+    both = f"podSelector: {{}}, policyTypes: [Ingress, Egress], ingress: {ingress}"
+    assert bool(found("no-default-deny-ingress", WEB, policy("p", both))) is not denies
+    assert not found("no-default-deny-egress", WEB, policy("p", both))
+
+
+def test_without_its_object_a_namespace_is_told_of_at_a_workload_of_it() -> None:
+    report = lint_text(workload("first", "chart") + workload("second", "chart"))
+    (one, _) = report.findings
+    assert (one.id, one.objects) == ("no-default-deny-ingress", ("Namespace chart",))
+    assert (one.file, one.line) == ("<stdin>", 5)
+    bare = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a-1, namespace: chart}
+"""
+    assert [(one.file, one.line) for one in lint_text(bare).findings] == [("<stdin>", 4)] * 2
 
 
 # --- exposure --------------------------------------------------------------------------------

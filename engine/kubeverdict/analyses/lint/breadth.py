@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubeverdict.analyses.findings import Severity
-from kubeverdict.analyses.lint.dns import DNS_PORTS
+from kubeverdict.analyses.lint import dns
 from kubeverdict.analyses.lint.exposure import Exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
@@ -91,9 +91,11 @@ def _to_everywhere(
         if isinstance(peer, BlockPeer) and peer.excepts:
             continue  # somebody thought about it
         only_dns = rule.ports is not None and all(
-            isinstance(port, PortRange) and port.first == port.last in DNS_PORTS
+            isinstance(port, PortRange) and port.first == port.last in dns.PORTS
             for port in rule.ports
         )
+        if only_dns and isinstance(peer, PodPeer):
+            continue  # wherever DNS runs
         ports = f" on {', '.join(map(str, rule.ports))}" if rule.ports else " on every port"
         message = f"lets the pods reach {_what(peer)}{ports}"
         # One port of every pod is what monitoring needs.

@@ -139,7 +139,7 @@ RULES: tuple[Check, ...] = (
         "egress-to-everywhere",
         "egress to everywhere",
         _WARNING,
-        "Whoever takes over the pod reaches everything, cloud metadata and data sinks included.",
+        "Whoever takes over the pod goes there too; all addresses include those of cloud metadata.",
         "Name the destinations in `to`.",
     ),
     Check(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kubeverdict.analyses.lint.facts import Facts, workload_names
-from kubeverdict.analyses.lint.finding import Hit, count, inside, listed
+from kubeverdict.analyses.lint.finding import Hit, ObjectKey, count, inside, listed
 from kubeverdict.evaluate.policy_rules import PlaneRules, Row, order_matters
-from kubeverdict.model.cluster import WorkloadRef
+from kubeverdict.model.cluster import Pod, WorkloadRef
 from kubeverdict.model.policy import Direction, Policy
 
 # Namespaces of the cluster itself, whose pods distributions install and guard.
@@ -35,27 +35,42 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
         if policy.namespace is not None:
             policies_in[policy.namespace] = policies_in.get(policy.namespace, 0) + 1
             if not policy.pods.requirements:
-                denying.setdefault(policy.namespace, set()).update(policy.isolates)
+                denying.setdefault(policy.namespace, set()).update(_denied(policy))
     kinds_in: dict[str, list[int]] = {}
     for number, kind in enumerate(facts.kinds):
         if not kind.namespace.startswith(_SYSTEM):
             kinds_in.setdefault(kind.namespace, []).append(number)
     for name, kinds in kinds_in.items():
         pods = facts.pod_count(kinds)
+        place = ("Namespace", "", name)
+        nearby = _document(facts.cluster.pods[min(facts.kinds[kind].pods[0] for kind in kinds)])
         bare = "" if policies_in.get(name) else "; it has no policy at all"
         for direction in Direction:
             if direction not in denying.get(name, ()):
                 whose = count(pods, "pod")
                 message = f"no policy denies {direction.word} by default to its {whose}{bare}"
                 rule = f"no-default-deny-{direction.word}"
-                yield Hit(rule, message, place=("Namespace", "", name))
+                yield Hit(rule, message, place=place, nearby=nearby)
         left = [kind for kind in kinds if kind not in guarded.get(name, ())]
         open_pods = [pod for pod in facts.pods(left) if not pod.host_network and not pod.finished]
         if open_pods and not bare:
             workloads = workload_names(open_pods)
             message = f"no policy selects {count(len(open_pods), 'pod')}: {listed(workloads)}"
             objects = tuple(workloads[:3])
-            yield Hit("pod-unselected", message, place=("Namespace", "", name), objects=objects)
+            yield Hit("pod-unselected", message, place=place, nearby=nearby, objects=objects)
+
+
+def _denied(policy: Policy) -> set[Direction]:
+    """The directions in which a policy denies anything: not those that a rule opens whole."""
+    opened = {rule.direction for rule in policy.rules if rule.peers is None and rule.ports is None}
+    return set(policy.isolates) - opened
+
+
+def _document(pod: Pod) -> ObjectKey:
+    """What the input holds of a pod: the pod, or the workload whose template it stands for."""
+    if pod.template:
+        return pod.workload.kind, pod.workload.namespace, pod.workload.name
+    return "Pod", pod.namespace, pod.name
 
 
 def _said(ref: WorkloadRef) -> str:

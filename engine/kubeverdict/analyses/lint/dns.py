@@ -13,6 +13,14 @@ from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss
 from kubeverdict.analyses.lint.selectors import peer_miss
+from kubeverdict.analyses.wellknown import (
+    DNS_LABELS,
+    DNS_PORT,
+    DNS_PROTOCOLS,
+    DNS_SERVICES,
+    NODE_LOCAL_ADDRESS,
+    NODE_LOCAL_LABELS,
+)
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.evaluate.ends import address_ids, service_id
 from kubeverdict.evaluate.flows import Verdicts, judge
@@ -22,23 +30,7 @@ from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.sources import Source
 
-PORT = 53
-DNS_PORTS = (PORT, 5353)  # the second is that of the DNS pods of OpenShift
-NODE_LOCAL = "169.254.20.10"
-PROTOCOLS = (Protocol.UDP, Protocol.TCP)
-
-# Namespace and name of the Service, and labels of the pods, as distributions install them.
-_SERVICES = {
-    ("kube-system", "kube-dns"),
-    ("kube-system", "coredns"),
-    ("kube-system", "rke2-coredns-rke2-coredns"),
-    ("openshift-dns", "dns-default"),
-}
-_LABELS = (
-    {"k8s-app": "kube-dns"},
-    {"dns.operator.openshift.io/daemonset-dns": "default"},
-)
-_NODE_LOCAL_LABELS = {"k8s-app": "node-local-dns"}
+PORTS = (DNS_PORT, 5353)  # the second is that of the DNS pods of OpenShift
 
 
 class Server(msgspec.Struct, frozen=True, eq=False):
@@ -82,19 +74,19 @@ def check(facts: Facts) -> Iterator[Hit]:
 
 def _service(facts: Facts) -> Service | None:
     services = {(one.namespace, one.name): one for one in facts.cluster.services}
-    return next((services[key] for key in sorted(_SERVICES) if key in services), None)
+    return next((services[key] for key in DNS_SERVICES if key in services), None)
 
 
 def _servers(facts: Facts) -> Iterator[Server]:
     """The DNS pods: behind the Service, or known by their labels."""
     service = _service(facts)
-    wanted = [service.selector] if service and service.selector else list(_LABELS)
+    wanted = [service.selector] if service and service.selector else list(DNS_LABELS)
     for number, kind in enumerate(facts.kinds):
         if service and kind.namespace != service.namespace:
             continue
         if not any(labels.items() <= kind.labels.items() for labels in wanted):
             continue
-        ports = {protocol: _target(service, protocol, kind.ports) for protocol in PROTOCOLS}
+        ports = {protocol: _target(service, protocol, kind.ports) for protocol in DNS_PROTOCOLS}
         for pod in facts.pods([number]):
             if not pod.finished:
                 yield Server(pod, ports)
@@ -104,21 +96,21 @@ def _target(service: Service | None, protocol: Protocol, ports: object) -> int:
     """The port of the pod behind port 53."""
     port = _service_port(service, protocol)
     if port is None:
-        return PORT
+        return DNS_PORT
     if isinstance(port.target, int):
         return port.target
     assert isinstance(ports, tuple)
     numbers = (one.number for one in ports if one.name == port.target and one.protocol is protocol)
-    return next(numbers, PORT)
+    return next(numbers, DNS_PORT)
 
 
 def _service_port(service: Service | None, protocol: Protocol) -> ServicePort | None:
     ports = service.ports if service else ()
-    return next((one for one in ports if (one.port, one.protocol) == (PORT, protocol)), None)
+    return next((one for one in ports if (one.port, one.protocol) == (DNS_PORT, protocol)), None)
 
 
 def _has_node_local(facts: Facts) -> bool:
-    return any(_NODE_LOCAL_LABELS.items() <= kind.labels.items() for kind in facts.kinds)
+    return any(NODE_LOCAL_LABELS.items() <= kind.labels.items() for kind in facts.kinds)
 
 
 # --- who reaches it --------------------------------------------------------------------------
@@ -146,7 +138,7 @@ def _judged(facts: Facts, servers: list[Server]) -> list[Group]:
     targets = _targets(facts, servers)
     found: dict[tuple[object, ...], Group] = {}
     blocked: dict[int, dict[Direction, list[Protocol]]] = {}
-    for protocol in PROTOCOLS:
+    for protocol in DNS_PROTOCOLS:
         for end, server in targets:
             egress, ingress = _outcomes(facts, samples, end, server.ports[protocol], protocol)
             for direction, decided in ((Direction.EGRESS, egress), (Direction.INGRESS, ingress)):
@@ -208,14 +200,14 @@ def _outcomes(
         egress = ask(listed_as, port).egress
         for address in address_ids(compiled, service.addresses).tolist():
             denied = egress == Reason.NO_RULE_MATCHES
-            egress = np.where(denied, ask(address, PORT).egress, egress)
+            egress = np.where(denied, ask(address, DNS_PORT).egress, egress)
     return egress, verdicts.ingress
 
 
 def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
     """Whether each kind may ask the cache on its node over UDP and TCP, because a block of
     link-local addresses says so: a rule for the whole internet is not about it."""
-    address = parse_address(NODE_LOCAL)
+    address = parse_address(NODE_LOCAL_ADDRESS)
     assert address is not None
     isolated = facts.isolating[Direction.EGRESS]
     reaching = {
@@ -223,8 +215,8 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
             protocol
             for rule in policy.rules
             if rule.direction is Direction.EGRESS and _names(rule, address)
-            for protocol in PROTOCOLS
-            if covers(rule, protocol, (PORT,))
+            for protocol in DNS_PROTOCOLS
+            if covers(rule, protocol, (DNS_PORT,))
         }
         for policy in facts.policies
     }
@@ -247,14 +239,14 @@ def _by_rules(facts: Facts) -> list[Group]:
             protocol
             for rule in policy.rules
             if rule.direction is Direction.EGRESS and _leaves(rule, policy)
-            for protocol in PROTOCOLS
-            if covers(rule, protocol, DNS_PORTS)
+            for protocol in DNS_PROTOCOLS
+            if covers(rule, protocol, PORTS)
         }
         for policy in facts.policies
     }
     for kind, policies in sorted(facts.isolating[Direction.EGRESS].items()):
         opened = set[Protocol]().union(*(open_by[id(policy)] for policy in policies))
-        blocked = tuple(protocol for protocol in PROTOCOLS if protocol not in opened)
+        blocked = tuple(protocol for protocol in DNS_PROTOCOLS if protocol not in opened)
         if blocked:
             key = (blocked, *map(id, policies))
             group = Group(policies, blocked, Direction.EGRESS, [])
@@ -310,6 +302,7 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
             id(fault.policy),
             fault.source and fault.source.path,
             fault.reason,
+            fault.severity,
             group.blocked,
         )
         known = found.setdefault(key, (fault, group))
@@ -317,9 +310,9 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
             known[1].kinds += group.kinds
     for fault, group in found.values():
         workloads = facts.workloads(group.kinds)
-        over = " and ".join(f"{protocol.name} {PORT}" for protocol in group.blocked)
+        over = " and ".join(protocol.name for protocol in group.blocked)
         who = f"{count(facts.pod_count(group.kinds), 'pod')} ({listed(workloads)})"
-        message = f"{who} cannot reach DNS on {over}: {fault.reason}"
+        message = f"{who} cannot reach DNS over {over}: {fault.reason}"
         objects = tuple(workloads[:3])
         yield Hit(
             fault.rule,
@@ -335,7 +328,8 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
 def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     if group.direction is Direction.INGRESS:
         policy = group.policies[0]
-        return Fault("dns-blocked", policy, None, "the DNS pods deny it")
+        fix = f"Allow ingress to the DNS pods on {_listening(servers)}."
+        return Fault("dns-blocked", policy, None, "the DNS pods deny it", fix=fix)
     for_dns = [
         (policy, rule) for policy in group.policies for rule in policy.rules if _is_for_dns(rule)
     ]
@@ -347,13 +341,33 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     name = "dns-no-tcp" if group.blocked == (Protocol.TCP,) else "dns-blocked"
     if for_dns:
         policy, rule = for_dns[0]
-        return Fault(name, policy, rule.source, _lack(group, rule, servers))
+        reason, fix = _lack(facts, group, rule, servers)
+        return Fault(name, policy, rule.source, reason, fix=fix)
     policy = min(group.policies, key=lambda one: len(one.rules))
     if any(rule.direction is Direction.EGRESS for one in group.policies for rule in one.rules):
-        return Fault(name, policy, None, f"no rule is about port {PORT}")
-    # Who may open no connection at all may not need names either.
-    reason = "they may open no connection at all"
-    return Fault(name, policy, None, reason, Severity.WARNING)
+        reason = f"no rule is about port {DNS_PORT}"
+        return Fault(name, policy, None, reason, fix=_allowing(servers))
+    # Who may open no connection at all needs no names either, if a policy of their own says so.
+    meant = any(one.pods.requirements for one in group.policies)
+    severity = Severity.NOTE if meant else Severity.WARNING
+    fix = _allowing(servers)
+    if meant:
+        fix = f"Nothing, if they need no names; otherwise {fix[0].lower()}{fix[1:]}"
+    return Fault(name, policy, None, "they may open no connection at all", severity, fix)
+
+
+def _listening(servers: list[Server]) -> str:
+    """Where DNS pods take each protocol: ``UDP 53 and TCP 53``."""
+    found = {
+        f"{protocol.name} {one.ports[protocol]}": None
+        for protocol in DNS_PROTOCOLS
+        for one in servers
+    }
+    return " and ".join(found or [f"{protocol.name} {DNS_PORT}" for protocol in DNS_PROTOCOLS])
+
+
+def _allowing(servers: list[Server]) -> str:
+    return f"Allow egress to the DNS pods on {_listening(servers)}."
 
 
 def _labels_of(facts: Facts, servers: list[Server]) -> str:
@@ -362,27 +376,28 @@ def _labels_of(facts: Facts, servers: list[Server]) -> str:
         return ""
     service = _service(facts)
     pod = servers[0].pod
-    known = [service.selector] if service and service.selector else list(_LABELS)
+    known = [service.selector] if service and service.selector else list(DNS_LABELS)
     labels = next((one for one in known if one.items() <= pod.labels.items()), pod.labels)
     text = ", ".join(f"{key}: {value}" for key, value in sorted(labels.items()))
     return f"Select pods with {text} in namespace {pod.namespace}."
 
 
-def _lack(group: Group, rule: Rule, servers: list[Server]) -> str:
-    """What a rule for DNS lacks."""
+def _lack(facts: Facts, group: Group, rule: Rule, servers: list[Server]) -> tuple[str, str]:
+    """What a rule for DNS lacks, and the fix."""
     ports = _ports(servers)
     lacks = [protocol for protocol in group.blocked if not covers(rule, protocol, ports)]
     if lacks:
-        both = (number for number in ports for one in PROTOCOLS if covers(rule, one, (number,)))
+        both = (number for number in ports for one in DNS_PROTOCOLS if covers(rule, one, (number,)))
         number = next(both, ports[0])
-        return f"this rule lacks {' and '.join(f'{one.name} {number}' for one in lacks)}"
+        lacking = " and ".join(f"{one.name} {number}" for one in lacks)
+        return f"this rule lacks {lacking}", f"Add {lacking} to its ports."
     known = f" ({', '.join(workload_names(one.pod for one in servers))})" if servers else ""
-    return f"this rule does not select the DNS pods{known}"
+    return f"this rule does not select the DNS pods{known}", _labels_of(facts, servers)
 
 
 def _ports(servers: list[Server]) -> tuple[int, ...]:
     if not servers:
-        return DNS_PORTS
+        return PORTS
     return tuple(dict.fromkeys(number for one in servers for number in one.ports.values()))
 
 
@@ -393,7 +408,7 @@ def _is_for_dns(rule: Rule) -> bool:
     return any(
         port.name.startswith("dns")
         if isinstance(port, NamedPort)
-        else isinstance(port, PortRange) and port.first == port.last in DNS_PORTS
+        else isinstance(port, PortRange) and port.first == port.last in PORTS
         for port in rule.ports
     )
 
@@ -418,5 +433,5 @@ def _cache_hits(facts: Facts, kinds: list[int]) -> Iterator[Hit]:
     for policy, of_policy in by_policy.values():
         workloads = facts.workloads(of_policy)
         who = f"{count(facts.pod_count(of_policy), 'pod')} ({listed(workloads)})"
-        message = f"node-local DNS runs here, and {who} may not ask it at {NODE_LOCAL}"
+        message = f"node-local DNS runs here, and {who} may not ask it at {NODE_LOCAL_ADDRESS}"
         yield Hit("dns-node-local", message, policy, objects=tuple(workloads[:3]))

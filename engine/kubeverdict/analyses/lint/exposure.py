@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, listed
+from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.cluster import Ingress, Pod, Service, ServicePort
@@ -18,12 +19,6 @@ from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy
 from kubeverdict.model.ports import Protocol
 
 _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
-# How the pods of ingress controllers are labelled, as they are commonly installed.
-_CONTROLLER_KEYS = ("app.kubernetes.io/name", "app", "k8s-app", "name")
-_CONTROLLERS = (
-    *("ingress-nginx", "nginx-ingress", "traefik", "haproxy-ingress", "kubernetes-ingress"),
-    *("envoy", "contour", "kong", "istio-ingressgateway", "ambassador", "emissary-ingress"),
-)
 
 
 class Backend(msgspec.Struct, frozen=True, eq=False):
@@ -208,8 +203,8 @@ def _controllers(facts: Facts, exposure: Exposure) -> list[Pod]:
     """Pods that look like ingress controllers: by their labels, one for each kind."""
     found = []
     for number, kind in enumerate(facts.kinds):
-        names = {kind.labels.get(key) for key in _CONTROLLER_KEYS}
-        if not names.isdisjoint(_CONTROLLERS):
+        names = {kind.labels.get(key) for key in NAME_KEYS}
+        if not names.isdisjoint(INGRESS_CONTROLLERS):
             found += facts.pods([number])[:1]
     return [pod for pod in found if not pod.finished]
 

@@ -142,10 +142,6 @@ class Facts:
     def pod_count(self, kinds: Iterable[int]) -> int:
         return sum(len(self.kinds[kind].pods) for kind in kinds)
 
-    def managed(self, pod: Pod) -> bool:
-        """Whether policies select a pod: not one on the host network, for most CNIs."""
-        return (pod.namespace, pod.name) in self.compiled.pod_ids
-
     def workloads(self, kinds: Iterable[int]) -> list[str]:
         """The workloads of some kinds, sorted."""
         return workload_names(self.pods(kinds))

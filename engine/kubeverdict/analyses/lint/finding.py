@@ -27,8 +27,9 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     """A finding whose lines have not been looked up yet.
 
     It is about ``policy``, at ``source`` (its name where that is None), or about the
-    object ``place``. ``objects`` come after that one. ``severity`` and ``fix`` are the rule's
-    unless given.
+    object ``place``; where the input does not hold that one, it is shown at ``nearby``, because
+    CI systems refuse what is in no file. ``objects`` come after the one it is about.
+    ``severity`` and ``fix`` are the rule's unless given.
     """
 
     rule: str
@@ -36,6 +37,7 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     policy: Policy | None = None
     source: Source | None = None
     place: ObjectKey | None = None
+    nearby: ObjectKey | None = None
     objects: tuple[str, ...] = ()
     severity: Severity | None = None
     fix: str = ""
@@ -50,6 +52,8 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
             objects = (f"{self.policy.kind} {self.policy}", *objects)
         elif self.place is not None:
             file, line = places(self.place)
+            if not file and self.nearby is not None:
+                file, line = places(self.nearby)
             objects = (named(self.place), *objects)
         return Finding(
             self.rule,

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kubeverdict.analyses.conditions import NAMING
-from kubeverdict.analyses.lint.facts import Facts, Kind, peer_question
-from kubeverdict.analyses.lint.finding import Hit, inside, listed
+from kubeverdict.analyses.lint.facts import Facts, Kind, peer_question, workload_names
+from kubeverdict.analyses.lint.finding import SHOWN, Hit, count, inside, listed
 from kubeverdict.analyses.lint.labels import near
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange
 
 SOME = 256  # kinds; a rule for more is about whatever is there
+
+Said = tuple[str, str, str]
+"""The rule that has something to say of a port, its message, and the fix ("" for the rule's)."""
 
 
 def check(facts: Facts) -> Iterator[Hit]:
@@ -27,11 +31,14 @@ def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
         return
     for index, port in enumerate(rule.ports or ()):
         if isinstance(port, NamedPort):
-            hit = _named(facts, policy, rule, index, port, kinds)
+            said = _named(facts, port, kinds)
         else:
-            hit = _numbered(facts, policy, rule, index, port, kinds)
-        if hit is not None:
-            yield hit
+            said = _numbered(facts, rule, port, kinds)
+        if said is not None:
+            name, message, fix = said
+            source = inside(rule.source, "ports", index)
+            objects = tuple(workload_names(_pods(facts, kinds))[:SHOWN])
+            yield Hit(name, message, policy, source, objects=objects, fix=fix)
 
 
 def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
@@ -47,16 +54,7 @@ def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
     return [facts.kinds[number] for number in sorted(numbers)] if len(numbers) <= SOME else []
 
 
-def _hit(
-    name: str, message: str, policy: Policy, rule: Rule, index: int, kinds: Sequence[Kind], fix: str
-) -> Hit:
-    source = inside(rule.source, "ports", index)
-    return Hit(name, message, policy, source, fix=fix)
-
-
-def _named(
-    facts: Facts, policy: Policy, rule: Rule, index: int, port: NamedPort, kinds: list[Kind]
-) -> Hit | None:
+def _named(facts: Facts, port: NamedPort, kinds: list[Kind]) -> Said | None:
     naming = NAMING[facts.profile.named_port_containers]
     declared = [
         (one, kind) for kind in kinds for one in kind.ports if one.name and one.container in naming
@@ -65,34 +63,32 @@ def _named(
     for one, kind in declared:
         if (one.name, one.protocol) == (port.name, port.protocol):
             found.setdefault(one.number, []).append(kind)
-    who = _who(facts, kinds)
     if not found:
         if not any(kind.ports for kind in kinds):
             return None  # what declares no port at all may listen on any
+        who = _who(facts, kinds)
         protocols = {one.protocol.name for one, _ in declared if one.name == port.name}
         if protocols:
             message = f"{port.name} is a {'/'.join(sorted(protocols))} port of {who}, not {port}"
-            return _hit("port-protocol", message, policy, rule, index, kinds, "")
+            return "port-protocol", message, ""
         names = sorted({one.name for one, _ in declared if one.protocol is port.protocol})
         guess = near(port.name, names)
         hint = f" ({guess})" if guess else f"; there is {listed(names)}" if names else ""
         message = f"no {port.protocol.name} port of {who} is named {port.name}{hint}"
         fix = f"Write {guess.word}." if guess else ""
-        return _hit("port-name-unknown", message, policy, rule, index, kinds, fix)
+        return "port-name-unknown", message, fix
     if len(found) > 1:
         parts = [
             f"{number} on {listed(_workloads(facts, of_number))}"
             for number, of_number in sorted(found.items())
         ]
-        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-        message = f"{port.protocol.name} {port.name} is {', '.join(parts[:3])}{more}"
-        return _hit("port-name-varies", message, policy, rule, index, kinds, "")
+        more = f"; and {count(len(parts) - 3, 'number')} more" if len(parts) > 3 else ""
+        message = f"{port.protocol.name} {port.name} is {'; '.join(parts[:3])}{more}"
+        return "port-name-varies", message, ""
     return None
 
 
-def _numbered(
-    facts: Facts, policy: Policy, rule: Rule, index: int, port: PortRange, kinds: list[Kind]
-) -> Hit | None:
+def _numbered(facts: Facts, rule: Rule, port: PortRange, kinds: list[Kind]) -> Said | None:
     if not all(kind.ports for kind in kinds):
         return None  # what declares no port may listen on any
     same, other = set[int](), set[str]()
@@ -117,7 +113,7 @@ def _numbered(
             return None
         right = "/".join(sorted(other))
         message = f"{port} is allowed; {who} listens on {right} {port.first}"
-        return _hit("port-protocol", message, policy, rule, index, kinds, f"Write {right}.")
+        return "port-protocol", message, f"Write {right}."
     served = sorted(same)
     listens = (
         f"on {port.protocol.name} {listed(list(map(str, served)))}"
@@ -130,7 +126,7 @@ def _numbered(
         name, target = through
         message += f"; {port.first} is the port of Service {name}, which sends to {target}"
     fix = f"Write {through[1]}." if through else ""
-    return _hit("port-not-listened", message, policy, rule, index, kinds, fix)
+    return "port-not-listened", message, fix
 
 
 def _through_service(
@@ -153,6 +149,9 @@ def _who(facts: Facts, kinds: list[Kind]) -> str:
 
 
 def _workloads(facts: Facts, kinds: Sequence[Kind]) -> list[str]:
-    pods = facts.cluster.pods
-    refs = {pods[kind.pods[0]].workload for kind in kinds}
+    refs = {pod.workload for pod in _pods(facts, kinds)}
     return sorted(f"{ref.namespace}/{ref.name}" for ref in refs)
+
+
+def _pods(facts: Facts, kinds: Sequence[Kind]) -> list[Pod]:
+    return [facts.cluster.pods[place] for kind in kinds for place in kind.pods]

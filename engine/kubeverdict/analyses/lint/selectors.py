@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, peer_question
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
-from kubeverdict.analyses.lint.labels import Miss
+from kubeverdict.analyses.lint.labels import Miss, near
 from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.lowering import Where
 from kubeverdict.model.cluster import METADATA_NAME
@@ -67,9 +67,32 @@ def _subject(facts: Facts, policy: Policy) -> Iterator[Hit]:
         message = f"selects nothing{where}: {miss.text}"
         yield Hit(rule, message, policy, source, fix=miss.fix)
         return
+    if policy.namespace is not None and facts.is_whole and not facts.subjects(policy).size:
+        yield _uninhabited(facts, policy, policy.namespace)
+        return
     vocabulary = facts.vocabulary(where_of(policy))
     yield from _typos(policy, source, vocabulary.dead_values(policy.pods, "pod"))
     yield from _on_hosts(facts, policy, source, facts.subjects(policy).tolist())
+
+
+def _uninhabited(facts: Facts, policy: Policy, namespace: str) -> Hit:
+    """A policy in a namespace without pods, in a whole cluster: it may be there for pods to come,
+    if the namespace is."""
+    exists = any(one.name == namespace and not one.implied for one in facts.cluster.namespaces)
+    miss = Miss(
+        f"namespace {namespace} has no pod",
+        namespace,
+        near(namespace, {kind.namespace for kind in facts.kinds}),
+    )
+    hint = f" ({miss.guess})" if miss.is_typo else ""
+    return Hit(
+        "policy-selects-nothing",
+        f"selects nothing: {miss.text}{hint}",
+        policy,
+        inside(policy.source, "metadata", "namespace"),
+        severity=Severity.NOTE if exists else None,
+        fix=miss.fix if miss.is_typo else "",
+    )
 
 
 def _typos(policy: Policy, source: Source, misses: Iterator[Miss]) -> Iterator[Hit]:
@@ -114,7 +137,10 @@ def _peer(facts: Facts, policy: Policy, rule: Rule, index: int, peer: PodPeer) -
     field = "namespaceSelector" if of_namespaces else "podSelector"
     elsewhere = _elsewhere(facts, peer) if peer.namespace is not None else ""
     message = f"matches nothing{_inside(facts, peer)}: {miss.text}{elsewhere}"
-    yield Hit(name, message, policy, inside(source, field), fix=miss.fix)
+    # Pods that a chart lets in may be of another release, which the input need not hold.
+    foreign = name == "peer-selects-nothing" and not facts.is_whole
+    severity = Severity.NOTE if foreign else None
+    yield Hit(name, message, policy, inside(source, field), severity=severity, fix=miss.fix)
 
 
 def _inside(facts: Facts, peer: PodPeer) -> str:
