@@ -23,7 +23,13 @@ def lint_settings(disable: Iterable[str] = ()) -> LintSettings:
     turn off; the defaults where there is no such file or table. Raises InputError for a file that
     cannot be used, UsageError for a rule that does not exist."""
     path = Path(FILE)
-    table = _read(path).get("lint", {})
+    settings = _read(path)
+    for key in settings:
+        if key in _LINT:
+            raise _wrong(path, key, "stands outside of a table; write it below [lint]")
+        if key != "lint":
+            raise _wrong(path, key, "unknown table; there is [lint]")
+    table = settings.get("lint", {})
     if not isinstance(table, dict):
         raise _wrong(path, "lint", "must be a table: [lint]")
     fields = {}
@@ -33,12 +39,12 @@ def lint_settings(disable: Iterable[str] = ()) -> LintSettings:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise _wrong(path, f"lint.{key}", "must be a list of strings")
         fields[_LINT[key]] = tuple(value)
-    settings = LintSettings(**fields)
+    found = LintSettings(**fields)
     try:
-        known(settings.disable, "lint.disable")
+        known(found.disable, "lint.disable")
     except UsageError as error:
         raise _wrong(path, "", str(error)) from None
-    return replace(settings, disable=(*settings.disable, *known(tuple(disable), "--disable")))
+    return replace(found, disable=(*found.disable, *known(tuple(disable), "--disable")))
 
 
 def _read(path: Path) -> dict[str, Any]:

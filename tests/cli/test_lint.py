@@ -93,6 +93,8 @@ def test_required_annotations(folder: Path) -> None:
     [
         ("[lint", "kubeverdict.toml: is not TOML"),
         ("lint = 3", "kubeverdict.toml: lint: must be a table"),
+        ('disable = ["dns-blocked"]', "kubeverdict.toml: disable: stands outside of a table"),
+        ("[lnt]\ndisable = []", "kubeverdict.toml: lnt: unknown table; there is [lint]"),
         ("[lint]\ndisabel = []", "kubeverdict.toml: lint.disabel: unknown key"),
         ('[lint]\ndisable = "dns"', "kubeverdict.toml: lint.disable: must be a list of strings"),
         ('[lint]\ndisable = ["peer-splt"]', "no rule 'peer-splt' (did you mean \"peer-split\"?"),
@@ -145,6 +147,16 @@ def test_formats_of_ci() -> None:
     assert [line.partition(" ")[0] for line in github] == ["::notice", "::error", "::notice"]
     markdown = run("lint", "-f", SHOP, "-o", "md").out
     assert markdown.startswith("| severity | rule |")
+
+
+def test_every_result_in_sarif_has_a_file_though_the_namespace_has_none() -> None:
+    """GitHub refuses a report as a whole for one result without a physical location."""
+    sarif = json.loads(lint(WEB_AND_DB, "-o", "sarif").out)
+    results = sarif["runs"][0]["results"]
+    assert results
+    for result in results:
+        (location,) = result["locations"]
+        assert location["physicalLocation"]["region"]["startLine"] > 0
 
 
 def test_several_cnis() -> None:
