@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import KubeverdictError
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.profile import Profile
 from kubeverdict_agent import modes as mode_settings
 from kubeverdict_agent import source
@@ -30,6 +31,8 @@ from kubeverdict_agent.naming import owners
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kubeverdict.compile.population import Population
+
 
 class Node(Protocol):
     """What publishes: it holds the links and the kernel's maps."""
@@ -38,6 +41,9 @@ class Node(Protocol):
         self, compiled: CompiledPolicy, anywhere: Mapping[str, int], here: Mapping[str, PodKey]
     ) -> None:
         """A new cluster; nothing of it is in force yet."""
+
+    def join(self, cluster: Cluster) -> None:
+        """Let peers see pods that are new and like others, before ``cluster`` is compiled."""
 
     def locals(self, compiled: CompiledPolicy, modes: Modes) -> tuple[Local, ...]:
         """The pods that tables must hold."""
@@ -92,6 +98,7 @@ class Applier:
         self._live_file = live_file
         self._applied = applied
         self._compiled: CompiledPolicy | None = None
+        self._population: Population | None = None
         self._readings = 0
         self._modes = Modes()
         self._mode_stamps: object = None
@@ -161,10 +168,15 @@ class Applier:
     def _read(self) -> float | None:
         """Read and compile; when the source was written, or None where it is wrong."""
         from kubeverdict.compile.compiler import compile_cluster
+        from kubeverdict.compile.population import populate
 
         try:
             reading = self._source.read(self._stop.wait)
-            compiled = compile_cluster(reading.cluster, self._profile)
+            if not reading.policies_only:
+                self._node.join(reading.cluster)
+                self._population = None  # not of what may fail now
+                self._population = populate(reading.cluster, self._profile, False)
+            compiled = compile_cluster(reading.cluster, self._profile, population=self._population)
         except KubeverdictError as error:
             self._fail("source", str(error))
             return None

@@ -6,6 +6,7 @@ books; the kernel's tables are switched outside it, so that a link never waits f
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,39 +15,54 @@ from typing import Any
 import numpy as np
 
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.cluster import Cluster
 from kubeverdict_agent import layout
 from kubeverdict_agent.alarms import Alarms, Log
 from kubeverdict_agent.attaching import Attacher
 from kubeverdict_agent.endpoints import Endpoints, PodKey, Veth
 from kubeverdict_agent.errors import DatapathError
+from kubeverdict_agent.joining import Joiner, newcomers
+from kubeverdict_agent.layout import Mode
 from kubeverdict_agent.lowering import Local, Tables
 from kubeverdict_agent.modes import Modes
 from kubeverdict_agent.naming import Naming
 from kubeverdict_agent.netlink import Address, Event, Link, Lister, Lost, Monitor, Removed
 from kubeverdict_agent.node_datapath import NodeDatapath
 
+# With more new pods than this, finding their like takes as long as compiling.
+_MOST_NEWCOMERS = 2_000
 # Endpoint numbers whose pods are remembered: events and flows outlive their links.
 _REMEMBERED = 65_536
 
 
 class Node:
-    """Made in the thread that calls :meth:`follow`. ``wake`` asks for a publication."""
+    """Made in the thread that calls :meth:`follow`. For ``adopt`` seconds after packets of a pod
+    begin to be judged, its connections may be older than that."""
 
     def __init__(
-        self, name: str, datapath: NodeDatapath, naming: Naming, alarms: Alarms, log: Log
+        self,
+        name: str,
+        datapath: NodeDatapath,
+        naming: Naming,
+        alarms: Alarms,
+        log: Log,
+        adopt: float = 0.0,
     ) -> None:
         self.name = name
         self.datapath = datapath
         self._naming = naming
         self._alarms = alarms
         self._log = log
+        self._adopt = adopt
         self._lock = threading.RLock()
         self._whose: OrderedDict[int, PodKey] = OrderedDict()
+        self._retired: list[int] = []
         self._expected: list[PodKey] = []
         self._wanting = threading.Event()
         self._moved = False
         self._own_addresses: tuple[str, ...] = ()
         self._in_force: tuple[int, tuple[Local, ...], Tables] | None = None
+        self._compiled: CompiledPolicy | None = None  # of the tables in force
         self.endpoints = Endpoints(layout.SLOTS, datapath.bound(), _numbers_of_flows(datapath))
         self.monitor = Monitor()
         try:
@@ -68,7 +84,8 @@ class Node:
         links = self._see_links(again=True)
         there = {link.index for link in links}
         with self._lock:
-            gone = [index for index in self.endpoints.veths if index not in there]
+            # A listing lacks what the kernel skipped because something else changed meanwhile.
+            gone = [i for i in self.endpoints.veths if i not in there and not _exists(i)]
             gone += self.endpoints.left_behind
         for index in gone:
             self._lose_link(index)
@@ -159,13 +176,22 @@ class Node:
         with self._lock:
             veth = self.endpoints.lose_link(index)
             self.datapath.unbind(index)
+            if veth is not None:
+                self._retire(veth)
         self._alarms.clear(f"link {index}")
         if veth is not None:
             self._log("info", "link is gone", link=veth.link.name, index=index)
 
     def _see_addresses(self, netns: int | None) -> None:
         assert netns is not None
-        addresses = self._lister.addresses(netns)
+        alarm = f"addresses {netns}"
+        try:
+            addresses = self._lister.addresses(netns)
+        except OSError as error:
+            # Those of other pods are not the worse for it; it is tried again.
+            self._alarms.raise_(alarm, f"of network namespace {netns}: {error.strerror or error}")
+            return
+        self._alarms.clear(alarm)
         with self._lock:
             for veth in self.endpoints.see_addresses(netns, addresses):
                 self._settle(veth)
@@ -181,10 +207,13 @@ class Node:
         """Make the kernel's binding of a link what it should be."""
         binding, change = self.endpoints.settle(veth)
         if change and binding is not None:
-            self.datapath.bind(veth.link.index, binding.number, binding.slot)
+            # One that changes hands is another's: nothing that is older is the new pod's.
+            adopt = self._adopt if veth.binding is None else 0.0
+            self.datapath.bind(veth.link.index, binding.number, binding.slot, adopt=adopt)
         elif change:
             self.datapath.unbind(veth.link.index)
         if change:
+            self._retire(veth)
             self.endpoints.bound(veth, binding)
             self._log(
                 "info",
@@ -199,6 +228,11 @@ class Node:
                 self._whose.popitem(last=False)
         if self.endpoints.is_waiting(veth):
             self._wanting.set()
+
+    def _retire(self, veth: Veth) -> None:
+        """The endpoint number that a link has is about to be nobody's."""
+        if veth.binding is not None:
+            self._retired.append(veth.binding.number)
 
     # --- publications (the applier's thread) -------------------------------------------------
 
@@ -235,24 +269,56 @@ class Node:
         """The addresses of the node itself."""
         return self._own_addresses
 
+    def join(self, cluster: Cluster) -> None:
+        """Let peers see pods that are new and like others, before ``cluster`` is compiled."""
+        if self._in_force is None or self._compiled is None:
+            return
+        new = newcomers(self._compiled, cluster)
+        if not 0 < len(new) <= _MOST_NEWCOMERS:
+            return
+        joiner = Joiner(self._compiled, self._in_force[2])
+        found = [joinings for pod in new if (joinings := joiner.join(pod))]
+        joined = sum(self.datapath.join(joinings) for joinings in found)
+        self._log("info", "pods joined", pods=joined, new=len(new))
+
     def publish(self, compiled: CompiledPolicy, locals_: tuple[Local, ...], tables: Tables) -> int:
         # Before its first event can come.
         self._naming.published(self.datapath.generation + 1, compiled, tables.rules)
+        self._adopt_for_those_judged_anew(locals_)
         generation = self.datapath.publish(tables)
         with self._lock:
             self.endpoints.published({(one.namespace, one.name): one.slot for one in locals_})
             for veth in self.endpoints.veths.values():
                 self._settle(veth)
             self._in_force = (generation, locals_, tables)
+            self._compiled = compiled
         # The next publication has to wait for the packets of the one before: better now.
         self.datapath.settle()
         return generation
+
+    def _adopt_for_those_judged_anew(self, locals_: tuple[Local, ...]) -> None:
+        """Of pods that were off no connection is known."""
+        if self._in_force is None:
+            return
+        off = {(one.namespace, one.name) for one in self._in_force[1] if one.mode is Mode.OFF}
+        judged = {(one.namespace, one.name) for one in locals_ if one.mode is not Mode.OFF}
+        with self._lock:
+            for veth in self.endpoints.veths.values():
+                if veth.binding is not None and veth.bound_pod in off & judged:
+                    index, binding = veth.link.index, veth.binding
+                    self.datapath.bind(index, binding.number, binding.slot, adopt=self._adopt)
 
     # --- questions (any thread) --------------------------------------------------------------
 
     def whose(self, number: int) -> PodKey | None:
         """The pod that has or had an endpoint number."""
         return self._whose.get(number)
+
+    def take_retired(self) -> list[int]:
+        """Endpoint numbers that became nobody's since the last call."""
+        with self._lock:
+            retired, self._retired = self._retired, []
+        return retired
 
     def veths(self) -> list[Veth]:
         with self._lock:
@@ -289,6 +355,14 @@ class Node:
             verb = "allow" if decision & layout.DECISION_ALLOWS else "deny"
             words.append(decider.text if decider.reason == "rule" else f"{verb}: {decider.text}")
         return sorted(set(words))
+
+
+def _exists(index: int) -> bool:
+    try:
+        socket.if_indextoname(index)
+    except OSError:
+        return False
+    return True
 
 
 def _numbers_of_flows(datapath: NodeDatapath) -> set[int]:

@@ -10,7 +10,7 @@ from kubeverdict.compile.dialect import in_force
 from kubeverdict.compile.identities import make_plane
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
-from kubeverdict.compile.population import namespace_labels, populate
+from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import RowMaker
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
@@ -29,15 +29,22 @@ def kernels_missing(cluster: Cluster) -> bool:
 
 
 def compile_cluster(
-    cluster: Cluster, profile: Profile = REFERENCE, *, static: bool = False
+    cluster: Cluster,
+    profile: Profile = REFERENCE,
+    *,
+    static: bool = False,
+    population: Population | None = None,
 ) -> CompiledPolicy:
     """Compile the policies of ``cluster`` as ``profile`` has them.
 
     ``static`` keeps pods that have a status and no address yet: they are judged by their labels
-    and no ipBlock matches them. Raises UsageError for an address that is not one.
+    and no ipBlock matches them. ``population`` is what :func:`populate` made of the same pods,
+    nodes and services, for whoever compiles them again and again. Raises UsageError for an
+    address that is not one.
     """
     with collector_paused():
-        population = populate(cluster, profile, static)
+        if population is None:
+            population = populate(cluster, profile, static)
         labels_of = namespace_labels(cluster)
         policies, notes = in_force(cluster.policies, profile, population.pods, labels_of)
         questions = lower(policies)
@@ -84,7 +91,7 @@ def compile_cluster(
             ports=ports,
             port_runs=port_runs(lists),
             planes=made,
-            pod_ids={(pod.namespace, pod.name): i for i, pod in enumerate(population.pods)},
+            pod_ids=population.pod_ids,
         )
         freeze((compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes))
         return compiled

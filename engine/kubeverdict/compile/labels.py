@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
-from kubeverdict.compile.population import Population
+from kubeverdict.compile.population import Labels, Population
 from kubeverdict.compile.sets import offsets
 from kubeverdict.kernels.selectors import LabelIndex, invert
 from kubeverdict.model.cluster import Pod
@@ -60,16 +60,19 @@ def classify(
     """Number the label sets (restricted to ``keys``) and the named ports of all members."""
     pods = population.pods
     members: list[Pod] = [*pods, *(pod for pod, _ in population.host_pods)]
-    label_mappings = [pod.labels for pod in members]
-    label_mappings += [service.selector for service in population.services]
+    others = [pod.labels for pod, _ in population.host_pods]
+    others += [service.selector for service in population.services]
     member_namespaces = [pod.namespace for pod in members]
     member_namespaces += [service.namespace for service in population.services]
-    label_sets: dict[tuple[tuple[str, str], ...], int] = {}
-    labels = _numbered_labels(label_mappings, keys, label_sets)
+    label_sets: dict[Labels, int] = {}
+    whole = [*population.label_sets, *(tuple(each.items()) for each in others)]
+    cut = np.array([_cut_down(items, keys, label_sets) for items in whole], np.int32)
+    of_others = np.arange(len(population.label_sets), len(whole))
+    labels = cut[np.concatenate((population.labels, of_others))]
     port_sets: dict[PortNumbers, int] = {(): 0}
-    ports = np.zeros(len(label_mappings), np.int32)
+    ports = np.zeros(labels.size, np.int32)
     if named:
-        ports[: len(pods)] = _numbered_ports(pods, named, profile, port_sets)
+        ports[: len(pods)] = _numbered_ports(population, named, profile, port_sets)
     return Kinds(
         namespaces=namespaces,
         namespace=np.fromiter(
@@ -82,45 +85,29 @@ def classify(
     )
 
 
-def _numbered_labels(
-    mappings: Sequence[Mapping[str, str]],
-    keys: frozenset[str],
-    numbers: dict[tuple[tuple[str, str], ...], int],
-) -> NDArray[np.int32]:
-    # Whole label sets repeat across replicas: cut each distinct one down to the keys once.
-    whole: dict[tuple[tuple[str, str], ...], int] = {}
-    number_of: list[int] = []
-    for labels in mappings:
-        items = tuple(labels.items())
-        number = whole.get(items)
-        if number is None:
-            asked = tuple(sorted(item for item in items if item[0] in keys))
-            number = whole[items] = numbers.setdefault(asked, len(numbers))
-        number_of.append(number)
-    return np.array(number_of, np.int32)
+def _cut_down(items: Labels, keys: frozenset[str], numbers: dict[Labels, int]) -> int:
+    """The number of a label set restricted to ``keys``."""
+    asked = tuple(sorted(item for item in items if item[0] in keys))
+    return numbers.setdefault(asked, len(numbers))
 
 
 def _numbered_ports(
-    pods: Sequence[Pod],
+    population: Population,
     named: frozenset[NamedPort],
     profile: Profile,
     numbers: dict[PortNumbers, int],
 ) -> NDArray[np.int32]:
     kinds = NAMED_PORT_CONTAINERS[profile.named_port_containers]
     wanted = {(port.name, port.protocol) for port in named}
-    whole: dict[object, int] = {}
     number_of: list[int] = []
-    for pod in pods:
-        number = whole.get(pod.ports)
-        if number is None:
-            asked = {
-                (port.name, port.protocol, port.number)
-                for port in pod.ports
-                if port.container in kinds and (port.name, port.protocol) in wanted
-            }
-            number = whole[pod.ports] = numbers.setdefault(tuple(sorted(asked)), len(numbers))
-        number_of.append(number)
-    return np.array(number_of, np.int32)
+    for ports in population.port_lists:
+        asked = {
+            (port.name, port.protocol, port.number)
+            for port in ports
+            if port.container in kinds and (port.name, port.protocol) in wanted
+        }
+        number_of.append(numbers.setdefault(tuple(sorted(asked)), len(numbers)))
+    return np.array(number_of, np.int32)[population.ports]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Address, Family, parse_address
-from kubeverdict.model.cluster import METADATA_NAME, Cluster, Pod, Service
+from kubeverdict.model.cluster import METADATA_NAME, Cluster, ContainerPort, Pod, Service
 from kubeverdict.model.profile import Profile
+
+Labels = tuple[tuple[str, str], ...]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +25,8 @@ class Population:
     ``ipv4`` (pods,) and ``ipv6`` (pods, 2) hold addresses in host order where ``has_ipv4`` and
     ``has_ipv6`` say so; ``anywhere`` marks pods without an address, which take any family.
     ``host_pods`` are hostNetwork pods with the index of their address in ``hosts``, kept where
-    the profile lets selectors find them.
+    the profile lets selectors find them. ``labels`` and ``ports`` (pods,) number the distinct
+    ``label_sets`` and ``port_lists`` of the pods: those of replicas are the same.
     """
 
     pods: tuple[Pod, ...]
@@ -36,6 +41,11 @@ class Population:
     host_node: NDArray[np.int32]
     host_pods: tuple[tuple[Pod, int], ...]
     services: tuple[Service, ...]
+    labels: NDArray[np.int32]
+    label_sets: tuple[Labels, ...]
+    ports: NDArray[np.int32]
+    port_lists: tuple[tuple[ContainerPort, ...], ...]
+    pod_ids: dict[tuple[str, str], int]
 
     def has(self, family: Family) -> NDArray[np.bool_]:
         """Which pods can use a family."""
@@ -84,6 +94,8 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
                 host_pods.append((pod, numbered[address]))
 
     ipv4, has_ipv4, ipv6, has_ipv6 = _pod_addresses(managed, known)
+    labels, label_sets = _numbered([tuple(pod.labels.items()) for pod in managed])
+    ports, port_lists = _numbered([pod.ports for pod in managed])
     return Population(
         pods=tuple(managed),
         excluded=tuple(excluded),
@@ -101,7 +113,19 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
             for service in cluster.services
             if profile.service_egress == "cluster-ip" and service.selector and service.addresses
         ),
+        labels=labels,
+        label_sets=label_sets,
+        ports=ports,
+        port_lists=port_lists,
+        pod_ids={(pod.namespace, pod.name): index for index, pod in enumerate(managed)},
     )
+
+
+def _numbered(values: list[Value]) -> tuple[NDArray[np.int32], tuple[Value, ...]]:
+    """The number of each value among the distinct ones, and these as they first come."""
+    numbers: dict[Value, int] = {}
+    of_each = [numbers.setdefault(value, len(numbers)) for value in values]
+    return np.array(of_each, np.int32), tuple(numbers)
 
 
 def _address(text: str, whose: str) -> Address:
