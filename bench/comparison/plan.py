@@ -45,10 +45,10 @@ FULL = Plan(
     },
     rounds=5,
     seconds=0.2,
-    budget=55.0,
+    budget=40.0,
     changes=("crowd", *(f"pods-{count}" for count in POD_COUNTS), "change"),
-    repetitions=3,
-    change_budget=2.0,
+    repetitions=2,
+    change_budget=1.5,
 )
 
 QUICK = Plan(
