@@ -23,6 +23,7 @@ from kubeverdict.model.profile import PROFILES
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.recommend import Recommendation
+    from kubeverdict.analyses.recommend.proof import Proof
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.model.policy import Policy
 
@@ -74,7 +75,8 @@ def recommend(
 
     -o yaml prints the policies, --out writes them. They are applied beside those that there are
     and all flows are replayed: what they block (nothing), and what else they permit, by rule.
-    Exit status 1 where a connection that is allowed now would be blocked.
+    Exit status 1 where the proof fails: a connection that is allowed now would be blocked, or a
+    selector selects no pod. Nothing is written then.
     """
     from kubeverdict.analyses.finished import with_finished
     from kubeverdict.analyses.recommend import Options
@@ -84,7 +86,7 @@ def recommend(
     from kubeverdict.analyses.traffic import Reading
     from kubeverdict.manifests import Loaded, apply
     from kubeverdict.model.cluster import Cluster
-    from kubeverdict.render.recommend import summary
+    from kubeverdict.render.recommend import beside
 
     check_inputs(files, logs, ())
     cluster = cluster_in(files, skip_invalid)
@@ -104,14 +106,29 @@ def recommend(
         Cluster(cluster.namespaces, cluster.pods, read, cluster.nodes), cni, static
     )
     proof = prove(before, after, alone, traffic)
-    written = _write(texts) if out is not None else ()
+    written = _write(texts) if out is not None and proof.is_sound else ()
+    report = Report(found, proof, log_of(reading), written)
     if output == "yaml":
-        for line in summary(proof):
-            say("proof", line)
-    show("recommend", output, Report(found, proof, log_of(reading), written))
+        for kind, text in beside(report):
+            say(kind, text)
+    show("recommend", output, report)
     if not len(traffic):
         return say_nothing_judged(reading)
-    return FINDINGS if proof.blocked.records or proof.selects_nothing else CLEAN
+    if proof.is_sound:
+        return CLEAN
+    say("error", _why_unsound(proof) + ("" if out is None else "; nothing was written"))
+    return FINDINGS
+
+
+def _why_unsound(proof: Proof) -> str:
+    if not proof.replayed.records:
+        return "no connection got through that could be replayed: nothing is proven"
+    reasons = []
+    if proof.blocked.records:
+        reasons.append(f"{proof.blocked.connections:,} connections would be blocked")
+    if proof.selects_nothing:
+        reasons.append(f"{len(proof.selects_nothing):,} selectors select no pod")
+    return f"the proof fails: {', '.join(reasons)}"
 
 
 def _check_namespaces(cluster: Cluster, namespaces: tuple[str, ...]) -> None:

@@ -110,6 +110,7 @@ def replay(
     from kubeverdict.analyses.replay import replay as replay_
     from kubeverdict.analyses.traffic import BATCH, Reading
     from kubeverdict.manifests import apply
+    from kubeverdict.render.replay import beside
 
     check_inputs(files, logs, applied)
     cluster = cluster_in(files, skip_invalid)
@@ -122,6 +123,9 @@ def replay(
     reading = Reading()
     traffic = traffic_in(logs, columns, cluster, reading, BATCH)
     report = replay_(traffic, policies, reading, present)
+    if output == "csv":
+        for kind, text in beside(report):
+            say(kind, text)
     show("replay", output, report)
     judged = (report.allowed, report.breaking, report.refused, report.admitted)
     if not any(count.records for count in judged):

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from kubeverdict.analyses.recommend import Options, Recommendation, recommend
+from kubeverdict.analyses.recommend.baselines import INGRESS_CONTROLLER, drafts
+from kubeverdict.analyses.recommend.drafts import Gap
 from kubeverdict.analyses.recommend.groups import groups_of
 from kubeverdict.analyses.traffic import Reading, collect
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, Service, ServicePort
@@ -104,15 +106,15 @@ spec:
 """
     )
     assert report.one_way == (
-        ("shop/db[Deployment]", "egress"),
-        ("shop/web[Deployment]", "ingress"),
+        Gap("shop/db[Deployment]", "egress"),
+        Gap("shop/web[Deployment]", "ingress"),
     )
     assert report.left_alone == ("kube-system",)
 
 
 def test_nothing_is_written_for_the_silent() -> None:
     report = found([*shop("web", "db", "idle"), *DNS], seen("shop/web-0", "shop/db-1", 8080))
-    assert report.silent == ("shop/idle[Deployment]",)
+    assert report.silent == (Gap("shop/idle[Deployment]"),)
     assert {one.name for one in report.policies} == {"recommended-web", "recommended-db"}
     assert all(one.ingress or one.egress for one in report.policies)
 
@@ -233,6 +235,49 @@ def test_baselines() -> None:
     assert monitoring is not None and monitoring[0].ports == ((Protocol.TCP, "metrics"),)
     assert any("ingress-controller" in note for note in report.notes)
     assert len(read_back(report)) == 4
+
+
+def test_who_is_isolated_by_a_baseline_is_not_said_to_be_open_and_has_dns() -> None:
+    report = found(
+        [*shop("web", "db", "idle"), *DNS],
+        seen("shop/web-0", "shop/db-1", 8080),
+        options=Options(baselines=("deny-all",)),
+    )
+    deny = ("recommended-default-deny",)
+    assert report.silent == (Gap("shop/idle[Deployment]", "", deny),)
+    assert report.one_way == (
+        Gap("shop/db[Deployment]", "egress", deny),
+        Gap("shop/web[Deployment]", "ingress", deny),
+    )
+    by_name = {one.name: one for one in report.policies}
+    egress = by_name["recommended-db"].egress
+    assert egress is not None and [rule.why for rule in egress] == [("DNS, always",)]
+    assert by_name["recommended-web"].ingress is None
+    only_dns = found(
+        [*shop("web", "db"), *DNS],
+        seen("shop/web-0", "shop/db-1", 8080),
+        options=Options(baselines=("dns",)),
+    )
+    assert only_dns.one_way == (
+        Gap("shop/db[Deployment]", "egress", ("recommended-allow-dns",)),
+        Gap("shop/web[Deployment]", "ingress"),
+    )
+
+
+def test_without_a_connection_there_is_no_baseline() -> None:
+    denied = FlowRecord(
+        FlowEnd("shop", "web-0"), FlowEnd("shop", "db-0"), Protocol.TCP, 1, Seen.DENIED
+    )
+    options = Options(baselines=("deny-all", "dns"))
+    for flows in ((), (denied,)):
+        assert found([*shop("web", "db"), *DNS], *flows, options=options).policies == ()
+
+
+@pytest.mark.parametrize("name", ["kubernetes-ingress", "istio-ingressgateway", "traefik"])
+def test_ingress_controllers_are_known(name: str) -> None:
+    made = cluster([*shop("web"), pod("edge/c-0", f"app={name}", workload="c")])
+    _, notes = drafts([INGRESS_CONTROLLER], made, ["shop"], None)
+    assert notes == ("--baseline ingress-controller: no Ingress leads to these namespaces",)
 
 
 @pytest.mark.parametrize("value", ["true", "on", "1", "0x1f", "", "1e3", "2026-01-01", "null"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubeverdict.render import FORMATS
-from tests.cli.running import EXAMPLES, SHOP, run
+from tests.cli.running import EXAMPLES, SHOP, WEB_AND_DB, run
 
 FLOWS = EXAMPLES / "shop-flows.jsonl"
 MISTAKE = EXAMPLES / "shop-dns"
@@ -19,7 +19,8 @@ def test_replay_finds_the_dns_mistake() -> None:
     done = run("replay", *HERE)
     assert done.status == 1
     assert "4 connections (7 records) got through when logged, and would break" in done.out
-    assert "nearest is platform/allow-dns spec.egress[0]" in done.out
+    assert "is isolated by platform/allow-dns" in done.out
+    assert "whose spec.egress[0]" in done.out and "comes nearest" in done.out
     assert run("replay", "-f", SHOP, "--flows", FLOWS).status == 0
 
 
@@ -100,3 +101,43 @@ def test_a_log_of_another_cluster_is_not_clean(verb: str, tmp_path: Path) -> Non
     assert done.status == 2
     assert "none of the 1 records could be judged" in done.err
     assert "pods that are not in the cluster: other/a-0" in done.out
+
+
+def test_nothing_is_written_where_nothing_could_be_judged(tmp_path: Path) -> None:
+    path = tmp_path / "flows.csv"
+    path.write_text("source,destination,port\nother/a-0,other/b-0,80\n")
+    out = tmp_path / "policies"
+    for form in ("table", "yaml"):
+        done = run(
+            *("recommend", "-f", SHOP, "--flows", path, "--default-deny"),
+            *("--baseline", "dns", "--out", out, "-o", form),
+        )
+        assert done.status == 2
+        assert "kind: NetworkPolicy" not in done.out and not out.exists()
+
+
+NOBODYS = """\
+source,destination,port,count
+shop/web,data/db,5432,7
+shop/web,10.0.0.77,5432,500
+shop/web,nonsense,5432,1
+"""
+
+
+def test_formats_without_room_say_beside_it_what_is_not_in_them(tmp_path: Path) -> None:
+    cluster, flows = tmp_path / "cluster.yaml", tmp_path / "flows.csv"
+    cluster.write_text(WEB_AND_DB)
+    flows.write_text(NOBODYS)
+    lost = "500 records could not be attributed"
+    for verb, form in (("recommend", "yaml"), ("replay", "csv")):
+        done = run(verb, "-f", cluster, "--flows", flows, "-o", form)
+        assert done.status == 0
+        assert f"  {lost}" in done.err and "10.0.0.77" in done.err
+        assert f"1 malformed lines were skipped, the first is {flows}:4: " in done.err
+        assert lost not in done.out
+    done = run("recommend", "-f", cluster, "--flows", flows, "-o", "yaml")
+    assert f"proof: {lost}: nothing is proven of them" in done.err
+    assert "gap: no DNS pods were found" in done.err
+    assert "gap: traffic in one direction only" in done.err
+    done = run("recommend", "-f", cluster, "--flows", flows)
+    assert f"  {lost}: nothing is proven of them" in done.out

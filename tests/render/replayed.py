@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from kubeverdict.analyses.decisions import RuleView
+from kubeverdict.analyses.decisions import Decision, RuleView
 from kubeverdict.analyses.misses import PolicyView
-from kubeverdict.analyses.recommend.drafts import Recommendation
+from kubeverdict.analyses.recommend.drafts import Gap, Recommendation
 from kubeverdict.analyses.recommend.proof import Excess, Proof, Report
 from kubeverdict.analyses.recommend.shapes import BlockPeer, Draft, PodPeer, Rule
 from kubeverdict.analyses.replay import Count, Group, IdleRule, Log, Lost, Replay
 from kubeverdict.errors import Problem
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.ports import Protocol
-from tests.render.reports import BY_RULE, ISOLATED
+from tests.render.reports import BY_RULE, ISOLATED, OPEN
 
 LOG = Log(
     lines=1200,
@@ -34,6 +34,17 @@ BROKEN = Group(
     ISOLATED,
     before=False,
 )
+ADMITTED = Group(
+    "shop/web[Deployment]",
+    "203.0.113.9",
+    "443/TCP",
+    2,
+    2,
+    "shop/web-0",
+    "203.0.113.9",
+    OPEN,
+    Decision(True, "not-a-pod"),
+)
 VIEW = RuleView(
     PolicyView("NetworkPolicy", "data/idle", "data.yaml", 1),
     "spec.egress[0]",
@@ -50,7 +61,7 @@ REPLAY = Replay(
     refused=Count(1, 1),
     admitted=Count(2, 2),
     breaks=(BROKEN,),
-    admits=(),
+    admits=(ADMITTED,),
     groups_left_out=7,
     idle=(IdleRule(VIEW, "egress", False), IdleRule(VIEW, "egress", True)),
     rules=5,
@@ -69,8 +80,11 @@ DRAFT = Draft(
 RECOMMENDED = Report(
     Recommendation(
         policies=(DRAFT,),
-        silent=("shop/idle[Deployment]",),
-        one_way=(("shop/web[Deployment]", "ingress"),),
+        silent=(Gap("shop/idle[Deployment]"), Gap("shop/off[Job]", "", ("recommended-allow-dns",))),
+        one_way=(
+            Gap("shop/web[Deployment]", "ingress"),
+            Gap("shop/db[StatefulSet]", "egress", ("recommended-default-deny",)),
+        ),
         together=(("shop/a[Job]", "shop/b[Job]"),),
         left_alone=("kube-system",),
         notes=("no DNS pods were found: no rule for DNS was written",),

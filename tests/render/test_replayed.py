@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 
+from kubeverdict.analyses.decisions import WORDS, Decision, because
 from kubeverdict.manifests.loading import load_text
 from kubeverdict.render import render
+from kubeverdict.render.recommend import beside
 from kubeverdict.render.style import Style
 from tests.render.replayed import RECOMMENDED, REPLAY
 
@@ -29,6 +31,24 @@ def test_replay_says_what_breaks_and_why() -> None:
     assert rows[1].startswith("breaks,shop/web[Deployment],data/db[StatefulSet],5432/TCP,9000,4,")
 
 
+def test_replay_in_markdown_has_what_the_table_has() -> None:
+    text = render("replay", "md", REPLAY, Style())
+    for part in (
+        "1 malformed lines were skipped",
+        "**Would break**",
+        "| source | destination | port | records | connections | why |",
+        "is isolated by data/allow-web",
+        "as shop/web-0",
+        "the present policies deny it as well",
+        "**Denied when logged, allowed by the policies**",
+        "egress is open: no policy isolates the pod; ingress is open: no policy is about an",
+        "7 smaller groups of connections are not listed",
+        "**Rules that nothing used**",
+    ):
+        assert part in text
+    assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
+
+
 def test_replay_as_a_contract() -> None:
     content = json.loads(render("replay", "json", REPLAY, Style()))
     assert content["schema"] == "kubeverdict/replay/v1"
@@ -51,7 +71,11 @@ def test_recommend_says_what_it_did_not_do() -> None:
     text = render("recommend", "table", RECOMMENDED, Style())
     for part in (
         "  shop/idle[Deployment]",
-        "shop/web[Deployment]: ingress stays open",
+        "  shop/off[Job]: recommended-allow-dns isolates it",
+        "shop/web[Deployment]: ingress is left as it is",
+        "shop/db[StatefulSet]: egress recommended-default-deny isolates it",
+        "  12 records could not be attributed: nothing is proven of them",
+        "  1 malformed lines could not be read: nothing is proven of them",
         "shop/a[Job], shop/b[Job]",
         "say --namespace for them: kube-system",
         "no DNS pods were found",
@@ -69,5 +93,32 @@ def test_recommend_as_a_contract() -> None:
     assert content["schema"] == "kubeverdict/recommend/v1"
     assert content["proof"]["newly_blocked"] == {"records": 9000, "connections": 4}
     assert content["proof"]["by_rule"][0]["unseen"] == 15
-    assert content["silent"] == ["shop/idle[Deployment]"]
+    assert content["silent"][0] == {"workload": "shop/idle[Deployment]", "isolated_by": []}
+    assert content["one_way"][1] == {
+        "workload": "shop/db[StatefulSet]",
+        "unseen": "egress",
+        "isolated_by": ["recommended-default-deny"],
+    }
+    assert (content["proof"]["not_attributed"], content["proof"]["malformed"]) == (12, 1)
     assert "kind: NetworkPolicy" in content["yaml"]
+
+
+def test_what_goes_beside_the_policies_leaves_nothing_out() -> None:
+    text = "\n".join(f"{kind}: {line}" for kind, line in beside(RECOMMENDED))
+    for part in (
+        "log: 1,200 lines hold 1,000 records",
+        "12 pods that are not in the cluster: a/b, a/c",
+        "gap: no policy of their own",
+        "gap: namespaces left alone",
+        "gap: no DNS pods were found",
+        "proof: 12 records could not be attributed: nothing is proven of them",
+        "proof: 4 newly blocked\n",
+        "is isolated by data/allow-web",
+        "proof: selectors without a pod\n  shop/web: app=x in shop",
+    ):
+        assert part in text
+
+
+def test_the_sentence_of_every_reason() -> None:
+    for word in WORDS.values():
+        assert because(Decision(False, word)).startswith("is ")

@@ -29,6 +29,20 @@ WORDS = {
     Reason.HAIRPIN: "hairpin",
 }
 
+# The same in a sentence about one direction.
+_SENTENCES = {
+    "not-isolated": "is open: no policy isolates the pod",
+    "not-a-pod": "is open: no policy is about an address",
+    "no-rule-matches": "is isolated and no rule matches",
+    "self": "is open: a pod reaches itself",
+    "own-node": "is open: the node of a pod reaches it",
+    "no-address": "is not possible: the ends share no address family",
+    "icmp": "is open: this network plug-in lets ICMP through",
+    "hairpin": "is open: a pod reaches itself through a Service",
+}
+# Policies that a sentence names.
+_NAMED = 3
+
 
 class RuleView(msgspec.Struct, frozen=True):
     """A rule that decided: its policy, its place in it, and its place in the input."""
@@ -70,6 +84,29 @@ def by_reason(reason: Reason) -> Decision:
     """What is decided where no rule does it; the isolating policies are not looked up."""
     denied = (Reason.NO_ADDRESS, Reason.NO_RULE_MATCHES)
     return Decision(reason not in denied, WORDS[reason])
+
+
+def because(decision: Decision) -> str:
+    """What decides one direction, with its place: "allowed by …", "is isolated by …"."""
+    if decision.rule is not None:
+        rule = decision.rule
+        verb = "allowed" if decision.allowed else "denied"
+        return f"{verb} by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
+    if not decision.isolated_by:
+        return _SENTENCES[decision.reason]
+    parts = []
+    for number, miss in enumerate(decision.isolated_by[:_NAMED]):
+        text = f"{miss.policy.name} ({miss.policy.file}:{miss.policy.line})"
+        # The nearest of all comes first, and is most likely what was meant to match.
+        if number == 0 and miss.nearest is not None and miss.nearest.failures:
+            near = miss.nearest
+            failed = ", ".join(one.message for one in near.failures)
+            text += f", whose {near.field} ({near.file}:{near.line}) comes nearest: {failed}"
+        parts.append(text)
+    more = len(decision.isolated_by) - _NAMED
+    if more > 0:
+        parts.append(f"{more:,} more")
+    return f"is isolated by {'; '.join(parts)}; no rule matches"
 
 
 class Decider:

@@ -91,6 +91,11 @@ class Log(msgspec.Struct, frozen=True):
     lost: tuple[Lost, ...]
     by_workload: int
 
+    @property
+    def lost_records(self) -> int:
+        """Records of which nothing is known."""
+        return sum(one.records for one in self.lost)
+
 
 class Replay(msgspec.Struct, frozen=True):
     """The report.

@@ -18,7 +18,7 @@ def lines(log: Log) -> list[str]:
         kinds = ", ".join(f"{one.records:,} {one.reason}" for one in log.skipped)
         found.append(f"  skipped: {kinds}")
     if log.lost:
-        found.append(f"  {sum(one.records for one in log.lost):,} records could not be attributed")
+        found.append(f"  {log.lost_records:,} records could not be attributed")
         found += [f"    {one.records:,} {one.reason}: {_some(one)}" for one in log.lost]
     if log.by_workload:
         found.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubeverdict.render import log
 from kubeverdict.render.json import document
+from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.policies import policies
 from kubeverdict.render.replay import count, group_content, group_lines
@@ -13,7 +14,8 @@ from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.recommend.proof import Excess, Proof, Report
+    from kubeverdict.analyses.recommend.drafts import Gap
+    from kubeverdict.analyses.recommend.proof import Excess, Report
     from kubeverdict.analyses.recommend.shapes import Draft
 
 _SHOWN = 20
@@ -37,7 +39,8 @@ def table(report: Report, style: Style) -> str:
     if report.written:
         parts.append("\n".join(["written", *(f"  {path}" for path in report.written)]))
     parts += ["\n".join(block) for block in _gaps(report)]
-    parts.append("\n".join(["proof", *_proof(report.proof, style)]))
+    proof = [line for block in _proof(report, style) for line in block]
+    parts.append("\n".join(["proof", *(f"  {line}" for line in proof)]))
     if report.proof.excess:
         heading = "permitted beyond what was seen, by the rule that permits it"
         rows = [_excess(one) for one in report.proof.excess]
@@ -56,10 +59,10 @@ def table(report: Report, style: Style) -> str:
 def md(report: Report, style: Style) -> str:
     plain = Style(False, style.unicode)
     found = report.recommendation
-    parts = [line.strip() for line in log.lines(report.log)]
+    parts = [cell(line) for line in log.lines(report.log)]
     parts.append(md_table(_POLICY_HEADING, [_policy(one) for one in found.policies]))
-    parts += [line.strip() for block in _gaps(report) for line in block]
-    parts += [line.strip() for line in _proof(report.proof, plain)]
+    blocks = [*_gaps(report), *_proof(report, plain)]
+    parts += [cell(line) for block in blocks for line in block]
     if report.proof.excess:
         rows = [_excess(one) for one in report.proof.excess]
         parts.append(md_table(_EXCESS_HEADING, rows))
@@ -85,8 +88,18 @@ def json(report: Report, style: Style) -> str:
             ],
             "yaml": policies(found.policies),
             "written": list(report.written),
-            "silent": list(found.silent),
-            "one_way": [{"workload": who, "open": way} for who, way in found.one_way],
+            "silent": [
+                {"workload": one.workload, "isolated_by": list(one.isolated_by)}
+                for one in found.silent
+            ],
+            "one_way": [
+                {
+                    "workload": one.workload,
+                    "unseen": one.direction,
+                    "isolated_by": list(one.isolated_by),
+                }
+                for one in found.one_way
+            ],
             "together": [list(names) for names in found.together],
             "namespaces_left_alone": list(found.left_alone),
             "notes": list(found.notes),
@@ -104,14 +117,20 @@ def json(report: Report, style: Style) -> str:
                 "by_rule": [_excess_content(one) for one in proof.excess],
                 "by_rule_left_out": proof.excess_left_out,
                 "selects_nothing": list(proof.selects_nothing),
+                "not_attributed": report.log.lost_records,
+                "malformed": report.log.malformed,
             },
         },
     )
 
 
-def summary(proof: Proof) -> list[str]:
-    """The proof in a few lines, for beside the policies."""
-    return [line.strip() for line in _proof(proof, Style())[:4]]
+def beside(report: Report) -> list[tuple[str, str]]:
+    """What the policies alone do not say, as remarks: a kind and a text each."""
+    return [
+        ("log", "\n".join(log.lines(report.log))),
+        *(("gap", "\n".join(block)) for block in _gaps(report)),
+        *(("proof", "\n".join(block)) for block in _proof(report, Style())),
+    ]
 
 
 def _policy(one: Draft) -> Row:
@@ -133,10 +152,13 @@ def _gaps(report: Report) -> list[list[str]]:
     found = report.recommendation
     blocks = []
     if found.silent:
-        title = "no policy, because nothing was seen of them (that says nothing of what they need)"
-        blocks.append([title, *_indented(found.silent)])
+        title = (
+            "no policy of their own, because nothing was seen of them (that says nothing of what "
+            "they need)"
+        )
+        blocks.append([title, *_indented([_gap(one) for one in found.silent])])
     if found.one_way:
-        lines = [f"{who}: {way} stays open" for who, way in found.one_way]
+        lines = [_gap(one) for one in found.one_way]
         blocks.append(["traffic in one direction only", *_indented(lines)])
     if found.together:
         lines = [", ".join(names) for names in found.together]
@@ -150,29 +172,47 @@ def _gaps(report: Report) -> list[list[str]]:
     return [*blocks, *([note] for note in found.notes)]
 
 
-def _proof(proof: Proof, style: Style) -> list[str]:
-    total = proof.replayed
-    found = [f"  {total.connections:,} connections ({total.records:,} records) replayed"]
+def _gap(one: Gap) -> str:
+    what = ""
+    if one.isolated_by:
+        what = f"{', '.join(one.isolated_by)} isolates it"
+    elif one.direction:
+        what = "is left as it is"
+    return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
+
+
+def _proof(report: Report, style: Style) -> list[list[str]]:
+    proof, total = report.proof, report.proof.replayed
+    found = [[f"{total.connections:,} connections ({total.records:,} records) replayed"]]
+    lost = report.log.lost_records
+    for number, what in (
+        (lost, f"{'record' if lost == 1 else 'records'} could not be attributed"),
+        (report.log.malformed, "malformed lines could not be read"),
+    ):
+        if number:
+            text = f"{number:,} {what}: nothing is proven of them"
+            found.append([style.paint(text, "yellow")])
     blocked = proof.blocked.connections
-    word = f"  {blocked:,} newly blocked"
-    found.append(style.paint(word, "red" if blocked else "green"))
-    found += group_lines(proof.blocked_groups, style) if blocked else []
+    word = style.paint(f"{blocked:,} newly blocked", "red" if blocked else "green")
+    found.append([word, *(group_lines(proof.blocked_groups, style) if blocked else [])])
     if proof.repaired.connections:
-        text = f"  {proof.repaired.connections:,} that the present policies deny are allowed again"
-        found.append(style.paint(text, "green"))
+        text = f"{proof.repaired.connections:,} that the present policies deny are allowed again"
+        found.append([style.paint(text, "green")])
     if proof.still_denied.connections:
-        text = f"  {proof.still_denied.connections:,} that the present policies deny stay denied"
-        found += [style.paint(text, "yellow"), *group_lines(proof.still_denied_groups, style)]
+        text = f"{proof.still_denied.connections:,} that the present policies deny stay denied"
+        found.append([style.paint(text, "yellow"), *group_lines(proof.still_denied_groups, style)])
     unseen = proof.permitted - proof.seen
     found.append(
-        f"  {proof.permitted:,} (pod pair, port) permitted: {proof.seen:,} seen, "
-        f"{unseen:,} beyond that"
+        [
+            f"{proof.permitted:,} (pod pair, port) permitted: {proof.seen:,} seen, "
+            f"{unseen:,} beyond that"
+        ]
     )
     if proof.selects_nothing:
-        found.append(style.paint("  selectors without a pod", "red"))
-        found += [f"    {one}" for one in proof.selects_nothing]
+        title = style.paint("selectors without a pod", "red")
+        found.append([title, *(f"  {one}" for one in proof.selects_nothing)])
     else:
-        found.append("  every selector matches a pod")
+        found.append(["every selector matches a pod"])
     return found
 
 

@@ -7,32 +7,33 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kubeverdict.analyses.decisions import because
 from kubeverdict.render import log
 from kubeverdict.render.json import decision, document
+from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.decisions import Decision
     from kubeverdict.analyses.replay import Count, Group, IdleRule, Replay
 
 # What people read; -o json has everything.
 _SHOWN = 20
+_BREAKS = "would break"
+_ADMITS = "denied when logged, allowed by the policies"
 _HEADING: Row = ("source", "destination", "port", "records", "connections")
-_REASONS = {"not-isolated": "is not isolated", "no-rule-matches": "is isolated, no rule matches"}
 
 
 def table(report: Replay, style: Style) -> str:
     parts = ["\n".join(log.lines(report.log)), "\n".join(_summary(report, style))]
     for title, groups, color in (
-        ("would break", report.breaks, "red"),
-        ("denied when logged, allowed by the policies", report.admits, "yellow"),
+        (_BREAKS, report.breaks, "red"),
+        (_ADMITS, report.admits, "yellow"),
     ):
         if groups:
             parts.append("\n".join([style.paint(title, color), *group_lines(groups, style)]))
-    if report.groups_left_out:
-        parts.append(f"{report.groups_left_out:,} smaller groups of connections are not listed")
+    parts += _left_out(report)
     if report.idle:
         parts.append("\n".join(_idle(report)))
     return "\n\n".join(parts)
@@ -40,10 +41,12 @@ def table(report: Replay, style: Style) -> str:
 
 def md(report: Replay, style: Style) -> str:
     plain = Style(False, style.unicode)
-    parts = [line.strip() for line in (*log.lines(report.log), *_summary(report, plain))]
-    if report.breaks:
-        rows = [_row(group) for group in report.breaks]
-        parts += ["**Would break**", md_table(_HEADING, rows)]
+    parts = [cell(line) for line in (*log.lines(report.log), *_summary(report, plain))]
+    for title, groups in ((_BREAKS, report.breaks), (_ADMITS, report.admits)):
+        if groups:
+            rows = [(*_row(group), "; ".join(_because(group, plain))) for group in groups]
+            parts += [f"**{title.capitalize()}**", md_table((*_HEADING, "why"), rows)]
+    parts += _left_out(report)
     if report.idle:
         rows = [_idle_row(one) for one in report.idle]
         parts += ["**Rules that nothing used**", md_table(_IDLE_HEADING, rows)]
@@ -59,9 +62,17 @@ def csv(report: Replay, style: Style) -> str:
         for group in groups:
             cells = (group.source_workload, group.destination_workload, group.port)
             counts = (group.records, group.connections)
-            decided = (_decided(group.egress), _decided(group.ingress))
+            decided = (because(group.egress), because(group.ingress))
             writer.writerow((word, *cells, *counts, *decided))
     return text.getvalue().removesuffix("\n")
+
+
+def beside(report: Replay) -> list[tuple[str, str]]:
+    """What a table of connections has no room for, as remarks: a kind and a text each."""
+    return [
+        ("log", "\n".join(log.lines(report.log))),
+        *(("note", line) for line in _left_out(report)),
+    ]
 
 
 def json(report: Replay, style: Style) -> str:
@@ -97,6 +108,12 @@ def json(report: Replay, style: Style) -> str:
     )
 
 
+def _left_out(report: Replay) -> list[str]:
+    if not report.groups_left_out:
+        return []
+    return [f"{report.groups_left_out:,} smaller groups of connections are not listed"]
+
+
 def _summary(report: Replay, style: Style) -> list[str]:
     found = [f"{_words(report.allowed)} got through when logged, and the policies allow them"]
     if report.breaking.records:
@@ -126,11 +143,11 @@ def _words(count: Count) -> str:
 
 
 def group_lines(groups: Sequence[Group], style: Style) -> list[str]:
-    """A table of groups, each with what decides."""
+    """A table of groups, each with what decides it."""
     title, *lines = aligned(_HEADING, [_row(group) for group in groups[:_SHOWN]])
     found = [style.paint(title, "bold")]
     for group, line in zip(groups, lines, strict=False):
-        found += [line, *_because(group, style)]
+        found += [line, *(f"    {text}" for text in _because(group, style))]
     if len(groups) > _SHOWN:
         found.append(f"and {len(groups) - _SHOWN:,} more (-o json)")
     return found
@@ -144,30 +161,12 @@ def _row(group: Group) -> Row:
 def _because(group: Group, style: Style) -> list[str]:
     sides = (("egress", group.egress), ("ingress", group.ingress))
     allowed = all(one.allowed for _, one in sides)
-    told = [f"    {name} {_decided(one)}" for name, one in sides if one.allowed is allowed]
+    told = [f"{name} {because(one)}" for name, one in sides if one.allowed is allowed]
     if group.source != group.source_workload or group.destination != group.destination_workload:
-        told.append(f"    as {group.source} {style.arrow} {group.destination}")
+        told.append(f"as {group.source} {style.arrow} {group.destination}")
     if group.before is False:
-        told.append("    the present policies deny it as well")
+        told.append("the present policies deny it as well")
     return told
-
-
-def _decided(one: Decision) -> str:
-    if one.rule is not None:
-        word = "allowed" if one.allowed else "denied"
-        return (
-            f"{word} by {one.rule.policy.name} {one.rule.field} ({one.rule.file}:{one.rule.line})"
-        )
-    if not one.isolated_by:
-        return _REASONS.get(one.reason, one.reason)
-    first = one.isolated_by[0]
-    text = f"is isolated by {', '.join(miss.policy.name for miss in one.isolated_by[:3])}"
-    nearest = first.nearest
-    if nearest is not None and nearest.failures:
-        place = f"{nearest.file}:{nearest.line}"
-        text += f"; nearest is {first.policy.name} {nearest.field} ({place}): "
-        text += "; ".join(failure.message for failure in nearest.failures)
-    return text
 
 
 _IDLE_HEADING: Row = ("policy", "rule", "direction", "place", "why")

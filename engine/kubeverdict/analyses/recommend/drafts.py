@@ -46,16 +46,26 @@ class Options(msgspec.Struct, frozen=True):
     baselines: tuple[str, ...] = ()
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """A workload of which nothing was seen, in one ``direction`` or (empty) at all.
+    ``isolated_by`` are the baselines that isolate it all the same."""
+
+    workload: str
+    direction: str = ""
+    isolated_by: tuple[str, ...] = ()
+
+
 class Recommendation(msgspec.Struct, frozen=True):
     """Policies, and what there is none for.
 
     ``silent`` are workloads without any traffic, ``one_way`` those with traffic in one direction
-    only, which the other leaves open; ``together`` are workloads that labels do not tell apart.
+    only; ``together`` are workloads that labels do not tell apart. Where no connection got
+    through there is nothing to go by, and no policy.
     """
 
     policies: tuple[Draft, ...]
-    silent: tuple[str, ...]
-    one_way: tuple[tuple[str, str], ...]
+    silent: tuple[Gap, ...]
+    one_way: tuple[Gap, ...]
     together: tuple[tuple[str, ...], ...]
     left_alone: tuple[str, ...]
     notes: tuple[str, ...]
@@ -100,22 +110,29 @@ def _recommend(
     writer = _Writer(everyone, PortNames(profile), find_resolver(cluster), options)
     names = _names([everyone[number] for number in sorted(wanted)])
     policies: list[Draft] = []
-    silent: list[str] = []
-    one_way: list[tuple[str, str]] = []
+    silent: list[Gap] = []
+    one_way: list[Gap] = []
+    spaces = sorted({everyone[number].namespace for number in wanted})
+    asked = options.baselines if (traffic.observed > 0).any() else ()
+    base, notes = baselines.drafts(asked, cluster, spaces, writer.resolver)
     for number in sorted(wanted):
         group = everyone[number]
         own = {one: needs.get((number, one)) for one in Direction}
-        for direction, found in own.items():
-            if found is None and any(own.values()):
-                one_way.append((str(group), direction.word))
+        isolating = {one: _isolating(base, group, one) for one in Direction}
         if not any(own.values()):
-            silent.append(str(group))
+            every = dict.fromkeys(draft.name for found in isolating.values() for draft in found)
+            silent.append(Gap(str(group), isolated_by=tuple(every)))
             continue
+        for direction, found in isolating.items():
+            if own[direction] is None:
+                names_of = tuple(draft.name for draft in found)
+                one_way.append(Gap(str(group), direction.word, names_of))
+                if any(not draft.labels for draft in found):
+                    # Isolated by a baseline, it needs at least DNS.
+                    own[direction] = Needs()
         draft = writer.draft(number, names[group], own)
         if draft.ingress or draft.egress:
             policies.append(draft)
-    spaces = sorted({everyone[number].namespace for number in wanted})
-    base, notes = baselines.drafts(options.baselines, cluster, spaces, writer.resolver)
     if writer.resolver is None:
         notes = ("no DNS pods were found: no rule for DNS was written", *notes)
     left_alone = sorted(
@@ -139,6 +156,17 @@ def _recommend(
         notes=tuple(notes),
         denied=int((traffic.denied > 0).sum()),
     )
+
+
+def _isolating(base: Iterable[Draft], group: Group, direction: Direction) -> list[Draft]:
+    """The baselines that isolate pods of a group."""
+    return [
+        draft
+        for draft in base
+        if draft.namespace == group.namespace
+        and (draft.ingress if direction is Direction.INGRESS else draft.egress) is not None
+        and any(set(draft.labels) <= pod.labels.items() for pod in group.pods)
+    ]
 
 
 def _names(groups: Iterable[Group]) -> dict[Group, str]:

@@ -61,6 +61,11 @@ class Proof(msgspec.Struct, frozen=True):
     excess_left_out: int
     selects_nothing: tuple[str, ...]
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether connections were replayed, none is blocked, and every selector has a pod."""
+        return bool(self.replayed.records) and not (self.blocked.records or self.selects_nothing)
+
 
 def prove(
     before: CompiledPolicy,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kubeverdict.analyses.decisions import Decision
+from kubeverdict.analyses.decisions import Decision, because
 from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.analyses.port_text import Ports
 
@@ -172,30 +172,3 @@ def reasons(result: Result, violation: Violation) -> str:
     sides = (("egress", violation.egress), ("ingress", violation.ingress))
     allowed = result.should == "allowed"
     return "; ".join(f"{name} {because(one)}" for name, one in sides if one.allowed == allowed)
-
-
-_REASONS = {
-    "not-isolated": "is open: no policy isolates the pod",
-    "not-a-pod": "is open: no policy is about an address",
-    "no-address": "is not possible: the ends share no address family",
-}
-
-
-def because(decision: Decision) -> str:
-    """What decides one side, with its place."""
-    if decision.rule is not None:
-        rule = decision.rule
-        verb = f"{rule.action}ed" if rule.action == "allow" else "denied"
-        return f"{verb} by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
-    if not decision.isolated_by:
-        return _REASONS.get(decision.reason, decision.reason)
-    parts = []
-    for number, miss in enumerate(decision.isolated_by):
-        text = f"{miss.policy.name} ({miss.policy.file}:{miss.policy.line})"
-        # The nearest of all comes first, and is most likely what was meant to match.
-        if number == 0 and miss.nearest is not None and miss.nearest.failures:
-            near = miss.nearest
-            failed = ", ".join(one.message for one in near.failures)
-            text += f", whose {near.field} comes nearest: {failed}"
-        parts.append(text)
-    return f"is isolated by {'; '.join(parts)}; no rule matches"
