@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -320,7 +320,12 @@ many_ports = st.sampled_from(
 )
 
 
+ANYBODY = End((PodPeer(Selector.of(())),))
+
+
 @settings(max_examples=30, deadline=None)
+# A rule that passes a named port on to the next tier, where nothing isolates.
+@example(1170, True, False, Claim.DENY, ANYBODY, ANYBODY, None)
 @given(
     st.integers(0, 100_000),
     st.booleans(),

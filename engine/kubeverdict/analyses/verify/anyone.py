@@ -31,7 +31,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Address, Family, parse_address
 from kubeverdict.model.assertions import Assertion, Claim, End, WorkloadName
 from kubeverdict.model.cluster import CONTROLLER_LABELS, Pod
-from kubeverdict.model.policy import BlockPeer, PodPeer
+from kubeverdict.model.policy import Action, BlockPeer, PodPeer
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 
@@ -121,6 +121,13 @@ class _Examples:
         self._judge = judge
         self._lister = Lister(compiled, judge, _EXAMPLES)
         self._known: dict[tuple[int, int, Side], list[_Simplest]] = {}
+        self._passed = {
+            port
+            for ref in compiled.rules
+            if ref.rule.action is Action.PASS
+            for port in ref.rule.ports or ()
+            if isinstance(port, NamedPort)
+        }
 
     def of(self, question: Question, case: Case, failure: Failure) -> list[Violation]:
         """The simplest pair of pods for each way in which a case fails."""
@@ -170,7 +177,8 @@ class _Examples:
         return known
 
     def _names(self, cell: Cell, destination: Side) -> tuple[str, ...]:
-        """The names of ports that the rules that decide ask for, as far as the pod has them."""
+        """The names of ports that the rules that decide ask for, or that lead to them past other
+        tiers, as far as the pod has them."""
         held = {
             NamedPort(port.protocol, port.name)
             for number in np.flatnonzero(destination.pods).tolist()
@@ -182,7 +190,7 @@ class _Examples:
             if decided >= 0
             for port in self._compiled.rules[decided].rule.ports or ()
         }
-        return tuple(sorted({port.name for port in held & asked}))
+        return tuple(sorted({port.name for port in held & (asked | self._passed)}))
 
     def _shown(self, violation: Violation, name: str, names: tuple[str, ...]) -> Violation:
         opener, answerer = (self._pod(text) for text in violation.sample[:2])
