@@ -24,7 +24,7 @@ from kubeverdict_agent.layout import Mode, Reason
 from kubeverdict_agent.naming import PROTOCOLS, Decider, End, Naming
 from kubeverdict_agent.node_datapath import NodeDatapath
 
-# Beyond so many, addresses outside the cluster are counted together.
+# Beyond so many, addresses outside the cluster are counted together, and all ports of an end.
 _ENTRIES = 20_000
 OTHER_ADDRESSES = "other addresses"
 _RECENT = 4096
@@ -33,8 +33,8 @@ _QUEUED = 10_000
 
 class Key(msgspec.Struct, frozen=True):
     """What entries are told apart by. ``source`` and ``destination`` are workloads
-    (``namespace/name``) or addresses; ``by`` is the end whose policy it is: ``direction``
-    ingress means the destination's."""
+    (``namespace/name``) or addresses. It is the policy of the destination where ``direction`` is
+    ingress. ``port`` is 0 where a protocol has none, and for further ports of a full ledger."""
 
     source: str
     destination: str
@@ -199,9 +199,11 @@ class Collector:
     ) -> None:
         with self._lock:
             entry = self._ledger.get(key)
-            if entry is None and len(self._ledger) >= _ENTRIES and not remote.pod:
-                end = "source" if key.direction == "ingress" else "destination"
-                key = msgspec.structs.replace(key, **{end: OTHER_ADDRESSES})
+            if entry is None and len(self._ledger) >= _ENTRIES:
+                key = msgspec.structs.replace(key, port=0)
+                if not remote.pod:
+                    end = "source" if key.direction == "ingress" else "destination"
+                    key = msgspec.structs.replace(key, **{end: OTHER_ADDRESSES})
                 entry = self._ledger.get(key)
             if entry is None:
                 entry = self._ledger[key] = Entry(first=first, last=last)

@@ -162,6 +162,8 @@ def follow(
                 if not line:
                     raise UsageError(f"the agent at {path} hung up")
                 while line:
+                    if not line.endswith(b"\n"):
+                        raise UsageError(f"the agent at {path} hung up within an answer")
                     answer = msgspec.json.decode(line)
                     if isinstance(answer, dict) and set(answer) == {"error"}:
                         raise UsageError(str(answer["error"]))
@@ -170,3 +172,5 @@ def follow(
             except OSError as error:
                 message = f"the agent at {path} does not answer: {error.strerror or error}"
                 raise UsageError(message) from None
+            except msgspec.DecodeError as error:
+                raise UsageError(f"what answers at {path} is no agent: {error}") from None

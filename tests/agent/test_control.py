@@ -166,6 +166,25 @@ def test_without_an_agent(tmp_path: Path) -> None:
         control.ask(tmp_path, "status")
 
 
+@pytest.mark.parametrize("said", [b"", b'{"number": 1', b"12", b"no json\n"])
+def test_an_agent_that_dies_within_an_answer(tmp_path: Path, said: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / control.SOCKET))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(UsageError, match=r"agent"):
+            control.ask(tmp_path, "status")
+        thread.join()
+
+
 def test_a_socket_that_a_killed_agent_left_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
         left.bind(str(tmp_path / control.SOCKET))
