@@ -6,20 +6,25 @@ import contextlib
 import ctypes
 import os
 import platform
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubeverdict.errors import KubeverdictError
-from kubeverdict_agent import kernel, loading, privileges
+from kubeverdict_agent import kernel, layout, loading, privileges
 from kubeverdict_agent.attaching import Attacher
 from kubeverdict_agent.errors import DatapathError
 from kubeverdict_agent.kernel import Flag, MapType
+from kubeverdict_agent.maps import remove_pins
 from kubeverdict_agent.netlink import Lister, Monitor
+from kubeverdict_agent.node_datapath import NodeDatapath
 
-OLDEST_KERNEL = (5, 8)
+# A single value of an array may be larger than 4 MB since then (63b8ce77b15e in the kernel).
+OLDEST_KERNEL = (6, 0)
 _NEW_NETWORK = 0x40000000
+_FLOWS = 1024  # of the programs that are tried
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Finding:
 
 
 def check(bpffs: Path) -> list[Finding]:
-    """Try everything out, without touching the node: in maps that nobody sees and in a network
+    """Try everything out, without touching the node: in maps that go at once and in a network
     namespace of its own."""
     return [
         _finding("kernel", _kernel),
@@ -43,6 +48,7 @@ def check(bpffs: Path) -> list[Finding]:
         _finding("netlink", _netlink),
         _finding("clsact hooks", _hooks),
         _finding("membarrier", _membarrier),
+        _finding("programs", lambda: _programs(bpffs)),
     ]
 
 
@@ -82,7 +88,7 @@ def _bpffs(folder: Path) -> str:
 
 def _maps() -> str:
     for kind, key, value, entries, flags in (
-        (MapType.ARRAY, 4, 4096, 1, Flag.MMAPABLE),
+        (MapType.ARRAY, 4, layout.ARENA_BYTES, 1, Flag.MMAPABLE),
         (MapType.LRU_HASH, 16, 16, 64, 0),
         (MapType.PERCPU_HASH, 16, 16, 64, Flag.NO_PREALLOC),
         (MapType.RINGBUF, 0, 0, 4096, 0),
@@ -92,6 +98,21 @@ def _maps() -> str:
         except OSError as error:
             raise DatapathError(f"{kind.name.lower()}: {error.strerror}") from None
     return "mappable arrays, LRU and per-CPU hashes, ring buffers"
+
+
+def _programs(bpffs: Path) -> str:
+    """Compile them, and let the verifier have its say."""
+    # Beside the folder rather than in it: that is an agent's own.
+    places = (place for place in (bpffs.parent, bpffs) if place.is_dir())
+    place = next((place for place in places if kernel.is_bpffs(place)), None)
+    if place is None:
+        raise DatapathError(f"not tried: {bpffs} is not on a BPF file system")
+    pins = Path(tempfile.mkdtemp(prefix="kubeverdict-check-", dir=place))
+    try:
+        NodeDatapath.open(pins, flows=_FLOWS).close()
+    finally:
+        remove_pins(pins)
+    return "compiled, and accepted by the verifier"
 
 
 def _netlink() -> str:
