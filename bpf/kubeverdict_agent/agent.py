@@ -13,7 +13,6 @@ import selectors
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,19 +29,17 @@ from kubeverdict_agent.naming import Naming
 from kubeverdict_agent.node import Node
 from kubeverdict_agent.node_datapath import NodeDatapath
 from kubeverdict_agent.source import FileSource
+from kubeverdict_agent.tending import WATCH_SECONDS, Tender
 
 LOCK = "lock"
 LIVE_MODES = "modes"
-_COLLECT_SECONDS = 1.0
-_WATCH_SECONDS = 10.0
-_FULL = 0.9  # of the conntrack table: an alarm
 
 
 @dataclass(frozen=True)
 class Settings:
     """What an agent is told. ``closed``: packets of pods that are attached but not known (yet)
-    are dropped, not passed. ``adopt_seconds``: how long a first agent takes connections that are
-    older than itself for allowed where policy allows their other direction."""
+    are dropped, not passed. ``adopt_seconds``: for how long connections may be older than the
+    judging of their pod, by a first agent or of a pod that was not known or was off."""
 
     node: str
     files: tuple[str, ...]
@@ -94,7 +91,7 @@ def run(settings: Settings) -> None:
         if not datapath.generation:
             datapath.adopt_for(settings.adopt_seconds)
         alarms, naming = Alarms(log), Naming()
-        node = Node(settings.node, datapath, naming, alarms, log)
+        node = Node(settings.node, datapath, naming, alarms, log, settings.adopt_seconds)
         stack.callback(node.close)
         collector = Collector(datapath, naming, node.whose)
         privileges.drop()
@@ -129,52 +126,32 @@ def run(settings: Settings) -> None:
         stack.callback(server.close)
         applier.start()
         stack.callback(applier.stop)
-        _loop(wakeup, node, applier, collector, datapath, alarms)
+        stack.callback(Tender(datapath, collector, node, applier, alarms).close)
+        _follow_links(wakeup, node, applier, alarms)
         log("info", "ended; what is attached stays in force")
 
 
-def _loop(
-    wakeup: socket.socket,
-    node: Node,
-    applier: Applier,
-    collector: Collector,
-    datapath: NodeDatapath,
-    alarms: Alarms,
-) -> None:
+def _follow_links(wakeup: socket.socket, node: Node, applier: Applier, alarms: Alarms) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(node.monitor, selectors.EVENT_READ)
-        selector.register(datapath.events_fd, selectors.EVENT_READ)
-        due = watch_due = 0.0
+        due = time.monotonic() + WATCH_SECONDS
         while True:
             ready = selector.select(max(due - time.monotonic(), 0.0))
             if any(key.fileobj is wakeup for key, _ in ready):
                 return
             try:
+                if time.monotonic() >= due:
+                    due = time.monotonic() + WATCH_SECONDS
+                    node.list_all()
+                    alarms.clear("links")
                 if node.follow():
                     applier.wake()
-                collector.read_events()
-                if time.monotonic() >= due:
-                    due = time.monotonic() + _COLLECT_SECONDS
-                    collector.drain()
-                if time.monotonic() >= watch_due:
-                    watch_due = time.monotonic() + _WATCH_SECONDS
-                    _watch(datapath, alarms)
-                    alarms.clear("links")
-            except Exception:
+            except Exception as error:
                 # A bug must not end what keeps links covered, nor pass unseen.
-                alarms.raise_("links", traceback.format_exc())
+                alarms.unexpected("links", error)
                 time.sleep(1.0)
-
-
-def _watch(datapath: NodeDatapath, alarms: Alarms) -> None:
-    entries, room = datapath.conntrack_size()
-    if entries >= _FULL * room:
-        alarms.raise_("conntrack", f"{entries} of {room} connections are tracked: make more room")
-    else:
-        alarms.clear("conntrack")
-    if datapath.lost()[1]:
-        alarms.raise_("totals", "there are more kinds of denials than can be counted")
+                due = 0.0  # what was told meanwhile may not have been taken note of
 
 
 @contextlib.contextmanager

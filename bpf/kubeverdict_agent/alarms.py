@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -47,13 +48,19 @@ class Alarms:
         self._standing: dict[str, Alarm] = {}
         self._lock = threading.Lock()
 
-    def raise_(self, name: str, text: str) -> None:
+    def raise_(self, name: str, text: str, **details: str) -> None:
+        """``details`` are for the log alone."""
         with self._lock:
             known = self._standing.get(name)
             if known is not None and known.text == text:
                 return
             self._standing[name] = Alarm(name, text, known.since if known else time.time())
-        self._log("error", "alarm", alarm=name, text=text)
+        self._log("error", "alarm", alarm=name, text=text, **details)
+
+    def unexpected(self, name: str, error: Exception) -> None:
+        """An error that nobody foresaw: a line in the alarm, and where it happened in the log."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        self.raise_(name, line, trace="".join(traceback.format_exception(error)))
 
     def clear(self, name: str) -> None:
         with self._lock:

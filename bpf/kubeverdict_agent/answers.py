@@ -24,7 +24,10 @@ from kubeverdict_agent.naming import PROTOCOLS
 from kubeverdict_agent.node import Node
 from kubeverdict_agent.node_datapath import NodeDatapath
 
-_ALARMS = ("source", "modes", "tables", "slots", "conntrack", "totals", "links", "internal")
+_ALARMS = (
+    *("source", "modes", "tables", "slots", "conntrack", "totals", "link", "links", "addresses"),
+    *("collector", "internal"),
+)
 _BEAT = 5.0  # seconds without news after which a follower that hung up is noticed
 
 
@@ -62,7 +65,6 @@ class Answers:
     def sample(self) -> Sample:
         """What metrics are made of."""
         state = self._applier.state
-        entries, room = self._datapath.conntrack_size()
         used, limit = self._datapath.table_bytes()
         events_lost, totals_lost = self._datapath.lost()
         standing = {alarm.name.partition(" ")[0] for alarm in self._alarms.standing()}
@@ -78,17 +80,16 @@ class Answers:
             generation=self._datapath.generation,
             publications=state.publications,
             failures=state.failures,
-            flows=entries,
-            flows_limit=room,
+            flows=self._datapath.conntrack_size(),
             tables_bytes=used,
             tables_limit=limit,
             endpoints=counts,
-            alarms={name: name in standing for name in (*_ALARMS, "link")},
+            alarms={name: name in standing for name in _ALARMS},
         )
 
     def _status(self, request: dict[str, Any]) -> object:
         state, compiled = self._applier.state, self._applier.compiled
-        entries, room = self._datapath.conntrack_size()
+        tracked = self._datapath.conntrack_size()
         events_lost, totals_lost = self._datapath.lost()
         veths = self._node.veths()
         return {
@@ -114,8 +115,8 @@ class Answers:
             "modes_of_nothing": modes.unmatched(self._applier.modes, compiled.pods)
             if compiled
             else [],
-            "connections": entries,
-            "connections_limit": room,
+            "connections": {f"ipv{family}": size for family, (size, _) in tracked.items()},
+            "connections_limit": tracked[4][1],
             "events_lost": events_lost,
             "totals_lost": totals_lost,
             "alarms": [
@@ -185,7 +186,8 @@ class Answers:
 
     def _report(self, request: dict[str, Any]) -> object:
         collector = self._collector
-        collector.drain()
+        if self._applier.state.publications:
+            collector.drain()
         events_lost, totals_lost = self._datapath.lost()
         return report.make(
             self._name,

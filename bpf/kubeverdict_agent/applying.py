@@ -10,7 +10,6 @@ import ctypes
 import gc
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -139,9 +138,10 @@ class Applier:
         while not self._stop.is_set():
             try:
                 self._turn()
-            except Exception:
+            except Exception as error:
                 # A bug must not end enforcement of what is in force, nor pass unseen.
-                self._fail("internal", traceback.format_exc())
+                self._failed()
+                self._alarms.unexpected("internal", error)
                 self._source.forget()
                 self._stop.wait(1.0)
             self._wake.wait(source.POLL_SECONDS)
@@ -251,8 +251,11 @@ class Applier:
             _give_back_memory()
 
     def _fail(self, alarm: str, text: str) -> None:
-        self.state = replace(self.state, failures=self.state.failures + 1)
+        self._failed()
         self._alarms.raise_(alarm, text)
+
+    def _failed(self) -> None:
+        self.state = replace(self.state, failures=self.state.failures + 1)
 
 
 def _give_back_memory() -> None:

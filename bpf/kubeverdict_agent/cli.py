@@ -7,6 +7,7 @@ input, or an agent that cannot start.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,12 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = BROKEN_PIPE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        if error.errno in (errno.EPERM, errno.EACCES):
+            click.echo("what is missing is told by: kubeverdict-agent check", err=True)
+        status = WRONG
     sys.exit(status)
 
 
@@ -140,7 +147,8 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a first agent accepts connections that are older than itself.",
+    help="How long connections are accepted that are older than the judging of their pod: by a"
+    " first agent, of a pod that was not known, or was off.",
 )
 @click.option(
     "--connections",

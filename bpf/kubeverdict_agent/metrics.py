@@ -5,7 +5,7 @@ Served on loopback unless told otherwise: the counts name nobody, but say what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.errors import UsageError
+from kubeverdict.model.addresses import Family
 from kubeverdict_agent.layout import Direction, Reason
 
 PREFIX = "kubeverdict"
@@ -33,8 +34,7 @@ class Sample:
     generation: int
     publications: int
     failures: int
-    flows: int
-    flows_limit: int
+    flows: Mapping[Family, tuple[int, int]]  # tracked, and room
     tables_bytes: int
     tables_limit: int
     endpoints: dict[str, int]
@@ -113,14 +113,21 @@ class _Reader:
             yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=number)
         for name, text, number in (
             ("policy_generation", "Generation of the tables in force.", sample.generation),
-            ("conntrack_entries", "Connections that are tracked.", sample.flows),
-            ("conntrack_limit", "Connections there is room for.", sample.flows_limit),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=number)
+        for name, text, column in (
+            ("conntrack_entries", "Connections that are tracked.", 0),
+            ("conntrack_limit", "Connections there is room for.", 1),
+        ):
+            tracked = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=("family",))
+            for number, sizes in sample.flows.items():
+                tracked.add_metric((f"ipv{number}",), sizes[column])
+            yield tracked
         pressure = GaugeMetricFamily(
             f"{PREFIX}_map_pressure", "How full a map is, from 0 to 1.", labels=("map",)
         )
-        pressure.add_metric(("conntrack",), sample.flows / max(sample.flows_limit, 1))
+        fullest = max((entries / room for entries, room in sample.flows.values()), default=0.0)
+        pressure.add_metric(("conntrack",), fullest)
         pressure.add_metric(("policy",), sample.tables_bytes / max(sample.tables_limit, 1))
         yield pressure
         endpoints = GaugeMetricFamily(

@@ -57,6 +57,7 @@ class Node:
         self._lock = threading.RLock()
         self._whose: OrderedDict[int, PodKey] = OrderedDict()
         self._retired: list[int] = []
+        self._unlisted: set[int] = set()  # namespaces whose addresses could not be listed
         self._expected: list[PodKey] = []
         self._wanting = threading.Event()
         self._moved = False
@@ -80,7 +81,9 @@ class Node:
     # --- links (the agent's thread) ----------------------------------------------------------
 
     def list_all(self) -> None:
-        """Take note of everything that is there, and of what is no longer."""
+        """Take note of everything that is there, and of what is no longer; what failed before is
+        tried again."""
+        self._unlisted.clear()
         links = self._see_links(again=True)
         there = {link.index for link in links}
         with self._lock:
@@ -90,6 +93,13 @@ class Node:
         for index in gone:
             self._lose_link(index)
         self._see_own_addresses()
+        if not self._unlisted:
+            self._alarms.clear("addresses")
+        if self._in_force is None:
+            return  # nobody knows yet whose the links are that an agent before this one bound
+        with self._lock:
+            for veth in self.endpoints.veths.values():
+                self._settle(veth)
 
     def _see_links(self, again: bool = False) -> list[Link]:
         """Take note of the links that are there; ``again``: also of addresses that were known."""
@@ -184,14 +194,13 @@ class Node:
 
     def _see_addresses(self, netns: int | None) -> None:
         assert netns is not None
-        alarm = f"addresses {netns}"
         try:
             addresses = self._lister.addresses(netns)
         except OSError as error:
-            # Those of other pods are not the worse for it; it is tried again.
-            self._alarms.raise_(alarm, f"of network namespace {netns}: {error.strerror or error}")
+            # Other pods must not be the worse for it.
+            self._unlisted.add(netns)
+            self._alarms.raise_("addresses", f"of network namespace {netns}: {error}")
             return
-        self._alarms.clear(alarm)
         with self._lock:
             for veth in self.endpoints.see_addresses(netns, addresses):
                 self._settle(veth)
@@ -209,7 +218,12 @@ class Node:
         if change and binding is not None:
             # One that changes hands is another's: nothing that is older is the new pod's.
             adopt = self._adopt if veth.binding is None else 0.0
-            self.datapath.bind(veth.link.index, binding.number, binding.slot, adopt=adopt)
+            try:
+                self.datapath.bind(veth.link.index, binding.number, binding.slot, adopt=adopt)
+            except DatapathError as error:
+                self._alarms.raise_(f"link {veth.link.index}", f"{veth.link.name}: {error}")
+                return
+            self._alarms.clear(f"link {veth.link.index}")
         elif change:
             self.datapath.unbind(veth.link.index)
         if change:

@@ -119,11 +119,14 @@ class Agent:
             raise AssertionError(f"{error}\n{self.log_text()}") from None
 
     def wait_until_bound(self, *pods: LabPod) -> None:
-        wanted = {f"{pod.namespace}/{pod.name}" for pod in pods}
+        self.wait_until_names_bound(*(f"{pod.namespace}/{pod.name}" for pod in pods))
+
+    def wait_until_names_bound(self, *wanted: str) -> None:
+        """Pods as ``namespace/name``."""
 
         def are_bound() -> bool:
             bound = {one["pod"] for one in self.ask("endpoints") if one["state"] == "bound"}
-            return wanted <= bound
+            return bound.issuperset(wanted)
 
         eventually(are_bound, f"{wanted} bound")
 

@@ -157,7 +157,9 @@ def test_metrics_on_loopback(agent: Agent) -> None:
     assert value("policy_generation") == agent.status()["generation"]
     assert value("endpoints", state="bound") == 2 and value("endpoints", state="unknown") == 1
     assert value("alarm", alarm="source") == 0
-    assert value("events_lost_total") == 0 and value("conntrack_limit") >= 131_072
+    assert value("events_lost_total") == 0
+    assert value("conntrack_limit", family="ipv6") >= 131_072
+    assert value("conntrack_entries", family="ipv4") > 0
     assert 0 < value("map_pressure", map="policy") < 1
     assert value("policy_apply_seconds_count") >= 1
 
@@ -193,7 +195,10 @@ def test_modes_are_shown_and_set(agent: Agent) -> None:
 
 
 def test_what_the_machine_offers_is_checked(agent: Agent) -> None:
-    assert "MISSING" not in agent.command("check")
+    before = set(agent.pins.parent.iterdir())
+    found = agent.command("check")
+    assert "MISSING" not in found and "accepted by the verifier" in found
+    assert set(agent.pins.parent.iterdir()) == before, "what was tried is gone"
     elsewhere = subprocess.run(
         [sys.executable, "-m", "kubeverdict_agent", "check", "--bpffs", str(agent.folder)],
         capture_output=True,
@@ -201,6 +206,31 @@ def test_what_the_machine_offers_is_checked(agent: Agent) -> None:
         env=environment(),
     )
     assert elsewhere.returncode == 1 and "MISSING  BPF file system" in elsewhere.stdout
+
+
+def test_a_capability_that_is_missing_is_told_in_a_sentence(agent: Agent, tmp_path: Path) -> None:
+    without = (
+        "import ctypes, os, sys;"
+        "assert ctypes.CDLL(None).prctl(24, 11, 0, 0, 0) == 0;"  # CAP_NET_BROADCAST
+        "os.execv(sys.executable, [sys.executable, '-m', 'kubeverdict_agent', *sys.argv[1:]])"
+    )
+    run = ["run", "--node", "n", "-f", "x", "--metrics", "", "--connections", "1024"]
+    pins = agent.pins.with_name("without")
+    done = agent.lab.on_node(
+        lambda: subprocess.run(
+            [
+                *(sys.executable, "-c", without, *run),
+                *("--state", str(tmp_path), "--bpffs", str(pins)),
+            ],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=2 * PATIENCE,
+        )
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "error: Operation not permitted" in done.stderr
+    assert "kubeverdict-agent check" in done.stderr
 
 
 def test_most_capabilities_are_given_up(agent: Agent) -> None:

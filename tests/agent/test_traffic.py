@@ -143,6 +143,47 @@ def test_without_a_window_old_connections_are_cut(agent: Agent) -> None:
     agent.stop()
 
 
+@pytest.mark.parametrize("adopt, goes_on", [("3600", True), ("0", False)])
+def test_connections_older_than_the_knowledge_of_their_pod(
+    agent: Agent, adopt: str, goes_on: bool
+) -> None:
+    """A pod that becomes known, by an agent that is not the first."""
+    web, client = ends(agent)
+    only = {"pods.yaml": manifests.text(manifests.of_lab([client]))}
+    agent.put(texts=only)
+    agent.start("--adopt", "0")  # the window of a first agent is not what this is about
+    agent.wait_until_in_force()
+    agent.stop()
+    agent.start("--mode", "*=enforce", "--adopt", adopt)
+    agent.wait_until_in_force()
+    agent.wait_until_bound(client)
+    with connected(client, "10.1.0.2") as old:
+        assert echoes(old)
+        agent.apply(texts=texts(agent, CLOSED_BOTH_WAYS))
+        agent.wait_until_bound(web)
+        assert echoes(old, PATIENCE if goes_on else QUIET) is goes_on
+        assert client.reaches("10.1.0.2", PORT, timeout=PATIENCE)
+    agent.stop()
+
+
+@pytest.mark.parametrize("adopt, goes_on", [("3600", True), ("0", False)])
+def test_connections_of_a_pod_that_was_off(agent: Agent, adopt: str, goes_on: bool) -> None:
+    web, client = ends(agent)
+    agent.put(texts=texts(agent, CLOSED_BOTH_WAYS))
+    agent.start("--mode", "shop=off", "--adopt", "0")
+    agent.wait_until_in_force()
+    agent.stop()
+    agent.start("--mode", "shop=off", "--adopt", adopt)
+    agent.wait_until_in_force()
+    agent.wait_until_bound(web, client)
+    with connected(client, "fd00:1::2") as old, connected(client, "fd00:1::2", OTHER_PORT) as shut:
+        assert echoes(old) and echoes(shut)
+        agent.set_mode("shop=enforce")
+        assert echoes(old, PATIENCE if goes_on else QUIET) is goes_on
+        assert not echoes(shut, QUIET)
+    agent.stop()
+
+
 @pytest.mark.parametrize("address", ["10.1.0.2", "fd00:1::2"])
 def test_datagrams_in_fragments_pass_both_ways_or_not_at_all(agent: Agent, address: str) -> None:
     client = ends(agent)[1]
