@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from kubeverdict.analyses.recommend import proof
+from kubeverdict.analyses.replay import Count
+from kubeverdict.analyses.traffic import Traffic
+from kubeverdict.cli_recommend import recommend
+from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.render import FORMATS
 from tests.cli.running import EXAMPLES, SHOP, WEB_AND_DB, run
+from tests.render.replayed import BROKEN
 
 FLOWS = EXAMPLES / "shop-flows.jsonl"
 MISTAKE = EXAMPLES / "shop-dns"
@@ -114,6 +122,47 @@ def test_nothing_is_written_where_nothing_could_be_judged(tmp_path: Path) -> Non
         )
         assert done.status == 2
         assert "kind: NetworkPolicy" not in done.out and not out.exists()
+
+
+def test_nothing_is_written_where_nothing_got_through(tmp_path: Path) -> None:
+    cluster, flows, out = tmp_path / "cluster.yaml", tmp_path / "flows.csv", tmp_path / "out"
+    cluster.write_text(WEB_AND_DB)
+    flows.write_text("source,destination,port,verdict\nshop/web,data/db,5432,denied\n")
+    done = run("recommend", "-f", cluster, "--flows", flows, "--default-deny", "--out", out)
+    assert done.status == 1 and not out.exists()
+    assert "no connection got through that could be replayed: nothing is proven" in done.err
+    assert "nothing was written" in done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"blocked": Count(9, 4), "blocked_groups": (BROKEN,)}, "4 connections would be blocked"),
+        ({"selects_nothing": ("shop/web: app=x in shop",)}, "1 selectors select no pod"),
+    ],
+)
+def test_nothing_is_written_where_the_proof_fails(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    why: str,
+) -> None:
+    """As it should never do, so it is made to."""
+
+    def failing(*given: CompiledPolicy | Traffic) -> proof.Proof:
+        return msgspec.structs.replace(real(*given), **changes)
+
+    real: Callable[..., proof.Proof] = proof.prove
+    monkeypatch.setattr(proof, "prove", failing)
+    out = tmp_path / "out"
+    arguments = ["-f", str(SHOP), "--flows", str(FLOWS), "--out", str(out)]
+    assert recommend.main(arguments, standalone_mode=False) == 1
+    assert f"error: the proof fails: {why}; nothing was written" in capfd.readouterr().err
+    assert not out.exists()
+    monkeypatch.undo()
+    assert recommend.main(arguments, standalone_mode=False) == 0
+    assert out.exists()
 
 
 NOBODYS = """\

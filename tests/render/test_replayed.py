@@ -71,9 +71,9 @@ def test_recommend_says_what_it_did_not_do() -> None:
     text = render("recommend", "table", RECOMMENDED, Style())
     for part in (
         "  shop/idle[Deployment]",
-        "  shop/off[Job]: recommended-allow-dns isolates it",
+        "  shop/off[Job]: is isolated by recommended-allow-dns",
         "shop/web[Deployment]: ingress is left as it is",
-        "shop/db[StatefulSet]: egress recommended-default-deny isolates it",
+        "shop/db[StatefulSet]: egress is isolated by recommended-default-deny",
         "  12 records could not be attributed: nothing is proven of them",
         "  1 malformed lines could not be read: nothing is proven of them",
         "shop/a[Job], shop/b[Job]",
@@ -114,6 +114,7 @@ def test_what_goes_beside_the_policies_leaves_nothing_out() -> None:
         "proof: 12 records could not be attributed: nothing is proven of them",
         "proof: 4 newly blocked\n",
         "is isolated by data/allow-web",
+        "written: out/shop.yaml",
         "proof: selectors without a pod\n  shop/web: app=x in shop",
     ):
         assert part in text

@@ -130,13 +130,14 @@ def beside(report: Report) -> list[tuple[str, str]]:
         ("log", "\n".join(log.lines(report.log))),
         *(("gap", "\n".join(block)) for block in _gaps(report)),
         *(("proof", "\n".join(block)) for block in _proof(report, Style())),
+        *(("written", path) for path in report.written),
     ]
 
 
 def _policy(one: Draft) -> Row:
     def rules(given: tuple[object, ...] | None) -> str:
         if given is None:
-            return "left open"
+            return "-"
         return f"{len(given)} {'rule' if len(given) == 1 else 'rules'}" if given else "nothing"
 
     return (
@@ -175,7 +176,7 @@ def _gaps(report: Report) -> list[list[str]]:
 def _gap(one: Gap) -> str:
     what = ""
     if one.isolated_by:
-        what = f"{', '.join(one.isolated_by)} isolates it"
+        what = f"is isolated by {', '.join(one.isolated_by)}"
     elif one.direction:
         what = "is left as it is"
     return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
