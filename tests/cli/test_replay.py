@@ -15,7 +15,7 @@ from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.cli_recommend import recommend
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.render import FORMATS
-from tests.cli.running import EXAMPLES, SHOP, WEB_AND_DB, run
+from tests.cli.running import DENY, EXAMPLES, SHOP, WEB_AND_DB, run
 from tests.render.replayed import BROKEN
 
 FLOWS = EXAMPLES / "shop-flows.jsonl"
@@ -163,6 +163,16 @@ def test_nothing_is_written_where_the_proof_fails(
     monkeypatch.undo()
     assert recommend.main(arguments, standalone_mode=False) == 0
     assert out.exists()
+
+
+def test_policies_without_any_rule(tmp_path: Path) -> None:
+    cluster, flows = tmp_path / "cluster.yaml", tmp_path / "flows.csv"
+    cluster.write_text(f"{WEB_AND_DB}---{DENY}")
+    flows.write_text("source,destination,port\nshop/web,203.0.113.9,443\n")
+    done = run("replay", "-f", cluster, "--flows", flows)
+    assert done.status == 0, done.err
+    flows.write_text("source,destination,port\nshop/web,data/db,5432\n")
+    assert run("replay", "-f", cluster, "--flows", flows).status == 1
 
 
 NOBODYS = """\

@@ -67,10 +67,14 @@ class RuleUse:
         destinations: NDArray[np.int32],
         atoms: NDArray[np.int32],
     ) -> None:
+        if not sources.size:
+            return
         rows = plane.rows
         open_rules = (self.decided == 0) & ~self.matched
-        wanted = np.flatnonzero(open_rules[np.maximum(rows.rule, 0)] & (rows.rule >= 0))
-        if not wanted.size or not sources.size:
+        # Rows that isolate have no rule, and there may be no others.
+        numbered = np.flatnonzero(rows.rule >= 0)
+        wanted = numbered[open_rules[rows.rule[numbered]]]
+        if not wanted.size:
             return
         identity = plane.ends.identity
         ends = np.stack((identity[destinations], identity[sources]))
