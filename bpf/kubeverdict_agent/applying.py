@@ -167,16 +167,17 @@ class Applier:
 
     def _read(self) -> float | None:
         """Read and compile; when the source was written, or None where it is wrong."""
-        from kubeverdict.compile.compiler import compile_cluster
+        from kubeverdict.compile.compiler import compile_populated
         from kubeverdict.compile.population import populate
 
         try:
             reading = self._source.read(self._stop.wait)
             if not reading.policies_only:
                 self._node.join(reading.cluster)
-                self._population = None  # not of what may fail now
+                self._population = None
+            if self._population is None:  # also where that failed before
                 self._population = populate(reading.cluster, self._profile, False)
-            compiled = compile_cluster(reading.cluster, self._profile, population=self._population)
+            compiled = compile_populated(reading.cluster, self._population, self._profile)
         except KubeverdictError as error:
             self._fail("source", str(error))
             return None

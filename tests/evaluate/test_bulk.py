@@ -170,7 +170,10 @@ def test_a_cluster_without_pods() -> None:
 def test_many_pods_scaled_in_both_families_count_each_workload_once() -> None:
     """More scenarios than are judged together, in two planes: new pods have both families."""
     cluster = random_cluster(11, pods=40, policies=15)
-    new = [replace(p, name=f"{p.name}-new", addresses=(), phase="") for p in cluster.pods * 2]
+    new = [
+        replace(p, name=f"{p.name}-new", addresses=(), phase="")
+        for p in (*cluster.pods, *cluster.pods)
+    ]
     edits = [Edit(f"{number} {p}", pods_in=(p,)) for number, p in enumerate(new)]
     bench = workbench(compile_cluster(cluster))
     found = evaluate(bench, edits, threads=1)

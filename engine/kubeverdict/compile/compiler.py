@@ -29,22 +29,25 @@ def kernels_missing(cluster: Cluster) -> bool:
 
 
 def compile_cluster(
-    cluster: Cluster,
-    profile: Profile = REFERENCE,
-    *,
-    static: bool = False,
-    population: Population | None = None,
+    cluster: Cluster, profile: Profile = REFERENCE, *, static: bool = False
 ) -> CompiledPolicy:
     """Compile the policies of ``cluster`` as ``profile`` has them.
 
     ``static`` keeps pods that have a status and no address yet: they are judged by their labels
-    and no ipBlock matches them. ``population`` is what :func:`populate` made of the same pods,
-    nodes and services, for whoever compiles them again and again. Raises UsageError for an
-    address that is not one.
+    and no ipBlock matches them. Raises UsageError for an address that is not one.
     """
     with collector_paused():
-        if population is None:
-            population = populate(cluster, profile, static)
+        return compile_populated(
+            cluster, populate(cluster, profile, static), profile, static=static
+        )
+
+
+def compile_populated(
+    cluster: Cluster, population: Population, profile: Profile, *, static: bool = False
+) -> CompiledPolicy:
+    """The same with what :func:`populate` made of these pods, nodes and services: for whoever
+    compiles them again with other policies."""
+    with collector_paused():
         labels_of = namespace_labels(cluster)
         policies, notes = in_force(cluster.policies, profile, population.pods, labels_of)
         questions = lower(policies)
