@@ -78,6 +78,11 @@ class Arena:
         self._control["layout"][0] = value
 
     @property
+    def tick(self) -> int:
+        """Of the last packet, on the clock of connections."""
+        return int(self._control["tick"][0])
+
+    @property
     def flags(self) -> int:
         return int(self._control["flags"][0])
 

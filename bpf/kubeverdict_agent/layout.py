@@ -71,6 +71,11 @@ class State(IntEnum):
     CLOSING = 16
 
 
+TCP_TICKS = 21_600
+OTHER_TICKS = 180
+NO_REPLY_TICKS = 60
+CLOSING_TICKS = 30
+
 COUNTERS = 2 * 2 * len(Reason)  # [direction][dropped][reason]
 LOST_EVENTS = COUNTERS
 LOST_TOTALS = COUNTERS + 1
@@ -79,7 +84,14 @@ COUNTS = COUNTERS + 2
 _ADDRESS = ("<u4", (4,))
 
 CONTROL = np.dtype(
-    [("generation", "<u8"), ("adopt_until_ns", "<u8"), ("flags", "<u4"), ("layout", "<u4")]
+    [
+        ("generation", "<u8"),
+        ("adopt_until_ns", "<u8"),
+        ("flags", "<u4"),
+        ("tick", "<u4"),
+        ("layout", "<u4"),
+        ("pad", "<u4"),
+    ]
 )
 LOCAL = np.dtype(
     [
@@ -211,6 +223,10 @@ _NUMBERS = {
     "INTERFACES": INTERFACES,
     "WAYS": WAYS,
     "ADOPT_SHIFT": ADOPT_SHIFT,
+    "TCP_TICKS": TCP_TICKS,
+    "OTHER_TICKS": OTHER_TICKS,
+    "NO_REPLY_TICKS": NO_REPLY_TICKS,
+    "CLOSING_TICKS": CLOSING_TICKS,
     "UNKNOWN_CLOSED": UNKNOWN_CLOSED,
     "STATELESS": STATELESS,
     "DECISION_ALLOWS": DECISION_ALLOWS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from kubeverdict_agent.arena import Arena, LaidOut, check_layout, lay_out
 from kubeverdict_agent.clocks import now_ns
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.joining import Joining
-from kubeverdict_agent.layout import Direction, Reason
+from kubeverdict_agent.layout import Direction, Reason, State
 from kubeverdict_agent.loading import Programs, compile_programs
 from kubeverdict_agent.lowering import Tables
 from kubeverdict_agent.maps import DEFAULT_FLOWS, Maps, open_maps
 from kubeverdict_agent.ring import Ring
+
+_LONG_LIVED = (6, 132)  # TCP and SCTP, which say when they end
 
 
 class NodeDatapath:
@@ -189,21 +191,28 @@ class NodeDatapath:
             for keys, values in kernel.entries(fd, key, layout.FLOW):
                 yield family, keys, values
 
-    def forget_flows(self, endpoint: int) -> int:
-        """Remove the connections of an endpoint that is gone; how many there were."""
+    def forget_flows(self, endpoints: Collection[int]) -> int:
+        """Remove the connections of endpoints that are gone; how many there were."""
+        gone = np.fromiter(endpoints, np.uint32, len(endpoints))
         forgotten = 0
         for family, keys, _ in list(self.flows()):
             fd = self._maps.flows4 if family == 4 else self._maps.flows6
-            for key in keys[keys["whose"] >> 8 == endpoint]:
+            for key in keys[np.isin(keys["whose"] >> 8, gone)]:
                 forgotten += kernel.delete(fd, key.tobytes())
         return forgotten
 
     def conntrack_size(self) -> dict[Family, tuple[int, int]]:
-        """By family: connections that are kept, and how many there is room for."""
-        kept: dict[Family, int] = {4: 0, 6: 0}
-        for family, keys, _ in self.flows():
-            kept[family] += keys.size
-        return {family: (count, self._maps.flows) for family, count in kept.items()}
+        """By family: connections that are alive, and how many there is room for.
+
+        Those that have expired make room when it is needed; nobody removes them before, because
+        one that begins anew at that moment would be removed with them.
+        """
+        alive: dict[Family, int] = {4: 0, 6: 0}
+        tick = self._arena.tick
+        for family, keys, values in self.flows():
+            age = (tick - values["seen"].astype(np.int64)).astype(np.int32)
+            alive[family] += int(np.count_nonzero(age <= _lifetimes(keys, values)))
+        return {family: (count, self._maps.flows) for family, count in alive.items()}
 
     @property
     def events_fd(self) -> int:
@@ -242,3 +251,13 @@ def over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
     for field in ("last_ns", "generation", "told"):
         out[field] = np.take_along_axis(values[field], newest, axis=1)[:, 0]
     return out
+
+
+def _lifetimes(keys: NDArray[np.void], values: NDArray[np.void]) -> NDArray[np.int64]:
+    """How many ticks connections live after their last packet, as ``lifetime`` in conntrack.h."""
+    state = values["state"]
+    long = np.isin(keys["whose"] & 0xFF, _LONG_LIVED)
+    lived = np.where(long, layout.TCP_TICKS, layout.OTHER_TICKS)
+    lived[(state & (State.REPLIED | State.ADOPTED)) == 0] = layout.NO_REPLY_TICKS
+    lived[(state & State.CLOSING) != 0] = layout.CLOSING_TICKS
+    return lived

@@ -78,8 +78,8 @@ class Tender:
             self._collector.drain()
 
     def _watch(self) -> None:
-        for number in self._node.take_retired():
-            self._datapath.forget_flows(number)
+        if retired := self._node.take_retired():
+            self._datapath.forget_flows(retired)
         full = [
             f"{entries} of {room} IPv{family} connections are tracked"
             for family, (entries, room) in self._datapath.conntrack_size().items()

@@ -153,8 +153,18 @@ def test_forgetting_an_endpoint_leaves_live_connections_of_others(web: Web) -> N
     old, _ = web.datapath.bound()[1]
     web.fresh()
     assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80))
-    assert web.datapath.forget_flows(old) == 1
+    assert web.datapath.forget_flows([old]) == 1
     assert web.leaves(packet(WEB, CLIENT, TCP, 80, 40000, flags=ACK))
+
+
+@needs_root
+def test_connections_that_have_expired_are_not_counted(web: Web) -> None:
+    before, _ = web.datapath.conntrack_size()[4]
+    assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80))
+    assert web.datapath.conntrack_size()[4][0] == before + 1
+    control = web.datapath._arena._control
+    control["tick"] += layout.NO_REPLY_TICKS + 2  # as if that long had passed
+    assert web.datapath.conntrack_size()[4][0] < before + 1
 
 
 @needs_root

@@ -11,13 +11,7 @@
  * call, shifted by what the agent knows of their length. */
 static __always_inline u32 current_tick(void) { return bpf_jiffies64() >> TICK_SHIFT; }
 
-enum { /* how long a flow is remembered after its last packet, in ticks */
-  TCP_TICKS = 21600,
-  OTHER_TICKS = 180,
-  NO_REPLY_TICKS = 60,
-  CLOSING_TICKS = 30,
-  FRAGMENT_TICKS = 30,
-};
+#define FRAGMENT_TICKS 30
 
 struct flow_key {
   struct flow4 four;

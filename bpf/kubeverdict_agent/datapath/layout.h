@@ -56,12 +56,21 @@ enum { /* flow.state */
   FLOW_CLOSING = 16,
 };
 
+enum { /* how long a flow is remembered after its last packet, in ticks of about a second */
+  TCP_TICKS = 21600,
+  OTHER_TICKS = 180,
+  NO_REPLY_TICKS = 60,
+  CLOSING_TICKS = 30,
+};
+
 /* The first page of the arena. */
 struct control {
   u64 generation;     /* of the tables in force, which lie in half (generation & 1); 0: none yet */
   u64 adopt_until_ns; /* on the coarse monotonic clock */
   u32 flags;
+  u32 tick;   /* of the last packet: the agent cannot read jiffies */
   u32 layout; /* what layout.py makes of this file: tables of another layout are not read */
+  u32 pad;
 };
 
 /* How a local pod is judged, by slot. */

@@ -207,6 +207,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   c.adopt_until = endpoint->adopt_until;
   c.mode = local->mode;
   c.tick = current_tick();
+  if (control->tick != c.tick) control->tick = c.tick;
 
   /* The headers of most packets lie in one piece; pulling is for those where they do not. */
   u32 linear = skb->data_end - skb->data;
