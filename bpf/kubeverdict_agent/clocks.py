@@ -24,8 +24,3 @@ def _jiffies_a_second() -> int:
 def tick_shift() -> int:
     """How far jiffies are shifted to make ticks: of 0.7 to 1.5 s."""
     return max(0, round(_jiffies_a_second() * 0.75).bit_length())
-
-
-def tick_seconds() -> float:
-    """How long a tick is."""
-    return float((1 << tick_shift()) / _jiffies_a_second())

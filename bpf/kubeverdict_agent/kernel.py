@@ -55,7 +55,6 @@ class _Command(IntEnum):
     LOOKUP_BATCH = 24
     LOOKUP_AND_DELETE_BATCH = 25
     UPDATE_BATCH = 26
-    DELETE_BATCH = 27
 
 
 class MapInfo(NamedTuple):

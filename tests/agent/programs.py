@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -18,17 +14,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason=NOT_ROOT)
 
 PASSES, DROPS = -1, 2
 LOOPBACK = 1  # the interface on which a test run sees its packets
-
-
-@contextmanager
-def bpf_filesystem(folder: Path) -> Iterator[Path]:
-    """A BPF file system of our own, mounted on ``folder`` until the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "bpf", "bpf", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class Bench:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from bench.lab import bpffs
 from kubeverdict_agent.layout import Direction, Mode, Reason, State
 from kubeverdict_agent.lowering import with_modes
 from kubeverdict_agent.node_datapath import NodeDatapath
 from tests.agent import packets
 from tests.agent.packets import ACK, FIN, RST, SYN, SYN_ACK, TCP, UDP, ethernet, ipv4, ipv6, packet
-from tests.agent.programs import LOOPBACK, Bench, bpf_filesystem, needs_root
+from tests.agent.programs import LOOPBACK, Bench, needs_root
 from tests.agent.web import (
     CLIENT,
     CLIENT6,
@@ -292,8 +292,8 @@ def test_an_interface_without_a_pod_is_open_or_closed(web: Web) -> None:
     assert web.leaves(frame)
 
 
-def test_before_the_first_tables_nothing_is_dropped(tmp_path: Path) -> None:
-    with bpf_filesystem(tmp_path / "bpf") as folder:
+def test_before_the_first_tables_nothing_is_dropped() -> None:
+    with bpffs() as folder:
         datapath = NodeDatapath.open(folder / "empty", flows=64)
         bench = Bench(datapath)
         bench.bind(0)

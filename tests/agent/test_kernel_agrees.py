@@ -13,6 +13,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from bench.lab import bpffs
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiled import Reason as Decided
 from kubeverdict.compile.compiler import compile_cluster
@@ -26,7 +27,7 @@ from kubeverdict_agent.layout import Mode
 from kubeverdict_agent.lowering import Local, lower
 from kubeverdict_agent.node_datapath import NodeDatapath
 from tests.agent.packets import probe
-from tests.agent.programs import Bench, bpf_filesystem, needs_root
+from tests.agent.programs import Bench, needs_root
 from tests.generated import ends, random_cluster, services
 from tests.oracle import Decider, Oracle, Reason, decides_to_allow
 
@@ -41,8 +42,8 @@ CLUSTERS, CHUNK, SERVICES = 240, 20, 6
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with bpf_filesystem(tmp_path_factory.mktemp("bpf")) as folder:
+def bench() -> Iterator[Bench]:
+    with bpffs() as folder:
         datapath = NodeDatapath.open(folder / "kernel-agrees", flows=1024)
         datapath.set_stateless(True)
         yield Bench(datapath)

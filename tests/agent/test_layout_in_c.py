@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from bench.lab import bpffs
 from kubeverdict_agent import layout
 from kubeverdict_agent.errors import DatapathError
 from kubeverdict_agent.loading import compile_programs, compile_source
 from kubeverdict_agent.maps import Maps, open_maps
-from tests.agent.programs import bpf_filesystem, needs_root
+from tests.agent.programs import needs_root
 
 pytestmark = needs_root
 
@@ -20,8 +20,8 @@ PROGRAM = "int nothing(struct __sk_buff *skb) { return 0; }\n"
 
 
 @pytest.fixture
-def maps(tmp_path: Path) -> Iterator[Maps]:
-    with bpf_filesystem(tmp_path / "bpf") as folder:
+def maps() -> Iterator[Maps]:
+    with bpffs() as folder:
         maps = open_maps(folder / "layout", 64)
         yield maps
         maps.close()

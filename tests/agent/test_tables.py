@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.lab import bpffs
 from kubeverdict_agent import kernel, layout
 from kubeverdict_agent.arena import lay_out
 from kubeverdict_agent.errors import DatapathError, DoesNotFit
@@ -20,7 +21,7 @@ from kubeverdict_agent.maps import open_maps, remove_pins
 from kubeverdict_agent.node_datapath import NodeDatapath, over_cpus
 from tests.agent import packets
 from tests.agent.packets import ACK, TCP, UDP, packet
-from tests.agent.programs import Bench, bpf_filesystem, needs_root
+from tests.agent.programs import Bench, needs_root
 from tests.agent.web import CLIENT, DB, POLICY, REVOKED, WEB, WORLD, Web, one_pod
 
 
@@ -168,7 +169,7 @@ def test_connections_that_have_expired_are_not_counted(web: Web) -> None:
 
 
 @needs_root
-def test_another_process_goes_on_with_what_is_pinned(web: Web, tmp_path: Path) -> None:
+def test_another_process_goes_on_with_what_is_pinned(web: Web) -> None:
     assert web.leaves(packet(WEB, DB, UDP, 5353, 53))
     before, bound = web.datapath.generation, web.datapath.bound()
     later = NodeDatapath.open(web.datapath.folder, flows=64)
@@ -182,8 +183,8 @@ def test_another_process_goes_on_with_what_is_pinned(web: Web, tmp_path: Path) -
 
 
 @needs_root
-def test_half_a_set_of_pins_is_completed(tmp_path: Path) -> None:
-    with bpf_filesystem(tmp_path / "bpf") as folder:
+def test_half_a_set_of_pins_is_completed() -> None:
+    with bpffs() as folder:
         open_maps(folder / "maps", 64).close()
         for name in ("arena", "events", "flows6"):
             (folder / "maps" / name).unlink()
@@ -195,8 +196,8 @@ def test_half_a_set_of_pins_is_completed(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_map_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
-    with bpf_filesystem(tmp_path / "bpf") as folder:
+def test_a_map_of_another_layout_is_refused_by_name() -> None:
+    with bpffs() as folder:
         (folder / "maps").mkdir()
         fd = kernel.create_map(kernel.MapType.ARRAY, 4, 64, 1, kernel.Flag.MMAPABLE, "arena")
         kernel.pin(fd, folder / "maps" / "arena")
@@ -205,9 +206,9 @@ def test_a_map_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_tables_of_another_layout_are_refused(tmp_path: Path) -> None:
+def test_tables_of_another_layout_are_refused() -> None:
     """Also where every map has the same shape as ours."""
-    with bpf_filesystem(tmp_path / "bpf") as folder:
+    with bpffs() as folder:
         first = NodeDatapath.open(folder / "maps", flows=64, compile_programs=False)
         control = first._arena._control
         assert control["layout"][0] == layout.fingerprint()

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import kubeverdict as kv
+from bench.lab import bpffs
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict_agent.layout import Direction, Mode, Reason
 from kubeverdict_agent.lowering import Local, Tables, lower
 from kubeverdict_agent.node_datapath import NodeDatapath
-from tests.agent.programs import Bench, bpf_filesystem
+from tests.agent.programs import Bench
 
 WEB, DB, CLIENT, NODE, WORLD = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "203.0.113.9"
 WEB6, DB6, CLIENT6 = "fd00::1", "fd00::2", "fd00::3"
@@ -128,7 +129,7 @@ class Web(Bench):
 @contextmanager
 def one_pod(temporary: pytest.TempPathFactory) -> Iterator[Web]:
     """A datapath on a BPF file system of its own."""
-    with bpf_filesystem(temporary.mktemp("bpf")) as folder:
+    with bpffs() as folder:
         datapath = NodeDatapath.open(folder / "packets", flows=2048)
         yield Web(datapath, temporary.mktemp("cluster"))
         datapath.close()
