@@ -20,6 +20,7 @@ FACE = "the package face"
 # the design yet: give it one.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "interrupts": set(),
     "model": {"errors"},
     "kernels": set(),
     "manifests": {"errors", "model"},
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compile": {"errors", "model", "kernels"},
     "evaluate": {"errors", "model", "kernels", "compile"},
     # The face for the version, which goes into every snapshot.
-    "snapshots": {"errors", "model", "compile", "evaluate", FACE},
+    "snapshots": {"errors", "interrupts", "model", "compile", "evaluate", FACE},
     "analyses": {"errors", "model", "compile", "evaluate"},
     # The face for the version, which SARIF wants.
     "render": {"errors", "model", "compile", "evaluate", "analyses", FACE},

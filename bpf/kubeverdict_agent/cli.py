@@ -19,11 +19,11 @@ import msgspec
 
 from kubeverdict import __version__
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
+from kubeverdict.interrupts import INTERRUPTED
 from kubeverdict.model.profile import PROFILES, REFERENCE
 
 CLEAN, FINDINGS, WRONG = 0, 1, 2
-# As shells report a process that a signal ended.
-INTERRUPTED, BROKEN_PIPE = 130, 141
+BROKEN_PIPE = 141  # as shells report a process that this signal ended
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
 METRICS = "127.0.0.1:9964"
 

@@ -20,7 +20,6 @@ from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
-    INTERRUPTED,
     WRONG,
     cni_options,
     compiled_from,
@@ -36,6 +35,7 @@ from kubeverdict.cli_recommend import recommend
 from kubeverdict.cli_replay import replay
 from kubeverdict.cli_verify import verify
 from kubeverdict.errors import InputError, KubeverdictError, UsageError
+from kubeverdict.interrupts import INTERRUPTED
 
 
 def main() -> NoReturn:

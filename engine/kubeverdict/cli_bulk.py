@@ -24,6 +24,7 @@ from kubeverdict.cli_parts import (
     snapshot_in,
 )
 from kubeverdict.errors import UsageError
+from kubeverdict.interrupts import at_interrupt
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Pair, ScenarioReport
@@ -132,6 +133,7 @@ def bulk(
     with (
         open_journal(resume, (cni, static, options), paths) as journal,
         Progress(total, sys.stderr) as progress,
+        at_interrupt(progress.clear),
     ):
         run = list(scenarios.values())
         if scheduler is None:
@@ -315,6 +317,9 @@ class Progress:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         if self._stream is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from kubeverdict.snapshots import Snapshot
 
 CLEAN, FINDINGS, WRONG = 0, 1, 2
-# As shells report a process that a signal ended.
-INTERRUPTED, BROKEN_PIPE = 130, 141
+BROKEN_PIPE = 141  # as shells report a process that this signal ended
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -21,8 +21,10 @@ import os
 import secrets
 import stat
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from struct import Struct
 from typing import Any
 from zlib import crc32
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 
 from kubeverdict import __version__
 from kubeverdict.errors import InputError, Problem, UsageError
+from kubeverdict.interrupts import at_interrupt
 
 MAGIC = b"\x89KVS\r\n\x1a\n"
 # Raise this when this file changes in a way that makes what it writes unreadable to it before.
@@ -229,14 +232,15 @@ def replace_file(path: str, parts: Sequence[bytes | memoryview]) -> None:
     if os.path.exists(target) and not os.path.isfile(target):
         raise UsageError(f"{path}: cannot be written: it is not a file")
     unfinished = f"{target}.{secrets.token_hex(4)}.part"
+    remove = partial(Path(unfinished).unlink, missing_ok=True)
     try:
-        with open(unfinished, "xb") as out:
-            out.writelines(parts)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(unfinished, target)
+        with at_interrupt(remove):
+            with open(unfinished, "xb") as out:
+                out.writelines(parts)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(unfinished, target)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
+        remove()
