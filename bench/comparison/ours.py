@@ -12,7 +12,9 @@ from pathlib import Path
 from bench.comparison.dataplane import Updated
 from bench.comparison.scenarios import NODE
 from bench.lab import Lab, bpffs
-from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
+from kubeverdict import PROFILES, Cluster, CompiledPolicy
+from kubeverdict.compile.compiler import compile_populated
+from kubeverdict.compile.population import Population, populate
 from kubeverdict.model.cluster import Pod
 from kubeverdict_agent import kernel
 from kubeverdict_agent.attaching import Attacher
@@ -44,6 +46,7 @@ class KubeverdictDataplane:
         self._datapath: NodeDatapath | None = None
         self._locals: list[Local] = []
         self._in_force: tuple[Cluster, CompiledPolicy, Tables]
+        self._populated: tuple[Sequence[Pod], Population] | None = None
 
     def install(self, lab: Lab, cluster: Cluster) -> None:
         folder = self._stack.enter_context(bpffs())
@@ -123,7 +126,11 @@ class KubeverdictDataplane:
         return total
 
     def _tables(self, cluster: Cluster) -> Tables:
-        compiled = compile_cluster(cluster, PROFILES[self.profile])
+        profile = PROFILES[self.profile]
+        # As the agent does where only policies changed.
+        if self._populated is None or self._populated[0] is not cluster.pods:
+            self._populated = cluster.pods, populate(cluster, profile, False)
+        compiled = compile_populated(cluster, self._populated[1], profile)
         tables = lower(compiled, NODE, self._locals)
         self._in_force = (cluster, compiled, tables)
         return tables

@@ -157,15 +157,18 @@ class Answers:
             raise UsageError("limit: a number of flows is missing")
         found: list[dict[str, Any]] = []
         total = 0
+        uncounted = self._datapath.uncounted()
         for family, keys, values in self._datapath.flows():
             total += keys.size
             for key, value in zip(keys, values, strict=True):
                 if len(found) >= limit:
                     break
-                found.append(self._flow(family, key, value))
+                more = uncounted.get((family, key.tobytes()), (0, 0))
+                found.append(self._flow(family, key, value, *more))
         return {"total": total, "flows": found}
 
-    def _flow(self, family: int, key: Any, value: Any) -> dict[str, Any]:
+    def _flow(self, family: int, key: Any, value: Any, packets: int, size: int) -> dict[str, Any]:
+        """``packets`` and ``size`` (bytes) are not counted in ``value``."""
         number, protocol = int(key["whose"]) >> 8, int(key["whose"]) & 0xFF
         ends = (format_address(family_of(family), _packed(key[end])) for end in ("local", "remote"))
         local, remote = ends
@@ -178,8 +181,8 @@ class Answers:
             "local_port": int(key["local_port"]),
             "remote": remote,
             "remote_port": int(key["remote_port"]),
-            "packets": int(value["packets"]),
-            "bytes": int(value["bytes"]),
+            "packets": int(value["packets"]) + packets,
+            "bytes": int(value["bytes"]) + size,
             "generation": int(value["generation"]),
             "state": [bit.name.lower() for bit in layout.State if int(value["state"]) & bit],
         }

@@ -20,6 +20,7 @@ NO_CLASS = 0xFFFFFFFF
 INTERFACES = 16384
 WAYS = 4
 ADOPT_SHIFT = 30
+RECENT_BITS = 11
 UNKNOWN_CLOSED = 1
 STATELESS = 2
 DECISION_ALLOWS = 0x8000
@@ -146,6 +147,19 @@ FLOW = np.dtype(
         ("state", "u1"),
     ]
 )
+RECENT = np.dtype(
+    [
+        ("key", FLOW6),
+        ("bytes", "<u8"),
+        ("packets", "<u4"),
+        ("generation", "<u4"),
+        ("tick", "<u4"),
+        ("directions", "u1"),
+        ("origin", "u1"),
+        ("state", "u1"),
+        ("pad", "u1"),
+    ]
+)
 DATAGRAM = np.dtype(
     [("source", *_ADDRESS), ("destination", *_ADDRESS), ("id", "<u4"), ("whose", "<u4")]
 )
@@ -206,6 +220,7 @@ STRUCTS = {
     "flow4": FLOW4,
     "flow6": FLOW6,
     "flow": FLOW,
+    "recent": RECENT,
     "datagram": DATAGRAM,
     "fate": FATE,
     "total_key": TOTAL_KEY,
@@ -223,6 +238,7 @@ _NUMBERS = {
     "INTERFACES": INTERFACES,
     "WAYS": WAYS,
     "ADOPT_SHIFT": ADOPT_SHIFT,
+    "RECENT_BITS": RECENT_BITS,
     "TCP_TICKS": TCP_TICKS,
     "OTHER_TICKS": OTHER_TICKS,
     "NO_REPLY_TICKS": NO_REPLY_TICKS,

@@ -31,6 +31,7 @@ class Maps:
     endpoints: int
     flows4: int
     flows6: int
+    recents: int
     datagrams: int
     totals: int
     counts: int
@@ -49,6 +50,7 @@ def _shapes(flows: int) -> dict[str, tuple[MapType, int, int, int, int]]:
         "endpoints": (MapType.ARRAY, 4, size["endpoints"], layout.INTERFACES, Flag.MMAPABLE),
         "flows4": (MapType.LRU_HASH, size["flow4"], size["flow"], flows, 0),
         "flows6": (MapType.LRU_HASH, size["flow6"], size["flow"], flows, 0),
+        "recents": (MapType.PERCPU_ARRAY, 4, size["recent"], 2 << layout.RECENT_BITS, 0),
         "datagrams": (MapType.LRU_HASH, size["datagram"], size["fate"], _DATAGRAMS, 0),
         # Entries are made when they are needed: most nodes have few denials.
         "totals": (

@@ -22,6 +22,8 @@ from kubeverdict_agent.lowering import Tables
 from kubeverdict_agent.maps import DEFAULT_FLOWS, Maps, open_maps
 from kubeverdict_agent.ring import Ring
 
+_PLACE = np.dtype([("place", "<u4")])  # the key of an array
+_MAPPED = np.array(0xFFFF, ">u4").view("<u4")  # in IPv4 addresses as IPv6
 _LONG_LIVED = (6, 132)  # TCP and SCTP, which say when they end
 
 
@@ -191,6 +193,19 @@ class NodeDatapath:
             for keys, values in kernel.entries(fd, key, layout.FLOW):
                 yield family, keys, values
 
+    def uncounted(self) -> dict[tuple[Family, bytes], tuple[int, int]]:
+        """Packets and bytes that CPUs have counted and not added to their connections yet, by
+        family and key (as :meth:`flows` has it)."""
+        found: dict[tuple[Family, bytes], tuple[int, int]] = {}
+        for _, values in kernel.entries(
+            self._maps.recents, _PLACE, layout.RECENT, copies=self._cpus
+        ):
+            for value in values[values["packets"] > 0]:
+                family, key = _as_flow_key(value["key"])
+                packets, size = found.get((family, key), (0, 0))
+                found[family, key] = packets + int(value["packets"]), size + int(value["bytes"])
+        return found
+
     def forget_flows(self, endpoints: Collection[int]) -> int:
         """Remove the connections of endpoints that are gone; how many there were."""
         gone = np.fromiter(endpoints, np.uint32, len(endpoints))
@@ -233,6 +248,15 @@ class NodeDatapath:
         if self._programs is not None:
             for fd in self._programs:
                 os.close(fd)
+
+
+def _as_flow_key(key: np.void) -> tuple[Family, bytes]:
+    """The family and layout.FLOW4 or FLOW6 of a key as ``struct packet`` has the addresses."""
+    local, remote = key["local"], key["remote"]
+    if local[0] or local[1] or local[2] != _MAPPED:
+        return 6, key.tobytes()
+    four = (local[3], remote[3], key["local_port"], key["remote_port"], key["whose"])
+    return 4, np.array(four, layout.FLOW4).tobytes()
 
 
 def _compile(maps: Maps) -> Programs:

@@ -84,7 +84,7 @@ class Web(Bench):
     def __init__(self, datapath: NodeDatapath, folder: Path) -> None:
         super().__init__(datapath)
         self._folder = folder
-        self._endpoint = 0
+        self.endpoint = 0
         self.fresh()
 
     def compiled(self, policy: str = POLICY) -> CompiledPolicy:
@@ -105,8 +105,8 @@ class Web(Bench):
         self.datapath.adopt_for(0)
         self.datapath.set_unknown(closed=False)
         self.datapath.totals(drain=True)
-        self._endpoint += 1
-        self.bind(0, self._endpoint)
+        self.endpoint += 1
+        self.bind(0, self.endpoint)
 
     def counted(self, direction: Direction, reason: Reason, *, dropped: bool) -> int:
         return int(self.datapath.counters()[direction, int(dropped), reason, 0])
@@ -114,14 +114,14 @@ class Web(Bench):
     def state(self, local_port: int) -> int:
         """Of the connection of the pod's with this port."""
         for _, keys, values in self.datapath.flows():
-            mine = (keys["whose"] >> 8 == self._endpoint) & (keys["local_port"] == local_port)
+            mine = (keys["whose"] >> 8 == self.endpoint) & (keys["local_port"] == local_port)
             if mine.any():
                 return int(values["state"][mine][0])
         raise AssertionError(f"no connection with port {local_port}")
 
     def connections(self) -> int:
         return sum(
-            int(np.count_nonzero(keys["whose"] >> 8 == self._endpoint))
+            int(np.count_nonzero(keys["whose"] >> 8 == self.endpoint))
             for _, keys, _ in self.datapath.flows()
         )
 

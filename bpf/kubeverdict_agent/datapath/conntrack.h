@@ -18,20 +18,24 @@ struct flow_key {
   struct flow6 six;
 };
 
+/* The pod and the protocol that a packet is of, in one word. */
+static __always_inline u32 whose(const struct packet *p, u32 endpoint) {
+  return endpoint << 8 | p->protocol;
+}
+
 static __always_inline void name_flow(struct flow_key *key, const struct packet *p, u32 endpoint) {
-  u32 whose = endpoint << 8 | p->protocol;
   if (p->family == 4) {
     key->four.local = p->local[3];
     key->four.remote = p->remote[3];
     key->four.local_port = p->local_port;
     key->four.remote_port = p->remote_port;
-    key->four.whose = whose;
+    key->four.whose = whose(p, endpoint);
   } else {
     __builtin_memcpy(key->six.local, p->local, 16);
     __builtin_memcpy(key->six.remote, p->remote, 16);
     key->six.local_port = p->local_port;
     key->six.remote_port = p->remote_port;
-    key->six.whose = whose;
+    key->six.whose = whose(p, endpoint);
   }
 }
 
@@ -78,5 +82,5 @@ static __always_inline void name_datagram(struct datagram *key, const struct pac
   __builtin_memcpy(key->source, direction == EGRESS ? p->local : p->remote, 16);
   __builtin_memcpy(key->destination, direction == EGRESS ? p->remote : p->local, 16);
   key->id = p->id;
-  key->whose = endpoint << 8 | p->protocol;
+  key->whose = whose(p, endpoint);
 }

@@ -155,6 +155,18 @@ struct flow {
   u8 state;
 };
 
+/* A flow that a CPU has seen, in a table of 2 << RECENT_BITS with places for both families. */
+#define RECENT_BITS 11
+struct recent {
+  struct flow6 key; /* IPv4 as in struct packet */
+  u64 bytes;        /* not counted in the flow yet, like packets */
+  u32 packets;
+  u32 generation; /* of the tables that allow it */
+  u32 tick;       /* of the last look into the table of flows; 0: it has to be done again */
+  u8 directions;  /* of packets since, as bits */
+  u8 origin, state, pad;
+};
+
 /* Which packet a fragment belongs to. */
 struct datagram {
   u32 source[4], destination[4];

@@ -5,6 +5,7 @@
 #include "layout.h"
 #include "maps.h"
 #include "packet.h"
+#include "recent.h"
 
 static __always_inline void begin_flow(const struct context *c, struct flow_key *key,
                                        const struct packet *p, int origin, u16 verdict, u8 state) {
@@ -23,9 +24,13 @@ static __always_inline void begin_flow(const struct context *c, struct flow_key 
 
 /* A packet of a flow that has been judged. */
 static __always_inline int on_flow(const struct context *c, struct flow *flow,
-                                   const struct packet *p, int direction) {
+                                   struct recent *recent, const struct packet *p, int direction) {
   touch_flow(flow, p, direction, c->length, c->tick);
-  if (flow->decision & DECISION_ALLOWS) return pass(c, direction, REASON_FLOW);
+  if (flow->decision & DECISION_ALLOWS) {
+    if (flow->packets > WORTH_RECALLING && is_plain(p))
+      keep_recent(recent, flow, p, c, direction);
+    return pass(c, direction, REASON_FLOW);
+  }
   /* The entry stays, denied: without it a reply would begin the flow again the other way round. */
   if (direction == flow->origin || c->mode == MODE_ENFORCE)
     denied(c, p, flow->origin, flow->decision, REASON_REVOKED);
@@ -142,6 +147,13 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
                                      const struct local *local, struct scratch *scratch,
                                      int direction) {
   const struct packet *p = &scratch->packet;
+  struct recent *recent = place_of(p, c->endpoint);
+  if (!recent) return TC_ACT_UNSPEC; /* never: an array has all its values */
+  bool plain = is_plain(p);
+  if (!plain)
+    forget_recent(recent, p, c);
+  else if (recall(recent, p, c, direction))
+    return pass(c, direction, REASON_FLOW);
   struct flow_key key = {};
   struct flow *flow = NULL;
   bool known = false, related = false;
@@ -159,6 +171,7 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
   if (!related) {
     name_flow(&key, p, c->endpoint);
     flow = find_flow(&key, p->family);
+    if (!flow && plain) flow = bring_back(recent, &key, p, c);
     if (flow && !is_alive(flow, p->protocol, c->tick)) flow = NULL;
     /* A SYN asks for a new connection, also over the ports of one that is known. */
     known = flow && !(p->protocol == PROTOCOL_TCP &&
@@ -170,7 +183,7 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
     flow->decision = verdict_on(&j, p, flow->origin);
     flow->generation = c->generation;
   }
-  if (!related) return on_flow(c, flow, p, direction);
+  if (!related) return on_flow(c, flow, recent, p, direction);
   return flow->decision & DECISION_ALLOWS ? pass(c, direction, REASON_RELATED)
                                           : refuse(c, direction, REASON_REVOKED);
 }
@@ -189,7 +202,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   int zero = 0;
   u8 *base = (u8 *)arena.lookup(&zero);
   struct scratch *scratch = scratches.lookup(&zero);
-  if (!base || !scratch) return TC_ACT_UNSPEC; /* never: the only value of an array is there */
+  if (!base || !scratch) return TC_ACT_UNSPEC; /* never: an array has all its values */
   struct control *control = (struct control *)base;
   struct context c = {.generation = control->generation, .length = skb->len};
   u8 *half = base + PAGE_BYTES + (c.generation & 1) * HALF_BYTES;
