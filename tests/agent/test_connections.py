@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from bench.lab import bpffs
@@ -27,22 +25,9 @@ from tests.agent.web import (
     WEB6,
     WORLD,
     Web,
-    one_pod,
 )
 
 pytestmark = needs_root
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with one_pod(tmp_path_factory) as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared: Web) -> Web:
-    shared.fresh()
-    return shared
 
 
 @pytest.mark.parametrize(("own", "db", "client"), [(WEB, DB, CLIENT), (WEB6, DB6, CLIENT6)])

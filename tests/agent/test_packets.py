@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,21 +10,9 @@ from kubeverdict_agent.layout import Direction, Mode, Reason
 from tests.agent import packets
 from tests.agent.packets import TCP, UDP, ethernet, ipv4, ipv6, packet
 from tests.agent.programs import needs_root
-from tests.agent.web import CLIENT, CLIENT6, DB, DB6, WEB, WEB6, WORLD, Web, one_pod
+from tests.agent.web import CLIENT, CLIENT6, DB, DB6, WEB, WEB6, WORLD, Web
 
 pytestmark = needs_root
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with one_pod(tmp_path_factory) as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared: Web) -> Web:
-    shared.fresh()
-    return shared
 
 
 @pytest.mark.parametrize("tags", [(), (0x8100,), (0x88A8, 0x8100)])

@@ -30,7 +30,6 @@ from tests.agent.web import (
     WEB6,
     WORLD,
     Web,
-    one_pod,
 )
 
 pytestmark = needs_root
@@ -44,18 +43,6 @@ def _one_cpu() -> Iterator[None]:
     os.sched_setaffinity(0, {min(before)})
     yield
     os.sched_setaffinity(0, before)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with one_pod(tmp_path_factory) as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared: Web) -> Web:
-    shared.fresh()
-    return shared
 
 
 def connect(web: Web, port: int = 40000) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +21,7 @@ from kubeverdict_agent.node_datapath import NodeDatapath, over_cpus
 from tests.agent import packets
 from tests.agent.packets import ACK, TCP, UDP, packet
 from tests.agent.programs import Bench, needs_root
-from tests.agent.web import CLIENT, DB, POLICY, REVOKED, WEB, WORLD, Web, one_pod
+from tests.agent.web import CLIENT, DB, POLICY, REVOKED, WEB, WORLD, Web
 
 
 def buckets(hashes: tuple[int, int], value: int, width: int, bits: int) -> list[int]:
@@ -51,18 +50,6 @@ def test_neighbouring_addresses_spread_too() -> None:
     entries, _ = table_of_ipv6(six, np.arange(9_000).astype(np.uint16))
     assert np.count_nonzero(entries["class"] != layout.NO_CLASS) == 9_000
     assert entries.size <= 8 * 9_000
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with one_pod(tmp_path_factory) as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared: Web) -> Web:
-    shared.fresh()
-    return shared
 
 
 @needs_root
