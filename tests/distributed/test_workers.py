@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from kubeverdict import snapshots
 from kubeverdict.analyses.bulk import ScenarioReport
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.distributed import client
 from kubeverdict.distributed import worker as on_worker
 from kubeverdict.distributed.client import Cluster as DaskCluster
 from kubeverdict.errors import UsageError
@@ -199,6 +201,46 @@ def test_losing_everything_is_said(bench: Workbench, shipped: bytes) -> None:
         workers[0].kill()
         with pytest.raises(UsageError, match="all workers are gone"):
             list(run)
+
+
+def test_losing_the_scheduler_is_said(bench: Workbench, shipped: bytes) -> None:
+    with a_lab(1) as (lab, _), DaskCluster(lab.address, reach=60.0) as dask:
+        run = dask.judge({"one": shipped}, scenarios_of(bench, 200), Options(), patience=3.0)
+        next(run)
+        lab.scheduler.kill()
+        with pytest.raises(UsageError, match="the scheduler is gone"):
+            list(run)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_worker_that_is_lost_with_what_it_had_done(
+    bench: Workbench, shipped: bytes, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """It goes between the word that a piece is done and handing it over."""
+    scenarios = scenarios_of(bench, 20)
+    with a_lab(1) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
+
+        def wait_and_kill(*arguments: Any, **options: Any) -> Any:
+            done = wait(*arguments, **options)
+            if workers[0].process.poll() is None:
+                workers[0].kill()
+                workers[0].process.wait()
+                sleep(1.0)  # until everybody knows
+                if replaced:
+                    lab.worker()
+            return done
+
+        wait = client._wait
+        monkeypatch.setattr(client, "_wait", wait_and_kill)
+        monkeypatch.setattr(client, "_FETCH", 1.0)
+        run = dask.judge({"one": shipped}, scenarios, Options(), patience=3.0)
+        if replaced:
+            assert sorted(report.name for _, _, report in run) == sorted(
+                one.name for one in scenarios
+            )
+        else:
+            with pytest.raises(UsageError, match="all workers are gone"):
+                list(run)
 
 
 def test_a_scheduler_that_is_not_there() -> None:

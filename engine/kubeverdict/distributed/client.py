@@ -20,6 +20,7 @@ from kubeverdict.pipeline import Options
 
 # Seconds: to reach the scheduler, to see a first worker, and to go on without either.
 REACH, FIRST_WORKER, PATIENCE = 10.0, 60.0, 60.0
+_FETCH = 10.0  # seconds for the reports of a piece, a megabyte at most
 # Scenarios in the first pieces and at most, and how long a piece should take.
 _FIRST, _MOST, _SECONDS = 64, 2048, 0.5
 
@@ -131,9 +132,8 @@ class _Run:
                         self._submit(name, piece)
                 if not self._pending:
                     return
-                for future in self._done():
-                    name, piece = self._pending.pop(future)
-                    for scenario, report in zip(piece, self._result(future, piece), strict=True):
+                for name, piece, reports in self._done():
+                    for scenario, report in zip(piece, reports, strict=True):
                         yield name, scenario, report
         finally:
             for future in self._pending:
@@ -141,8 +141,7 @@ class _Run:
 
     def _wanted(self) -> int:
         """Pieces to have on their way: some for each thread to take next."""
-        threads = sum(self._client.nthreads().values()) if self._is_connected() else 1
-        return max(4, 3 * threads)
+        return max(4, 3 * self._threads())
 
     def _submit(self, name: str, piece: list[Scenario]) -> None:
         future = self._client.submit(
@@ -158,29 +157,37 @@ class _Run:
     def _is_connected(self) -> bool:
         return bool(self._client.status == "running")
 
-    def _done(self) -> list[Any]:
-        """The pieces that are done; waits for one."""
+    def _done(self) -> Iterator[tuple[str, list[Scenario], list[ScenarioReport]]]:
+        """The pieces that are done, which are pending no longer; waits for one."""
         since = monotonic()
         while True:
+            some = False
             try:
                 with self._client.as_current():
                     waited = _wait(list(self._pending), timeout=2, return_when="FIRST_COMPLETED")
-                return list(waited.done)
+                for future in waited.done:
+                    reports = self._result(future)
+                    if reports is not None:
+                        some = True
+                        yield *self._pending.pop(future), reports
             except TimeoutError:
                 pass
             except (OSError, RuntimeError, distributed.CancelledError):
                 raise self._lost("the scheduler is gone") from None
-            if self._is_connected() and self._has_workers():
+            if some:
+                return
+            if self._threads():
                 since = monotonic()
             elif monotonic() - since > self._patience:
                 what = "all workers are gone" if self._is_connected() else "the scheduler is gone"
                 raise self._lost(what)
 
-    def _has_workers(self) -> bool:
+    def _threads(self) -> int:
+        """Of all workers together; 0 where there are none, or no scheduler to ask."""
         try:
-            return bool(self._client.nthreads())
+            return sum(self._client.nthreads().values()) if self._is_connected() else 0
         except (OSError, RuntimeError):
-            return False
+            return 0
 
     def _lost(self, what: str) -> UsageError:
         left = sum(len(piece) for _, piece in self._pending.values())
@@ -188,14 +195,27 @@ class _Run:
             f"--scheduler {self._address}: {what}; at least {left} scenarios were not judged"
         )
 
-    def _result(self, future: Any, piece: list[Scenario]) -> list[ScenarioReport]:
+    def _result(self, future: Any) -> list[ScenarioReport] | None:
+        """The reports of a piece that was done; None where the worker that had them is gone: then
+        the piece is pending again."""
+        _, piece = self._pending[future]
         if future.status == "cancelled":
             raise self._lost("the scheduler is gone")
-        error = future.exception()
-        if error is not None:
-            message = f"{type(error).__name__}: {error}"
-            return [ScenarioReport(scenario.name, error=message) for scenario in piece]
-        seconds, found = future.result()
+        if future.status == "error":
+            return _failed(piece, future.exception())
+        try:
+            seconds, found = future.result(timeout=_FETCH)
+        except TimeoutError:
+            return None
+        except (OSError, distributed.CancelledError):
+            raise  # of the connection
+        except Exception as error:  # of a second try, since the line above
+            return _failed(piece, error)
         wanted = int(len(piece) * _SECONDS / max(seconds, 1e-6))
         self._size = min(_MOST, max(_FIRST // 4, wanted))
         return _reports.decode(found)
+
+
+def _failed(piece: list[Scenario], error: BaseException) -> list[ScenarioReport]:
+    message = f"{type(error).__name__}: {error}"
+    return [ScenarioReport(scenario.name, error=message) for scenario in piece]
