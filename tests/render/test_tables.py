@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv as standard_csv
+from itertools import pairwise
 
-from kubeverdict.analyses.connections import Connections
+from kubeverdict.analyses.connections import Connection, Connections
 from kubeverdict.analyses.differences import Differences
+from kubeverdict.analyses.peers import pod_peer
 from kubeverdict.render import csv, matrix, md, table
 from kubeverdict.render.style import Style
 from tests.render import reports
@@ -72,15 +74,30 @@ def test_markdown_escapes_what_markdown_would_eat() -> None:
 
 def test_matrix_counts_by_namespace() -> None:
     assert matrix.connections(reports.CONNECTIONS, PLAIN).splitlines() == [
+        "columns: 1 data",
         "            1  2  3",
-        "1 data      ·  ·  ·",
         "2 shop      1  ·  1",
         "3 external  ·  1  ·",
     ]
     assert matrix.connections(EMPTY, PLAIN) == "no connections"
-    assert matrix.differences(reports.DIFFERENCES, Style(unicode=False)).splitlines()[1:] == [
-        "1 data      .  .  .",
+    assert matrix.differences(reports.DIFFERENCES, Style(unicode=False)).splitlines()[2:] == [
         "2 shop      1  .  1",
         "3 external  .  1  .",
     ]
     assert matrix.differences(SAME, PLAIN) == "no differences"
+
+
+def test_a_matrix_that_is_too_wide_comes_in_parts() -> None:
+    names = [f"n{n:02}" for n in range(50)]
+    peers = [pod_peer(f"{name}/a[Pod]", name) for name in names]
+    # Everyone to one, and a ring.
+    pairs = [(one, peers[0]) for one in peers] + list(pairwise(peers))
+    report = Connections("reference", tuple(Connection(*ends, reports.ALL) for ends in pairs), {})
+    text = matrix.connections(report, PLAIN)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    parts = text.split("\n\n")
+    assert len(parts) > 1
+    # The first part has the column that all reach; the others have rows of their own only.
+    rows = [len(part.splitlines()) for part in parts]
+    assert rows[0] > len(names) > 2 * max(rows[1:])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+# Columns of a terminal. Text is laid out for it whatever it is written to, so that what is piped
+# looks as it did on the screen.
+WIDTH = 80
+
 _CODES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}
 
 

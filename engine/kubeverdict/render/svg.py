@@ -17,55 +17,58 @@ if TYPE_CHECKING:
 LETTER = 6.6  # pixels, the advance of the font below
 MARGIN = 16
 TITLE = 40
-# Beyond that many namespaces cells shrink and carry no number; the tooltip still does.
+# Cells of that many rows or columns have room for the count; smaller ones leave it to the tooltip.
 ROOMY = 40
+ROOMY_CELL, SMALL_CELL = 30, 8  # pixels; the smaller still has room for the name of its row
 # From the palest shade to the deepest.
 PALE, DEEP = (221, 244, 255), (9, 105, 218)
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text(matrix(report.connections), "connections between workloads: row to column")
+    return _text(matrix(report.connections), "connections, from row to column")
 
 
 def differences(report: Differences, style: Style) -> str:
-    return _text(matrix(report.changes), "changed connections between workloads: row to column")
+    return _text(matrix(report.changes), "changed connections, from row to column")
 
 
 def _text(table: Matrix, title: str) -> str:
     """Rows are sources, columns destinations. The shade grows with the logarithm of the count,
     as one open namespace would otherwise leave all others white."""
-    count = len(table.namespaces)
-    cell = 30 if count <= ROOMY else max(6, 1200 // count)
-    label = MARGIN + LETTER * max((len(name) for name in table.namespaces), default=0)
-    left, top = MARGIN + label, TITLE + label
-    width = max(left + cell * count, LETTER * len(title) * 14 / 11) + MARGIN
-    height = top + cell * count + MARGIN
+    rows, columns = len(table.sources), len(table.destinations)
+    cell = ROOMY_CELL if max(rows, columns) <= ROOMY else SMALL_CELL
+    size = min(11, cell)
+    advance = LETTER * size / 11
+    left = 2 * MARGIN + advance * max(map(len, table.sources), default=0)
+    top = TITLE + MARGIN + advance * max(map(len, table.destinations), default=0)
+    width = max(left + cell * columns, LETTER * len(title) * 14 / 11) + MARGIN
+    height = top + cell * rows + MARGIN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="monospace" font-size="11">',
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="monospace" font-size="{size}">',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
         f'<text x="{MARGIN}" y="24" font-size="14" fill="#1f2328">{title}</text>',
+        f'<path d="{_grid(rows, columns, cell, left, top)}" stroke="#d0d7de" fill="none" '
+        f'stroke-width="{cell / ROOMY_CELL:.2g}"/>',
         *_labels(table, cell, left, top),
         *_cells(table, cell, left, top),
-        f'<path d="{_grid(count, cell, left, top)}" stroke="#d0d7de" fill="none"/>',
         "</svg>",
     ]
     return "\n".join(lines)
 
 
 def _labels(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
-    if len(table.namespaces) > ROOMY * 3:
-        return  # they would lie on top of each other
-    size = min(11, cell)
-    for place, name in enumerate(table.namespaces):
-        middle = cell * (place + 0.5)
-        text = escape(name)
+    sink = min(11, cell) / 3  # from the middle of a letter to its foot
+    for place, name in enumerate(table.sources):
+        y = top + cell * (place + 0.5) + sink
         yield (
-            f'<text x="{left - 8:.1f}" y="{top + middle + size / 3:.1f}" font-size="{size}" '
-            f'text-anchor="end" fill="#1f2328">{text}</text>'
+            f'<text x="{left - 8:.1f}" y="{y:.1f}" text-anchor="end" fill="#1f2328">'
+            f"{escape(name)}</text>"
         )
-        place_and_turn = f"translate({left + middle + size / 3:.1f} {top - 8:.1f}) rotate(-90)"
-        yield f'<text transform="{place_and_turn}" font-size="{size}" fill="#1f2328">{text}</text>'
+    for place, name in enumerate(table.destinations):
+        x = left + cell * (place + 0.5) + sink
+        turned = f"translate({x:.1f} {top - 8:.1f}) rotate(-90)"
+        yield f'<text transform="{turned}" fill="#1f2328">{escape(name)}</text>'
 
 
 def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
@@ -74,14 +77,14 @@ def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
         share = log(1 + count) / log(1 + most)
         red, green, blue = (round(p + (d - p) * share) for p, d in zip(PALE, DEEP, strict=True))
         x, y = left + cell * column, top + cell * row
-        source, destination = table.namespaces[row], table.namespaces[column]
+        source, destination = table.sources[row], table.destinations[column]
         plural = "" if count == 1 else "s"
         yield (
             f"<g><title>{escape(source)} to {escape(destination)}: {count} connection{plural}"
             f'</title><rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" '
             f'fill="rgb({red},{green},{blue})"/>'
         )
-        if len(table.namespaces) <= ROOMY:
+        if cell == ROOMY_CELL:
             ink = "#ffffff" if share > 0.6 else "#1f2328"
             yield (
                 f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}" text-anchor="middle" '
@@ -90,8 +93,8 @@ def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
         yield "</g>"
 
 
-def _grid(count: int, cell: int, left: float, top: float) -> str:
-    side = cell * count
-    across = "".join(f"M{left:.1f} {top + cell * n:.1f}h{side}" for n in range(count + 1))
-    down = "".join(f"M{left + cell * n:.1f} {top:.1f}v{side}" for n in range(count + 1))
+def _grid(rows: int, columns: int, cell: int, left: float, top: float) -> str:
+    wide, high = cell * columns, cell * rows
+    across = "".join(f"M{left:.1f} {top + cell * n:.1f}h{wide}" for n in range(rows + 1))
+    down = "".join(f"M{left + cell * n:.1f} {top:.1f}v{high}" for n in range(columns + 1))
     return across + down
