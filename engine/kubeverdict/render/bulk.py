@@ -153,7 +153,8 @@ def _covered(ranking: Ranking) -> list[str]:
     idle = [one for one in ranking.reports if one.redundant is not None]
     if not idle:
         return []
-    lines = [f"{len(idle):,} policies are redundant: nothing changes without one of them"]
+    many = f"{len(idle):,} policies are redundant: nothing changes without one of them"
+    lines = [many if len(idle) > 1 else "1 policy is redundant: nothing changes without it"]
     lines += [f"  {one.name}: {_why_idle(one)}" for one in idle[: ranking.top]]
     if len(idle) > ranking.top:
         lines.append(f"  and {len(idle) - ranking.top:,} more (--top, or -o jsonl)")

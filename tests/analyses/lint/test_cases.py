@@ -4,59 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kubeverdict.analyses.findings import Finding, Severity
-from kubeverdict.analyses.lint import LintSettings
+from kubeverdict.analyses.findings import Severity
+from tests.analyses.lint.cases import (
+    DNS,
+    DNS_PORTS,
+    EGRESS,
+    NAMESPACES,
+    TO_DNS,
+    WEB,
+    found,
+    policy,
+    workload,
+)
 from tests.analyses.lint.reading import ids, lint_text
-
-NAMESPACES = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop, labels: {team: shop}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: data}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: kube-system}
-"""
-
-
-def workload(name: str, namespace: str = "shop", labels: str = "", ports: str = "") -> str:
-    return f"""
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}, namespace: {namespace}}}
-spec:
-  template:
-    metadata: {{labels: {{{labels or f"app: {name}"}}}}}
-    spec: {{containers: [{{name: main, ports: [{ports}]}}]}}
-"""
-
-
-def policy(name: str, spec: str, namespace: str = "shop") -> str:
-    return f"""
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {{name: {name}, namespace: {namespace}}}
-spec: {{{spec}}}
-"""
-
-
-WEB = workload("web", ports="{name: http, containerPort: 8080}")
-DNS = workload("coredns", "kube-system", "k8s-app: kube-dns")
-DNS_PORTS = "ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"
-TO_DNS = f"egress: [{{to: [{{namespaceSelector: {{}}}}], {DNS_PORTS}}}]"
-EGRESS = "podSelector: {}, policyTypes: [Egress]"
-
-
-def found(rule: str, *parts: str, cnis: tuple[str, ...] = ("reference",)) -> list[Finding]:
-    report = lint_text(NAMESPACES + "".join(parts), LintSettings(), cnis)
-    return [one for one in report.findings if one.id == rule]
-
 
 # --- DNS -------------------------------------------------------------------------------------
 
@@ -303,9 +263,7 @@ def test_both_protocols_beside_each_other_are_no_mix_up() -> None:
 def test_a_name_with_many_numbers() -> None:
     pods = [workload(f"w{n}", ports=f"{{name: http, containerPort: {n}}}") for n in range(1, 5)]
     (one,) = found("port-name-varies", *pods, policy("p", on_port("http")))
-    assert one.message == (
-        "TCP http is 1 on shop/w1; 2 on shop/w2; 3 on shop/w3; and 1 number more"
-    )
+    assert one.message == ("TCP http is 1 on shop/w1; 2 on shop/w2; 3 on shop/w3; and 1 more")
 
 
 # --- too broad -------------------------------------------------------------------------------

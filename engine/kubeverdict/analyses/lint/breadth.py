@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint import dns
 from kubeverdict.analyses.lint.exposure import Exposure
-from kubeverdict.analyses.lint.facts import Facts
+from kubeverdict.analyses.lint.facts import Facts, allowing
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
-from kubeverdict.model.ports import PortRange, Protocol
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import Source
 
 _METADATA = tuple(
@@ -21,22 +24,71 @@ _METADATA = tuple(
 )
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """What the widest peers of a rule let through: whether that are all pods, and which address
+    families outside the cluster. ``text`` names the peers, ``source`` is the first of them."""
+
+    text: str
+    source: Source
+    pods: bool
+    families: frozenset[int]
+
+
 def check(facts: Facts) -> Iterator[Hit]:
     exposure = Exposure(facts)
     for policy in facts.policies:
-        for rule in policy.rules:
-            everywhere = [
-                (index, peer)
-                for index, peer in enumerate(rule.peers or (None,))
-                if _is_everywhere(peer)
-            ]
-            if rule.direction is Direction.INGRESS:
-                yield from _from_everywhere(facts, exposure, policy, rule, everywhere)
-            else:
-                yield from _to_everywhere(policy, rule, everywhere)
+        for rule in allowing(policy):
+            opened = _opened(facts.profile, rule)
+            if opened is not None:
+                if rule.direction is Direction.INGRESS:
+                    yield from _from_everywhere(facts, exposure, policy, rule, opened)
+                else:
+                    yield from _to_everywhere(policy, rule, opened)
             for index, peer in enumerate(rule.peers or ()):
-                if isinstance(peer, BlockPeer):
+                if isinstance(peer, BlockPeer) and not only_names(facts.profile, rule):
                     yield from _block(facts, exposure, policy, rule, index, peer)
+
+
+def only_names(profile: Profile, rule: Rule) -> bool:
+    """Whether an egress rule has nothing but names of ports, which only pods resolve."""
+    return (
+        rule.direction is Direction.EGRESS
+        and profile.named_ports == "resolve"
+        and bool(rule.ports)
+        and all(isinstance(port, NamedPort) for port in rule.ports or ())
+    )
+
+
+def _opened(profile: Profile, rule: Rule) -> Opened | None:
+    """What a rule opens by peers that are everywhere; None where it has no such peer."""
+    wide = [
+        (index, peer)
+        for index, peer in enumerate(rule.peers or ((None,) if rule.peers is None else ()))
+        if _is_everywhere(peer) and not _is_thought_over(rule, peer)
+    ]
+    if only_names(profile, rule):
+        # A name leads to pods alone, and through a block it is told of elsewhere.
+        if profile.named_port_to_anyone == "never":
+            wide = [(index, peer) for index, peer in wide if peer is not None]
+        wide = [(index, peer) for index, peer in wide if not isinstance(peer, BlockPeer)]
+    if not wide:
+        return None
+    peers = [peer for _, peer in wide]
+    blocks = [peer for peer in peers if isinstance(peer, BlockPeer)]
+    anybody = None in peers
+    families = {peer.block.family for peer in blocks}
+    if anybody and not (only_names(profile, rule) and profile.named_port_to_anyone == "per-pod"):
+        families = {4, 6}
+    pods = anybody or len(blocks) < len(peers) or bool(blocks and profile.ipblock_matches_pods)
+    index, first = wide[0]
+    text = " and ".join(dict.fromkeys(map(_what, peers))) if families else _EVERY_POD
+    source = rule.source
+    if first is not None:
+        source = Source(source.origin, peer_field(source.path, index))
+    return Opened(text, source, pods, frozenset(families))
+
+
+_EVERY_POD = "every pod of every namespace"
 
 
 def _is_everywhere(peer: Peer | None) -> bool:
@@ -51,65 +103,81 @@ def _is_everywhere(peer: Peer | None) -> bool:
     )
 
 
-def _source(rule: Rule, index: int, peer: Peer | None) -> Source:
-    if peer is None:
-        return rule.source
-    return Source(rule.source.origin, peer_field(rule.source.path, index))
+def _is_thought_over(rule: Rule, peer: Peer | None) -> bool:
+    """Whether somebody said what the pods may not reach."""
+    egress = rule.direction is Direction.EGRESS
+    return egress and isinstance(peer, BlockPeer) and bool(peer.excepts)
 
 
 def _what(peer: Peer | None) -> str:
     if peer is None:
         return "anybody"
-    return str(peer.block) if isinstance(peer, BlockPeer) else "every pod of every namespace"
+    if isinstance(peer, PodPeer):
+        return _EVERY_POD
+    excepts = f" except {listed(list(map(str, peer.excepts)))}" if peer.excepts else ""
+    return f"{peer.block}{excepts}"
+
+
+def _on(rule: Rule) -> str:
+    return f"on {', '.join(map(str, rule.ports))}" if rule.ports else "on every port"
 
 
 def _from_everywhere(
-    facts: Facts,
-    exposure: Exposure,
-    policy: Policy,
-    rule: Rule,
-    everywhere: list[tuple[int, Peer | None]],
+    facts: Facts, exposure: Exposure, policy: Policy, rule: Rule, opened: Opened
 ) -> Iterator[Hit]:
-    if not everywhere or not exposure.is_known:
+    if not exposure.is_known:
         return
     kinds = facts.subjects(policy).tolist()
     hidden = [kind for kind in kinds if not exposure.is_exposed(kind)]
     if not hidden or (len(hidden) < len(kinds) and policy.pods.requirements):
         # A policy that guards an exposed workload is about that workload.
         return
-    index, peer = everywhere[0]
     workloads = facts.workloads(hidden)
-    message = f"lets {_what(peer)} into {listed(workloads)}, which nothing exposes"
-    source = _source(rule, index, peer)
-    yield Hit("ingress-from-everywhere", message, policy, source, objects=tuple(workloads[:3]))
+    message = (
+        f"lets {opened.text} into {listed(workloads)} {_on(rule)}; nothing outside leads there"
+    )
+    yield Hit(
+        "ingress-from-everywhere",
+        message,
+        policy,
+        opened.source,
+        objects=tuple(workloads[:3]),
+        why=_who_gets_in(opened),
+    )
 
 
-def _to_everywhere(
-    policy: Policy, rule: Rule, everywhere: list[tuple[int, Peer | None]]
-) -> Iterator[Hit]:
-    for index, peer in everywhere:
-        if isinstance(peer, BlockPeer) and peer.excepts:
-            continue  # somebody thought about it
-        only_dns = rule.ports is not None and all(
-            isinstance(port, PortRange) and port.first == port.last in dns.PORTS
-            for port in rule.ports
-        )
-        if only_dns and isinstance(peer, PodPeer):
-            continue  # wherever DNS runs
-        ports = f" on {', '.join(map(str, rule.ports))}" if rule.ports else " on every port"
-        message = f"lets the pods reach {_what(peer)}{ports}"
-        # One port of every pod is what monitoring needs.
-        narrow = isinstance(peer, PodPeer) and rule.ports is not None
-        severity = Severity.NOTE if only_dns or narrow or _is_tls(rule) else None
-        yield Hit(
-            "egress-to-everywhere", message, policy, _source(rule, index, peer), severity=severity
-        )
-        return
+def _who_gets_in(opened: Opened) -> str:
+    """What letting these in means."""
+    if not opened.families:
+        return "Every pod of every namespace gets in, whoever runs it; no address outside does."
+    of_family = "" if len(opened.families) > 1 else f"IPv{min(opened.families)} "
+    outside = f"very {of_family}address that has a route"
+    return f"Every pod gets in, and e{outside}." if opened.pods else f"E{outside} gets in."
 
 
-def _is_tls(rule: Rule) -> bool:
-    """Whether a rule is about HTTPS alone: its destinations may have no stable addresses."""
-    return rule.ports == (PortRange(Protocol.TCP, 443, 443),)
+def _to_everywhere(policy: Policy, rule: Rule, opened: Opened) -> Iterator[Hit]:
+    only_dns = rule.ports is not None and all(
+        isinstance(port, PortRange) and port.first == port.last in dns.PORTS for port in rule.ports
+    )
+    if only_dns and not opened.families:
+        return  # wherever DNS runs
+    message = f"lets the pods reach {opened.text} {_on(rule)}"
+    if rule.peers is None and rule.ports is None:
+        message += ", as where no policy isolates them for egress"
+    metadata = bool(opened.families) and _is_on_http(rule)
+    more = "; all addresses include that of cloud metadata" if metadata else ""
+    why = f"Whoever takes over the pod goes there too{more}."
+    yield Hit("egress-to-everywhere", message, policy, opened.source, why=why)
+
+
+def _is_on_http(rule: Rule) -> bool:
+    """Whether the ports of a rule include TCP 80."""
+    return rule.ports is None or any(
+        isinstance(port, PortRange)
+        and port.protocol is Protocol.TCP
+        and port.first <= 80 <= port.last
+        for port in rule.ports
+    )
 
 
 # --- blocks ----------------------------------------------------------------------------------
@@ -128,16 +196,13 @@ def _block(
         open_to = [address for address in _METADATA if address in peer]
         # A host route to it alone is meant.
         if open_to and peer.block.prefix < 16:
-            on_http = rule.ports is None or any(
-                isinstance(port, PortRange)
-                and port.protocol is Protocol.TCP
-                and port.first <= 80 <= port.last
-                for port in rule.ports
-            )
-            message = f"{peer.block} includes {open_to[0]}"
+            (address,) = open_to
+            on_http = _is_on_http(rule)
+            message = f"{peer.block} includes {address}"
             message += "" if on_http else ", though not on its port, TCP 80"
             severity = None if on_http else Severity.NOTE
-            yield Hit("metadata-open", message, policy, source, severity=severity)
+            fix = f"Add `except: [{address}/{32 if address.family == 4 else 128}]`."
+            yield Hit("metadata-open", message, policy, source, severity=severity, fix=fix)
     elif peer.block.prefix == 0 and exposure.exposes(policy):
         return  # visitors come from anywhere, by way of any node
     inner = _inside_cluster(facts, peer)

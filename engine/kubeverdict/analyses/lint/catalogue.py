@@ -99,6 +99,13 @@ RULES: tuple[Check, ...] = (
         "Use a name that the containers declare for that protocol.",
     ),
     Check(
+        "port-name-block",
+        "a rule allows a port of an address block by its name",
+        _WARNING,
+        "A name is looked up on the pod that is reached; an address outside the cluster has none.",
+        "Use the number of the port.",
+    ),
+    Check(
         "port-name-varies",
         "the name of a port stands for different numbers",
         _NOTE,
@@ -138,8 +145,8 @@ RULES: tuple[Check, ...] = (
     Check(
         "egress-to-everywhere",
         "egress to everywhere",
-        _WARNING,
-        "Whoever takes over the pod goes there too; all addresses include those of cloud metadata.",
+        _NOTE,
+        "Whoever takes over the pod goes there too; all addresses include that of cloud metadata.",
         "Name the destinations in `to`.",
     ),
     Check(

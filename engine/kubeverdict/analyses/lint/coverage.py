@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kubeverdict.analyses.lint.facts import Facts, workload_names
+from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
 from kubeverdict.analyses.lint.finding import Hit, ObjectKey, count, inside, listed
 from kubeverdict.evaluate.policy_rules import PlaneRules, Row, order_matters
 from kubeverdict.model.cluster import Pod, WorkloadRef
@@ -62,7 +62,9 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
 
 def _denied(policy: Policy) -> set[Direction]:
     """The directions in which a policy denies anything: not those that a rule opens whole."""
-    opened = {rule.direction for rule in policy.rules if rule.peers is None and rule.ports is None}
+    opened = {
+        rule.direction for rule in allowing(policy) if rule.peers is None and rule.ports is None
+    }
     return set(policy.isolates) - opened
 
 

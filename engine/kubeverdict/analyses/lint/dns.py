@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.findings import Severity
-from kubeverdict.analyses.lint.facts import Facts, workload_names
+from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
 from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss
 from kubeverdict.analyses.lint.selectors import peer_miss
@@ -213,7 +213,7 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
     reaching = {
         id(policy): {
             protocol
-            for rule in policy.rules
+            for rule in allowing(policy)
             if rule.direction is Direction.EGRESS and _names(rule, address)
             for protocol in DNS_PROTOCOLS
             if covers(rule, protocol, (DNS_PORT,))
@@ -237,7 +237,7 @@ def _by_rules(facts: Facts) -> list[Group]:
     open_by: dict[int, set[Protocol]] = {
         id(policy): {
             protocol
-            for rule in policy.rules
+            for rule in allowing(policy)
             if rule.direction is Direction.EGRESS and _leaves(rule, policy)
             for protocol in DNS_PROTOCOLS
             if covers(rule, protocol, PORTS)
@@ -331,7 +331,10 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
         fix = f"Allow ingress to the DNS pods on {_listening(servers)}."
         return Fault("dns-blocked", policy, None, "the DNS pods deny it", fix=fix)
     for_dns = [
-        (policy, rule) for policy in group.policies for rule in policy.rules if _is_for_dns(rule)
+        (policy, rule)
+        for policy in group.policies
+        for rule in allowing(policy)
+        if _is_for_dns(rule)
     ]
     for policy, rule in for_dns:
         miss = _peer_miss(facts, rule)
@@ -344,7 +347,7 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
         reason, fix = _lack(facts, group, rule, servers)
         return Fault(name, policy, rule.source, reason, fix=fix)
     policy = min(group.policies, key=lambda one: len(one.rules))
-    if any(rule.direction is Direction.EGRESS for one in group.policies for rule in one.rules):
+    if any(rule.direction is Direction.EGRESS for one in group.policies for rule in allowing(one)):
         reason = f"no rule is about port {DNS_PORT}"
         return Fault(name, policy, None, reason, fix=_allowing(servers))
     # Who may open no connection at all needs no names either, if a policy of their own says so.

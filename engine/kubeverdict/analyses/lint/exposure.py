@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses.lint.facts import Facts, workload_names
+from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
 from kubeverdict.analyses.lint.finding import Hit, listed
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
 from kubeverdict.compile.compiled import Reason
@@ -167,9 +167,9 @@ def _nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool
     blocks = [
         peer
         for policy in policies
-        for rule in policy.rules
+        for rule in allowing(policy)
         if rule.direction is Direction.INGRESS
-        for peer in rule.peers or (None,)
+        for peer in ((None,) if rule.peers is None else rule.peers)
         if peer is None or isinstance(peer, BlockPeer)
     ]
     if not blocks:

@@ -7,12 +7,13 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.labels import Vocabulary
 from kubeverdict.analyses.lint.ranges import Ranges
 from kubeverdict.compile.beside import Beside
@@ -25,7 +26,7 @@ from kubeverdict.compile.population import namespace_labels
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
 from kubeverdict.compile.sets import members
 from kubeverdict.model.cluster import METADATA_NAME, ContainerKind, ContainerPort, Pod, Service
-from kubeverdict.model.policy import Direction, PodPeer, Policy
+from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING, Operator, Selector
@@ -161,6 +162,23 @@ class Facts:
         return Ranges(text for pod in pods for text in pod.addresses)
 
     @cached_property
+    def addresses_by_port_name(self) -> dict[tuple[str, Protocol], Ranges]:
+        """The addresses of the pods that have a port of a name."""
+        naming = NAMING[self.profile.named_port_containers]
+        found: dict[tuple[str, Protocol], list[str]] = {}
+        for kind in self.kinds:
+            names = {
+                (port.name, port.protocol)
+                for port in kind.ports
+                if port.name and port.container in naming
+            }
+            pods = [self.cluster.pods[place] for place in kind.pods] if names else []
+            texts = [text for pod in pods if not pod.host_network for text in pod.addresses]
+            for name in names:
+                found.setdefault(name, []).extend(texts)
+        return {name: Ranges(texts) for name, texts in found.items()}
+
+    @cached_property
     def node_ranges(self) -> Ranges:
         return Ranges(text for node in self.cluster.nodes for text in node.addresses)
 
@@ -257,6 +275,11 @@ class Facts:
             return False
         inhabited = {kind.namespace for kind in self.scope(where)}
         return bool(names) and inhabited.issuperset(names)
+
+
+def allowing(policy: Policy) -> Iterator[Rule]:
+    """The rules of a policy that let something through: what is said of opening is about them."""
+    return (rule for rule in policy.rules if rule.action is Action.ALLOW)
 
 
 def by_name(namespaces: Selector) -> bool:

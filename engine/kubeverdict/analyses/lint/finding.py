@@ -29,7 +29,7 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     It is about ``policy``, at ``source`` (its name where that is None), or about the
     object ``place``; where the input does not hold that one, it is shown at ``nearby``, because
     CI systems refuse what is in no file. ``objects`` come after the one it is about.
-    ``severity`` and ``fix`` are the rule's unless given.
+    ``severity``, ``why`` and ``fix`` are the rule's unless given.
     """
 
     rule: str
@@ -41,6 +41,7 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     objects: tuple[str, ...] = ()
     severity: Severity | None = None
     fix: str = ""
+    why: str = ""
 
     def finding(self, places: Places) -> Finding:
         rule = BY_ID[self.rule]
@@ -62,7 +63,7 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
             file,
             line,
             tuple(dict.fromkeys(objects)),
-            rule.why,
+            self.why or rule.why,
             self.fix or rule.fix,
         )
 
@@ -91,5 +92,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """``1 pod``, ``2 pods``."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+    """``1 pod``, ``2 pods``, ``2 policies``."""
+    many = f"{thing[:-1]}ies" if thing.endswith("cy") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else many}"

@@ -61,8 +61,7 @@ def _word(direction: Direction) -> str:
 def _not_enforced(facts: Facts) -> Iterator[Hit]:
     for profile in (facts.profile, *facts.others):
         if not profile.enforces and facts.policies:
-            number = count(len(facts.policies), "policy").replace("policys", "policies")
-            message = f"{profile.title} enforces none of the {number}"
+            message = f"{profile.title} does not enforce {count(len(facts.policies), 'policy')}"
             yield Hit("cni-not-enforced", message, facts.policies[0])
 
 

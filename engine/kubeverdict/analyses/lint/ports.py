@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kubeverdict.analyses.conditions import NAMING
-from kubeverdict.analyses.lint.facts import Facts, Kind, peer_question, workload_names
+from kubeverdict.analyses.findings import Severity
+from kubeverdict.analyses.lint.facts import Facts, Kind, allowing, peer_question, workload_names
 from kubeverdict.analyses.lint.finding import SHOWN, Hit, count, inside, listed
 from kubeverdict.analyses.lint.labels import near
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import Direction, PodPeer, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange
 
 SOME = 256  # kinds; a rule for more is about whatever is there
@@ -20,9 +21,11 @@ Said = tuple[str, str, str]
 
 def check(facts: Facts) -> Iterator[Hit]:
     for policy in facts.policies:
-        for rule in policy.rules:
+        for rule in allowing(policy):
             if rule.ports:
                 yield from _rule(facts, policy, rule)
+                if rule.direction is Direction.EGRESS and facts.profile.named_ports == "resolve":
+                    yield from _blocks_by_name(facts, policy, rule)
 
 
 def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
@@ -39,6 +42,39 @@ def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
             source = inside(rule.source, "ports", index)
             objects = tuple(workload_names(_pods(facts, kinds))[:SHOWN])
             yield Hit(name, message, policy, source, objects=objects, fix=fix)
+
+
+def _blocks_by_name(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
+    """Named ports of a rule whose peers are address blocks."""
+    blocks = [peer for peer in rule.peers or () if isinstance(peer, BlockPeer)]
+    if not blocks:
+        return
+    profile = facts.profile
+    to_pods = profile.named_port_through_ipblock and profile.ipblock_matches_pods
+    nothing_else = len(blocks) == len(rule.peers or ()) and all(
+        isinstance(port, NamedPort) for port in rule.ports or ()
+    )
+    where = listed([str(peer.block) for peer in blocks])
+    reached = 0
+    found: list[tuple[int, NamedPort, int]] = []
+    for index, port in enumerate(rule.ports or ()):
+        if isinstance(port, NamedPort):
+            ranges = facts.addresses_by_port_name.get((port.name, port.protocol))
+            number = sum(map(ranges.matched, blocks)) if ranges and to_pods else 0
+            reached += number
+            found.append((index, port, number))
+    for index, port, number in found:
+        if number:
+            pods = count(number, "pod")
+            message = f"{port} of {where} is that of {pods} inside; no address outside has the name"
+        else:
+            message = f"{port} of {where} is nothing: no address in it has a port of that name"
+            if nothing_else and not reached:
+                message += ", so that the rule permits nothing"
+        meant = number and all(peer.block.prefix for peer in blocks)
+        severity = Severity.NOTE if meant else None
+        source = inside(rule.source, "ports", index)
+        yield Hit("port-name-block", message, policy, source, severity=severity)
 
 
 def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
@@ -82,7 +118,7 @@ def _named(facts: Facts, port: NamedPort, kinds: list[Kind]) -> Said | None:
             f"{number} on {listed(_workloads(facts, of_number))}"
             for number, of_number in sorted(found.items())
         ]
-        more = f"; and {count(len(parts) - 3, 'number')} more" if len(parts) > 3 else ""
+        more = f"; and {len(parts) - 3:,} more" if len(parts) > 3 else ""
         message = f"{port.protocol.name} {port.name} is {'; '.join(parts[:3])}{more}"
         return "port-name-varies", message, ""
     return None

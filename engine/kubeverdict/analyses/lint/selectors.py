@@ -11,7 +11,7 @@ from kubeverdict.analyses.lint.labels import Miss, near
 from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.lowering import Where
 from kubeverdict.model.cluster import METADATA_NAME
-from kubeverdict.model.policy import PodPeer, Policy, Rule
+from kubeverdict.model.policy import Action, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Selector
 from kubeverdict.model.sources import Source
 
@@ -98,7 +98,8 @@ def _uninhabited(facts: Facts, policy: Policy, namespace: str) -> Hit:
 def _typos(policy: Policy, source: Source, misses: Iterator[Miss]) -> Iterator[Hit]:
     for miss in misses:
         if miss.is_typo:
-            yield Hit("selector-typo", miss.text, policy, source, fix=miss.fix)
+            why = "The value matches nothing, so what was meant by it is left out, without a word."
+            yield Hit("selector-typo", miss.text, policy, source, fix=miss.fix, why=why)
 
 
 def _on_hosts(facts: Facts, policy: Policy, source: Source, kinds: list[int]) -> Iterator[Hit]:
@@ -140,7 +141,9 @@ def _peer(facts: Facts, policy: Policy, rule: Rule, index: int, peer: PodPeer) -
     # Pods that a chart lets in may be of another release, which the input need not hold.
     foreign = name == "peer-selects-nothing" and not facts.is_whole
     severity = Severity.NOTE if foreign else None
-    yield Hit(name, message, policy, inside(source, field), severity=severity, fix=miss.fix)
+    why = "" if rule.action is Action.ALLOW else "The rule does nothing that it was written for."
+    field_at = inside(source, field)
+    yield Hit(name, message, policy, field_at, severity=severity, fix=miss.fix, why=why)
 
 
 def _inside(facts: Facts, peer: PodPeer) -> str:
