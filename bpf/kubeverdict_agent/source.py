@@ -106,7 +106,11 @@ class FileSource:
             origin.file for (kind, _, _), origin in loaded.origins.items() if not _is_policy(kind)
         )
         self._remarks = (*loaded.skipped, *loaded.warnings)
-        self._ignored = tuple(f"{count} {kind} ignored" for kind, count in loaded.ignored.items())
+        ignored = [f"{count} {kind} ignored" for kind, count in loaded.ignored.items()]
+        # Policies that are not evaluated are among the warnings.
+        beside = [one for one in loaded.cluster.unevaluated if not one.gap.decides]
+        ignored += [f"{one.count} {one.resource} not read" for one in beside]
+        self._ignored = tuple(ignored)
 
     def _reading(self, changed_at: float, policies_only: bool = False) -> Reading:
         assert self._base is not None
@@ -127,7 +131,8 @@ class FileSource:
                 loaded = load(present, skip_invalid=self._skip_invalid)
             except InputError:
                 return None
-            if loaded.ignored or any(not _is_policy(kind) for kind, _, _ in loaded.origins):
+            beside = loaded.ignored or loaded.cluster.unevaluated
+            if beside or any(not _is_policy(kind) for kind, _, _ in loaded.origins):
                 return None
             policies += settled(loaded.cluster).policies
             remarks += [*loaded.skipped, *loaded.warnings]

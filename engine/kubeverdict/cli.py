@@ -21,6 +21,7 @@ from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
     WRONG,
+    check_pods,
     cni_options,
     compiled_from,
     compiled_in,
@@ -121,6 +122,7 @@ def explain(
 
     question = parse_port(port) if port is not None else None
     compiled = compiled_in(files, skip_invalid, cni, static)
+    check_pods(compiled)
     report = explain_(compiled, source, destination, question)
     for note in report.notes:
         say("note", note)
@@ -161,6 +163,7 @@ def list_(
 
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
     compiled = compiled_in(files, skip_invalid, cni, static)
+    check_pods(compiled)
     show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
     return CLEAN
 
@@ -177,10 +180,9 @@ def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: 
     from kubeverdict.analyses.connections import connections
     from kubeverdict.analyses.differences import differences
 
-    before, after = (
-        connections(compiled_in((path,), skip_invalid, cni, static)) for path in (old, new)
-    )
-    report = differences(before, after)
+    before, after = (compiled_in((path,), skip_invalid, cni, static) for path in (old, new))
+    check_pods(before, after)
+    report = differences(connections(before), connections(after))
     show("diff", output, report)
     return FINDINGS if report.changes else CLEAN
 
@@ -224,7 +226,9 @@ def whatif(
     changed = delete(before.cluster, deleted)
     if applied:
         changed = apply(changed, load_input(applied, skip_invalid))
-    report = whatif_(before, compiled_from(changed, cni, static))
+    after = compiled_from(changed, cni, static)
+    check_pods(before, after)
+    report = whatif_(before, after)
     show("whatif", output, report)
     return FINDINGS if report.opened or report.closed else CLEAN
 

@@ -14,6 +14,7 @@ from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
     WRONG,
+    check_pods,
     compiled_from,
     fitting,
     input_files,
@@ -120,7 +121,9 @@ def bulk(
         name: _bench(paths, cni, static, skip_invalid, memory_limit)
         for name, paths in inputs.items()
     }
-    _warn_of_unknown([bench.compiled.cluster for bench in benches.values()], namespaces)
+    for bench in benches.values():
+        check_pods(bench.compiled)
+    _refuse_unknown([bench.compiled.cluster for bench in benches.values()], namespaces)
     scenarios: dict[str, Scenario] = {}
     for bench in benches.values():
         for scenario in _scenarios(
@@ -301,7 +304,8 @@ def _rollout(
     if any(outcome.breaks for outcome in outcomes):
         found = combine.safe_order(bench, edits)
         order = tuple(edits[step].name for step in found) if found is not None else None
-    return [report(outcome) for outcome in outcomes], order
+    known = bench.compiled.unevaluated
+    return [report(outcome, known) for outcome in outcomes], order
 
 
 class Progress:
@@ -349,13 +353,13 @@ def _focus(namespaces: tuple[str, ...], port: str | None) -> Focus:
     return Focus(namespaces, (question.protocol, question.number))
 
 
-def _warn_of_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) -> None:
+def _refuse_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) -> None:
     if not namespaces:
         return
     known = {namespace.name for cluster in clusters for namespace in cluster.namespaces}
     for name in namespaces:
         if name not in known:
-            say("warning", f"--namespace {name}: there is no such namespace in the input")
+            raise UsageError(f"--namespace {name}: there is no such namespace in the input")
 
 
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import PURE_DATA
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -178,8 +180,20 @@ def say(kind: str, text: str) -> None:
         click.echo(line, err=True)
 
 
+def check_pods(*inputs: CompiledPolicy) -> None:
+    """Raise UsageError where none of ``inputs`` has a pod: an answer about nothing would look
+    like a clean one."""
+    from kubeverdict.analyses.notes import why_no_pods
+
+    if not any(len(compiled.pods) for compiled in inputs):
+        raise UsageError(why_no_pods(inputs))
+
+
 def show(verb: str, output: str, report: object) -> None:
     stream = sys.stdout
+    if output in PURE_DATA:
+        for text in sentences(getattr(report, "unevaluated", ())):
+            say("note", text)
     color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     text = render(verb, output, report, Style(color, _encodes_lines(stream.encoding)))
     try:

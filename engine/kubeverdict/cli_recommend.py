@@ -10,6 +10,7 @@ import click
 from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
+    check_pods,
     cluster_in,
     compiled_from,
     input_files,
@@ -91,23 +92,25 @@ def recommend(
     check_inputs(files, logs, ())
     cluster = cluster_in(files, skip_invalid)
     _check_namespaces(cluster, namespaces)
+    whole = with_finished(cluster)
+    before = compiled_from(whole, cni, static)
+    check_pods(before)
     wanted = (*baselines, *(("deny-all",) if default_deny else ()))
     options = Options(namespaces, max_cidrs, tuple(dict.fromkeys(wanted)))
     reading = Reading()
     (traffic,) = traffic_in(logs, columns, cluster, reading, None)
-    cluster = with_finished(cluster)
+    cluster = whole
     found = recommend_(cluster, PROFILES[cni], static, traffic, reading, options)
     texts = _texts(found, out)
     # What is proven is what was written: the policies as the text has them.
     read = tuple(policy for file, text in texts.items() for policy in _read(file, text))
-    before = compiled_from(cluster, cni, static)
     after = compiled_from(apply(cluster, Loaded(Cluster(policies=read))), cni, static)
     alone = compiled_from(
         Cluster(cluster.namespaces, cluster.pods, read, cluster.nodes), cni, static
     )
     proof = prove(before, after, alone, traffic)
     written = _write(texts) if out is not None and proof.is_sound else ()
-    report = Report(found, proof, log_of(reading), written)
+    report = Report(found, proof, log_of(reading), written, after.unevaluated)
     if output == "yaml":
         for kind, text in beside(report):
             say(kind, text)

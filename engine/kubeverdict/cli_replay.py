@@ -12,6 +12,7 @@ from kubeverdict.cli_parts import (
     CLEAN,
     FINDINGS,
     WRONG,
+    check_pods,
     cluster_in,
     compiled_from,
     input_files,
@@ -120,6 +121,7 @@ def replay(
         present = policies
         changed = apply(cluster, load_input(applied, skip_invalid))
         policies = compiled_from(with_finished(changed), cni, static)
+    check_pods(policies)
     reading = Reading()
     traffic = traffic_in(logs, columns, cluster, reading, BATCH)
     report = replay_(traffic, policies, reading, present)

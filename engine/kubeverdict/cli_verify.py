@@ -44,8 +44,9 @@ def verify(
 ) -> int:
     """Whether what must and must not be reachable is so.
 
-    Every connection that breaks an assertion is reported, with the rules that decide it. Exit
-    status 1 where an assertion is violated, 2 where one could not be judged.
+    Every connection that breaks an assertion is reported, with the rules that decide it. An
+    assertion is unknown where nothing breaks it and a policy that was not evaluated could. Exit
+    status 1 where one is violated or unknown, 2 where one could not be judged.
     """
     from kubeverdict.analyses.verify.verifying import verify as verify_
     from kubeverdict.manifests.assertions import read_assertions
@@ -58,4 +59,4 @@ def verify(
     show("verify", output, report)
     if report.failed:
         return WRONG
-    return FINDINGS if report.violated else CLEAN
+    return FINDINGS if report.violated or report.unknown else CLEAN

@@ -18,6 +18,7 @@ from kubeverdict.evaluate.outcome import ANYTHING, Focus
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Scenario
 from kubeverdict.model.edit import Edit
+from kubeverdict.model.unevaluated import merged
 
 # Pods of scenarios are compiled beside the base once a piece, so pieces are large.
 PIECE = 2048
@@ -56,7 +57,11 @@ def reports(
     outcomes = evaluate(
         bench, edits, focus=options.focus, examples=options.examples, threads=threads
     )
-    found = [report(outcome) for outcome in outcomes]
+    known = bench.compiled.unevaluated
+    found = [
+        report(outcome, merged(known, edit.unevaluated) if edit.unevaluated else known)
+        for outcome, edit in zip(outcomes, edits, strict=True)
+    ]
     single = [number for number, edit in enumerate(edits) if _takes_out_one(edit)]
     explained = redundancies(
         bench, [found[n] for n in single], [edits[n].policies_out[0] for n in single]

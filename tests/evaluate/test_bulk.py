@@ -13,7 +13,7 @@ from kubeverdict.evaluate.bulk import evaluate, workbench
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.kernels.jit import compiled_only
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
@@ -209,3 +209,20 @@ def test_an_edit_that_cannot_be_judged_says_why_and_stops_no_other() -> None:
     ]
     bad, good = evaluate(workbench(compile_cluster(cluster)), edits)
     assert "nonsense" in bad.error and not good.error
+
+
+def test_what_is_not_there_cannot_be_taken_out() -> None:
+    web = Pod("x", "web", {}, WorkloadRef("x", "web", "Pod"))
+    bench = workbench(compile_cluster(Cluster(pods=(web,))))
+    edits = [
+        Edit("policy", policies_out=(("NetworkPolicy", "x", "no"),)),
+        Edit("pod", pods_out=(("x", "no"),)),
+        Edit("namespace", namespaces_out=("no",)),
+        Edit("node", nodes_out=("no",)),
+        Edit("service", services_out=(("x", "no"),)),
+        Edit("cni", profile="no"),
+        Edit("fine", pods_out=((web.namespace, web.name),)),
+    ]
+    errors = [outcome.error for outcome in evaluate(bench, edits)]
+    assert [bool(error) for error in errors] == [True] * 6 + [False]
+    assert errors[0] == "cannot take out what the cluster has not: NetworkPolicy/x/no"

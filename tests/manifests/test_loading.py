@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from kubeverdict.manifests import load
+from kubeverdict.manifests import Loaded, load
 from kubeverdict.model.cluster import METADATA_NAME
+from kubeverdict.model.unevaluated import Gap
 from tests.manifests.reading import load_text, meaning, policy_text, problems_of, told
 
 CLUSTERS = Path(__file__).parents[3] / "shared" / "clusters"
@@ -101,45 +102,87 @@ def test_a_list_in_a_list_is_an_error_and_not_lost() -> None:
 
 
 def test_other_kinds_are_counted() -> None:
-    kinds = [("v1", "ConfigMap"), ("v1", "ConfigMap"), ("acme.org/v1", "Gateway")]
-    kinds += [("serving.knative.dev/v1", "Service"), ("acme.org/v1", "AccessList")]
-    text = "\n---\n".join(f"apiVersion: {group}\nkind: {kind}\n" for group, kind in kinds)
+    kinds = [("v1", "ConfigMap"), ("v1", "ConfigMap"), ("rbac.authorization.k8s.io/v1", "Role")]
+    kinds += [("acme.org/v1", "Service"), ("acme.org/v1", "AccessList"), ("acme.org/v1", "Service")]
+    text = "\n---\n".join(
+        f"apiVersion: {group}\nkind: {kind}\nmetadata: {{name: a{number}}}\n"
+        for number, (group, kind) in enumerate(kinds)
+    )
     loaded = load_text(text)
-    assert loaded.ignored == {
-        "AccessList": 1,
-        "ConfigMap": 2,
-        "Gateway": 1,
-        "Service.serving.knative.dev": 1,
-    }
+    assert loaded.ignored == {"ConfigMap": 2, "Role": 1}
+    assert told_gaps(loaded) == [
+        ("AccessList.acme.org", Gap.NOT_READ, 1),
+        ("Service.acme.org", Gap.NOT_READ, 2),
+    ]
     assert not loaded.warnings
-    assert loaded.documents == 5
+    assert loaded.documents == 6
 
 
-POLICIES = [
-    ("cilium.io/v2", "CiliumNetworkPolicy", "CiliumNetworkPolicy"),
-    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideNetworkPolicy"),
-    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", "AdminNetworkPolicy"),
-    (
-        "policy.networking.k8s.io/v1alpha1",
-        "BaselineAdminNetworkPolicy",
-        "BaselineAdminNetworkPolicy",
-    ),
-    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", "ClusterNetworkPolicy"),
-    ("crd.antrea.io/v1beta1", "ClusterNetworkPolicy", "ClusterNetworkPolicy"),
-    ("projectcalico.org/v3", "GlobalNetworkPolicy", "GlobalNetworkPolicy"),
-    ("projectcalico.org/v3", "NetworkPolicy", "NetworkPolicy.projectcalico.org"),
-    ("crd.projectcalico.org/v1", "NetworkPolicy", "NetworkPolicy.crd.projectcalico.org"),
-    ("security.istio.io/v1", "AuthorizationPolicy", "AuthorizationPolicy"),
+def told_gaps(loaded: Loaded) -> list[tuple[str, Gap, int]]:
+    return [(one.resource, one.gap, one.count) for one in loaded.cluster.unevaluated]
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicyList"),
+        ("cilium.io/v2", "CiliumNetworkPolicyList"),
+        ("v1", "ConfigMapList"),
+        ("acme.org/v1", "ThingList"),
+    ],
+)
+def test_a_list_without_items_is_an_error_whatever_its_kind(api_version: str, kind: str) -> None:
+    text = f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{}}\nItems: []\n"
+    message = "items: Invalid value: expected a list of objects, and no lists in it"
+    assert told(problems_of(text)) == [message]
+
+
+GAPS = [
+    ("k8s.ovn.org/v1", "UserDefinedNetwork", Gap.POLICY),
+    ("k8s.ovn.org/v1", "EgressFirewall", Gap.RESTRICTION),
+    ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Gap.NETWORK),
+    ("projectcalico.org/v3", "NetworkSet", Gap.POLICY_PART),
+    ("monitoring.coreos.com/v1", "Prometheus", Gap.PODS),
+    ("apps.kruise.io/v1alpha1", "SidecarSet", Gap.POD_CHANGES),
+    ("acme.org/v1", "AcmeNetworkPolicy", Gap.POLICY),
 ]
 
 
-@pytest.mark.parametrize(("api_version", "kind", "name"), POLICIES)
-def test_policies_of_other_kinds_are_never_dropped_in_silence(
-    api_version: str, kind: str, name: str
+@pytest.mark.parametrize(("api_version", "kind", "gap"), GAPS)
+def test_kinds_that_matter_are_told_by_what_they_could_change(
+    api_version: str, kind: str, gap: Gap
 ) -> None:
+    loaded = load_text(f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n")
+    group = api_version.partition("/")[0]
+    assert told_gaps(loaded) == [(f"{kind}.{group}", gap, 1)]
+    assert not loaded.ignored
+
+
+POLICIES = [
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
+    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
+    ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"),
+    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+    ("networking.k8s.aws/v1alpha1", "ClusterNetworkPolicy"),
+    ("crd.antrea.io/v1beta1", "ClusterNetworkPolicy"),
+    ("projectcalico.org/v3", "GlobalNetworkPolicy"),
+    ("projectcalico.org/v3", "NetworkPolicy"),
+    ("crd.projectcalico.org/v1", "NetworkPolicy"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("policy.linkerd.io/v1alpha1", "AuthorizationPolicy"),
+]
+
+
+@pytest.mark.parametrize(("api_version", "kind"), POLICIES)
+def test_policies_of_other_kinds_are_never_dropped_in_silence(api_version: str, kind: str) -> None:
+    name = f"{kind}.{api_version.partition('/')[0]}"
     one = f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n"
     loaded = load_text(f"{json.dumps(pod())}\n---\n{one}")
-    assert loaded.ignored == {name: 1}
+    (found,) = loaded.cluster.unevaluated
+    assert (found.resource, found.count, found.names) == (name, 1, ("a",))
+    assert (found.file, found.line) == ("<stdin>", 2)
+    assert found.gap.decides
     assert [str(w) for w in loaded.warnings] == [f"<stdin>:2: 1 {name} object is not evaluated"]
     two = load_text(f"{one}---\n{one}").warnings
     assert [w.message for w in two] == [f"2 {name} objects are not evaluated"]

@@ -9,6 +9,7 @@ import msgspec
 
 from kubeverdict import __version__
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.model.unevaluated import Unevaluated
 from kubeverdict.render import github, junit, md, sarif
 from kubeverdict.render.style import Style
 
@@ -19,6 +20,7 @@ class Report(msgspec.Struct, frozen=True):
     verb: str
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 DNS = Check("dns-blocked", "DNS cannot be reached", Severity.ERROR, "Names do not resolve.")

@@ -16,6 +16,7 @@ from kubeverdict.evaluate.outcome import Example, Judged, Outcome
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.edit import PolicyKey
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.unevaluated import Unevaluated, merged
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
     breaks: bool = False
     broken: int = 0
     error: str = ""
+    unevaluated: tuple[Unevaluated, ...] = ()
 
     @property
     def opens(self) -> bool:
@@ -102,8 +104,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-def report(outcome: Outcome) -> ScenarioReport:
-    """An outcome in the words of the input."""
+def report(outcome: Outcome, unevaluated: tuple[Unevaluated, ...] = ()) -> ScenarioReport:
+    """An outcome in the words of the input, which left ``unevaluated`` out."""
     by_family = {
         "+".join(f"IPv{family}" for family in one.families): _figures(one) for one in outcome.counts
     }
@@ -123,6 +125,7 @@ def report(outcome: Outcome) -> ScenarioReport:
         breaks=outcome.breaks,
         broken=outcome.broken,
         error=outcome.error,
+        unevaluated=unevaluated,
     )
 
 
@@ -175,6 +178,15 @@ class Ranking(msgspec.Struct, frozen=True):
     pairs: tuple[Pair, ...] = ()
     rollout: bool = False
     safe_order: tuple[str, ...] | None = None
+
+    @property
+    def unevaluated(self) -> tuple[Unevaluated, ...]:
+        return unevaluated_of(self.reports)
+
+
+def unevaluated_of(reports: Iterable[ScenarioReport]) -> tuple[Unevaluated, ...]:
+    """What is not taken into account in any of ``reports``, which nearly all share theirs."""
+    return merged(*{id(one.unevaluated): one.unevaluated for one in reports}.values())
 
 
 def summary(reports: Iterable[ScenarioReport]) -> Summary:

@@ -18,6 +18,7 @@ from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.pairs import rows
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
+from kubeverdict.model.unevaluated import Unevaluated
 
 
 class Connection(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +39,7 @@ class Connections(msgspec.Struct, frozen=True):
     profile: str
     connections: tuple[Connection, ...]
     pods: Mapping[str, Sequence[str]]
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ def connections(
         compiled.profile.name,
         tuple(sorted(found, key=_order)),
         {group.peer.whole: group.pods for group in groups},
+        compiled.unevaluated,
     )
 
 

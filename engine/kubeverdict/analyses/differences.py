@@ -12,6 +12,7 @@ from kubeverdict.analyses.connections import Connection, Connections
 from kubeverdict.analyses.peers import Peer, address_peer, pod_peer
 from kubeverdict.analyses.port_text import NO_PORTS, Ports
 from kubeverdict.model.addresses import family_of
+from kubeverdict.model.unevaluated import Unevaluated, merged
 
 # Ports in the old and in the new input, by family ("" for both alike).
 Outcome = tuple[tuple[str, Ports, Ports], ...]
@@ -45,6 +46,7 @@ class Differences(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     appeared: tuple[str, ...]
     gone: tuple[str, ...]
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 def differences(old: Connections, new: Connections) -> Differences:
@@ -70,6 +72,7 @@ def differences(old: Connections, new: Connections) -> Differences:
         tuple(changes),
         appeared=tuple(sorted(new.pods.keys() - old.pods.keys())),
         gone=tuple(sorted(old.pods.keys() - new.pods.keys())),
+        unevaluated=merged(old.unevaluated, new.unevaluated),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kubeverdict.analyses.bulk import ScenarioReport
+from kubeverdict.analyses.bulk import ScenarioReport, unevaluated_of
+from kubeverdict.model.unevaluated import Unevaluated
 
 # What becomes of a scenario on a cluster.
 FAILED, NOTHING, OPENS, CLOSES, BOTH = "not possible", "nothing", "opens", "closes", "both"
@@ -34,6 +35,10 @@ class DriftRun(msgspec.Struct, frozen=True):
     clusters: tuple[str, ...]
     scenarios: tuple[Drift, ...]
     top: int
+
+    @property
+    def unevaluated(self) -> tuple[Unevaluated, ...]:
+        return unevaluated_of(report for one in self.scenarios for report in one.clusters.values())
 
 
 def effect(report: ScenarioReport) -> str:

@@ -20,6 +20,7 @@ from kubeverdict.evaluate.services import judge_backend
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.unevaluated import Unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -55,6 +56,7 @@ class Explanation(msgspec.Struct, frozen=True):
     allowed: bool
     answers: tuple[Answer, ...]
     notes: tuple[str, ...]
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 class Question(msgspec.Struct, frozen=True, eq=False):
@@ -110,6 +112,7 @@ def explain(
         allowed=all(answer.allowed for answer in answers),
         answers=tuple(answers),
         notes=notes,
+        unevaluated=compiled.unevaluated,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import msgspec
 
+from kubeverdict.model.unevaluated import Unevaluated
+
 
 class Severity(StrEnum):
     """In order; the words are those of SARIF."""
@@ -70,6 +72,11 @@ class Checked(Protocol):
 
     @property
     def findings(self) -> Sequence[Finding]: ...
+
+    @property
+    def unevaluated(self) -> tuple[Unevaluated, ...]:
+        """What was not taken into account."""
+        ...
 
 
 def is_failure(finding: Finding) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.profile import REFERENCE
 
@@ -14,6 +15,14 @@ SHOWN = 5
 def notes(compiled: CompiledPolicy) -> tuple[str, ...]:
     """One sentence for each thing; none for an ordinary cluster under the reference profile."""
     return (*_about_the_cni(compiled), *compiled.notes, *_about_the_cluster(compiled))
+
+
+def why_no_pods(inputs: Iterable[CompiledPolicy]) -> str:
+    """That there is nothing to judge, and why, of inputs that have no pods."""
+    reasons: list[str] = []
+    for compiled in inputs:
+        reasons += [*_left_out(compiled), *sentences(compiled.unevaluated)]
+    return "; ".join(["there are no pods to judge in the input", *dict.fromkeys(reasons)])
 
 
 def _about_the_cni(compiled: CompiledPolicy) -> Iterator[str]:
@@ -31,14 +40,18 @@ def _about_the_cni(compiled: CompiledPolicy) -> Iterator[str]:
 
 
 def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
+    yield from _left_out(compiled)
+    implied = [space.name for space in compiled.cluster.namespaces if space.implied]
+    if implied and compiled.policies:
+        yield (f"no Namespace object in the input, so no labels but the name: {_listed(implied)}")
+
+
+def _left_out(compiled: CompiledPolicy) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for pod, reason in compiled.excluded:
         reasons.setdefault(reason, []).append(str(pod))
     for reason, pods in sorted(reasons.items()):
         yield f"{_count(len(pods), 'pod')} left out, {reason}: {_listed(pods)}"
-    implied = [space.name for space in compiled.cluster.namespaces if space.implied]
-    if implied and compiled.policies:
-        yield (f"no Namespace object in the input, so no labels but the name: {_listed(implied)}")
 
 
 def _listed(names: list[str]) -> str:

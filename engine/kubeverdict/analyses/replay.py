@@ -24,6 +24,7 @@ from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.unevaluated import Unevaluated
 
 NO_PART = "pods that take no part: {}"
 NO_FAMILY = "ends that have no address family in common"
@@ -121,6 +122,7 @@ class Replay(msgspec.Struct, frozen=True):
     pairs_seen: int
     pairs_allowed: int | None
     log: Log
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 def replay(
@@ -370,6 +372,7 @@ class _Run:
             pairs_seen=int(self._pairs.size),
             pairs_allowed=pairs[0].pairs if len(pairs) == 1 else None,
             log=log_of(self._reading),
+            unevaluated=self._policies.unevaluated,
         )
 
     def _idle(self) -> Iterator[IdleRule]:

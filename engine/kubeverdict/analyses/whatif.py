@@ -24,6 +24,7 @@ from kubeverdict.evaluate.joint import Joint
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, family_of, parse_address
 from kubeverdict.model.policy import Direction
+from kubeverdict.model.unevaluated import Unevaluated, merged
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ class WhatIf(msgspec.Struct, frozen=True):
     opened: tuple[Effect, ...]
     closed: tuple[Effect, ...]
     pairs: tuple[PairTotals, ...]
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
@@ -92,6 +94,7 @@ def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
         opened=tuple(writer.effects(opened)),
         closed=tuple(writer.effects(closed)),
         pairs=_totals(change),
+        unevaluated=merged(old.unevaluated, new.unevaluated),
     )
 
 

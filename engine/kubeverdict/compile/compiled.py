@@ -18,6 +18,7 @@ from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.policy import Policy, Rule
 from kubeverdict.model.profile import Profile
+from kubeverdict.model.unevaluated import Unevaluated
 
 ALL = 0  # the set of everything
 EMPTY = 1  # the set of nothing
@@ -149,6 +150,11 @@ class CompiledPolicy:
     port_runs: Runs  # the port lists of ``ports.sets`` as ranges
     planes: tuple[Plane, ...]
     pod_ids: Mapping[tuple[str, str], int]
+
+    @property
+    def unevaluated(self) -> tuple[Unevaluated, ...]:
+        """What verdicts do not take into account; every report names it."""
+        return self.cluster.unevaluated
 
     @property
     def first_host(self) -> int:

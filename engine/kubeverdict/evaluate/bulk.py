@@ -47,6 +47,46 @@ class Workbench:
         return {policy_key(policy): i for i, policy in enumerate(self.compiled.policies)}
 
     @cached_property
+    def _policies(self) -> frozenset[PolicyKey]:
+        """As they are written: a CNI may enforce fewer."""
+        return frozenset(map(policy_key, self.compiled.cluster.policies))
+
+    @cached_property
+    def _pods(self) -> frozenset[tuple[str, str]]:
+        return frozenset((pod.namespace, pod.name) for pod in self.compiled.cluster.pods)
+
+    @cached_property
+    def _services(self) -> frozenset[tuple[str, str]]:
+        return frozenset((one.namespace, one.name) for one in self.compiled.cluster.services)
+
+    def missing(self, edit: Edit) -> str:
+        """What ``edit`` takes out and the cluster has not, in a sentence; empty where there is
+        no such thing. A profile that does not exist is missing too."""
+        cluster = self.compiled.cluster
+        gone: list[str] = []
+        if edit.policies_out:
+            gone += [
+                "/".join(part for part in key if part)
+                for key in edit.policies_out
+                if key not in self.numbers and key not in self._policies
+            ]
+        if edit.pods_out:
+            gone += [f"Pod/{'/'.join(key)}" for key in edit.pods_out if key not in self._pods]
+        if edit.services_out:
+            gone += [
+                f"Service/{'/'.join(key)}" for key in edit.services_out if key not in self._services
+            ]
+        if edit.namespaces_out:
+            names = {one.name for one in cluster.namespaces}
+            gone += [f"Namespace/{name}" for name in edit.namespaces_out if name not in names]
+        if edit.nodes_out:
+            names = {one.name for one in cluster.nodes}
+            gone += [f"Node/{name}" for name in edit.nodes_out if name not in names]
+        if edit.profile and edit.profile not in PROFILES:
+            return f"there is no CNI profile {edit.profile}: {', '.join(PROFILES)}"
+        return f"cannot take out what the cluster has not: {', '.join(gone)}" if gone else ""
+
+    @cached_property
     def _on_hosts(self) -> frozenset[tuple[str, str]]:
         """Pods that are addresses of their nodes."""
         pods = (pod for pod, _ in self.compiled.excluded if pod.host_network)
@@ -92,10 +132,15 @@ def evaluate(
     ``examples`` is how many connections that open, and how many that close, each outcome shows.
     An edit that cannot be judged has an outcome that says why.
     """
-    outcomes: list[Outcome | None] = [None] * len(edits)
+    outcomes: list[Outcome | None] = [
+        Outcome(edit.name, error=missing) if (missing := bench.missing(edit)) else None
+        for edit in edits
+    ]
     batch = switches.Batch(bench.compiled)
     moved = moving.MoveBatch(bench.compiled)
     for number, edit in enumerate(edits):
+        if outcomes[number] is not None:
+            continue
         if only_policies(edit):
             batch.add(number, *switched(bench, edit))
         elif bench.only_moves(edit):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kubeverdict.errors import UsageError
+from kubeverdict.manifests import policy_kinds
 from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
@@ -21,6 +22,7 @@ from kubeverdict.model.cluster import (
     WorkloadRef,
 )
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.unevaluated import merged
 
 _Named = TypeVar("_Named")
 _Located = TypeVar("_Located", Pod, Policy, Service, Ingress)
@@ -50,6 +52,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         nodes=_replace(base.nodes, new.nodes, lambda n: n.name),
         services=services,
         ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.kind, i.namespace, i.name)),
+        unevaluated=merged(base.unevaluated, new.unevaluated),
     )
 
 
@@ -184,6 +187,11 @@ def parse_reference(
     if kind is None:
         kind = next((one for one in workload_kinds() if one.lower() == word.lower()), None)
     if kind is None:
+        known_not_read = policy_kinds.named(word)
+        if known_not_read:
+            choices = " or ".join(f"{kind}.{group}" for group, kind in known_not_read)
+            message = "policies of this kind are known and not evaluated: nothing would change"
+            raise UsageError(f"cannot {verb} {reference!r}: {choices}: {message}")
         close = difflib.get_close_matches(word.lower(), _KINDS, n=1)
         hint = f", did you mean {close[0]}?" if close else f": {', '.join(map(str.lower, _SHORT))}"
         raise UsageError(f"cannot {verb} {reference!r}: unknown kind {word!r}{hint}")
@@ -238,6 +246,7 @@ def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:
                 nodes=cluster.nodes,
                 services=_outside(cluster.services, name),
                 ingresses=_outside(cluster.ingresses, name),
+                unevaluated=cluster.unevaluated,
             )
         case "Node":
             nodes = tuple(item for item in cluster.nodes if item.name != name)

@@ -22,6 +22,8 @@ from kubeverdict.manifests.objects import (
     WorkloadRecord,
     report_invalid,
 )
+from kubeverdict.manifests.other_kinds import gap_of, is_known
+from kubeverdict.manifests.policy_kinds import is_policy
 from kubeverdict.manifests.validation import invalid, required, type_name
 from kubeverdict.manifests.workloads import pods_of
 from kubeverdict.model.bulk import collector_paused
@@ -36,6 +38,7 @@ from kubeverdict.model.cluster import (
 )
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import Origin
+from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 ObjectKey = tuple[str, str, str]
 """Kind, namespace ("" where it has none) and name."""
@@ -48,7 +51,8 @@ class Loaded:
     """What an input holds.
 
     ``warnings`` are what a user should know; ``skipped`` the errors of documents that were left
-    out on request; ``ignored`` counts the objects of kinds that are not used, by kind.
+    out on request; ``ignored`` counts the objects on which no verdict depends, by kind. What one
+    may depend on and is not evaluated is in ``cluster.unevaluated``.
     ``files`` and ``documents`` count what was read, items of lists singly. ``workloads`` are
     those whose templates were read, with or without pods; ``unscaled`` are those of them that
     do not say how many pods they have. ``origins`` are where the objects came from.
@@ -123,18 +127,25 @@ _KNOWN = {
 }
 # No verdict depends on these: one of another version is ignored, not refused.
 _BESIDE = frozenset({"Ingress", "Route"})
-# Policies of other kinds: leaving one out can change any verdict, so it is always said.
-_OTHER_POLICIES = frozenset(
-    {
-        "AdminNetworkPolicy",
-        "AuthorizationPolicy",
-        "BaselineAdminNetworkPolicy",
-        "CiliumClusterwideNetworkPolicy",
-        "CiliumNetworkPolicy",
-        "ClusterNetworkPolicy",
-        "GlobalNetworkPolicy",
-    }
-)
+# Policies are told by their names.
+_NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART})
+_named = msgspec.json.Decoder(schema.Namespace)
+
+
+class _LeftOut:
+    """The objects of a kind that no verdict takes into account."""
+
+    __slots__ = ("count", "first", "gap", "names")
+
+    def __init__(self, gap: Gap, first: Origin) -> None:
+        self.gap = gap
+        self.first = first
+        self.count = 0
+        self.names: dict[str, None] = {}
+
+    def told(self, kind: str, group: str) -> Unevaluated:
+        file, line = self.first.file, self.first.line_of(())
+        return Unevaluated(kind, group, self.gap, self.count, file, line, tuple(self.names))
 
 
 class _Load:
@@ -164,7 +175,7 @@ class _Load:
         }
         self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
         self._repeated: list[tuple[str, Origin, Origin]] = []
-        self._unevaluated: dict[str, Origin] = {}
+        self._left_out: dict[tuple[str, str], _LeftOut] = {}
         self._last = "Pod"  # the kind of the document before: the first guess for the next
 
     def run(self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool) -> Loaded:
@@ -281,27 +292,40 @@ class _Load:
             return True
         place = Place(self.findings, document.origin, kind)
         if not kind or not api_version:
-            if known or kind in _OTHER_POLICIES or direct or document.listed:
+            if known or is_policy(kind) or direct or document.listed:
                 self.documents += 1
                 place.error(("apiVersion" if kind else "kind",), required())
             else:
                 self.ignored[NOT_AN_OBJECT] += 1
             return False
         self.documents += 1
-        if kind.endswith("List") and (kind == "List" or kind.removesuffix("List") in _KNOWN):
+        group = api_version.rpartition("/")[0]
+        if kind.endswith("List") and _is_list(kind, group, document):
             # Its objects must not be lost for the list's sake.
             place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
             return False
-        group = api_version.rpartition("/")[0]
         if known and kind not in _BESIDE and ("." not in group or group == known.group):
             right = f"{known.group}/v1" if known.group else "v1"
             place.error(("apiVersion",), invalid(api_version, f"a {kind} is of {right}"))
             return False
-        name = f"{kind}.{group}" if known else kind
-        self.ignored[name] += 1
-        if kind in _OTHER_POLICIES or kind == networkpolicy.KIND:
-            self._unevaluated.setdefault(name, document.origin)
+        gap = gap_of(group, kind)
+        if gap is None:
+            self.ignored[f"{kind}.{group}" if known else kind] += 1
+        else:
+            self._leave_out(group, kind, gap, document)
         return False
+
+    def _leave_out(self, group: str, kind: str, gap: Gap, document: Document) -> None:
+        """Count an object that verdicts do not take into account, though one may depend on it."""
+        found = self._left_out.get((group, kind))
+        if found is None:
+            found = self._left_out[group, kind] = _LeftOut(gap, document.origin)
+        found.count += 1
+        if gap in _NAMED:
+            metadata = _metadata(document)
+            if metadata.name:
+                parts = (metadata.namespace, metadata.name)
+                found.names["/".join(part for part in parts if part)] = None
 
     def _add(self, kind: str, record: Record | Policy, origin: Origin) -> None:
         if isinstance(record, WorkloadRecord):
@@ -324,10 +348,11 @@ class _Load:
         Place(self.findings, origin, subject).error((), message)
 
     def _warn_of_the_whole(self) -> None:
-        for name, origin in self._unevaluated.items():
-            count = self.ignored[name]
-            text = "object is" if count == 1 else "objects are"
-            Place(self.findings, origin).warn((), f"{count} {name} {text} not evaluated")
+        for one in self._unevaluated():
+            if one.gap.decides:
+                text = "object is" if one.count == 1 else "objects are"
+                message = f"{one.count} {one.resource} {text} not evaluated"
+                self.findings.warnings.append(Problem(one.file, one.line, "", message))
         if self._repeated:
             subject, first, origin = self._repeated[0]
             message = f"defined twice with the same content, first at {first.file}"
@@ -335,6 +360,10 @@ class _Load:
             if len(self._repeated) > 1:
                 message += f" (and {len(self._repeated) - 1} more such objects)"
             Place(self.findings, origin, subject).warn((), message)
+
+    def _unevaluated(self) -> Iterator[Unevaluated]:
+        for (group, kind), found in sorted(self._left_out.items()):
+            yield found.told(kind, group)
 
     def _cluster(self) -> Cluster:
         nodes = [node.name for node in self.nodes]
@@ -346,7 +375,28 @@ class _Load:
             nodes=tuple(self.nodes),
             services=tuple(self.services),
             ingresses=tuple(self.ingresses),
+            unevaluated=tuple(self._unevaluated()),
         )
+
+
+def _metadata(document: Document) -> schema.Metadata:
+    """The name of an object that is not read, as far as it has one."""
+    body = document.body
+    try:
+        if body is None:
+            body = msgspec.json.encode(document.value)
+        found = _named.decode(body).metadata
+    except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
+        found = None
+    return found or schema.Metadata()
+
+
+def _is_list(kind: str, group: str, document: Document) -> bool:
+    """Whether a document without a list of items is meant to be one."""
+    single = kind.removesuffix("List")
+    if not single or single in _KNOWN or is_known(group, single):
+        return True
+    return not _metadata(document).name
 
 
 class _Origins(Mapping[ObjectKey, Origin]):

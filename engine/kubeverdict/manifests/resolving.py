@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from kubeverdict.manifests.workloads import ordinal_labels
 from kubeverdict.model.cluster import Cluster, Namespace, Node, Pod, Service, WorkloadRef
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.unevaluated import Unevaluated, merged
 
 PodKey = tuple[str, str]
 """Namespace and name."""
@@ -81,6 +82,14 @@ class Resolver:
         return {namespace.name: namespace for namespace in self.cluster.namespaces}
 
     @cached_property
+    def policies(self) -> frozenset[PolicyKey]:
+        return frozenset(map(policy_key, self.cluster.policies))
+
+    @cached_property
+    def services(self) -> frozenset[PodKey]:
+        return frozenset((one.namespace, one.name) for one in self.cluster.services)
+
+    @cached_property
     def pods_in(self) -> dict[str, list[PodKey]]:
         """The pods in each namespace."""
         return _by_namespace(self.cluster.pods, lambda pod: (pod.namespace, pod.name))
@@ -122,22 +131,26 @@ class _State:
         self._nodes: dict[str, Node | None] = {}
         self._services: dict[PodKey, Service | None] = {}
         self._profile = ""
+        self._unevaluated: tuple[Unevaluated, ...] = ()
 
     def edit(self, name: str) -> Edit:
         """What the changes so far come to."""
         fields: dict[str, Any] = {}
-        state: dict[str, dict[Any, Any]] = {
-            "policies": self._policies,
-            "pods": self._pods,
-            "namespaces": self._namespaces,
-            "nodes": self._nodes,
-            "services": self._services,
+        base = self._base
+        state: dict[str, tuple[dict[Any, Any], Callable[[], Container[Any]]]] = {
+            "policies": (self._policies, lambda: base.policies),
+            "pods": (self._pods, lambda: base.pods),
+            "namespaces": (self._namespaces, lambda: base.namespaces),
+            "nodes": (self._nodes, lambda: base.known("Node")),
+            "services": (self._services, lambda: base.services),
         }
-        for field, items in state.items():
+        for field, (items, known) in state.items():
             if items:
-                fields[f"{field}_out"] = tuple(key for key, item in items.items() if item is None)
+                gone = [key for key, item in items.items() if item is None]
+                # What a change put in and a later one took out again was never there.
+                fields[f"{field}_out"] = tuple(key for key in gone if key in known())
                 fields[f"{field}_in"] = tuple(item for item in items.values() if item is not None)
-        return Edit(name, profile=self._profile, **fields)
+        return Edit(name, profile=self._profile, unevaluated=self._unevaluated, **fields)
 
     def make(self, change: Change) -> None:
         match change.kind:
@@ -205,6 +218,7 @@ class _State:
     def _apply(self, change: Change) -> None:
         loaded = load_text(change.file, change.text.encode(), change.line)
         self.warnings += loaded.warnings
+        self._unevaluated = merged(self._unevaluated, loaded.cluster.unevaluated)
         new = loaded.cluster
         for policy in new.policies:
             self._policies[policy_key(policy)] = policy

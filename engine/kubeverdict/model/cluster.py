@@ -9,6 +9,7 @@ import msgspec
 
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.unevaluated import Unevaluated
 
 METADATA_NAME = "kubernetes.io/metadata.name"
 
@@ -145,7 +146,10 @@ class Ingress(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False):
-    """Everything a verdict depends on. Namespaces cover those of every pod and policy."""
+    """Everything a verdict depends on. Namespaces cover those of every pod and policy.
+
+    ``unevaluated`` is what the input holds beside that and could matter: every answer names it.
+    """
 
     namespaces: Sequence[Namespace] = ()
     pods: Sequence[Pod] = ()
@@ -153,3 +157,4 @@ class Cluster(msgspec.Struct, frozen=True, eq=False):
     nodes: Sequence[Node] = ()
     services: Sequence[Service] = ()
     ingresses: Sequence[Ingress] = ()
+    unevaluated: tuple[Unevaluated, ...] = ()

@@ -9,6 +9,7 @@ import msgspec
 
 from kubeverdict.model.cluster import METADATA_NAME, Cluster, Namespace, Node, Pod, Service
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.unevaluated import Unevaluated, merged
 
 PolicyKey = tuple[str, str, str]
 """Kind, namespace ("" where it has none) and name."""
@@ -26,7 +27,8 @@ class Edit(msgspec.Struct, frozen=True):
     Everything is taken out first; what is put in replaces the object of its key, which is the
     (namespace, name) of a pod or Service and the name of a namespace or node. Taking a namespace
     out leaves what is in it: whoever makes the edit names that too. ``profile`` is the name of
-    the CNI profile to judge by, or empty for that of the cluster.
+    the CNI profile to judge by, or empty for that of the cluster. ``unevaluated`` is what is put
+    in and no verdict takes into account.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Edit(msgspec.Struct, frozen=True):
     services_out: tuple[tuple[str, str], ...] = ()
     services_in: tuple[Service, ...] = ()
     profile: str = ""
+    unevaluated: tuple[Unevaluated, ...] = ()
 
 
 def edited(cluster: Cluster, edit: Edit) -> Cluster:
@@ -65,7 +68,8 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         for name in sorted(name for name in used - known if name)
     )
     nodes = _edited(cluster.nodes, edit.nodes_out, edit.nodes_in, lambda item: item.name)
-    return Cluster(namespaces, pods, policies, nodes, services, cluster.ingresses)
+    unevaluated = merged(cluster.unevaluated, edit.unevaluated)
+    return Cluster(namespaces, pods, policies, nodes, services, cluster.ingresses, unevaluated)
 
 
 def _edited(

@@ -14,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from kubeverdict.render import unevaluated
 from kubeverdict.render.style import Style
 
 FORMATS: dict[str, dict[str, str]] = {
@@ -80,4 +81,5 @@ def render(verb: str, form: str, report: Any, style: Style) -> str:
     module, function = FORMATS[verb][form].split(".")
     renderer = getattr(import_module(f"kubeverdict.render.{module}"), function)
     text: str = renderer(report, style)
-    return text
+    found = getattr(report, "unevaluated", ())
+    return unevaluated.beside(text, form, found, style) if found else text

@@ -6,14 +6,17 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 from __future__ import annotations
 
 from kubeverdict.analyses.findings import Checked, Finding, Severity
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.render.style import Style
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 def findings(report: Checked, style: Style) -> str:
-    """A command for each finding; nothing where there is none."""
-    return "\n".join(_command(report.verb, one) for one in report.findings)
+    """A command for each finding, and for what was not evaluated; nothing where there is none."""
+    title = f"title={_property(f'kubeverdict {report.verb}: not evaluated')}"
+    beside = [f"::warning {title}::{_data(text)}" for text in sentences(report.unevaluated)]
+    return "\n".join([*(_command(report.verb, one) for one in report.findings), *beside])
 
 
 def _command(verb: str, one: Finding) -> str:

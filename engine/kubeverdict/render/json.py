@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.conditions import Failure
@@ -25,7 +26,8 @@ Json = dict[str, Any]
 
 
 def connections(report: Connections, style: Style) -> str:
-    return document("list", {"connections": [_connection(one) for one in report.connections]})
+    found = [_connection(one) for one in report.connections]
+    return document("list", {"connections": found, **unevaluated(report.unevaluated)})
 
 
 def differences(report: Differences, style: Style) -> str:
@@ -33,7 +35,7 @@ def differences(report: Differences, style: Style) -> str:
     for change in report.changes:
         changes[change.kind].append(_change(change))
     workloads = {"added": list(report.appeared), "removed": list(report.gone)}
-    return document("diff", {**changes, "workloads": workloads})
+    return document("diff", {**changes, "workloads": workloads, **unevaluated(report.unevaluated)})
 
 
 def explanation(report: Explanation, style: Style) -> str:
@@ -47,6 +49,7 @@ def explanation(report: Explanation, style: Style) -> str:
             "allowed": report.allowed,
             "answers": [_answer(answer) for answer in report.answers],
             "notes": list(report.notes),
+            **unevaluated(report.unevaluated),
         },
     )
 
@@ -68,6 +71,7 @@ def whatif(report: WhatIf, style: Style) -> str:
             ],
             "opened": [_effect(effect) for effect in report.opened],
             "closed": [_effect(effect) for effect in report.closed],
+            **unevaluated(report.unevaluated),
         },
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import ScenarioReport
@@ -14,10 +15,21 @@ if TYPE_CHECKING:
 
 
 def bulk(report: ScenarioReport, style: Style) -> str:
-    fields = {"schema": "kubeverdict/bulk/v1", **msgspec.to_builtins(report)}
+    fields = {"schema": "kubeverdict/bulk/v1", **_scenario(report)}
     return msgspec.json.encode({**fields, "changes": report.changes}).decode()
 
 
 def drift(report: Drift, style: Style) -> str:
-    fields = {"schema": "kubeverdict/drift/v1", **msgspec.to_builtins(report)}
+    clusters = {name: _scenario(one) for name, one in report.clusters.items()}
+    fields = {
+        "schema": "kubeverdict/drift/v1",
+        **msgspec.to_builtins(report),
+        "clusters": clusters,
+    }
     return msgspec.json.encode(fields).decode()
+
+
+def _scenario(report: ScenarioReport) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    fields.pop("unevaluated", None)
+    return {**fields, **content(report.unevaluated)}

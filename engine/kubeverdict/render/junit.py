@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kubeverdict.analyses.findings import Check, Checked, Finding, Severity, is_failure
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.render.style import Style
 
 # What XML 1.0 cannot hold, however it is written.
@@ -32,6 +33,11 @@ def findings(report: Checked, style: Style) -> str:
     name = f"kubeverdict {report.verb}"
     root = Element("testsuites", {"name": name, **counts})
     suite = SubElement(root, "testsuite", {"name": name, **counts})
+    unevaluated = sentences(report.unevaluated)
+    if unevaluated:
+        properties = SubElement(suite, "properties")
+        for line in unevaluated:
+            SubElement(properties, "property", {"name": "not-evaluated", "value": _clean(line)})
     for check in report.checks:
         _case(suite, report.verb, check, found[check.id])
     indent(root)

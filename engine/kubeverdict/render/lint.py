@@ -11,6 +11,7 @@ from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.rows import Row
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.lint import LintReport
@@ -58,6 +59,8 @@ def summary(report: LintReport) -> str:
         text = f"{', '.join(parts)} in {files:,} file{'' if files == 1 else 's'}"
     if report.suppressed:
         text += f"; {report.suppressed:,} turned off by annotations"
+    if report.without_pods:
+        text += f"; {report.without_pods:,} rules were not checked: there is no pod in the input"
     return text
 
 
@@ -81,6 +84,10 @@ def json(report: LintReport, style: Style) -> str:
             "profile": report.profile,
             "summary": {**counts, "suppressed": report.suppressed},
             "findings": [_finding(one) for one in report.findings],
+            "not_checked": [
+                {"id": check.id, "why": check.skipped} for check in report.checks if check.skipped
+            ],
+            **unevaluated(report.unevaluated),
         },
     )
 

@@ -12,6 +12,7 @@ from kubeverdict.render.policies import policies
 from kubeverdict.render.replay import count, group_content, group_lines
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.recommend.drafts import Gap
@@ -120,6 +121,7 @@ def json(report: Report, style: Style) -> str:
                 "not_attributed": report.log.lost_records,
                 "malformed": report.log.malformed,
             },
+            **unevaluated(report.unevaluated),
         },
     )
 

@@ -14,6 +14,7 @@ from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.replay import Count, Group, IdleRule, Replay
@@ -104,6 +105,7 @@ def json(report: Replay, style: Style) -> str:
                 for one in report.idle
             ],
             "pod_pairs": {"seen": report.pairs_seen, "allowed": report.pairs_allowed},
+            **unevaluated(report.unevaluated),
         },
     )
 

@@ -13,6 +13,7 @@ import msgspec
 
 from kubeverdict import __version__
 from kubeverdict.analyses.findings import Check, Checked, Finding
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.render.style import Style
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -22,7 +23,8 @@ Json = dict[str, Any]
 
 def findings(report: Checked, style: Style) -> str:
     """One run. Rules are the checks that were made; a result is a finding in a file. Code hosts
-    refuse results without a file, all of them: any others are notifications."""
+    refuse results without a file, all of them: any others are notifications, and so is what was
+    not evaluated."""
     made = [check for check in report.checks if not check.skipped]
     numbers = {check.id: number for number, check in enumerate(made)}
     run: Json = {
@@ -38,6 +40,9 @@ def findings(report: Checked, style: Style) -> str:
         "results": [_result(one, numbers[one.id]) for one in report.findings if one.file],
     }
     elsewhere = [_notification(one, numbers[one.id]) for one in report.findings if not one.file]
+    elsewhere += [
+        {"level": "warning", "message": {"text": text}} for text in sentences(report.unevaluated)
+    ]
     if elsewhere:
         run["invocations"] = [
             {"executionSuccessful": True, "toolExecutionNotifications": elsewhere}

@@ -10,13 +10,14 @@ from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
+from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.verify.report import Imagined, Result, Verification, Violation
 
 Json = dict[str, Any]
 
-_COLORS = {"holds": "green", "violated": "red", "error": "red"}
+_COLORS = {"holds": "green", "violated": "red", "unknown": "yellow", "error": "red"}
 _HEADING: Row = ("assertion", "claim", "status", "pod pairs")
 # People see this many violations of an assertion, and how many there are.
 _SHOWN = 10
@@ -53,6 +54,7 @@ def json(report: Verification, style: Style) -> str:
             "any": report.anyone,
             "assertions": [_result(one) for one in report.results],
             "notes": list(report.notes),
+            **unevaluated(report.unevaluated),
         },
     )
 
@@ -64,6 +66,8 @@ def _row(one: Result) -> Row:
 
 def _details(one: Result, style: Style) -> list[str]:
     lines = [f"{one.file}:{one.error_line}: {one.error}"] if one.error else []
+    if one.status == "unknown":
+        lines += one.doubts
     for violation in one.violations[:_SHOWN]:
         lines.append(f"{connection(violation, style.arrow)} is {one.should}")
         lines.append(f"  {reasons(one, violation)}")
@@ -75,13 +79,14 @@ def _details(one: Result, style: Style) -> list[str]:
 
 
 def _summary(report: Verification) -> str:
-    held, violated, failed = (
+    held, violated, unknown, failed = (
         sum(one.status == status for one in report.results)
-        for status in ("holds", "violated", "error")
+        for status in ("holds", "violated", "unknown", "error")
     )
     counts = [
         (held, "holds" if held == 1 else "hold"),
         (violated, "violated"),
+        (unknown, "unknown"),
         (failed, "could not be judged"),
     ]
     total = len(report.results)
@@ -102,6 +107,8 @@ def _result(one: Result) -> Json:
         content["description"] = one.description
     if one.error:
         content["error"] = {"line": one.error_line, "message": one.error}
+    if one.status == "unknown":
+        content["doubts"] = list(one.doubts)
     content["pod_pairs"] = one.pairs
     content["violations"] = [_violation(violation) for violation in one.violations]
     content["complete"] = not one.more

@@ -40,10 +40,41 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import FieldPath
+from kubeverdict.model.unevaluated import Unevaluated
 
 __all__ = ["RULES", "LintReport", "LintSettings", "lint"]
 
 _FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, coverage, meaning)
+
+# Rules that say something about pods: without a pod in the input nothing was looked at.
+_NEED_PODS = (
+    "dns-blocked",
+    "dns-no-tcp",
+    "dns-selector",
+    "dns-node-local",
+    "selector-typo",
+    "policy-selects-nothing",
+    "peer-selects-nothing",
+    "peer-host-network",
+    "port-not-listened",
+    "port-name-unknown",
+    "port-name-varies",
+    "port-protocol",
+    "egress-one-sided",
+    "ingress-one-sided",
+    "ingress-from-everywhere",
+    "block-in-cluster",
+    "service-unreachable",
+    "service-source",
+    "ingress-unreachable",
+    "no-default-deny-ingress",
+    "no-default-deny-egress",
+    "pod-unselected",
+    "partial-replicas",
+    "policy-shadowed",
+    "policy-redundant",
+)
+NO_PODS = "no pod in the input"
 
 _MISSES = ("selector-typo", "peer-selects-nothing", "namespace-selects-nothing")
 
@@ -68,6 +99,12 @@ class LintReport(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     suppressed: int = 0
     verb: str = "lint"
+    unevaluated: tuple[Unevaluated, ...] = ()
+
+    @property
+    def without_pods(self) -> int:
+        """The rules that were not looked at because the input has no pod."""
+        return sum(check.skipped == NO_PODS for check in self.checks)
 
     @property
     def counts(self) -> dict[Severity, int]:
@@ -114,6 +151,7 @@ def _lint(
         tuple(_checks(off, facts, settings)),
         tuple(findings),
         suppressed,
+        unevaluated=compiled.unevaluated,
     )
 
 
@@ -143,6 +181,9 @@ def _order(one: Finding) -> tuple[object, ...]:
 def _checks(off: Collection[str], facts: Facts, settings: LintSettings) -> Iterator[Check]:
     """The rules, with the reason for those that were not looked at."""
     why = {one: "turned off" for one in off}
+    if not facts.cluster.pods:
+        for one in _NEED_PODS:
+            why.setdefault(one, NO_PODS)
     if not facts.others:
         why.setdefault("cni-differs", "only one CNI was named")
     if not settings.required_annotations:

@@ -19,6 +19,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import BlockPeer, PodPeer
+from kubeverdict.model.unevaluated import Unevaluated
 
 # So many rules are listed, those that permit most.
 LISTED = 1_000
@@ -284,3 +285,4 @@ class Report(msgspec.Struct, frozen=True):
     proof: Proof
     log: Log
     written: tuple[str, ...] = ()
+    unevaluated: tuple[Unevaluated, ...] = ()

@@ -9,6 +9,7 @@ import msgspec
 from kubeverdict.analyses.decisions import Decision, because
 from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.analyses.port_text import Ports
+from kubeverdict.model.unevaluated import Unevaluated
 
 
 class Imagined(msgspec.Struct, frozen=True):
@@ -55,7 +56,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """One assertion. ``claim`` is ``allow``, ``deny``, ``only from`` or ``only to``.
 
     ``error`` says why it could not be judged. ``pairs`` counts the pod pairs that violate it;
-    ``more`` says that not every violation is listed.
+    ``more`` says that not every violation is listed. ``doubts`` are the reasons why nobody knows
+    that it holds where nothing was seen to violate it: policies that were not evaluated.
     """
 
     name: str
@@ -68,12 +70,15 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     violations: tuple[Violation, ...] = ()
     pairs: int = 0
     more: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
         if self.error:
             return "error"
-        return "violated" if self.violations else "holds"
+        if self.violations:
+            return "violated"
+        return "unknown" if self.doubts else "holds"
 
     @property
     def should(self) -> str:
@@ -88,6 +93,7 @@ class Verification(msgspec.Struct, frozen=True):
     anyone: bool
     results: tuple[Result, ...]
     notes: tuple[str, ...] = ()
+    unevaluated: tuple[Unevaluated, ...] = ()
 
     @property
     def verb(self) -> str:
@@ -101,6 +107,11 @@ class Verification(msgspec.Struct, frozen=True):
     @property
     def violated(self) -> bool:
         return any(one.violations for one in self.results)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether of an assertion it is not known that it holds."""
+        return any(one.status == "unknown" for one in self.results)
 
     @property
     def checks(self) -> Sequence[Check]:
@@ -117,6 +128,9 @@ class Verification(msgspec.Struct, frozen=True):
             if one.error:
                 found.append(Finding(one.name, Severity.ERROR, one.error, one.file, one.error_line))
             found += [_finding(one, violation) for violation in one.violations]
+            if one.status == "unknown":
+                message = f"not known to hold: {'; '.join(one.doubts)}"
+                found.append(Finding(one.name, Severity.WARNING, message, one.file, one.line))
             if one.more:
                 message = f"{one.pairs:,} pod pairs in all; not all are listed"
                 found.append(Finding(one.name, Severity.ERROR, message, one.file, one.line))

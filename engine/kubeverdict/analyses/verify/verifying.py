@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubeverdict.analyses.decisions import Decision
+from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
 from kubeverdict.analyses.verify.classes import TooManyError
@@ -14,6 +15,7 @@ from kubeverdict.analyses.verify.report import Result, Verification, Violation
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
+from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 # Pairs of identities, and of workloads, that are listed of one case of an assertion; all pod
 # pairs are counted.
@@ -77,10 +79,18 @@ def verify(
                 tuple(violations),
                 pairs,
                 more,
+                doubts(compiled.unevaluated, assertion.claim),
             )
         )
     notes = _notes(compiled, further) if further is not None else ()
-    return Verification(compiled.profile.name, anyone, tuple(results), notes)
+    return Verification(compiled.profile.name, anyone, tuple(results), notes, compiled.unevaluated)
+
+
+def doubts(unevaluated: Iterable[Unevaluated], claim: Claim) -> tuple[str, ...]:
+    """Why an assertion that nothing violates may be violated all the same: what was not
+    evaluated could deny what should be allowed, or allow what should be denied."""
+    open_to = (Gap.POLICY, Gap.RESTRICTION) if claim is Claim.ALLOW else (Gap.POLICY,)
+    return sentences(one for one in unevaluated if one.gap in open_to)
 
 
 def _notes(compiled: CompiledPolicy, further: Anyone) -> tuple[str, ...]:
@@ -132,6 +142,7 @@ def _result(
     violations: tuple[Violation, ...],
     pairs: int,
     more: bool,
+    doubts: tuple[str, ...],
 ) -> Result:
     origin = assertion.origin
     return Result(
@@ -147,4 +158,5 @@ def _result(
         violations=violations,
         pairs=pairs,
         more=more,
+        doubts=doubts,
     )
