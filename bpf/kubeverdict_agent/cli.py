@@ -8,56 +8,34 @@ input, or an agent that cannot start.
 from __future__ import annotations
 
 import errno
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from kubeverdict import __version__
-from kubeverdict.errors import InputError, KubeverdictError, UsageError
-from kubeverdict.interrupts import INTERRUPTED
+from kubeverdict.cli_running import SETTINGS, Group
+from kubeverdict.cli_running import run as run_
+from kubeverdict.errors import UsageError
+from kubeverdict.failures import CLEAN, FINDINGS, write_out
 from kubeverdict.model.profile import PROFILES, REFERENCE
 
-CLEAN, FINDINGS, WRONG = 0, 1, 2
-BROKEN_PIPE = 141  # as shells report a process that this signal ended
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
 METRICS = "127.0.0.1:9964"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with its status. Bad input never ends in a traceback."""
-    # numpy's linear algebra, of which nothing is used, starts a thread for each core.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+def main() -> int:
+    """Run the command line; its exit status."""
     try:
-        status = cli.main(prog_name="kubeverdict-agent", standalone_mode=False)
-    except click.Abort:
-        status = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        status = WRONG
-    except InputError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        status = WRONG
-    except KubeverdictError as error:
-        click.echo(f"error: {error}", err=True)
-        status = WRONG
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = BROKEN_PIPE
+        return run_(cli, "kubeverdict-agent")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {place}{error.strerror or error}", err=True)
         if error.errno in (errno.EPERM, errno.EACCES):
             click.echo("what is missing is told by: kubeverdict-agent check", err=True)
-        status = WRONG
-    sys.exit(status)
+        raise
 
 
 def state_option(command: Command) -> Command:
@@ -93,7 +71,7 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings=SETTINGS)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Audit or enforce a cluster's network policies on this node, in the kernel."""
@@ -365,9 +343,7 @@ def _show_json(answer: object) -> None:
 
 
 def _show_lines(lines: Sequence[str] | Iterator[str]) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    write_out("".join(f"{line}\n" for line in lines))
 
 
 def _lines_of(answer: dict[str, Any]) -> Iterator[str]:

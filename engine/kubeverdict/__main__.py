@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import PurePath
 from typing import NoReturn
 
+from kubeverdict.failures import exit_with
 from kubeverdict.interrupts import end_at_interrupt
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
     end_at_interrupt()  # before the rest is imported: an interrupt may come at any time
-    from kubeverdict.cli import main as command_line
+    plugin = PurePath(sys.argv[0]).name == "kubectl-kubeverdict"
+    name = "kubectl kubeverdict" if plugin else "kubeverdict"
 
-    command_line()
+    def command() -> int:
+        from kubeverdict.cli import cli
+        from kubeverdict.cli_running import run
+
+        return run(cli, name)
+
+    exit_with(name, command)
 
 
 if __name__ == "__main__":

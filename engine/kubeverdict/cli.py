@@ -7,20 +7,12 @@ does not need is not imported, so that ``--help`` and small questions are answer
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import PurePath
-from typing import NoReturn
-
 import click
 
 from kubeverdict import __version__
 from kubeverdict.cli_bulk import bulk
 from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
-    WRONG,
     check_pods,
     cni_options,
     compiled_from,
@@ -34,50 +26,15 @@ from kubeverdict.cli_parts import (
 )
 from kubeverdict.cli_recommend import recommend
 from kubeverdict.cli_replay import replay
+from kubeverdict.cli_running import Group
 from kubeverdict.cli_verify import verify
-from kubeverdict.errors import InputError, KubeverdictError, UsageError
-from kubeverdict.interrupts import INTERRUPTED
+from kubeverdict.errors import UsageError
+from kubeverdict.failures import CLEAN, FINDINGS
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with its status. Bad input never ends in a traceback."""
-    # numpy's linear algebra, of which nothing is used, starts a thread for each core when it is
-    # imported: a third of the time of a small answer.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    name = PurePath(sys.argv[0]).name
-    kubectl = name == "kubectl-kubeverdict"
-    try:
-        status = cli.main(
-            prog_name="kubectl kubeverdict" if kubectl else "kubeverdict", standalone_mode=False
-        )
-    except click.Abort:
-        status = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        status = WRONG
-    except InputError as error:
-        _say_problems(error)
-        status = WRONG
-    except KubeverdictError as error:
-        click.echo(f"error: {error}", err=True)
-        status = WRONG
-    sys.exit(status)
-
-
-def _say_problems(error: InputError) -> None:
-    for warning in error.warnings:
-        say("warning", str(warning))
-    for problem in error.problems:
-        click.echo(str(problem), err=True)
-    count = len(error.problems)
-    errors = "1 error" if count == 1 else f"{count} errors"
-    # A document has a line; a file that cannot be read has none, and cannot be skipped.
-    skip = "; --skip-invalid goes on without these documents"
-    skippable = error.skippable and all(problem.line for problem in error.problems)
-    click.echo(f"error: {errors} in the input{skip if skippable else ''}", err=True)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Who can talk to whom in a Kubernetes cluster, which rule decides, what a change does."""

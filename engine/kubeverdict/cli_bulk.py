@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
-    WRONG,
     check_pods,
     compiled_from,
     fitting,
@@ -24,7 +21,9 @@ from kubeverdict.cli_parts import (
     show,
     snapshot_in,
 )
+from kubeverdict.cli_running import verb
 from kubeverdict.errors import UsageError
+from kubeverdict.failures import CLEAN, FINDINGS, WRONG
 from kubeverdict.interrupts import at_interrupt
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from kubeverdict.pipeline import Options
 
 
-@click.command()
+@verb()
 @partial(input_files, required=False)
 @click.option(
     "--cluster",

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
     compiled_from,
     fitting,
     input_files,
@@ -17,6 +15,8 @@ from kubeverdict.cli_parts import (
     show,
     snapshot_in,
 )
+from kubeverdict.cli_running import verb
+from kubeverdict.failures import CLEAN, FINDINGS
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _FORMATS = list(FORMATS["lint"])
 
 
-@click.command()
+@verb()
 @input_files
 @click.option(
     "--disable", multiple=True, metavar="RULE", help="Turn a rule off, by its id; repeatable."

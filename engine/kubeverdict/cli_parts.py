@@ -11,6 +11,7 @@ import click
 
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.errors import UsageError
+from kubeverdict.failures import write_out
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from kubeverdict.manifests import Loaded
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.snapshots import Snapshot
-
-CLEAN, FINDINGS, WRONG = 0, 1, 2
-BROKEN_PIPE = 141  # as shells report a process that this signal ended
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -196,14 +194,7 @@ def show(verb: str, output: str, report: object) -> None:
             say("note", text)
     color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     text = render(verb, output, report, Style(color, _encodes_lines(stream.encoding)))
-    try:
-        # A file name may hold what the terminal's encoding has not.
-        stream.buffer.write(f"{text}\n".encode(stream.encoding, "backslashreplace"))
-        stream.flush()
-    except BrokenPipeError:
-        # The reader has seen enough. What is left must not be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        sys.exit(BROKEN_PIPE)
+    write_out(f"{text}\n")
 
 
 def _encodes_lines(encoding: str) -> bool:

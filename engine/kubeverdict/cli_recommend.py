@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
     check_pods,
     cluster_in,
     compiled_from,
@@ -19,7 +17,9 @@ from kubeverdict.cli_parts import (
     show,
 )
 from kubeverdict.cli_replay import check_inputs, flow_logs, say_nothing_judged, traffic_in
+from kubeverdict.cli_running import verb
 from kubeverdict.errors import UsageError
+from kubeverdict.failures import CLEAN, FINDINGS
 from kubeverdict.model.profile import PROFILES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HEADER = "# Recommended by kubeverdict, from connections that were seen.\n"
 
 
-@click.command()
+@verb()
 @input_files
 @flow_logs
 @click.option(

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
-    WRONG,
     check_pods,
     cluster_in,
     compiled_from,
@@ -21,7 +18,9 @@ from kubeverdict.cli_parts import (
     say,
     show,
 )
+from kubeverdict.cli_running import verb
 from kubeverdict.errors import InputError, Problem, UsageError
+from kubeverdict.failures import CLEAN, FINDINGS, WRONG
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.traffic import Reading, Traffic
@@ -82,7 +81,7 @@ def check_inputs(files: tuple[str, ...], logs: tuple[str, ...], applied: tuple[s
         raise UsageError("standard input (-) can be only one of the inputs")
 
 
-@click.command()
+@verb()
 @input_files
 @flow_logs
 @click.option(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import click
 
 from kubeverdict.cli_parts import (
-    CLEAN,
-    FINDINGS,
-    WRONG,
     compiled_in,
     input_files,
     judging,
     say,
     show,
 )
+from kubeverdict.cli_running import verb
+from kubeverdict.failures import CLEAN, FINDINGS, WRONG
 
 
-@click.command()
+@verb()
 @input_files
 @click.option(
     "--assertions",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +65,7 @@ class FileJournal(Journal):
 
     def __init__(self, path: str, run: str) -> None:
         super().__init__()
+        self._path = path
         try:
             kept = self._read(path, run)
             self._file = open(path, "ab")  # noqa: SIM115  # open as long as the run takes
@@ -106,11 +108,15 @@ class FileJournal(Journal):
             self._write(_Line(_digest(cluster, scenario), report))
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been said
+            self._file.close()
 
     def _write(self, entry: Any) -> None:
-        self._file.write(msgspec.json.encode(entry) + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(msgspec.json.encode(entry) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot be written: {error.strerror}") from None
 
 
 def open_journal(path: str | None, options: object, files: Sequence[str]) -> Journal:
@@ -124,6 +130,8 @@ def open_journal(path: str | None, options: object, files: Sequence[str]) -> Jou
         raise UsageError("--resume: standard input cannot be read again, name a file")
     digest = hashlib.blake2b(msgspec.msgpack.encode(options), digest_size=16)
     for name in sorted(_below(files)):
+        if not os.path.isfile(name):
+            raise UsageError(f"--resume: {name} is no file, and cannot be read again")
         with open(name, "rb") as file:
             content = hashlib.file_digest(file, "blake2b").digest()
         digest.update(msgspec.msgpack.encode((name, content)))

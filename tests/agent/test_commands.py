@@ -229,7 +229,7 @@ def test_a_capability_that_is_missing_is_told_in_a_sentence(agent: Agent, tmp_pa
         )
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert "error: Operation not permitted" in done.stderr
+    assert "error: kubeverdict-agent run: Operation not permitted" in done.stderr
     assert "kubeverdict-agent check" in done.stderr
 
 

@@ -40,12 +40,13 @@ def read(
     """
     mapping = mapping or Mapping()
     for path in sources.files(paths):
-        if path == "-":
-            if stdin is None:
-                raise UsageError("there is no standard input to read flows from")
-            yield from _lines(stdin, sources.STDIN, mapping)
-            continue
+        name = sources.STDIN if path == "-" else path
         try:
+            if path == "-":
+                if stdin is None:
+                    raise UsageError("there is no standard input to read flows from")
+                yield from _lines(stdin, name, mapping)
+                continue
             with open(path, "rb") as stream:
                 if stream.peek(4)[:4] == parquet.MAGIC:
                     yield from _rows(path, mapping)
@@ -53,7 +54,7 @@ def read(
                     yield from _lines(stream, path, mapping)
         except OSError as error:
             message = f"cannot be read: {error.strerror or error}"
-            raise InputError([Problem(path, 0, "", message)]) from None
+            raise InputError([Problem(name, 0, "", message)]) from None
 
 
 def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:

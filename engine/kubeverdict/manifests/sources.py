@@ -61,9 +61,7 @@ def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> It
             continue
         seen.add(path)
         if path == "-":
-            data = _convert((stdin or sys.stdin.buffer).read(), STDIN, findings)
-            if data is not None:
-                yield Buffer(STDIN, STDIN, data)
+            yield from _standard_input(stdin or sys.stdin.buffer, findings)
         elif os.path.isdir(path):
             files = list(_manifests(path, findings))
             if not files:
@@ -110,6 +108,16 @@ def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
     data = _convert(data, name, findings)
     if data is not None:
         yield Buffer(name, path, data)
+
+
+def _standard_input(stdin: BinaryIO, findings: Findings) -> Iterator[Buffer]:
+    try:
+        data = _convert(stdin.read(), STDIN, findings)
+    except OSError as error:
+        findings.fatal.append(Problem(STDIN, 0, "", f"cannot be read: {error.strerror}"))
+        return
+    if data is not None:
+        yield Buffer(STDIN, STDIN, data)
 
 
 def _convert(data: bytes | mmap, name: str, findings: Findings) -> bytes | mmap | None:
