@@ -23,14 +23,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "failures": set(),
     "interrupts": set(),
     "model": {"errors"},
+    "services": {"errors", "model"},
     "kernels": set(),
     "manifests": {"errors", "model"},
     "flowlogs": {"errors", "model"},
     "compile": {"errors", "model", "kernels"},
-    "evaluate": {"errors", "model", "kernels", "compile"},
+    "evaluate": {"errors", "model", "services", "kernels", "compile"},
     # The face for the version, which goes into every snapshot.
     "snapshots": {"errors", "interrupts", "model", "compile", "evaluate", FACE},
-    "analyses": {"errors", "model", "compile", "evaluate"},
+    "analyses": {"errors", "model", "services", "compile", "evaluate"},
     # The face for the version, which SARIF wants.
     "render": {"errors", "model", "compile", "evaluate", "analyses", FACE},
 }
@@ -64,7 +65,16 @@ ONLY_IN: dict[str, set[str]] = {
         *("cli_recommend", "cli_replay", "cli_running", "cli_verify"),
     },
     "msgspec": {
-        *("model", "manifests", "compile", "evaluate", "snapshots", "analyses", "render"),
+        *(
+            "model",
+            "services",
+            "manifests",
+            "compile",
+            "evaluate",
+            "snapshots",
+            "analyses",
+            "render",
+        ),
         *("cli", "distributed", "flowlogs", "journal", "pipeline", "settings"),
     },
 }

@@ -98,7 +98,7 @@ def lower(
     isolated = any(
         view.isolates(Direction.EGRESS, view.subject[Direction.EGRESS]).any() for view in views
     )
-    services = listed_services(compiled) if isolated else []
+    services = listed_services(compiled, node) if isolated else []
     ports, atoms = _cut_ports(compiled, views, services)
     _check_size(views)
     rows = RowMaker(ports, compiled, views, atoms)

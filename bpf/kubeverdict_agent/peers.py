@@ -112,12 +112,10 @@ class PeerMaker:
             self._special[address] = int(self._add(columns[0], columns[1])[0])
 
     def add_services(self, services: Sequence[Listed], ports: NDArray[np.int32]) -> None:
-        """Cluster IPs: as their plain address, but on each port as all backends together."""
+        """Addresses of Services: as the plain address, or as that of the own node, but on each
+        port of a Service as all backends together."""
         of_address = {
-            address: service
-            for service in services
-            for text in service.addresses
-            if (address := parse_address(text))
+            address: service for service in services if (address := parse_address(service.address))
         }
         known: dict[object, int] = {}
         for address, plane, plain in self._plain_classes([str(address) for address in of_address]):

@@ -1,13 +1,12 @@
-"""Services as a node's hooks see them: a cluster IP that stands for backends.
+"""Services as a node's hooks see them: an address that stands for backends.
 
-The client's packet still carries the cluster IP when it passes its veth; which backend it will go
-to is decided later, in the node's own stack.
+The client's packet still carries the address of the Service when it passes its veth; which
+backend it will go to is decided later, in the node's own stack.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +14,13 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.ends import address_ids
-from kubeverdict.model.cluster import ContainerKind, Pod, Service, ServicePort
+from kubeverdict.evaluate.ends import address_ids, pod_id
+from kubeverdict.services import Backend, Client, Entry, ServiceResolver, Via
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Backends:
-    """One port of a Service: ``place`` is protocol * 65536 + port, ``ends`` (n,) the endpoint ids
+    """One port of an address: ``place`` is protocol * 65536 + port, ``ends`` (n,) the endpoint ids
     of its backends and ``targets`` (n,) the port on each."""
 
     place: int
@@ -32,89 +31,62 @@ class Backends:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """A Service with cluster IPs and at least one backend."""
+    """An address of Services, or of a node with ports of Services, with at least one backend."""
 
-    addresses: tuple[str, ...]
+    address: str
     ports: tuple[Backends, ...]
 
 
-def listed_services(compiled: CompiledPolicy) -> list[Listed]:
-    """The Services whose cluster IP stands for backends that policy judges.
+def listed_services(compiled: CompiledPolicy, node: str) -> list[Listed]:
+    """The addresses that stand for backends which policy judges, as pods of ``node`` see them.
 
-    None under a profile that judges egress on the cluster IP itself.
+    None under a profile that judges egress before translation.
     """
     if compiled.profile.service_egress == "cluster-ip" or not compiled.profile.enforces:
         return []
-    asked = [each for each in compiled.cluster.services if each.selector and each.addresses]
-    if not asked:
+    if not compiled.cluster.services:
         return []
-    pods = _Pods(compiled, asked)
-    found: list[Listed] = []
-    for service in asked:
-        if service.ports:
-            chosen = list(pods.of(service))
-            ports = tuple(
-                backends
-                for port in service.ports
-                if (backends := _backends(port, chosen)) is not None
-            )
-            if ports:
-                found.append(Listed(service.addresses, ports))
-    return found
+    maker = _Maker(compiled, node)
+    resolver = maker.resolver
+    addresses = [*(address for address, _ in resolver.virtual), *resolver.shared]
+    listed = (Listed(address, tuple(maker.ports(address))) for address in addresses)
+    return [one for one in listed if one.ports]
 
 
-class _Pods:
-    """Pods by namespace and label, so that a Service looks at few."""
-
-    def __init__(self, compiled: CompiledPolicy, services: Sequence[Service]) -> None:
+class _Maker:
+    def __init__(self, compiled: CompiledPolicy, node: str) -> None:
         self._compiled = compiled
-        keys = {
-            (service.namespace, *item) for service in services for item in service.selector.items()
-        }
-        self._by_label: defaultdict[tuple[str, str, str], list[Pod]] = defaultdict(list)
-        for pod in compiled.cluster.pods:
-            for name, value in pod.labels.items():
-                key = (pod.namespace, name, value)
-                if key in keys:
-                    self._by_label[key].append(pod)
+        self._client = Client(node)
+        self.resolver = ServiceResolver(compiled.cluster)
+        # Node ports lead to the same backends on every node.
+        self._known: dict[tuple[Backend, ...], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
-    def of(self, service: Service) -> Iterator[tuple[int, Pod]]:
-        """Endpoint id and pod of each backend."""
-        items = service.selector.items()
-        smallest = min((self._by_label[service.namespace, *item] for item in items), key=len)
-        for pod in smallest:
-            if items <= pod.labels.items() and not pod.finished:
-                end = self._compiled.pod_ids.get((pod.namespace, pod.name))
-                if end is not None:
-                    yield end, pod
-                elif pod.host_network and pod.addresses:
-                    try:
-                        yield int(address_ids(self._compiled, pod.addresses[:1])[0]), pod
-                    except UsageError:  # an address that is none; loading has said so
-                        continue
+    def ports(self, address: str) -> Iterator[Backends]:
+        for entry in self.resolver.entries(address):
+            if entry.via is Via.PROXY:
+                continue  # left as it is: the balancer is what the connection goes to
+            ends, targets = self._backends(entry)
+            if ends.size:
+                protocol = int(entry.port.protocol)
+                yield Backends(protocol * 65536 + entry.front_port, protocol, ends, targets)
 
+    def _backends(self, entry: Entry) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        backends = self.resolver.choice(entry, self._client).backends
+        if backends not in self._known:
+            found = [
+                (end, backend.target)
+                for backend in backends
+                if (end := self._end(backend)) is not None
+            ]
+            ends, targets = np.array(found, np.int64).reshape(-1, 2).T
+            self._known[backends] = ends, targets
+        return self._known[backends]
 
-def _backends(port: ServicePort, pods: Sequence[tuple[int, Pod]]) -> Backends | None:
-    found = [(end, target) for end, pod in pods if (target := _target(port, pod)) is not None]
-    if not found:
-        return None
-    ends, targets = np.array(found, np.int64).T
-    protocol = int(port.protocol)
-    return Backends(protocol * 65536 + port.port, protocol, ends, targets)
-
-
-def _target(port: ServicePort, pod: Pod) -> int | None:
-    """The port of a backend; None for one that lacks the name. Kubernetes itself looks names up
-    here, whatever the CNI does with those in policies."""
-    if isinstance(port.target, int):
-        return port.target
-    return next(
-        (
-            known.number
-            for known in pod.ports
-            if known.name == port.target
-            and known.protocol == port.protocol
-            and known.container is not ContainerKind.INIT
-        ),
-        None,
-    )
+    def _end(self, backend: Backend) -> int | None:
+        """The endpoint id, None for a pod that takes no part."""
+        try:
+            if backend.pod is not None:
+                return pod_id(self._compiled, backend.pod)
+            return int(address_ids(self._compiled, [backend.address])[0])
+        except UsageError:
+            return None

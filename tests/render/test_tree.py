@@ -43,7 +43,7 @@ def test_long_lists_of_pods_are_cut() -> None:
 def test_every_reason_has_a_sentence() -> None:
     from kubeverdict.analyses.decisions import WORDS
 
-    assert {*WORDS.values(), "not-a-pod"} == set(tree.REASONS)
+    assert {*WORDS.values(), "not-a-pod", "no-local-backend"} == set(tree.REASONS)
 
 
 def test_whatif() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.flows import FlowEnd, seconds
+from kubeverdict.services import ServiceResolver
 
 NOT_IN_CLUSTER = "pods that are not in the cluster"
 ANOTHERS = "addresses that were another pod's at the time"
@@ -32,13 +33,15 @@ PodName = tuple[str, str]
 class TrafficEnd(msgspec.Struct, frozen=True, eq=False):
     """One end of traffic: a pod, a Service, an address, or, in ``unknown``, why it is none.
 
-    ``name`` is what reports call it. ``by_workload``: the pod itself is not in the cluster, and
-    this one of its workload stands for it.
+    ``name`` is what reports call it. ``virtual`` is the address of a Service: which of the
+    Services that share it is meant, the port tells. ``by_workload``: the pod itself is not in
+    the cluster, and this one of its workload stands for it.
     """
 
     name: str
     pod: Pod | None = None
     service: Service | None = None
+    virtual: str = ""
     address: str = ""
     unknown: str = ""
     by_workload: bool = False
@@ -57,7 +60,7 @@ class _Claim(NamedTuple):
 class Attribution:
     """Numbers the ends of the records of one batch. ``ends`` holds what they are."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, resolver: ServiceResolver) -> None:
         self._pods: dict[PodName, Pod] = {}
         self._workloads: dict[PodName, Pod] = {}
         self._claims: dict[str, list[_Claim]] = {}
@@ -69,7 +72,7 @@ class Attribution:
         self._numbers: dict[object, int] = {}
         self._bare: dict[str, int] = {}
         self._asked: dict[str, FlowEnd] = {}
-        self._fill(cluster)
+        self._fill(cluster, resolver)
 
     def number(self, end: FlowEnd, time: str | float | None) -> int:
         """The number of an end at a time. Names in records teach who has an address."""
@@ -112,7 +115,11 @@ class Attribution:
     def pod_number(self, pod: Pod) -> int:
         return self._numbered((pod.namespace, pod.name), TrafficEnd(str(pod), pod=pod))
 
-    def _fill(self, cluster: Cluster) -> None:
+    def address_number(self, address: str) -> int:
+        """The number of an address outside, whoever else may have it."""
+        return self._address(address)
+
+    def _fill(self, cluster: Cluster, resolver: ServiceResolver) -> None:
         for node in cluster.nodes:
             self._hosts.update(map(_canonical, node.addresses))
         for pod in cluster.pods:
@@ -127,10 +134,8 @@ class Attribution:
             for text in map(_canonical, pod.addresses):
                 self._near.add(_neighbourhood(text))
                 self._claim(text, pod.started or -inf, (pod.namespace, pod.name), pod, False)
-        for service in cluster.services:
-            for text in map(_canonical, service.addresses):
-                if text:
-                    self._claim(text, -inf, ("svc", str(service)), service, False)
+        for text, holders in resolver.virtual:
+            self._claim(text, -inf, ("svc", text), holders[0].service, False)
 
     def _claim(
         self, text: str, since: float, name: PodName, owner: Owner | None, logged: bool
@@ -191,7 +196,8 @@ class Attribution:
     def _claimed(self, claim: _Claim, text: str) -> int:
         owner = claim.owner
         if isinstance(owner, Service):
-            return self._numbered(("svc", text), TrafficEnd(f"svc/{owner}", service=owner))
+            end = TrafficEnd(f"svc/{owner}", service=owner, virtual=text)
+            return self._numbered(("svc", text), end)
         if owner is None:
             name = "/".join(claim.name)
             return self._numbered((*claim.name, ""), TrafficEnd(name, unknown=NOT_IN_CLUSTER))

@@ -39,6 +39,7 @@ _SENTENCES = {
     "no-address": "is not possible: the ends share no address family",
     "icmp": "is open: this network plug-in lets ICMP through",
     "hairpin": "is open: a pod reaches itself through a Service",
+    "no-local-backend": "is dropped: no backend on this node (internalTrafficPolicy Local)",
 }
 # Policies that a sentence names.
 _NAMED = 3

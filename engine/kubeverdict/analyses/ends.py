@@ -11,6 +11,7 @@ from kubeverdict.analyses.spelling import closest
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Pod, Service, WorkloadRef
+from kubeverdict.services.names import service_name
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -59,6 +60,8 @@ def find_end(compiled: CompiledPolicy, text: str) -> End:
     address = parse_address(text)
     if address is not None:
         return _address_end(compiled, address)
+    if service_name(text):
+        raise UsageError(f"{text}: a Service can only be asked about as the destination (--to)")
     kind, namespace, name = split_name(text)
     pods = compiled.cluster.pods
     if kind in ("", "pod"):
@@ -79,10 +82,12 @@ def find_end(compiled: CompiledPolicy, text: str) -> End:
 
 
 def find_service(compiled: CompiledPolicy, text: str) -> Service | None:
-    """The Service that ``svc/NS/NAME`` names; None where ``text`` does not ask for a Service."""
+    """The Service that ``svc/NS/NAME`` or its name in DNS (``db.shop.svc.cluster.local``) names;
+    None where ``text`` does not ask for a Service."""
     if parse_address(text) is not None:
         return None
-    kind, namespace, name = split_name(text)
+    in_dns = service_name(text)
+    kind, namespace, name = ("service", *in_dns) if in_dns else split_name(text)
     if kind != "service":
         return None
     services = compiled.cluster.services
@@ -96,6 +101,13 @@ def find_service(compiled: CompiledPolicy, text: str) -> Service | None:
 def pod_party(compiled: CompiledPolicy, pod: Pod) -> Party:
     addresses = tuple(a for a in map(parse_address, pod.addresses) if a is not None)
     return Party(str(pod), addresses, pod, managed=(pod.namespace, pod.name) in compiled.pod_ids)
+
+
+def address_party(text: str) -> Party:
+    """An address alone, in its canonical spelling."""
+    address = parse_address(text)
+    assert address is not None, text
+    return Party(text, (address,))
 
 
 def split_name(text: str) -> tuple[str, str, str]:

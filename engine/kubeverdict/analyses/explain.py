@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.blocks import Block, blocks
 from kubeverdict.analyses.decisions import Decider, Decision
-from kubeverdict.analyses.ends import End, Party, find_end, find_service
+from kubeverdict.analyses.ends import End, Party, address_party, find_end
 from kubeverdict.analyses.questions import Flow, PortQuestion, resolve_port
-from kubeverdict.analyses.services import Backend, backends
+from kubeverdict.analyses.services import Asked, find_entries, no_backend, parties, remarks
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.ends import address_ids, pod_id
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.evaluate.services import judge_backend
+from kubeverdict.evaluate.services import judge_backend, untranslated
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.unevaluated import Unevaluated
+from kubeverdict.services import Choice, Client, Entry, ServiceResolver
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -47,7 +48,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """The report. ``allowed`` is true where every answer is."""
+    """The report. ``allowed`` is true where every answer is. ``via`` is how a Service is reached,
+    where it was asked about by one of its addresses."""
 
     profile: str
     source: str
@@ -57,6 +59,7 @@ class Explanation(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
     notes: tuple[str, ...]
     unevaluated: tuple[Unevaluated, ...] = ()
+    via: str = ""
 
 
 class Question(msgspec.Struct, frozen=True, eq=False):
@@ -66,7 +69,7 @@ class Question(msgspec.Struct, frozen=True, eq=False):
     destinations: tuple[Party, ...]
     protocol: Protocol
     port: int
-    backend: Backend | None = None
+    entry: Entry | None = None
 
 
 # What came out for one flow: allowed, then what decided egress and ingress.
@@ -78,41 +81,104 @@ def explain(
 ) -> Explanation:
     """Judge the connections that the question stands for, and say what decided each.
 
-    ``source`` and ``destination`` are as :func:`find_end` takes them; ``destination`` may be
-    ``svc/NS/NAME``, and only then may ``port`` be None (all ports of the Service). Raises
-    :class:`UsageError` where a name or a port does not exist.
+    ``source`` and ``destination`` are as :func:`find_end` takes them; ``destination`` may also be
+    a Service: ``svc/NS/NAME``, its name in DNS or an address of it. Only then may ``port`` be None
+    (all ports of the Service). Raises :class:`UsageError` where a name or a port does not exist.
     """
+    resolver = ServiceResolver(compiled.cluster)
     origin = find_end(compiled, source)
-    service = find_service(compiled, destination)
-    if service is not None:
-        name, notes = f"svc/{service}", origin.notes
-        questions = [
-            Question(
-                origin.parties,
-                (backend.party,),
-                backend.service_port.protocol,
-                backend.port,
-                backend,
-            )
-            for backend in backends(compiled, service, port)
-        ]
-    else:
-        if port is None:
-            raise UsageError("--port is missing; only a Service (svc/NS/NAME) goes without")
-        target = find_end(compiled, destination)
-        name, notes = target.name, (*origin.notes, *target.notes)
-        questions = _pod_questions(origin, target, port)
-    writer = _Writer(compiled, len(origin.parties), 0 if service else len(target.parties))
-    answers = [answer for question in questions for answer in writer.answers(question)]
+    asked = find_entries(compiled, resolver, destination, port)
+    if asked is not None:
+        return _service_explanation(compiled, resolver, origin, asked, port)
+    if port is None:
+        raise UsageError("--port is missing; only a Service (svc/NS/NAME) goes without")
+    target = find_end(compiled, destination)
+    writer = _Writer(compiled, len(origin.parties), len(target.parties))
+    answers = [
+        answer
+        for question in _pod_questions(origin, target, port)
+        for answer in writer.answers(question)
+    ]
     return Explanation(
         profile=compiled.profile.name,
         source=origin.name,
-        destination=name,
+        destination=target.name,
+        port=port.text,
+        allowed=all(answer.allowed for answer in answers),
+        answers=tuple(answers),
+        notes=(*origin.notes, *target.notes),
+        unevaluated=compiled.unevaluated,
+    )
+
+
+def _service_explanation(
+    compiled: CompiledPolicy,
+    resolver: ServiceResolver,
+    origin: End,
+    asked: Asked,
+    port: PortQuestion | None,
+) -> Explanation:
+    """One answer a backend, and one for sources whose node drops the connection."""
+    writer = _Writer(compiled, len(origin.parties), 0)
+    answers: list[Answer] = []
+    notes = [*origin.notes, *asked.notes]
+    for entry in asked.entries:
+        answered = len(answers)
+        for choice, sources in _choices(resolver, origin, entry):
+            client = _client(resolver, sources[0])
+            notes += remarks(entry, client, choice.unsure)
+            if choice.dropped:
+                answers.append(_dropped(entry, origin, sources))
+            for backend, party in parties(compiled, choice.backends):
+                protocol = entry.port.protocol
+                question = Question(tuple(sources), (party,), protocol, backend.target, entry)
+                answers += writer.answers(question)
+        if len(answers) == answered:
+            notes.append(f"port {entry.through} has no backend")
+    if not answers:
+        raise no_backend(resolver, asked.service)
+    return Explanation(
+        profile=compiled.profile.name,
+        source=origin.name,
+        destination=f"svc/{asked.service}",
         port=port.text if port else "all ports",
         allowed=all(answer.allowed for answer in answers),
         answers=tuple(answers),
-        notes=notes,
+        notes=tuple(dict.fromkeys(notes)),
         unevaluated=compiled.unevaluated,
+        via=asked.via,
+    )
+
+
+def _choices(
+    resolver: ServiceResolver, origin: End, entry: Entry
+) -> list[tuple[Choice, list[Party]]]:
+    """The sources by the backends that they get to."""
+    found: dict[Choice, list[Party]] = {}
+    for party in origin.parties:
+        found.setdefault(resolver.choice(entry, _client(resolver, party)), []).append(party)
+    return list(found.items())
+
+
+def _client(resolver: ServiceResolver, party: Party) -> Client:
+    if party.pod is not None:
+        return Client(party.pod.node)
+    node = resolver.node_of(str(party.addresses[0]))
+    return Client(node, inside=bool(node))
+
+
+def _dropped(entry: Entry, origin: End, sources: list[Party]) -> Answer:
+    decision = Decision(False, "no-local-backend")
+    return Answer(
+        sources=tuple(party.name for party in sources),
+        destinations=(f"svc/{entry.service}",),
+        protocol=entry.port.protocol.name,
+        port=entry.front_port,
+        allowed=False,
+        egress=decision,
+        ingress=decision,
+        whole_source=len(sources) == len(origin.parties),
+        whole_destination=True,
     )
 
 
@@ -154,18 +220,25 @@ class _Writer:
             question.port,
             family,
         )
+        leaving = flow
+        if question.entry is not None:
+            addresses = untranslated(self._compiled, question.entry, family)
+            if addresses:
+                # What egress rules see is on its way to the Service.
+                front = msgspec.structs.replace(flow, port=question.entry.front_port)
+                leaving = msgspec.structs.replace(front, destination=address_party(addresses[0]))
         return Answer(
             sources=tuple(question.sources[row].name for row in block.rows),
             destinations=tuple(question.destinations[column].name for column in block.columns),
             protocol=question.protocol.name,
             port=question.port,
             allowed=allowed,
-            egress=self._decider.decision(egress, Direction.EGRESS, flow),
+            egress=self._decider.decision(egress, Direction.EGRESS, leaving),
             ingress=self._decider.decision(ingress, Direction.INGRESS, flow),
             whole_source=len(block.rows) == self._sources,
             whole_destination=len(block.columns) == self._destinations,
             family=family,
-            through=question.backend.through if question.backend else "",
+            through=question.entry.through if question.entry else "",
         )
 
 
@@ -198,7 +271,8 @@ def _tables(
     ]
     if tables[0][1] == tables[1][1]:
         return [(None, tables[0][1])]
-    return tables
+    wanted = question.entry.family if question.entry else None
+    return tables if wanted is None else [(None, dict(tables)[wanted])]
 
 
 def _families(party: Party) -> set[int]:
@@ -219,10 +293,12 @@ def _judge(
     )
     outcomes = (
         _judge_plain(compiled, question, sources, destinations, family)
-        if question.backend is None
-        else _judge_backend(compiled, question.backend, sources, int(destinations[0]), family)
+        if question.entry is None
+        else _judge_backend(
+            compiled, question.entry, sources, int(destinations[0]), question.port, family
+        )
     )
-    alone = len(sources) * len(destinations) == 1 or question.backend is not None
+    alone = len(sources) * len(destinations) == 1 or question.entry is not None
     return [
         [
             outcome if alone or source != destination else None
@@ -262,21 +338,14 @@ def _judge_plain(
 
 def _judge_backend(
     compiled: CompiledPolicy,
-    backend: Backend,
+    entry: Entry,
     sources: NDArray[np.int64],
     destination: int,
+    port: int,
     family: Family | None,
 ) -> list[list[Outcome]]:
     found = (
-        judge_backend(
-            compiled,
-            backend.service,
-            backend.service_port,
-            source,
-            destination,
-            backend.port,
-            family,
-        )
+        judge_backend(compiled, entry, source, destination, port, family)
         for source in sources.tolist()
     )
     return [[(one.allowed, one.egress, one.ingress)] for one in found]

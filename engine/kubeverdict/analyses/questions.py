@@ -8,11 +8,8 @@ from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.spelling import closest
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.cluster import ContainerKind, Pod
+from kubeverdict.model.cluster import container_ports
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, Protocol
-
-# A Service resolves a name to a container port; init containers that end have no endpoint.
-SERVING = (ContainerKind.CONTAINER, ContainerKind.SIDECAR)
 
 
 class PortQuestion(msgspec.Struct, frozen=True):
@@ -87,16 +84,6 @@ def resolve_port(question: PortQuestion, destination: Party) -> list[tuple[Proto
             f"--port {question.text}: {destination.name} has no port named {question.name}{hint}"
         )
     return found
-
-
-def container_ports(pod: Pod, name: str, protocol: Protocol | None) -> list[tuple[Protocol, int]]:
-    """Ports of that name on the containers that serve, in the order of the pod's spec."""
-    found = (
-        (port.protocol, port.number)
-        for port in pod.ports
-        if port.name == name and port.container in SERVING and protocol in (None, port.protocol)
-    )
-    return list(dict.fromkeys(found))
 
 
 def _protocol(name: str, text: str) -> Protocol:

@@ -1,4 +1,4 @@
-"""What a Service leads to: its backends and their target ports."""
+"""Services in questions: what a name or an address of one leads to, in words."""
 
 from __future__ import annotations
 
@@ -7,88 +7,167 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kubeverdict.analyses.ends import Party, pod_party
-from kubeverdict.analyses.questions import PortQuestion, container_ports
+from kubeverdict.analyses.ends import Party, address_party, find_service, pod_party
+from kubeverdict.analyses.questions import PortQuestion
 from kubeverdict.errors import UsageError
+from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Service, ServicePort
+from kubeverdict.model.ports import Protocol
+from kubeverdict.services import Backend, Client, Entry, ServiceResolver, Via
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
 
 
-class Backend(msgspec.Struct, frozen=True):
-    """One pod behind one port of a Service, and the port it listens on."""
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """The ports of a Service that a question is about. ``via`` is empty for a name."""
 
     service: Service
-    service_port: ServicePort
-    party: Party
-    port: int
-
-    @property
-    def through(self) -> str:
-        """The Service port as a user wrote it: ``http 80/TCP`` or ``80/TCP``."""
-        port = self.service_port
-        name = f"{port.name} " if port.name else ""
-        return f"{name}{port.port}/{port.protocol.name}"
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+    via: str = ""
 
 
-def backends(
-    compiled: CompiledPolicy, service: Service, question: PortQuestion | None
-) -> list[Backend]:
-    """The pods behind ``service`` on the ports that ``question`` names (None: all of them).
+def find_entries(
+    compiled: CompiledPolicy, resolver: ServiceResolver, text: str, question: PortQuestion | None
+) -> Asked | None:
+    """What ``text`` and a port (None: all of them) ask of a Service: ``svc/NS/NAME``, its name in
+    DNS, or an address of it. None where they ask for something else.
 
-    A pod that lacks the named target port is no backend, as in an EndpointSlice. Raises
-    :class:`UsageError` where there is nothing to judge.
+    Raises :class:`UsageError` for a Service or port that does not exist, before any policy is
+    asked.
     """
-    if service.type == "ExternalName":
-        raise UsageError(f"svc/{service} is a name for something outside the cluster")
-    if not service.selector:
-        raise UsageError(
-            f"svc/{service} has no selector, so the input does not tell where it leads: "
-            "ask about an address"
-        )
-    found = [
-        Backend(service, port, party, number)
-        for port in _asked(service, question)
-        for party in _selected(compiled, service)
-        for number in _targets(port, party)
-    ]
-    if not found:
-        labels = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
-        raise UsageError(f"svc/{service} has no backend: no pod with {labels} serves its port")
-    return found
+    address = parse_address(text)
+    if address is not None:
+        return _at_address(resolver, str(address), question)
+    service = find_service(compiled, text)
+    if service is None:
+        return None
+    followed, why = resolver.followed(service)
+    if followed is None:
+        raise UsageError(f"svc/{service} is {why}")
+    notes = []
+    if followed is not service:
+        notes.append(f"svc/{service} is another name for svc/{followed}")
+    entries = tuple(_by_name(followed, question))
+    if not entries:
+        raise _no_port(f"svc/{followed}", question, followed.ports)
+    for entry in entries:
+        if entry.direct and entry.direct != entry.port.target:
+            notes.append(
+                f"svc/{followed} is headless: nothing translates ports, so port {entry.direct} of "
+                f"its pods is asked about (it names {entry.port.target})"
+            )
+    return Asked(followed, entries, tuple(notes))
 
 
-def _asked(service: Service, question: PortQuestion | None) -> list[ServicePort]:
-    ports = [port for port in service.ports if question is None or _names(question, port)]
-    if not ports:
-        asked = f" {question.text}" if question else ""
-        known = ", ".join(
-            f"{port.port}/{port.protocol.name}" + (f" ({port.name})" if port.name else "")
-            for port in service.ports
-        )
-        raise UsageError(f"svc/{service} has no port{asked}; it has {known or 'none at all'}")
-    return ports
+def _by_name(service: Service, question: PortQuestion | None) -> Iterator[Entry]:
+    for port in service.ports:
+        if question is None or _asks_for(question, port):
+            yield Entry(
+                service, port, direct=question.number if question and service.headless else 0
+            )
+        elif service.headless and (question.protocol, question.number) == (
+            port.protocol,
+            port.target,
+        ):
+            yield Entry(service, port)
 
 
-def _names(question: PortQuestion, port: ServicePort) -> bool:
+def _asks_for(question: PortQuestion, port: ServicePort) -> bool:
     if question.protocol not in (None, port.protocol):
         return False
     return port.name == question.name if question.name else port.port == question.number
 
 
-def _selected(compiled: CompiledPolicy, service: Service) -> Iterator[Party]:
-    wanted = service.selector.items()
-    for pod in compiled.cluster.pods:
-        if pod.namespace == service.namespace and wanted <= pod.labels.items() and not pod.finished:
-            party = pod_party(compiled, pod)
+def _at_address(
+    resolver: ServiceResolver, address: str, question: PortQuestion | None
+) -> Asked | None:
+    if question is not None and not question.name:
+        protocol = question.protocol or Protocol.TCP
+        entry = resolver.entry(address, protocol, question.number)
+        entries: tuple[Entry, ...] = (entry,) if entry is not None else ()
+    else:
+        entries = tuple(
+            entry
+            for entry in resolver.entries(address)
+            if question is None or _asks_for(question, entry.port)
+        )
+    if not resolver.is_virtual(address):
+        if not entries or question is None:
+            return None
+    elif not entries:
+        (holder, via), *_ = resolver.holders(address)
+        raise _no_port(f"svc/{holder}, which {address} is the {via} of,", question, holder.ports)
+    elif question is None:
+        entries = tuple(one for one in entries if one.service is entries[0].service)
+    first = entries[0]
+    return Asked(first.service, entries, (_at(first),), first.via.value)
+
+
+def _no_port(
+    name: str, question: PortQuestion | None, ports: tuple[ServicePort, ...]
+) -> UsageError:
+    asked = f" {question.text}" if question else ""
+    known = ", ".join(
+        f"{port.port}/{port.protocol.name}" + (f" ({port.name})" if port.name else "")
+        for port in ports
+    )
+    return UsageError(f"{name} has no port{asked}; it has {known or 'none at all'}")
+
+
+def _at(entry: Entry) -> str:
+    where = f"{entry.address}:{entry.front_port}" if entry.via is Via.NODE_PORT else entry.address
+    return f"{where} is the {entry.via} of svc/{entry.service}: judged at its backends"
+
+
+def remarks(entry: Entry, client: Client, unsure: bool = False) -> Iterator[str]:
+    """What is not known of the connections of a client by way of an entry, a sentence each."""
+    service = entry.service
+    if unsure:
+        yield (
+            f"svc/{service} sends a client to backends on its own node only (internalTrafficPolicy "
+            "Local), and the input does not say on which node all of them are"
+            if entry.via.is_internal
+            else f"svc/{service} only uses backends on the node that a client from outside "
+            "arrives at (externalTrafficPolicy Local), which is not known"
+        )
+    if entry.via is Via.PROXY:
+        yield (
+            f"the load balancer at {entry.address} opens connections of its own (ipMode Proxy): "
+            "egress rules see its address, and ingress rules the balancer or a node rather than "
+            "the source that is named here"
+        )
+    elif not entry.via.is_internal:
+        if service.external_traffic != "Local":
+            yield (
+                f"behind the {entry.via} of svc/{service} a node may replace the source address by "
+                "its own (externalTrafficPolicy Cluster): ingress rules may see the node"
+            )
+        elif client.inside:
+            yield (
+                f"svc/{service} serves clients inside the cluster as under externalTrafficPolicy "
+                "Cluster; which source address ingress rules then see depends on the network"
+            )
+    if entry.via is Via.NODE_PORT:
+        yield (
+            "a node port is translated on the node that has the address: egress rules on another "
+            f"node may see {entry.address}:{entry.front_port} itself"
+        )
+
+
+def parties(compiled: CompiledPolicy, backends: tuple[Backend, ...]) -> list[tuple[Backend, Party]]:
+    """The backends that take part, as ends of connections."""
+    found = []
+    for backend in backends:
+        if backend.pod is not None:
+            party = pod_party(compiled, backend.pod)
             if party.managed or party.addresses:
-                yield party
+                found.append((backend, party))
+            continue
+        found.append((backend, address_party(backend.address)))
+    return found
 
 
-def _targets(port: ServicePort, party: Party) -> list[int]:
-    if isinstance(port.target, int):
-        return [port.target]
-    assert party.pod is not None
-    named = container_ports(party.pod, port.target, port.protocol)
-    return [number for _, number in named[:1]]
+def no_backend(resolver: ServiceResolver, service: Service) -> UsageError:
+    return UsageError(f"svc/{service} has no backend: {resolver.why_none(service)}")

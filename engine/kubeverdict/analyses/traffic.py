@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.attribution import Attribution, TrafficEnd
-from kubeverdict.analyses.questions import container_ports
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
 from kubeverdict.evaluate.ends import address_ids, pod_id
-from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.flows import FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
+from kubeverdict.services import Backend, Client, ServiceResolver, Via
 
 # Distinct connections that are held at once, unless they are wanted all together.
 BATCH = 1_000_000
@@ -25,6 +25,8 @@ BATCH = 1_000_000
 NAMED = 5
 
 NO_BACKEND = "connections to a Service port that leads nowhere"
+NO_ENDPOINTS = "connections to a Service whose endpoints the input does not have"
+DROPPED = "connections that the client's node drops: no backend there (internalTrafficPolicy Local)"
 FROM_SERVICE = "connections from the address of a Service"
 
 # A connection as one number: source, destination, protocol, port, what was seen.
@@ -33,6 +35,7 @@ _MOST_ENDS = 1 << _END_BITS
 _DESTINATION = _PROTOCOL_BITS + _PORT_BITS
 _SOURCE = _DESTINATION + _END_BITS
 _END_MASK, _PORT_MASK = _MOST_ENDS - 1, (1 << _PORT_BITS) - 1
+_FRONT_MASK = (1 << _SOURCE) - 1  # destination, protocol, port
 
 
 class Lines(Shape):
@@ -117,9 +120,11 @@ def collect(
 
 class _Collector:
     def __init__(self, cluster: Cluster, reading: Reading) -> None:
-        self._cluster = cluster
         self._reading = reading
-        self._attribution = Attribution(cluster)
+        self._resolver = ServiceResolver(cluster)
+        self._attribution = Attribution(cluster, self._resolver)
+        # Addresses of nodes, of which some ports may lead to Services.
+        self._shared = frozenset(self._resolver.shared)
         self._flows: dict[int, int] = {}
 
     @property
@@ -162,32 +167,66 @@ class _Collector:
     def _through_services(
         self, keys: NDArray[np.int64], seen: NDArray[np.int64], counts: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Connections to Services lead to a pod of each workload behind them."""
+        """Connections to Services lead to a pod of each workload behind them, and to every address
+        that is no pod."""
         ends = self._attribution.ends
-        is_service = np.array([end.service is not None for end in ends], np.bool_)
-        if not is_service.any():
+        perhaps = np.array([bool(end.virtual) or end.address in self._shared for end in ends])
+        if not perhaps.any():
             return keys, seen, counts
-        through = is_service[keys >> _DESTINATION & _END_MASK]
+        through = perhaps[keys >> _DESTINATION & _END_MASK]
         found: list[tuple[int, int, int]] = []
+        known: dict[tuple[int, Client], list[int] | str] = {}
         columns = zip(*(c[through].tolist() for c in (keys, seen, counts)), strict=True)
         for key, what, count in columns:
-            service = ends[key >> _DESTINATION & _END_MASK].service
-            assert service is not None
-            protocol, port = Protocol(key >> _PORT_BITS & 7), key & _PORT_MASK
-            targets = _targets(self._cluster, service, protocol, port)
-            if not targets:
-                name = f"svc/{service} {port}/{protocol.name}"
-                self._reading.not_attributed(NO_BACKEND, count, name)
-            for pod, target in targets:
-                end = self._attribution.pod_number(pod)
-                base = (key >> _SOURCE << _END_BITS | end) << _PROTOCOL_BITS | protocol
-                found.append((base << _PORT_BITS | target, what, count))
+            asked = (key & _FRONT_MASK, self._client(ends[key >> _SOURCE]))
+            if asked not in known:
+                known[asked] = self._behind(*asked)
+            places = known[asked]
+            if isinstance(places, str):
+                protocol, port = Protocol(key >> _PORT_BITS & 7), key & _PORT_MASK
+                name = f"{ends[key >> _DESTINATION & _END_MASK].name} {port}/{protocol.name}"
+                self._reading.not_attributed(places, count, name)
+                continue
+            found += ((key >> _SOURCE << _SOURCE | place, what, count) for place in places)
         new = np.array(found, np.int64).reshape(-1, 3)
         return (
             np.concatenate((keys[~through], new[:, 0])),
             np.concatenate((seen[~through], new[:, 1])),
             np.concatenate((counts[~through], new[:, 2])),
         )
+
+    def _client(self, end: TrafficEnd) -> Client:
+        if end.pod is not None:
+            return Client(end.pod.node)
+        node = self._resolver.node_of(end.address)
+        return Client(node, inside=bool(node))
+
+    def _behind(self, front: int, client: Client) -> list[int] | str:
+        """Where connections to a destination, protocol and port lead, packed in the same way;
+        or why they lead nowhere."""
+        end = self._attribution.ends[front >> _DESTINATION]
+        protocol = Protocol(front >> _PORT_BITS & 7)
+        entry = self._resolver.entry(end.virtual or end.address, protocol, front & _PORT_MASK)
+        if entry is None or entry.via is Via.PROXY:
+            return [front] if end.address else NO_BACKEND
+        choice = self._resolver.choice(entry, client)
+        if choice.dropped:
+            return DROPPED
+        if not choice.backends:
+            return NO_BACKEND if self._resolver.is_known(entry.service) else NO_ENDPOINTS
+        distinct: dict[object, Backend] = {}
+        for backend in choice.backends:
+            owner = backend.pod.workload if backend.pod is not None else backend.address
+            distinct.setdefault((owner, backend.target), backend)
+        return [
+            (self._number(backend) << _PROTOCOL_BITS | protocol) << _PORT_BITS | backend.target
+            for backend in distinct.values()
+        ]
+
+    def _number(self, backend: Backend) -> int:
+        if backend.pod is not None:
+            return self._attribution.pod_number(backend.pod)
+        return self._attribution.address_number(backend.address)
 
     def _same_ends(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         first: dict[object, int] = {}
@@ -243,29 +282,6 @@ def _identity(end: TrafficEnd) -> object:
     if end.pod is not None:
         return (end.pod.namespace, end.pod.name, end.by_workload)
     return end.address or (end.name, end.unknown)
-
-
-def _targets(
-    cluster: Cluster, service: Service, protocol: Protocol, port: int
-) -> list[tuple[Pod, int]]:
-    """A pod of each workload behind a port of a Service, and the port that it listens on."""
-    wanted = service.selector.items()
-    found: dict[object, tuple[Pod, int]] = {}
-    for listed in service.ports:
-        if (listed.protocol, listed.port) != (protocol, port) or not wanted:
-            continue
-        for pod in cluster.pods:
-            if pod.namespace != service.namespace or not wanted <= pod.labels.items():
-                continue
-            target = listed.target
-            if isinstance(target, str):
-                named = container_ports(pod, target, protocol)
-                if not named:
-                    continue
-                target = named[0][1]
-            if not pod.finished:
-                found.setdefault(pod.workload, (pod, target))
-    return list(found.values())
 
 
 def endpoints(

@@ -8,7 +8,7 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.evaluate.ends import address_ids, service_id
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.cluster import Service, ServicePort
+from kubeverdict.services.resolver import Entry, Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +22,18 @@ class BackendVerdict:
 
 def judge_backend(
     compiled: CompiledPolicy,
-    service: Service,
-    port: ServicePort,
+    entry: Entry,
     source: int,
     backend: int,
     target: int,
     family: Family | None = None,
 ) -> BackendVerdict:
-    """A connection from ``source`` to ``port`` of ``service`` that is sent to ``target`` (a port
-    number) of ``backend``; ends are endpoint ids.
+    """A connection from ``source`` by way of ``entry`` that is sent to ``target`` (a port number)
+    of ``backend``; ends are endpoint ids.
 
     Judged on the backend and its port, except what the profile does differently: egress on the
-    cluster IP before translation, and a pod that reaches itself.
+    cluster IP before translation, and a pod that reaches itself. What a load balancer forwards
+    itself has left the cluster before: egress is judged on the balancer's address.
     """
 
     def ask(destination: int, number: int) -> BackendVerdict:
@@ -41,7 +41,7 @@ def judge_backend(
             compiled,
             [source],
             [destination],
-            [port.protocol],
+            [entry.port.protocol],
             [number],
             family=family,
             through_service=True,
@@ -64,14 +64,21 @@ def judge_backend(
         return BackendVerdict(True, Reason.HAIRPIN, Reason.HAIRPIN)
     if hairpin == "ingress-allowed":
         ingress = Reason.HAIRPIN
-    listed = service_id(compiled, service)
-    if listed is not None:
+    addresses = untranslated(compiled, entry, family)
+    if addresses:
         # Rules find the Service by the labels it selects, on the target port; an ipBlock finds
-        # its cluster IP on the port that the client uses.
-        by_labels = ask(listed, target).egress
-        addresses = [
-            text for text in service.addresses if family is None or (":" in text) == (family == 6)
-        ]
-        by_address = [ask(end, port.port).egress for end in address_ids(compiled, addresses)]
-        egress = next((rule for rule in (by_labels, *by_address) if allows(rule)), by_labels)
+        # an address on the port that the client uses.
+        listed = service_id(compiled, entry.service) if entry.via.is_internal else None
+        seen = [ask(listed, target).egress] if listed is not None else []
+        seen += [ask(end, entry.front_port).egress for end in address_ids(compiled, addresses)]
+        egress = next((rule for rule in seen if allows(rule)), seen[0])
     return BackendVerdict(allows(egress) and allows(ingress), egress, ingress)
+
+
+def untranslated(compiled: CompiledPolicy, entry: Entry, family: Family | None = None) -> list[str]:
+    """The addresses on which egress by way of an entry is judged, because they have not been
+    translated yet; none where it is judged at the backends."""
+    if entry.via is not Via.PROXY and compiled.profile.service_egress == "backend":
+        return []
+    texts = (entry.address,) if entry.address else entry.service.addresses
+    return [text for text in texts if family is None or (":" in text) == (family == 6)]

@@ -21,11 +21,12 @@ from kubeverdict.model.cluster import (
     Service,
     WorkloadRef,
 )
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import merged
 
 _Named = TypeVar("_Named")
-_Located = TypeVar("_Located", Pod, Policy, Service, Ingress)
+_Located = TypeVar("_Located", Pod, Policy, Service, Ingress, EndpointList)
 
 
 def apply(base: Cluster, change: Loaded) -> Cluster:
@@ -53,6 +54,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         services=services,
         ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.kind, i.namespace, i.name)),
         unevaluated=merged(base.unevaluated, new.unevaluated),
+        endpoints=_replace(base.endpoints, new.endpoints, lambda e: (e.kind, e.namespace, e.name)),
     )
 
 
@@ -247,12 +249,19 @@ def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:
                 services=_outside(cluster.services, name),
                 ingresses=_outside(cluster.ingresses, name),
                 unevaluated=cluster.unevaluated,
+                endpoints=_outside(cluster.endpoints, name),
             )
         case "Node":
             nodes = tuple(item for item in cluster.nodes if item.name != name)
             return replace(cluster, nodes=nodes)
         case "Service":
-            return replace(cluster, services=_others(cluster.services, namespace, name))
+            # Its endpoints go with it, as the cluster collects them.
+            gone = (namespace, name)
+            kept_lists = tuple(
+                one for one in cluster.endpoints if (one.namespace, one.service) != gone
+            )
+            services = _others(cluster.services, namespace, name)
+            return replace(cluster, services=services, endpoints=kept_lists)
         case "Pod":
             return replace(cluster, pods=_others(cluster.pods, namespace, name))
         case "NetworkPolicy":

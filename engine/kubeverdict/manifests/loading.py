@@ -36,6 +36,7 @@ from kubeverdict.model.cluster import (
     Service,
     WorkloadRef,
 )
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import Origin
 from kubeverdict.model.unevaluated import Gap, Unevaluated
@@ -120,13 +121,15 @@ _KNOWN = {
     "Namespace": _known("", schema.Namespace, "namespace"),
     "Node": _known("", schema.Node, "node"),
     "Service": _known("", schema.Service, "service"),
+    "EndpointSlice": _known("discovery.k8s.io", schema.EndpointSlice, "endpoint_slice"),
+    "Endpoints": _known("", schema.Endpoints, "endpoints"),
     "Ingress": _known("networking.k8s.io", schema.Ingress, "ingress"),
     "Route": _known("route.openshift.io", schema.Route, "route"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
 }
 # No verdict depends on these: one of another version is ignored, not refused.
-_BESIDE = frozenset({"Ingress", "Route"})
+_BESIDE = frozenset({"EndpointSlice", "Ingress", "Route"})
 # Policies are told by their names.
 _NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART})
 _named = msgspec.json.Decoder(schema.Namespace)
@@ -161,6 +164,7 @@ class _Load:
         self.nodes: list[Node] = []
         self.services: list[Service] = []
         self.ingresses: list[Ingress] = []
+        self.endpoints: list[EndpointList] = []
         self.policies: list[Policy] = []
         self.ignored: Counter[str] = Counter()
         self.documents = 0
@@ -171,6 +175,7 @@ class _Load:
             Node: self.nodes,
             Service: self.services,
             Ingress: self.ingresses,
+            EndpointList: self.endpoints,
             Policy: self.policies,
         }
         self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
@@ -376,6 +381,7 @@ class _Load:
             services=tuple(self.services),
             ingresses=tuple(self.ingresses),
             unevaluated=tuple(self._unevaluated()),
+            endpoints=tuple(self.endpoints),
         )
 
 

@@ -14,14 +14,10 @@ from datetime import datetime
 import msgspec
 
 from kubeverdict.manifests import json_text, schema
+from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import Findings, Place
-from kubeverdict.manifests.validation import (
-    invalid,
-    port_number_errors,
-    required,
-    unsupported,
-    wrong_type,
-)
+from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
+from kubeverdict.manifests.validation import invalid, required, wrong_type
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
@@ -31,10 +27,9 @@ from kubeverdict.model.cluster import (
     Namespace,
     Node,
     Service,
-    ServicePort,
     WorkloadRef,
 )
-from kubeverdict.model.ports import PORT_PROTOCOLS, Protocol
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.sources import FieldPath, Origin
 
 # More pods than this for one workload is taken for a slip.
@@ -76,10 +71,8 @@ class WorkloadRecord(msgspec.Struct, gc=False):
     first: int = 0  # the number of the first pod
 
 
-Record = PodRecord | WorkloadRecord | Namespace | Node | Service | Ingress
+Record = PodRecord | WorkloadRecord | Namespace | Node | Service | Ingress | EndpointList
 
-_PROTOCOLS = {protocol.name: protocol for protocol in PORT_PROTOCOLS}
-_PROTOCOL_WORDS = ("SCTP", "TCP", "UDP")
 _label_map = msgspec.json.Decoder(dict[str, str | None])
 _port_list = msgspec.json.Decoder(list[schema.Port] | None)
 _NO_METADATA = schema.Metadata()
@@ -144,7 +137,7 @@ class ObjectReader:
             if entry.type in ("InternalIP", "ExternalIP"):
                 text = entry.address or ""
                 path = ("status", "addresses", index, "address")
-                _check_address(place, text, path)
+                check_address(place, text, path)
                 if text not in addresses:
                     addresses.append(text)
         labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
@@ -152,30 +145,24 @@ class ObjectReader:
 
     def service(self, kind: str, service: schema.Service, origin: Origin) -> Service | None:
         place, metadata = self._start(kind, service.metadata, origin)
-        spec = service.spec or schema.ServiceSpec()
-        found = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
-        addresses = tuple(text for text in found if text and text != "None")
-        for text in addresses:
-            _check_address(place, text, ("spec", "clusterIPs", found.index(text)))
-        ports = []
-        for index, port in enumerate(spec.ports or ()):
-            path: FieldPath = ("spec", "ports", index)
-            protocol = _protocol(place, port.protocol, (*path, "protocol"))
-            number = _port_number(place, port.port, (*path, "port"))
-            target = port.target_port or number
-            if isinstance(target, int) and target:
-                _port_number(place, target, (*path, "targetPort"))
-            node_port = port.node_port or 0
-            ports.append(ServicePort(protocol, number, target, port.name or "", node_port))
-        record = Service(
-            self._text(metadata.namespace or "default"),
-            metadata.name or "",
-            self._label_map(place, spec.selector, ("spec", "selector")),
-            tuple(ports),
-            spec.type or "ClusterIP",
-            addresses,
-            spec.external_traffic_policy or "Cluster",
-        )
+        selector = (service.spec or schema.ServiceSpec()).selector
+        labels = self._label_map(place, selector, ("spec", "selector"))
+        record = read_service(place, self._located(metadata), service, labels)
+        return None if place.failed else record
+
+    def endpoint_slice(
+        self, kind: str, endpoints: schema.EndpointSlice, origin: Origin
+    ) -> EndpointList | None:
+        place, metadata = self._start(kind, endpoints.metadata, origin)
+        labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
+        record = read_slice(place, self._located(metadata), endpoints, labels)
+        return None if place.failed else record
+
+    def endpoints(
+        self, kind: str, endpoints: schema.Endpoints, origin: Origin
+    ) -> EndpointList | None:
+        place, metadata = self._start(kind, endpoints.metadata, origin)
+        record = read_endpoints(place, self._located(metadata), endpoints)
         return None if place.failed else record
 
     def ingress(self, kind: str, ingress: schema.Ingress, origin: Origin) -> Ingress | None:
@@ -264,6 +251,9 @@ class ObjectReader:
             place.error(("metadata", "name"), required("name or generateName is required"))
         return place, metadata
 
+    def _located(self, metadata: schema.Metadata) -> Located:
+        return Located(self._text(metadata.namespace or "default"), metadata.name or "")
+
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
 
@@ -328,8 +318,8 @@ class ObjectReader:
         ports = tuple(
             ContainerPort(
                 port.name or "",
-                _protocol(place, port.protocol, (*path, index, "protocol")),
-                _port_number(place, port.container_port, (*path, index, "containerPort")),
+                protocol_of(place, port.protocol, (*path, index, "protocol")),
+                port_number(place, port.container_port, (*path, index, "containerPort")),
                 kind,
             )
             for index, port in enumerate(found)
@@ -380,39 +370,16 @@ def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
         text = status.pod_ip
         if not text:
             return ()
-        _check_address(place, text, ("status", "podIP"))
+        check_address(place, text, ("status", "podIP"))
         return (text,)
     texts = tuple([entry.ip or "" for entry in status.pod_ips])
     for text in texts:
         if parse_address(text) is None:
-            _check_address(place, text, ("status", "podIPs", texts.index(text), "ip"))
+            check_address(place, text, ("status", "podIPs", texts.index(text), "ip"))
     if len(texts) > 1 and len({":" in text for text in texts}) < len(texts):
         message = "may specify no more than one IP for each IP family"
         place.error(("status", "podIPs"), f"Invalid value: {message}")
     return texts
-
-
-def _check_address(place: Place, text: str, path: FieldPath) -> None:
-    if parse_address(text) is None:
-        message = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-        place.error(path, invalid(text, message))
-
-
-def _protocol(place: Place, text: str | None, path: FieldPath) -> Protocol:
-    protocol = _PROTOCOLS.get(text) if text else Protocol.TCP
-    if protocol is None:
-        place.error(path, unsupported(text, _PROTOCOL_WORDS))
-        return Protocol.TCP
-    return protocol
-
-
-def _port_number(place: Place, number: int | None, path: FieldPath) -> int:
-    if number is None:
-        place.error(path, required())
-        return 0
-    for message in port_number_errors(number):
-        place.error(path, invalid(number, message))
-    return number
 
 
 def _check_replicas(place: Place, replicas: int, path: FieldPath) -> None:

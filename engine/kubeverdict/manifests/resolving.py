@@ -14,7 +14,8 @@ from kubeverdict.manifests.loading import Loaded, load_text
 from kubeverdict.manifests.scenarios import Change, Scenario
 from kubeverdict.manifests.workloads import ordinal_labels
 from kubeverdict.model.cluster import Cluster, Namespace, Node, Pod, Service, WorkloadRef
-from kubeverdict.model.edit import Edit, PolicyKey, policy_key
+from kubeverdict.model.edit import Edit, EndpointsKey, PolicyKey, endpoints_key, policy_key
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
@@ -23,7 +24,7 @@ PodKey = tuple[str, str]
 
 _Key = TypeVar("_Key")
 _Item = TypeVar("_Item")
-_Located = TypeVar("_Located", Pod, Policy, Service)
+_Located = TypeVar("_Located", Pod, Policy, Service, EndpointList)
 
 # What `kubectl scale` scales, beside kinds of which nothing is known.
 _NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
@@ -102,6 +103,22 @@ class Resolver:
     def services_in(self) -> dict[str, list[PodKey]]:
         return _by_namespace(self.cluster.services, lambda one: (one.namespace, one.name))
 
+    @cached_property
+    def endpoints(self) -> frozenset[EndpointsKey]:
+        return frozenset(map(endpoints_key, self.cluster.endpoints))
+
+    @cached_property
+    def endpoints_in(self) -> dict[str, list[EndpointsKey]]:
+        return _by_namespace(self.cluster.endpoints, endpoints_key)
+
+    @cached_property
+    def endpoints_of(self) -> dict[PodKey, list[EndpointsKey]]:
+        """The lists of endpoints of each Service."""
+        found: dict[PodKey, list[EndpointsKey]] = {}
+        for one in self.cluster.endpoints:
+            found.setdefault((one.namespace, one.service), []).append(endpoints_key(one))
+        return found
+
 
 def _by_namespace(
     objects: Iterable[_Located], key: Callable[[_Located], Any]
@@ -130,6 +147,7 @@ class _State:
         self._namespaces: dict[str, Namespace | None] = {}
         self._nodes: dict[str, Node | None] = {}
         self._services: dict[PodKey, Service | None] = {}
+        self._endpoints: dict[EndpointsKey, EndpointList | None] = {}
         self._profile = ""
         self._unevaluated: tuple[Unevaluated, ...] = ()
 
@@ -143,6 +161,7 @@ class _State:
             "namespaces": (self._namespaces, lambda: base.namespaces),
             "nodes": (self._nodes, lambda: base.known("Node")),
             "services": (self._services, lambda: base.services),
+            "endpoints": (self._endpoints, lambda: base.endpoints),
         }
         for field, (items, known) in state.items():
             if items:
@@ -230,6 +249,8 @@ class _State:
             self._nodes[node.name] = node
         for service in new.services:
             self._services[service.namespace, service.name] = service
+        for one in new.endpoints:
+            self._endpoints[endpoints_key(one)] = one
         if new.pods or loaded.workloads:
             self._apply_pods(loaded)
 
@@ -259,6 +280,13 @@ class _State:
                 self._nodes[name] = None
             case "Service":
                 self._services[namespace, name] = None
+                own = {
+                    key
+                    for key, one in self._endpoints.items()
+                    if one is not None and (one.namespace, one.service) == (namespace, name)
+                }
+                own.update(self._base.endpoints_of.get((namespace, name), ()))
+                self._endpoints |= dict.fromkeys(own)
             case "Namespace":
                 self._delete_namespace(name)
             case _:
@@ -272,6 +300,7 @@ class _State:
             (self._policies, base.policies_in),
             (self._pods, base.pods_in),
             (self._services, base.services_in),
+            (self._endpoints, base.endpoints_in),
         ]
         for touched, known in parts:
             # The namespace is the last but one of every key.

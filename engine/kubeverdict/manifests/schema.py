@@ -104,12 +104,80 @@ class ServiceSpec(_Part):
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
+    external_ips: list[str] | None = msgspec.field(default=None, name="externalIPs")
+    external_name: str | None = None
     external_traffic_policy: str | None = None
+    internal_traffic_policy: str | None = None
+
+
+class BalancerIngress(_Part):
+    ip: str | None = None
+    ip_mode: str | None = None
+
+
+class BalancerStatus(_Part):
+    ingress: list[BalancerIngress] | None = None
+
+
+class ServiceStatus(_Part):
+    load_balancer: BalancerStatus | None = None
 
 
 class Service(Head):
     metadata: Metadata | None = None
     spec: ServiceSpec | None = None
+    status: ServiceStatus | None = None
+
+
+class EndpointConditions(_Part):
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class ObjectReference(_Part):
+    kind: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+
+
+class Endpoint(_Part):
+    addresses: list[str] | None = None
+    conditions: EndpointConditions | None = None
+    node_name: str | None = None
+    target_ref: ObjectReference | None = None
+
+
+class EndpointPort(_Part):
+    name: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+
+
+class EndpointSlice(Head):
+    metadata: Metadata | None = None
+    address_type: str | None = None
+    endpoints: list[Endpoint] | None = None
+    ports: list[EndpointPort] | None = None
+
+
+class EndpointAddress(_Part):
+    ip: str | None = None
+    node_name: str | None = None
+    target_ref: ObjectReference | None = None
+
+
+class EndpointSubset(_Part):
+    addresses: list[EndpointAddress] | None = None
+    not_ready_addresses: list[EndpointAddress] | None = None
+    ports: list[EndpointPort] | None = None
+
+
+class Endpoints(Head):
+    """What EndpointSlices replaced: the same, with a part of the status of each address."""
+
+    metadata: Metadata | None = None
+    subsets: list[EndpointSubset] | None = None
 
 
 class BackendPort(_Part):

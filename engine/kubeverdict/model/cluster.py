@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.unevaluated import Unevaluated
@@ -45,6 +46,10 @@ class ContainerPort(msgspec.Struct, frozen=True, gc=False):
     protocol: Protocol
     number: int
     container: ContainerKind = ContainerKind.CONTAINER
+
+
+# A Service resolves a name to a container port; init containers that end have no endpoint.
+SERVING = (ContainerKind.CONTAINER, ContainerKind.SIDECAR)
 
 
 class WorkloadRef(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -86,6 +91,16 @@ class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"{self.namespace}/{self.name}"
 
 
+def container_ports(pod: Pod, name: str, protocol: Protocol | None) -> list[tuple[Protocol, int]]:
+    """Ports of that name on the containers that serve, in the order of the pod's spec."""
+    found = (
+        (port.protocol, port.number)
+        for port in pod.ports
+        if port.name == name and port.container in SERVING and protocol in (None, port.protocol)
+    )
+    return list(dict.fromkeys(found))
+
+
 class Namespace(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A namespace. ``labels`` always has ``kubernetes.io/metadata.name``.
 
@@ -116,6 +131,14 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
     node_port: int = 0
 
 
+class BalancerAddress(msgspec.Struct, frozen=True, gc=False):
+    """An address of a load balancer. ``proxied`` (ipMode Proxy): the balancer opens connections
+    of its own, so that nodes do not translate the address."""
+
+    address: str
+    proxied: bool = False
+
+
 class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A Service. An empty ``selector`` means that its endpoints are not selected by labels."""
 
@@ -126,6 +149,11 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
     type: str = "ClusterIP"
     addresses: tuple[str, ...] = ()  # cluster IPs; none for a headless Service
     external_traffic: str = "Cluster"  # externalTrafficPolicy
+    internal_traffic: str = "Cluster"  # internalTrafficPolicy
+    external_ips: tuple[str, ...] = ()
+    balancers: tuple[BalancerAddress, ...] = ()
+    external_name: str = ""
+    headless: bool = False
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -158,3 +186,4 @@ class Cluster(msgspec.Struct, frozen=True, eq=False):
     services: Sequence[Service] = ()
     ingresses: Sequence[Ingress] = ()
     unevaluated: tuple[Unevaluated, ...] = ()
+    endpoints: Sequence[EndpointList] = ()

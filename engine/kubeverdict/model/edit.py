@@ -8,11 +8,15 @@ from typing import TypeVar
 import msgspec
 
 from kubeverdict.model.cluster import METADATA_NAME, Cluster, Namespace, Node, Pod, Service
+from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 PolicyKey = tuple[str, str, str]
 """Kind, namespace ("" where it has none) and name."""
+
+EndpointsKey = tuple[str, str, str]
+"""Kind, namespace and name."""
 
 _Item = TypeVar("_Item")
 
@@ -42,8 +46,14 @@ class Edit(msgspec.Struct, frozen=True):
     nodes_in: tuple[Node, ...] = ()
     services_out: tuple[tuple[str, str], ...] = ()
     services_in: tuple[Service, ...] = ()
+    endpoints_out: tuple[EndpointsKey, ...] = ()
+    endpoints_in: tuple[EndpointList, ...] = ()
     profile: str = ""
     unevaluated: tuple[Unevaluated, ...] = ()
+
+
+def endpoints_key(endpoints: EndpointList) -> EndpointsKey:
+    return endpoints.kind, endpoints.namespace, endpoints.name
 
 
 def edited(cluster: Cluster, edit: Edit) -> Cluster:
@@ -58,6 +68,7 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         edit.services_in,
         lambda item: (item.namespace, item.name),
     )
+    endpoints = _edited(cluster.endpoints, edit.endpoints_out, edit.endpoints_in, endpoints_key)
     namespaces = _edited(
         cluster.namespaces, edit.namespaces_out, edit.namespaces_in, lambda item: item.name
     )
@@ -68,8 +79,16 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         for name in sorted(name for name in used - known if name)
     )
     nodes = _edited(cluster.nodes, edit.nodes_out, edit.nodes_in, lambda item: item.name)
-    unevaluated = merged(cluster.unevaluated, edit.unevaluated)
-    return Cluster(namespaces, pods, policies, nodes, services, cluster.ingresses, unevaluated)
+    return Cluster(
+        namespaces,
+        pods,
+        policies,
+        nodes,
+        services,
+        cluster.ingresses,
+        merged(cluster.unevaluated, edit.unevaluated),
+        endpoints,
+    )
 
 
 def _edited(

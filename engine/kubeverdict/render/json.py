@@ -50,6 +50,7 @@ def explanation(report: Explanation, style: Style) -> str:
             "answers": [_answer(answer) for answer in report.answers],
             "notes": list(report.notes),
             **unevaluated(report.unevaluated),
+            **({"via": report.via} if report.via else {}),
         },
     )
 

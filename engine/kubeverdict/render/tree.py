@@ -28,6 +28,8 @@ REASONS = {
     "no-address": "the two ends share no address family",
     "icmp": "this CNI always lets ICMP through",
     "hairpin": "this CNI lets a pod reach itself through a Service",
+    "no-local-backend": "its node has no backend (internalTrafficPolicy Local) and drops it, "
+    "whatever policies say",
 }
 
 

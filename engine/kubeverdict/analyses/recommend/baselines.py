@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kubeverdict.analyses.questions import container_ports
 from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
 from kubeverdict.analyses.recommend.resolvers import Resolver
 from kubeverdict.analyses.recommend.shapes import PREFIX, Draft, PodPeer, Rule
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
-from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.cluster import Cluster, Pod, Service, container_ports
 from kubeverdict.model.ports import Protocol
 
 DENY_ALL = "deny-all"

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kubeverdict.analyses.questions import container_ports
 from kubeverdict.analyses.recommend.groups import Labels
 from kubeverdict.analyses.wellknown import (
     DNS_LABELS,
@@ -17,7 +16,7 @@ from kubeverdict.analyses.wellknown import (
     NODE_LOCAL_LABELS,
 )
 from kubeverdict.model.addresses import Block, parse_block
-from kubeverdict.model.cluster import Cluster, Pod, Service
+from kubeverdict.model.cluster import Cluster, Pod, Service, container_ports
 from kubeverdict.model.ports import Protocol
 
 _NODE_LOCAL_BLOCK = parse_block(f"{NODE_LOCAL_ADDRESS}/32")

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.port_text import PortTexts
-from kubeverdict.analyses.questions import SERVING
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.ports import place
 from kubeverdict.model.assertions import PortName
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import SERVING, Pod
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
 
 # Places of the compiled port table, from the first to one past the last.
