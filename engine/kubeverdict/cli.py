@@ -20,6 +20,7 @@ from kubeverdict.cli_parts import (
     input_files,
     judging,
     load_input,
+    namespace_option,
     remarks,
     say,
     show,
@@ -60,6 +61,7 @@ def cli() -> None:
 @judging("explain")
 def explain(
     files: tuple[str, ...],
+    namespace: str,
     source: str,
     destination: str,
     port: str | None,
@@ -78,7 +80,7 @@ def explain(
     from kubeverdict.analyses.questions import parse_port
 
     question = parse_port(port) if port is not None else None
-    compiled = compiled_in(files, skip_invalid, cni, static)
+    compiled = compiled_in(files, namespace, skip_invalid, cni, static)
     check_pods(compiled)
     report = explain_(compiled, source, destination, question)
     for note in report.notes:
@@ -92,7 +94,11 @@ def explain(
 @click.option("--pods", "by_pod", is_flag=True, help="Pods instead of workloads.")
 @click.option("--focus", metavar="NS/NAME", default="", help="Only what this pod or workload has.")
 @click.option(
-    "--namespace", "-n", "namespaces", multiple=True, help="Only with an end in it; repeatable."
+    "--in-namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Only what has an end in this namespace; repeatable.",
 )
 @click.option(
     "--direction",
@@ -102,6 +108,7 @@ def explain(
 @judging("list")
 def list_(
     files: tuple[str, ...],
+    namespace: str,
     by_pod: bool,
     focus: str,
     namespaces: tuple[str, ...],
@@ -119,7 +126,7 @@ def list_(
     from kubeverdict.model.policy import Direction
 
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
-    compiled = compiled_in(files, skip_invalid, cni, static)
+    compiled = compiled_in(files, namespace, skip_invalid, cni, static)
     check_pods(compiled)
     show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
     return CLEAN
@@ -128,8 +135,17 @@ def list_(
 @cli.command()
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
+@namespace_option
 @judging("diff")
-def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: bool) -> int:
+def diff(
+    old: str,
+    new: str,
+    namespace: str,
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
+) -> int:
     """The connections that differ between two inputs.
 
     OLD and NEW are files or folders. Exit status 1 where any connection differs.
@@ -137,7 +153,9 @@ def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: 
     from kubeverdict.analyses.connections import connections
     from kubeverdict.analyses.differences import differences
 
-    before, after = (compiled_in((path,), skip_invalid, cni, static) for path in (old, new))
+    before, after = (
+        compiled_in((path,), namespace, skip_invalid, cni, static) for path in (old, new)
+    )
     check_pods(before, after)
     report = differences(connections(before), connections(after))
     show("diff", output, report)
@@ -163,6 +181,7 @@ def diff(old: str, new: str, output: str, cni: str, static: bool, skip_invalid: 
 @judging("whatif")
 def whatif(
     files: tuple[str, ...],
+    namespace: str,
     applied: tuple[str, ...],
     deleted: tuple[str, ...],
     output: str,
@@ -179,10 +198,10 @@ def whatif(
 
     if not applied and not deleted:
         raise UsageError("nothing to change: say --apply or --delete")
-    before = compiled_in(files, skip_invalid, cni, static)
+    before = compiled_in(files, namespace, skip_invalid, cni, static)
     changed = delete(before.cluster, deleted)
     if applied:
-        changed = apply(changed, load_input(applied, skip_invalid))
+        changed = apply(changed, load_input(applied, namespace, skip_invalid))
     after = compiled_from(changed, cni, static)
     check_pods(before, after)
     report = whatif_(before, after)
@@ -207,7 +226,12 @@ def warmup() -> int:
 @click.option("-o", "--output", required=True, metavar="FILE.kvs", help="Where to write it.")
 @cni_options
 def snapshot(
-    files: tuple[str, ...], output: str, cni: str, static: bool, skip_invalid: bool
+    files: tuple[str, ...],
+    namespace: str,
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
 ) -> int:
     """Keep a cluster as it is now, compiled, in one file.
 
@@ -216,7 +240,7 @@ def snapshot(
     from kubeverdict import snapshots
     from kubeverdict.evaluate.bulk import workbench
 
-    loaded = load_input(files, skip_invalid)
+    loaded = load_input(files, namespace, skip_invalid)
     compiled = compiled_from(loaded.cluster, cni, static)
     snapshots.write(output, compiled, workbench(compiled), remarks=remarks(loaded))
     return CLEAN

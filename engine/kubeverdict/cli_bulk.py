@@ -67,7 +67,11 @@ if TYPE_CHECKING:
 )
 @click.option("--only-opened", is_flag=True, help="Only scenarios that open something.")
 @click.option(
-    "--namespace", "-n", "namespaces", multiple=True, help="Only changes with an end in it."
+    "--in-namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Only changes with an end in this namespace; repeatable.",
 )
 @click.option("--port", metavar="PORT", help="Only changes on this port, as 8080 or 53/UDP.")
 @click.option("--top", type=click.IntRange(0), default=20, show_default=True, help="Rows to show.")
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
 @judging("bulk")
 def bulk(
     files: tuple[str, ...],
+    namespace: str,
     clusters: tuple[str, ...],
     given: str | None,
     delete_each: bool,
@@ -117,7 +122,7 @@ def bulk(
         raise UsageError("--rollout is for one cluster")
     options = Options(_focus(namespaces, port))
     benches = {
-        name: _bench(paths, cni, static, skip_invalid, memory_limit)
+        name: _bench(paths, namespace, skip_invalid, cni, static, memory_limit)
         for name, paths in inputs.items()
     }
     for bench in benches.values():
@@ -126,7 +131,7 @@ def bulk(
     scenarios: dict[str, Scenario] = {}
     for bench in benches.values():
         for scenario in _scenarios(
-            bench.compiled.cluster, given, delete_each, apply_each, relabel_each
+            bench.compiled.cluster, namespace, given, delete_each, apply_each, relabel_each
         ):
             scenarios.setdefault(scenario.name, scenario)
     paths = [path for paths in inputs.values() for path in paths]
@@ -148,7 +153,7 @@ def bulk(
         found = list(_shown(judged, only_opened, output))
     seconds = monotonic() - started
     pairs = tuple(_pairs(bench, run)) if apply_each else ()
-    steps, order = _rollout(bench, rollout, options) if rollout else ([], None)
+    steps, order = _rollout(bench, rollout, namespace, options) if rollout else ([], None)
     return _finish(found, pairs, steps, order, (top, output, seconds))
 
 
@@ -232,12 +237,21 @@ def _inputs(files: tuple[str, ...], clusters: tuple[str, ...]) -> dict[str, tupl
 
 
 def _bench(
-    paths: tuple[str, ...], cni: str, static: bool, skip_invalid: bool, memory_limit: str | None
+    paths: tuple[str, ...],
+    namespace: str,
+    skip_invalid: bool,
+    cni: str,
+    static: bool,
+    memory_limit: str | None,
 ) -> Workbench:
     from kubeverdict.evaluate.bulk import workbench
 
     snapshot = snapshot_in(paths)
-    cluster = snapshot.compiled.cluster if snapshot else load_input(paths, skip_invalid).cluster
+    cluster = (
+        snapshot.compiled.cluster
+        if snapshot
+        else load_input(paths, namespace, skip_invalid).cluster
+    )
     _refuse_what_does_not_fit(cluster, memory_limit)
     if snapshot is not None:
         compiled = fitting(snapshot, cni, static)
@@ -248,6 +262,7 @@ def _bench(
 
 def _scenarios(
     cluster: Cluster,
+    namespace: str,
     given: str | None,
     delete_each: bool,
     apply_each: str | None,
@@ -256,11 +271,11 @@ def _scenarios(
     from kubeverdict.manifests import scenarios
 
     if given is not None:
-        yield from scenarios.read_scenarios(given)
+        yield from scenarios.read_scenarios(given, namespace)
     if delete_each:
         yield from scenarios.delete_each(cluster)
     if apply_each is not None:
-        yield from scenarios.apply_each(apply_each)[0]
+        yield from scenarios.apply_each(apply_each, namespace)[0]
     if relabel_each is not None:
         yield from scenarios.relabel_each(cluster, relabel_each)
 
@@ -288,7 +303,7 @@ def _pairs(bench: Workbench, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
 
 
 def _rollout(
-    bench: Workbench, path: str, options: Options
+    bench: Workbench, path: str, namespace: str, options: Options
 ) -> tuple[list[ScenarioReport], tuple[str, ...] | None]:
     """The steps, and an order in which none breaks a connection where that is not theirs."""
     from kubeverdict.analyses.bulk import report
@@ -297,7 +312,7 @@ def _rollout(
     from kubeverdict.manifests.scenarios import apply_each
 
     resolver = Resolver(bench.compiled.cluster)
-    edits = [resolver.edit(scenario) for scenario in apply_each(path)[0]]
+    edits = [resolver.edit(scenario) for scenario in apply_each(path, namespace)[0]]
     outcomes = combine.rollout(bench, edits, focus=options.focus, examples=options.examples)
     order = None
     if any(outcome.breaks for outcome in outcomes):
@@ -358,7 +373,7 @@ def _refuse_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) ->
     known = {namespace.name for cluster in clusters for namespace in cluster.namespaces}
     for name in namespaces:
         if name not in known:
-            raise UsageError(f"--namespace {name}: there is no such namespace in the input")
+            raise UsageError(f"--in-namespace {name}: there is no such namespace in the input")
 
 
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}

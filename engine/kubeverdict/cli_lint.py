@@ -55,6 +55,7 @@ _FORMATS = list(FORMATS["lint"])
 )
 def lint(
     files: tuple[str, ...],
+    namespace: str,
     disable: tuple[str, ...],
     cnis: tuple[str, ...],
     static: bool,
@@ -75,14 +76,14 @@ def lint(
 
     settings = lint_settings(disable)
     names = list(dict.fromkeys(cnis)) or [REFERENCE.name]
-    compiled, places = _input(files, skip_invalid, names[0], static)
+    compiled, places = _input(files, namespace, skip_invalid, names[0], static)
     report = lint_(compiled, places, settings, [PROFILES[name] for name in names[1:]])
     show("lint", output, report)
     return FINDINGS if any(map(is_failure, report.findings)) else CLEAN
 
 
 def _input(
-    files: Sequence[str], skip_invalid: bool, cni: str, static: bool
+    files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
 ) -> tuple[CompiledPolicy, Places]:
     """The cluster, compiled, and where its objects are; a snapshot tells that of policies only."""
     snapshot = snapshot_in(files)
@@ -94,7 +95,7 @@ def _input(
         return compiled, lambda key: (path, 0)
     from kubeverdict.analyses.lint.finding import NAME
 
-    loaded = load_input(files, skip_invalid)
+    loaded = load_input(files, namespace, skip_invalid)
 
     def place(key: ObjectKey) -> tuple[str, int]:
         origin = loaded.origins.get(key)

@@ -12,6 +12,7 @@ import click
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import write_out
+from kubeverdict.model.cluster import DEFAULT_NAMESPACE
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
@@ -85,18 +86,34 @@ def input_files(command: Command, required: bool = True) -> Command:
                 required=required,
                 metavar="FILE|DIR|-",
                 help="Manifests or kubectl dumps, YAML or JSON; repeatable. Or a snapshot.",
-            )
+            ),
+            namespace_option,
         ],
     )
 
 
-def load_input(files: Sequence[str], skip_invalid: bool) -> Loaded:
+namespace_option = click.option(
+    "-n",
+    "--namespace",
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    metavar="NS",
+    help="Where objects of manifests are that have no namespace.",
+)
+
+
+def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Loaded:
     """The cluster in manifests, with what there is to say about it said."""
     from kubeverdict.manifests import load
 
-    loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid)
+    loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid, namespace=namespace)
     for kind, text in remarks(loaded):
         say(kind, text)
+    if namespace != DEFAULT_NAMESPACE and not loaded.unplaced:
+        text = (
+            "every object has a namespace; --in-namespace narrows the answer of verbs that have it"
+        )
+        say("note", f"-n {namespace} has no effect: {text}")
     return loaded
 
 
@@ -125,19 +142,21 @@ def snapshot_in(files: Sequence[str]) -> Snapshot | None:
     return snapshot
 
 
-def cluster_in(files: Sequence[str], skip_invalid: bool) -> Cluster:
+def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Cluster:
     """The cluster in manifests or in a snapshot."""
     snapshot = snapshot_in(files)
     if snapshot is not None:
         return snapshot.compiled.cluster
-    return load_input(files, skip_invalid).cluster
+    return load_input(files, namespace, skip_invalid).cluster
 
 
-def compiled_in(files: Sequence[str], skip_invalid: bool, cni: str, static: bool) -> CompiledPolicy:
+def compiled_in(
+    files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
+) -> CompiledPolicy:
     """The cluster in manifests, compiled; or as a snapshot has it, if that fits."""
     snapshot = snapshot_in(files)
     if snapshot is None:
-        return compiled_from(load_input(files, skip_invalid).cluster, cni, static)
+        return compiled_from(load_input(files, namespace, skip_invalid).cluster, cni, static)
     return fitting(snapshot, cni, static) or compiled_from(snapshot.compiled.cluster, cni, static)
 
 

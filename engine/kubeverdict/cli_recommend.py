@@ -35,10 +35,10 @@ _HEADER = "# Recommended by kubeverdict, from connections that were seen.\n"
 @input_files
 @flow_logs
 @click.option(
-    "--namespace",
-    "-n",
+    "--in-namespace",
     "namespaces",
     multiple=True,
+    metavar="NS",
     help="Only policies of this namespace; repeatable. Otherwise of all but kube-*.",
 )
 @click.option(
@@ -60,6 +60,7 @@ _HEADER = "# Recommended by kubeverdict, from connections that were seen.\n"
 @judging("recommend")
 def recommend(
     files: tuple[str, ...],
+    namespace: str,
     logs: tuple[str, ...],
     columns: str | None,
     namespaces: tuple[str, ...],
@@ -90,7 +91,7 @@ def recommend(
     from kubeverdict.render.recommend import beside
 
     check_inputs(files, logs, ())
-    cluster = cluster_in(files, skip_invalid)
+    cluster = cluster_in(files, namespace, skip_invalid)
     _check_namespaces(cluster, namespaces)
     whole = with_finished(cluster)
     before = compiled_from(whole, cni, static)
@@ -138,7 +139,7 @@ def _check_namespaces(cluster: Cluster, namespaces: tuple[str, ...]) -> None:
     known = {namespace.name for namespace in cluster.namespaces}
     for name in namespaces:
         if name not in known:
-            raise UsageError(f"--namespace {name}: there is no such namespace in the input")
+            raise UsageError(f"--in-namespace {name}: there is no such namespace in the input")
 
 
 def _texts(found: Recommendation, out: str | None) -> dict[str, str]:

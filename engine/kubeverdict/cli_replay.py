@@ -94,6 +94,7 @@ def check_inputs(files: tuple[str, ...], logs: tuple[str, ...], applied: tuple[s
 @judging("replay")
 def replay(
     files: tuple[str, ...],
+    namespace: str,
     logs: tuple[str, ...],
     columns: str | None,
     applied: tuple[str, ...],
@@ -113,12 +114,12 @@ def replay(
     from kubeverdict.render.replay import beside
 
     check_inputs(files, logs, applied)
-    cluster = cluster_in(files, skip_invalid)
+    cluster = cluster_in(files, namespace, skip_invalid)
     policies = compiled_from(with_finished(cluster), cni, static)
     present = None
     if applied:
         present = policies
-        changed = apply(cluster, load_input(applied, skip_invalid))
+        changed = apply(cluster, load_input(applied, namespace, skip_invalid))
         policies = compiled_from(with_finished(changed), cni, static)
     check_pods(policies)
     reading = Reading()

@@ -34,6 +34,7 @@ from kubeverdict.failures import CLEAN, FINDINGS, WRONG
 @judging("verify")
 def verify(
     files: tuple[str, ...],
+    namespace: str,
     paths: tuple[str, ...],
     anyone: bool,
     output: str,
@@ -51,7 +52,7 @@ def verify(
     from kubeverdict.manifests.assertions import read_assertions
 
     assertions = read_assertions(paths)
-    compiled = compiled_in(files, skip_invalid, cni, static)
+    compiled = compiled_in(files, namespace, skip_invalid, cni, static)
     report = verify_(compiled, assertions, anyone=anyone)
     for note in report.notes:
         say("note", note)

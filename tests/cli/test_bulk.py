@@ -78,7 +78,7 @@ def test_filters() -> None:
     assert "delete networkpolicy/data/orders-db" in changed
     opened = run("bulk", "-f", SHOP, "--apply-each", SHOP_CHANGE, "--only-opened", "-o", "jsonl")
     assert len(lines(opened.out)) == 2
-    inside = run("bulk", "-f", SHOP, "--delete-each", "-o", "jsonl", "-n", "platform")
+    inside = run("bulk", "-f", SHOP, "--delete-each", "-o", "jsonl", "--in-namespace", "platform")
     names = [one["name"] for one in lines(inside.out) if one["changes"]]
     assert names and "delete networkpolicy/data/orders-db" not in names
 

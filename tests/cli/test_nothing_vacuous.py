@@ -211,6 +211,15 @@ def test_deleting_a_policy_of_another_api_says_that_it_is_not_evaluated(
 
 
 def test_bulk_refuses_a_namespace_that_is_not_there(cluster: Path) -> None:
-    done = run("bulk", "-f", "in.yaml", "--relabel-each", "a=b", "-n", "nowhere", folder=cluster)
+    done = run(
+        "bulk",
+        "-f",
+        "in.yaml",
+        "--relabel-each",
+        "a=b",
+        "--in-namespace",
+        "nowhere",
+        folder=cluster,
+    )
     assert done.status == 2
-    assert "--namespace nowhere: there is no such namespace in the input" in done.err
+    assert "--in-namespace nowhere: there is no such namespace in the input" in done.err

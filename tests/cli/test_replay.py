@@ -45,16 +45,16 @@ def test_every_format(verb: str) -> None:
 
 def test_what_is_recommended_repairs_it(tmp_path: Path) -> None:
     out = tmp_path / "policies"
-    done = run("recommend", *HERE, "--namespace", "platform", "--out", out)
+    done = run("recommend", *HERE, "--in-namespace", "platform", "--out", out)
     assert done.status == 0
     assert "  0 newly blocked" in done.out
     assert "4 that the present policies deny are allowed again" in done.out
     assert [path.name for path in out.iterdir()] == ["platform.yaml"]
     assert run("replay", *HERE, "--apply", out).status == 0
     # What it has written itself it may replace, and nothing else.
-    assert run("recommend", *HERE, "--namespace", "platform", "--out", out).status == 0
+    assert run("recommend", *HERE, "--in-namespace", "platform", "--out", out).status == 0
     (out / "platform.yaml").write_text("# by hand\n")
-    done = run("recommend", *HERE, "--namespace", "platform", "--out", out)
+    done = run("recommend", *HERE, "--in-namespace", "platform", "--out", out)
     assert done.status == 2 and "is there and not from here" in done.err
     assert (out / "platform.yaml").read_text() == "# by hand\n"
 
@@ -83,7 +83,10 @@ def test_flows_from_standard_input_and_malformed_lines() -> None:
         (("replay", "-f", SHOP, "--flows", SHOP / "README.md"), "is no log of"),
         (("replay", "-f", SHOP, "--flows", FLOWS, "--columns", "x=y"), "x is no field"),
         (("replay", "-f", "-", "--flows", "-"), "only one of the inputs"),
-        (("recommend", "-f", SHOP, "--flows", FLOWS, "-n", "nowhere"), "no such namespace"),
+        (
+            ("recommend", "-f", SHOP, "--flows", FLOWS, "--in-namespace", "nowhere"),
+            "no such namespace",
+        ),
         (("recommend", "-f", SHOP, "--flows", FLOWS, "--max-cidrs", "0"), "Invalid value"),
     ],
 )

@@ -63,7 +63,9 @@ def test_list() -> None:
     assert pods.status == 0
     rows = pods.out.splitlines()[1:]
     assert rows and all("shop/cart-" in row.split()[1] for row in rows)
-    namespace = run("list", "-f", SHOP, "--namespace", "data", "-n", "platform", "-o", "csv")
+    namespace = run(
+        "list", "-f", SHOP, "--in-namespace", "data", "--in-namespace", "platform", "-o", "csv"
+    )
     assert namespace.status == 0
     assert all("data/" in row or "platform/" in row for row in namespace.out.splitlines()[1:])
 

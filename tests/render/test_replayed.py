@@ -77,7 +77,7 @@ def test_recommend_says_what_it_did_not_do() -> None:
         "  12 records could not be attributed: nothing is proven of them",
         "  1 malformed lines could not be read: nothing is proven of them",
         "shop/a[Job], shop/b[Job]",
-        "say --namespace for them: kube-system",
+        "say --in-namespace for them: kube-system",
         "no DNS pods were found",
         "  4 newly blocked",
         "  20 (pod pair, port) permitted: 5 seen, 15 beyond that",

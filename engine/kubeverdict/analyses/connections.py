@@ -135,7 +135,7 @@ def _wanted(
             {group.peer.whole for group in groups if group.peer.namespace in selection.namespaces}
         )
     if selection.direction is not None and not wanted:
-        raise UsageError("--direction needs --focus or --namespace: the direction is theirs")
+        raise UsageError("--direction needs --focus or --in-namespace: the direction is theirs")
     return wanted
 
 

@@ -24,10 +24,18 @@ from kubeverdict.manifests.objects import (
 )
 from kubeverdict.manifests.other_kinds import gap_of, is_known
 from kubeverdict.manifests.policy_kinds import is_policy
-from kubeverdict.manifests.validation import invalid, required, type_name
+from kubeverdict.manifests.validation import (
+    dns_label_errors,
+    invalid,
+    is_generated,
+    quoted,
+    required,
+    type_name,
+)
 from kubeverdict.manifests.workloads import pods_of
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
+    DEFAULT_NAMESPACE,
     METADATA_NAME,
     Cluster,
     Ingress,
@@ -57,6 +65,7 @@ class Loaded:
     ``files`` and ``documents`` count what was read, items of lists singly. ``workloads`` are
     those whose templates were read, with or without pods; ``unscaled`` are those of them that
     do not say how many pods they have. ``origins`` are where the objects came from.
+    ``unplaced`` counts the objects that do not say their namespace.
     """
 
     cluster: Cluster
@@ -68,27 +77,37 @@ class Loaded:
     workloads: tuple[WorkloadRef, ...] = ()
     unscaled: frozenset[WorkloadRef] = frozenset()
     origins: Mapping[ObjectKey, Origin] = field(default_factory=dict)
+    unplaced: int = 0
 
 
 def load(
-    paths: Sequence[str], *, stdin: BinaryIO | None = None, skip_invalid: bool = False
+    paths: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    skip_invalid: bool = False,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Loaded:
     """Read the cluster that ``paths`` hold together: files, folders, ``-`` for ``stdin``.
 
     ``skip_invalid`` leaves out documents with errors, which ``Loaded.skipped`` then names.
+    ``namespace`` is that of objects that do not say, as kubectl's ``-n`` is.
     Raises :class:`InputError` with every error of every document, and always for a path that
     cannot be read or holds nothing.
     """
     if not paths:
         raise UsageError("no input: name a file, a folder, or - for standard input")
+    for message in dns_label_errors(namespace):
+        raise UsageError(f"namespace {quoted(namespace)}: {message}")
     with collector_paused():
-        return _Load().run(paths, stdin, skip_invalid)
+        return _Load(namespace).run(paths, stdin, skip_invalid)
 
 
-def load_text(file: str, text: bytes, line: int = 1) -> Loaded:
+def load_text(file: str, text: bytes, line: int = 1, namespace: str = DEFAULT_NAMESPACE) -> Loaded:
     """Read the cluster in ``text``, which begins at ``line`` of ``file``. Raises as ``load``."""
     with collector_paused():
-        return _Load().run_buffers([sources.Buffer(file, file, text, line)], skip_invalid=False)
+        return _Load(namespace).run_buffers(
+            [sources.Buffer(file, file, text, line)], skip_invalid=False
+        )
 
 
 class _Known(NamedTuple):
@@ -154,10 +173,10 @@ class _LeftOut:
 class _Load:
     """One load in progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str) -> None:
         self.findings = Findings()
-        self.objects = ObjectReader(self.findings)
-        self.policy_reader = NetworkPolicyReader(self.findings)
+        self.objects = ObjectReader(self.findings, namespace)
+        self.policy_reader = NetworkPolicyReader(self.findings, namespace)
         self.pods: list[PodRecord] = []
         self.workloads: list[WorkloadRecord] = []
         self.namespaces: list[Namespace] = []
@@ -179,6 +198,7 @@ class _Load:
             Policy: self.policies,
         }
         self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
+        self._generated: Counter[ObjectKey] = Counter()
         self._repeated: list[tuple[str, Origin, Origin]] = []
         self._left_out: dict[tuple[str, str], _LeftOut] = {}
         self._last = "Pod"  # the kind of the document before: the first guess for the next
@@ -217,6 +237,7 @@ class _Load:
             workloads=tuple(workload.ref for workload in self.workloads),
             unscaled=frozenset(item.ref for item in self.workloads if not item.scaled),
             origins=_Origins(self._defined),
+            unplaced=self.objects.unplaced + self.policy_reader.unplaced,
         )
 
     def _take(self, document: Document, direct: bool) -> None:
@@ -339,6 +360,8 @@ class _Load:
             namespace = "" if kind in CLUSTER_SCOPED else record.namespace  # type: ignore
             name = record.name
         key = (kind, namespace, name)
+        if is_generated(name):
+            record, key = self._another(record, key)
         entry = (record, origin)
         first = self._defined.setdefault(key, entry)
         if first is entry:
@@ -351,6 +374,21 @@ class _Load:
         where = f"{first[1].file}:{first[1].line_of(())}"
         message = f"defined twice with different content, first at {where}"
         Place(self.findings, origin, subject).error((), message)
+
+    def _another(
+        self, record: Record | Policy, key: ObjectKey
+    ) -> tuple[Record | Policy, ObjectKey]:
+        """An object whose name the API server will make up, and its key: it is none of those of
+        the same ``generateName`` before it, so it gets a number."""
+        kind, namespace, name = key
+        count = self._generated[key] = self._generated[key] + 1
+        if count == 1:
+            return record, key
+        name = f"{name}-{count}"
+        if isinstance(record, WorkloadRecord):
+            ref = msgspec.structs.replace(record.ref, name=name)
+            return msgspec.structs.replace(record, ref=ref), (kind, namespace, name)
+        return msgspec.structs.replace(record, name=name), (kind, namespace, name)
 
     def _warn_of_the_whole(self) -> None:
         for one in self._unevaluated():

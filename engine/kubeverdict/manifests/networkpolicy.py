@@ -17,6 +17,8 @@ from kubeverdict.manifests.selectors import SelectorReader
 from kubeverdict.manifests.validation import (
     dns_label_errors,
     forbidden,
+    generate_name_errors,
+    generated_name,
     invalid,
     port_name_errors,
     port_number_errors,
@@ -55,8 +57,10 @@ _RULE_FIELDS = {
 class NetworkPolicyReader:
     """Reads the NetworkPolicies of one load."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, namespace: str) -> None:
         self._findings = findings
+        self._namespace = namespace  # of policies that do not say
+        self.unplaced = 0  # how many those are
         self._selectors = SelectorReader()
         self._blocks = BlockReader()
 
@@ -104,14 +108,23 @@ class NetworkPolicyReader:
         path: FieldPath = ("metadata",)
         metadata = shape_object(place, value, path)
         name = shape_string(place, metadata.get("name"), (*path, "name"))
+        prefix = shape_string(place, metadata.get("generateName"), (*path, "generateName"))
         namespace = shape_string(place, metadata.get("namespace"), (*path, "namespace"))
-        namespace = namespace or "default"
+        if not namespace:
+            self.unplaced += 1
+            namespace = self._namespace
+        given = name
+        if name == "" and prefix:
+            name = generated_name(prefix)
         place.subject = f"{KIND} {namespace}/{name or '?'}"
         fields.check(place, metadata, path, fields.METADATA)
-        if name:
-            for message in subdomain_errors(name):
-                place.error((*path, "name"), invalid(name, message))
-        elif name is not None:
+        if given:
+            for message in subdomain_errors(given):
+                place.error((*path, "name"), invalid(given, message))
+        elif prefix:
+            for message in generate_name_errors(prefix):
+                place.error((*path, "generateName"), invalid(prefix, message))
+        elif name is not None and prefix is not None:
             place.error((*path, "name"), required("name or generateName is required"))
         for message in dns_label_errors(namespace):
             place.error((*path, "namespace"), invalid(namespace, message))

@@ -17,7 +17,7 @@ from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
-from kubeverdict.manifests.validation import invalid, required, wrong_type
+from kubeverdict.manifests.validation import generated_name, invalid, required, wrong_type
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
@@ -97,8 +97,10 @@ _TYPES = {
 class ObjectReader:
     """Reads the objects of one load. Label maps and port lists are shared between them."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, namespace: str) -> None:
         self._findings = findings
+        self._namespace = namespace  # of objects that do not say
+        self.unplaced = 0  # how many those are
         self._labels: dict[bytes, Labels] = {_NULL: {}}
         self._ports: dict[tuple[ContainerKind, bytes], tuple[ContainerPort, ...]] = {}
         self._texts: dict[str, str] = {}
@@ -108,7 +110,7 @@ class ObjectReader:
         spec = pod.spec or _NO_POD_SPEC
         status = pod.status or _NO_STATUS
         record = PodRecord(
-            self._text(metadata.namespace or "default"),
+            self._namespace_of(metadata),
             metadata.name or "",
             self._label_map(place, metadata.labels, ("metadata", "labels")),
             _owner(metadata),
@@ -197,7 +199,7 @@ class ObjectReader:
         metadata: schema.Metadata,
         backends: Iterable[tuple[str, int | str]],
     ) -> Ingress | None:
-        namespace = self._text(metadata.namespace or "default")
+        namespace = self._namespace_of(metadata)
         record = Ingress(namespace, metadata.name or "", tuple(backends), kind)
         return None if place.failed else record
 
@@ -222,7 +224,7 @@ class ObjectReader:
             _check_replicas(place, replicas, ("spec", field))
         pod_metadata = template.metadata or _NO_METADATA
         pod_spec = template.spec or _NO_POD_SPEC
-        namespace = self._text(metadata.namespace or "default")
+        namespace = self._namespace_of(metadata)
         name = metadata.name or ""
         record = WorkloadRecord(
             WorkloadRef(namespace, name, kind),
@@ -243,16 +245,24 @@ class ObjectReader:
         self, kind: str, head: schema.Metadata | None, origin: Origin
     ) -> tuple[Place, schema.Metadata]:
         metadata = head or _NO_METADATA
+        if not metadata.name and metadata.generate_name:
+            metadata.name = generated_name(metadata.generate_name)
         name = metadata.name or "?"
         if kind not in CLUSTER_SCOPED:
-            name = f"{metadata.namespace or 'default'}/{name}"
+            name = f"{metadata.namespace or self._namespace}/{name}"
         place = Place(self._findings, origin, f"{kind} {name}")
         if not metadata.name:
             place.error(("metadata", "name"), required("name or generateName is required"))
         return place, metadata
 
     def _located(self, metadata: schema.Metadata) -> Located:
-        return Located(self._text(metadata.namespace or "default"), metadata.name or "")
+        return Located(self._namespace_of(metadata), metadata.name or "")
+
+    def _namespace_of(self, metadata: schema.Metadata) -> str:
+        if not metadata.namespace:
+            self.unplaced += 1
+            return self._namespace
+        return self._text(metadata.namespace)
 
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)

@@ -235,7 +235,7 @@ class _State:
     # --- the changes -------------------------------------------------------------------------
 
     def _apply(self, change: Change) -> None:
-        loaded = load_text(change.file, change.text.encode(), change.line)
+        loaded = load_text(change.file, change.text.encode(), change.line, change.namespace)
         self.warnings += loaded.warnings
         self._unevaluated = merged(self._unevaluated, loaded.cluster.unevaluated)
         new = loaded.cluster

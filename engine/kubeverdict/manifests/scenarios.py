@@ -41,7 +41,7 @@ from kubeverdict.manifests.validation import (
     wrong_type,
 )
 from kubeverdict.manifests.values import Entry, entries
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import DEFAULT_NAMESPACE, Cluster
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.profile import PROFILES
 from kubeverdict.model.sources import FieldPath
@@ -59,7 +59,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change. ``kind`` is a key of the notation above; ``target`` is what it is about, as
     KIND/NAMESPACE/NAME, or the name of a CNI. ``text`` holds manifests to apply, which begin at
-    ``line`` of ``file``."""
+    ``line`` of ``file``; those that do not say are in ``namespace``."""
 
     kind: str
     file: str = ""
@@ -69,6 +69,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     set: dict[str, str] = {}
     remove: tuple[str, ...] = ()
     replicas: int = 0
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Scenario(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,9 +83,9 @@ class Scenario(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- read from files ---------------------------------------------------------------------------
 
 
-def read_scenarios(path: str) -> list[Scenario]:
+def read_scenarios(path: str, namespace: str = DEFAULT_NAMESPACE) -> list[Scenario]:
     """The scenarios of a file, or of a folder with one of manifests in each file; ``-`` is
-    standard input.
+    standard input. Manifests that do not say are in ``namespace``.
 
     A scenario that is wrong has an error with its place, and no other suffers. Raises InputError
     for a path that cannot be read, and for names that are not unique.
@@ -107,7 +108,7 @@ def read_scenarios(path: str) -> list[Scenario]:
             findings.errors.append(Problem(buffer.name, 0, "", message))
             continue
         if not any(map(_is_scenario, read)):
-            change = Change("apply", buffer.name, 1, text=text)
+            change = Change("apply", buffer.name, 1, text=text, namespace=namespace)
             found.append(names.take(Scenario(short, (change,)), buffer.name, 0))
             continue
         for one in read:
@@ -116,7 +117,9 @@ def read_scenarios(path: str) -> list[Scenario]:
                 found.append(names.take(broken, one.file, one.line))
             else:
                 line = one.text.line_of(one.at)
-                found.append(names.take(_scenario(one, f"{short}:{line}"), buffer.name, line))
+                found.append(
+                    names.take(_scenario(one, f"{short}:{line}", namespace), buffer.name, line)
+                )
     if findings.fatal:
         raise InputError(findings.fatal)
     for problem in findings.errors:
@@ -154,12 +157,12 @@ class _Names:
             raise InputError(self._problems)
 
 
-def _scenario(entry: Entry, place: str) -> Scenario:
+def _scenario(entry: Entry, place: str, namespace: str) -> Scenario:
     """The scenario in an entry, named after its place where it has no name."""
     name = entry.value.get("name") if isinstance(entry.value, dict) else None
     if not isinstance(name, str) or not name:
         name = place
-    reader = _Reader(entry)
+    reader = _Reader(entry, namespace)
     changes = tuple(reader.changes())
     if reader.errors:
         return Scenario(name, error="\n".join(map(str, reader.errors)))
@@ -169,8 +172,9 @@ def _scenario(entry: Entry, place: str) -> Scenario:
 class _Reader:
     """Reads one scenario, and notes every mistake in it."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, namespace: str) -> None:
         self._entry = entry
+        self._namespace = namespace
         self._findings = Findings()
         self._file = entry.text.file
 
@@ -273,7 +277,7 @@ class _Reader:
     def _applied(self, value: Any, at: FieldPath) -> Iterator[Change]:
         if isinstance(value, dict):
             text, line = self._entry.text.excerpt((*self._entry.at, *at))
-            yield Change("apply", self._file, line, text=text)
+            yield Change("apply", self._file, line, text=text, namespace=self._namespace)
             return
         if not isinstance(value, str) or value in ("", "-"):
             self._wrong(at, "must be a Kubernetes object, or the path of manifests")
@@ -282,7 +286,8 @@ class _Reader:
         for buffer in sources.read(
             [os.path.join(os.path.dirname(self._file), value)], None, findings
         ):
-            yield Change("apply", buffer.name, 1, text=buffer.data[:].decode("utf-8", "replace"))
+            text = buffer.data[:].decode("utf-8", "replace")
+            yield Change("apply", buffer.name, 1, text=text, namespace=self._namespace)
         for problem in findings.fatal + findings.errors:
             self._wrong(at, str(problem))
 
@@ -325,9 +330,11 @@ def relabel_each(cluster: Cluster, label: str) -> Iterator[Scenario]:
         yield Scenario(f"label {target} {label}", (change,))
 
 
-def apply_each(path: str) -> tuple[list[Scenario], dict[str, int]]:
+def apply_each(
+    path: str, namespace: str = DEFAULT_NAMESPACE
+) -> tuple[list[Scenario], dict[str, int]]:
     """Each NetworkPolicy in a file or folder on its own, in the order in which they come; and how
-    many objects of other kinds are there, by kind.
+    many objects of other kinds are there, by kind. Policies that do not say are in ``namespace``.
 
     Raises InputError for what cannot be read, and where there is no policy.
     """
@@ -347,8 +354,8 @@ def apply_each(path: str) -> tuple[list[Scenario], dict[str, int]]:
                     others[str(kind or "document without a kind")] += 1
                     continue
                 excerpt, line = entry.text.excerpt(at, **missing)
-                change = Change("apply", buffer.name, line, text=excerpt)
-                name = f"apply networkpolicy/{_key(value)}"
+                change = Change("apply", buffer.name, line, text=excerpt, namespace=namespace)
+                name = f"apply networkpolicy/{_key(value, namespace)}"
                 found.append(names.take(Scenario(name, (change,)), buffer.name, line))
     if findings.fatal or findings.errors:
         raise InputError(findings.fatal + findings.errors)
@@ -375,7 +382,7 @@ def _objects(entry: Entry) -> Iterable[tuple[FieldPath, Any, dict[str, str]]]:
         yield (*entry.at, "items", index), item, missing
 
 
-def _key(policy: dict[str, Any]) -> str:
+def _key(policy: dict[str, Any], default: str) -> str:
     metadata = policy.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    return f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"
+    return f"{metadata.get('namespace') or default}/{metadata.get('name')}"

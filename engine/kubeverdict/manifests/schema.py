@@ -24,6 +24,7 @@ class OwnerReference(_Part):
 
 class Metadata(_Part):
     name: str | None = None
+    generate_name: str | None = None
     namespace: str | None = None
     labels: Raw = _EMPTY
     creation_timestamp: Raw = _EMPTY

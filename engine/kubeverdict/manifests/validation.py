@@ -66,6 +66,21 @@ def subdomain_errors(name: str) -> list[str]:
     return errors
 
 
+def generated_name(prefix: str) -> str:
+    """What an object is called whose ``generateName`` is ``prefix``: its name is not known yet,
+    and no name that is has a star."""
+    return f"{prefix}*"
+
+
+def is_generated(name: str) -> bool:
+    return name.endswith("*")
+
+
+def generate_name_errors(prefix: str) -> list[str]:
+    """Errors of a ``generateName``, whose last dash the rest of the name will follow."""
+    return subdomain_errors(f"{prefix[:-1]}a" if prefix.endswith("-") else prefix)
+
+
 def dns_label_errors(name: str) -> list[str]:
     errors = [_too_long(63)] if len(name) > 63 else []
     if not _is_label(name):

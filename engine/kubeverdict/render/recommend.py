@@ -168,7 +168,7 @@ def _gaps(report: Report) -> list[list[str]]:
         blocks.append(["one policy, because no labels tell them apart", *_indented(lines)])
     if found.left_alone:
         names = ", ".join(found.left_alone)
-        blocks.append([f"namespaces left alone, say --namespace for them: {names}"])
+        blocks.append([f"namespaces left alone, say --in-namespace for them: {names}"])
     if found.denied:
         text = f"connections denied when logged, for which there is no rule: {found.denied:,}"
         blocks.append([text])
