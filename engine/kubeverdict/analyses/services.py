@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -109,11 +109,16 @@ def _no_port(
     name: str, question: PortQuestion | None, ports: tuple[ServicePort, ...]
 ) -> UsageError:
     asked = f" {question.text}" if question else ""
-    known = ", ".join(
+    return UsageError(f"{name} has no port{asked}; it has {known_ports(ports)}")
+
+
+def known_ports(ports: Iterable[ServicePort]) -> str:
+    """The ports of a Service as text: ``80/TCP (http), 443/TCP``."""
+    known = (
         f"{port.port}/{port.protocol.name}" + (f" ({port.name})" if port.name else "")
         for port in ports
     )
-    return UsageError(f"{name} has no port{asked}; it has {known or 'none at all'}")
+    return ", ".join(known) or "none at all"
 
 
 def _at(entry: Entry) -> str:

@@ -14,6 +14,7 @@ from kubeverdict.analyses.verify.sides import Side, Sides
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
 from kubeverdict.model.assertions import Assertion, Claim, End, EndPart, PortName, WorkloadName
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.selectors import Requirement
@@ -67,6 +68,10 @@ class CaseMaker:
     def side(self, end: End) -> Side:
         """Who is at an end."""
         return self._sides.of(end)
+
+    def pods(self, end: End) -> list[Pod]:
+        """The pods at an end."""
+        return [self._compiled.pods[n] for n in np.flatnonzero(self.side(end).pods).tolist()]
 
     def ends(self, assertion: Assertion) -> tuple[Side, Side]:
         """Between whom something is claimed: of `only` all the others are at one end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from kubeverdict.analyses.decisions import Decision
 from kubeverdict.analyses.unevaluated import sentences
@@ -12,6 +13,7 @@ from kubeverdict.analyses.verify.classes import TooManyError
 from kubeverdict.analyses.verify.judging import Case, Judge
 from kubeverdict.analyses.verify.listing import Lister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
+from kubeverdict.analyses.verify.through import CannotAsk, Fronts
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
@@ -36,15 +38,22 @@ def verify(
     is not judged.
     """
     maker = CaseMaker(compiled, assertions.assertions)
+    fronts = Fronts(compiled)
+    asked: list[list[Assertion]] = []
     cases: list[Case] = []
     parts: list[slice] = []
     problems: dict[int, Problem] = {}
     for number, assertion in enumerate(assertions.assertions):
         first = len(cases)
+        asked.append([])
         try:
-            cases += maker.cases(assertion)
-        except ProvesNothing as error:
+            asked[number] = fronts.through(assertion, partial(maker.pods, assertion.source))
+            for one in asked[number]:
+                cases += maker.cases(one)
+        except (CannotAsk, ProvesNothing) as error:
             problems[number] = error.problem
+            asked[number] = []
+            del cases[first:]
         parts.append(slice(first, len(cases)))
     judge = Judge(compiled, cases, MOST)
     failures = judge.failures()
@@ -66,9 +75,10 @@ def verify(
         more = any(failure.more for failure in found)
         if further is not None and problem is None:
             try:
-                imagined, unfinished = further.violations(assertion)
-                violations += _not_known(imagined, violations)
-                more |= unfinished
+                for part in asked[number]:
+                    imagined, unfinished = further.violations(part)
+                    violations += _not_known(imagined, violations)
+                    more |= unfinished
             except TooManyError:
                 origin = assertion.origin
                 problem = Problem(origin.file, origin.line, "", _TOO_MANY)
@@ -82,7 +92,9 @@ def verify(
                 doubts(compiled.unevaluated, assertion.claim),
             )
         )
-    notes = _notes(compiled, further) if further is not None else ()
+    notes = fronts.notes
+    if further is not None:
+        notes = (*notes, *_notes(compiled, further))
     return Verification(compiled.profile.name, anyone, tuple(results), notes, compiled.unevaluated)
 
 
