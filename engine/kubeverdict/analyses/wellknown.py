@@ -1,4 +1,4 @@
-"""What clusters commonly run, as distributions and charts name it: DNS and ingress controllers.
+"""What clusters commonly run, as distributions and charts name it.
 
 In order: where a cluster has several, the first that is there is meant.
 """
@@ -33,3 +33,12 @@ INGRESS_CONTROLLERS: Final = (
     *("ingress-nginx", "nginx-ingress", "traefik", "haproxy-ingress", "kubernetes-ingress"),
     *("envoy", "contour", "kong", "istio-ingressgateway", "ambassador", "emissary-ingress"),
 )
+
+# Where the API server is, and who passes its connections on into the cluster.
+API_SERVER_LABELS: Final = {"component": "kube-apiserver"}
+API_SERVER_TUNNEL_LABELS: Final = {"k8s-app": "konnectivity-agent"}
+CONTROL_PLANE_NODE_LABELS: Final = frozenset(
+    {"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}
+)
+METRICS_SERVER: Final = "metrics-server"
+KUBELET_PORT: Final = 10250

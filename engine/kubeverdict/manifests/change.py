@@ -55,6 +55,9 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         ingresses=_replace(base.ingresses, new.ingresses, lambda i: (i.kind, i.namespace, i.name)),
         unevaluated=merged(base.unevaluated, new.unevaluated),
         endpoints=_replace(base.endpoints, new.endpoints, lambda e: (e.kind, e.namespace, e.name)),
+        api_server_calls=_replace(
+            base.api_server_calls, new.api_server_calls, lambda one: (one.kind, one.name)
+        ),
     )
 
 

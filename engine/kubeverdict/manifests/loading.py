@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError
-from kubeverdict.manifests import formats, json_text, networkpolicy, schema, sources
+from kubeverdict.manifests import exposing, formats, json_text, networkpolicy, schema, sources
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
@@ -37,6 +37,7 @@ from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
     DEFAULT_NAMESPACE,
     METADATA_NAME,
+    ApiServerCalls,
     Cluster,
     Ingress,
     Namespace,
@@ -117,6 +118,7 @@ class _Known(NamedTuple):
     versions: frozenset[str]
     decoder: msgspec.json.Decoder[Any]
     method: str
+    reader: str = "objects"
 
     def accepts(self, api_version: str | None) -> bool:
         return api_version in self.versions
@@ -146,9 +148,19 @@ _KNOWN = {
     "Route": _known("route.openshift.io", schema.Route, "route"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
+    **{
+        kind: _Known(
+            group,
+            frozenset(f"{group}/{version}" for version in versions),
+            msgspec.json.Decoder(shape),
+            method,
+            "exposing",
+        )
+        for kind, (group, versions, shape, method) in exposing.KINDS.items()
+    },
 }
 # No verdict depends on these: one of another version is ignored, not refused.
-_BESIDE = frozenset({"EndpointSlice", "Ingress", "Route"})
+_BESIDE = frozenset({"EndpointSlice", "Ingress", "Route", *exposing.KINDS})
 # Policies are told by their names.
 _NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART})
 _named = msgspec.json.Decoder(schema.Namespace)
@@ -176,6 +188,7 @@ class _Load:
     def __init__(self, namespace: str) -> None:
         self.findings = Findings()
         self.objects = ObjectReader(self.findings, namespace)
+        self.exposing = exposing.ExposingReader(self.objects)
         self.policy_reader = NetworkPolicyReader(self.findings, namespace)
         self.pods: list[PodRecord] = []
         self.workloads: list[WorkloadRecord] = []
@@ -184,6 +197,7 @@ class _Load:
         self.services: list[Service] = []
         self.ingresses: list[Ingress] = []
         self.endpoints: list[EndpointList] = []
+        self.api_server_calls: list[ApiServerCalls] = []
         self.policies: list[Policy] = []
         self.ignored: Counter[str] = Counter()
         self.documents = 0
@@ -195,6 +209,7 @@ class _Load:
             Service: self.services,
             Ingress: self.ingresses,
             EndpointList: self.endpoints,
+            ApiServerCalls: self.api_server_calls,
             Policy: self.policies,
         }
         self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
@@ -270,7 +285,8 @@ class _Load:
                 return
         record: Record | Policy | None
         if known.method:
-            record = getattr(self.objects, known.method)(kind, head, origin)
+            reader = getattr(self, known.reader)
+            record = getattr(reader, known.method)(kind, head, origin)
         else:
             try:
                 value = json_text.parse(body)
@@ -373,7 +389,11 @@ class _Load:
             return
         where = f"{first[1].file}:{first[1].line_of(())}"
         message = f"defined twice with different content, first at {where}"
-        Place(self.findings, origin, subject).error((), message)
+        place = Place(self.findings, origin, subject)
+        if kind in exposing.KINDS:
+            place.warn((), f"{message}; the first is used")
+        else:
+            place.error((), message)
 
     def _another(
         self, record: Record | Policy, key: ObjectKey
@@ -420,6 +440,7 @@ class _Load:
             ingresses=tuple(self.ingresses),
             unevaluated=tuple(self._unevaluated()),
             endpoints=tuple(self.endpoints),
+            api_server_calls=tuple(self.api_server_calls),
         )
 
 

@@ -21,6 +21,8 @@ from kubeverdict.manifests.validation import generated_name, invalid, required, 
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
+    ApiServerCalls,
+    Backend,
     ContainerKind,
     ContainerPort,
     Ingress,
@@ -71,7 +73,16 @@ class WorkloadRecord(msgspec.Struct, gc=False):
     first: int = 0  # the number of the first pod
 
 
-Record = PodRecord | WorkloadRecord | Namespace | Node | Service | Ingress | EndpointList
+Record = (
+    PodRecord
+    | WorkloadRecord
+    | Namespace
+    | Node
+    | Service
+    | Ingress
+    | EndpointList
+    | ApiServerCalls
+)
 
 _label_map = msgspec.json.Decoder(dict[str, str | None])
 _port_list = msgspec.json.Decoder(list[schema.Port] | None)
@@ -79,7 +90,12 @@ _NO_METADATA = schema.Metadata()
 _NO_POD_SPEC = schema.PodSpec()
 _NO_STATUS = schema.PodStatus()
 _NULL = b"null"
-CLUSTER_SCOPED = frozenset({"Namespace", "Node"})
+CLUSTER_SCOPED = frozenset(
+    {
+        *("Namespace", "Node", "APIService", "CustomResourceDefinition"),
+        *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
+    }
+)
 
 _WHERE = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -173,11 +189,11 @@ class ObjectReader:
         found = [spec.default_backend]
         for rule in spec.rules or ():
             found += [path.backend for path in (rule.http and rule.http.paths) or ()]
-        backends: dict[tuple[str, int | str], None] = {}
+        backends: list[tuple[str, int | str]] = []
         for service in (backend.service for backend in found if backend):
             if service and service.name:
                 port = service.port or schema.BackendPort()
-                backends[service.name, port.name or port.number or 0] = None
+                backends.append((service.name, port.name or port.number or 0))
         return self._ingress(place, kind, metadata, backends)
 
     def route(self, kind: str, route: schema.Route, origin: Origin) -> Ingress | None:
@@ -185,11 +201,11 @@ class ObjectReader:
         spec = route.spec or schema.RouteSpec()
         port = (spec.port.target_port if spec.port else None) or 0
         targets = [spec.to, *(spec.alternate_backends or ())]
-        backends = {
-            (target.name, port): None
+        backends = [
+            (target.name, port)
             for target in targets
             if target and target.name and target.kind in (None, "Service")
-        }
+        ]
         return self._ingress(place, kind, metadata, backends)
 
     def _ingress(
@@ -200,7 +216,8 @@ class ObjectReader:
         backends: Iterable[tuple[str, int | str]],
     ) -> Ingress | None:
         namespace = self._namespace_of(metadata)
-        record = Ingress(namespace, metadata.name or "", tuple(backends), kind)
+        found = dict.fromkeys(Backend(namespace, service, port) for service, port in backends)
+        record = Ingress(namespace, metadata.name or "", tuple(found), kind)
         return None if place.failed else record
 
     def workload(
@@ -240,6 +257,15 @@ class ObjectReader:
         if replicas == 0 and not place.failed:
             place.warn(("spec", field), "is 0: stands for no pods")
         return None if place.failed else record
+
+    def named(
+        self, kind: str, head: schema.Metadata | None, origin: Origin
+    ) -> tuple[str, str] | None:
+        """The namespace ("" where its kind has none) and name of an object that says nothing else
+        of itself; None, with an error, where it has no name."""
+        place, metadata = self._start(kind, head, origin)
+        namespace = "" if kind in CLUSTER_SCOPED else self._namespace_of(metadata)
+        return None if place.failed else (namespace, metadata.name or "")
 
     def _start(
         self, kind: str, head: schema.Metadata | None, origin: Origin

@@ -161,18 +161,50 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"{self.namespace}/{self.name}"
 
 
+class Backend(msgspec.Struct, frozen=True, gc=False):
+    """A port of a Service that something leads to: a number or a name, 0 for every port; a Route
+    of OpenShift may name the target port."""
+
+    namespace: str
+    service: str
+    port: int | str = 0
+
+
 class Ingress(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An Ingress, or a Route of OpenShift: what it routes to, each a Service of its namespace and
-    a port of it (a number or a name; 0 for every port; a Route may name the target port). No
-    verdict depends on it; it says that pods are meant to be reached."""
+    """An Ingress, a Route of OpenShift or of the Gateway API (HTTPRoute, ...): what it routes to.
+    ``gateways`` are the namespaces and names of the Gateways that serve it; a Gateway is served
+    by itself and routes nowhere. No verdict depends on it; it says that pods are meant to be
+    reached."""
 
     namespace: str
     name: str
-    backends: tuple[tuple[str, int | str], ...] = ()
+    backends: tuple[Backend, ...] = ()
     kind: str = "Ingress"
+    gateways: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A Service that the API server calls. ``name`` is that of the webhook, empty where the object
+    makes one call only; ``required``: what it is asked about fails where it does not answer."""
+
+    name: str
+    backend: Backend
+    required: bool = True
+
+
+class ApiServerCalls(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An object that makes the API server call Services: a webhook configuration, an aggregated
+    API, or a custom resource with a conversion webhook. No verdict depends on it."""
+
+    kind: str
+    name: str
+    calls: tuple[Call, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False):
@@ -189,3 +221,4 @@ class Cluster(msgspec.Struct, frozen=True, eq=False):
     ingresses: Sequence[Ingress] = ()
     unevaluated: tuple[Unevaluated, ...] = ()
     endpoints: Sequence[EndpointList] = ()
+    api_server_calls: Sequence[ApiServerCalls] = ()

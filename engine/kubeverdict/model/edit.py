@@ -88,6 +88,7 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         cluster.ingresses,
         merged(cluster.unevaluated, edit.unevaluated),
         endpoints,
+        cluster.api_server_calls,
     )
 
 

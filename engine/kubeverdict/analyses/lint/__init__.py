@@ -24,6 +24,7 @@ import msgspec
 from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.analyses.lint import (
     breadth,
+    control_plane,
     coverage,
     dns,
     exposure,
@@ -44,7 +45,7 @@ from kubeverdict.model.unevaluated import Unevaluated
 
 __all__ = ["RULES", "LintReport", "LintSettings", "lint"]
 
-_FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, coverage, meaning)
+_FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, control_plane, coverage, meaning)
 
 # Rules that say something about pods: without a pod in the input nothing was looked at.
 _NEED_PODS = (
@@ -188,6 +189,11 @@ def _checks(off: Collection[str], facts: Facts, settings: LintSettings) -> Itera
         why.setdefault("cni-differs", "only one CNI was named")
     if not settings.required_annotations:
         why.setdefault("annotation-missing", "no annotation is required")
+    calls = {calls.kind for calls in facts.cluster.api_server_calls}
+    if "APIService" not in calls:
+        why.setdefault("aggregated-api-unreachable", "no APIService in the input")
+    if not calls - {"APIService"}:
+        why.setdefault("webhook-unreachable", "no webhook in the input")
     if not facts.cluster.services:
         for one in ("ingress-from-everywhere", "service-unreachable", "service-source"):
             why.setdefault(one, "no Service in the input")

@@ -180,10 +180,31 @@ RULES: tuple[Check, ...] = (
     ),
     Check(
         "ingress-unreachable",
-        "an Ingress leads to pods that deny its controller",
+        "an Ingress or a route leads to pods that deny its controller",
         _ERROR,
         "The controller answers 502 or 504 for every request.",
         "Allow ingress from the controller's pods on the target port.",
+    ),
+    Check(
+        "webhook-unreachable",
+        "a webhook is in pods that deny the API server",
+        _ERROR,
+        "The API server is no pod: its address is a node's or outside, which no selector matches.",
+        "Allow ingress on the webhook's port without a `from`, or from the control plane.",
+    ),
+    Check(
+        "aggregated-api-unreachable",
+        "an APIService is served by pods that deny the API server",
+        _ERROR,
+        "The API is gone for everybody, and with it the deletion of namespaces, which asks it.",
+        "Allow ingress on the API's port without a `from`, or from the control plane.",
+    ),
+    Check(
+        "metrics-unreachable",
+        "the metrics server cannot reach the kubelets",
+        _ERROR,
+        "It asks each node on TCP 10250; without it kubectl top and autoscaling have no figures.",
+        "Allow egress to the addresses of the nodes on TCP 10250.",
     ),
     # --- coverage -----------------------------------------------------------------------------
     Check(

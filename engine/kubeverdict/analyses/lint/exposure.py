@@ -1,4 +1,4 @@
-"""Pods that are meant to be reached from outside: by Services and by Ingress objects."""
+"""Pods that are meant to be reached from outside: by Services, routes and the API server."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
+from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, listed
+from kubeverdict.analyses.lint.reach import let_in, nearest, nodes_let_in, outside_let_in, sample
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
-from kubeverdict.compile.compiled import Reason
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.model.cluster import Ingress, Pod, Service, ServicePort
-from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model import cluster
+from kubeverdict.model.cluster import ApiServerCalls, Call, Ingress, Pod, Service, ServicePort
+from kubeverdict.model.policy import Direction, Policy
 
 _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
+# What the pods of a Gateway are labelled with; the second is that of Envoy Gateway.
+_GATEWAY_LABELS = (
+    "gateway.networking.k8s.io/gateway-name",
+    "gateway.envoyproxy.io/owning-gateway-name",
+)
 
 
 class Backend(msgspec.Struct, frozen=True, eq=False):
@@ -44,16 +48,56 @@ class Exposure:
 
     @cached_property
     def routed(self) -> list[tuple[Ingress, Backend]]:
-        """The backends of Ingress objects."""
-        services = {(one.namespace, one.name): one for one in self._facts.cluster.services}
-        found = []
-        for ingress in self._facts.cluster.ingresses:
-            for name, port in ingress.backends:
-                service = services.get((ingress.namespace, name))
-                for backend in self._backends(service) if service else ():
-                    if port in (0, backend.port.port, backend.port.name, backend.port.target):
-                        found.append((ingress, backend))
+        """The backends of Ingress objects and routes."""
+        return [
+            (ingress, backend)
+            for ingress in self._facts.cluster.ingresses
+            for named in ingress.backends
+            for backend in self._named(named)
+        ]
+
+    @cached_property
+    def called(self) -> list[tuple[ApiServerCalls, Call, Backend]]:
+        """The backends that the API server calls."""
+        return [
+            (caller, call, backend)
+            for caller in self._facts.cluster.api_server_calls
+            for call in caller.calls
+            for backend in self._named(call.backend)
+        ]
+
+    @cached_property
+    def gateways(self) -> dict[tuple[str, str], list[int]]:
+        """The kinds of pods of each Gateway that the input names."""
+        named = {key for ingress in self._facts.cluster.ingresses for key in ingress.gateways}
+        found: dict[tuple[str, str], list[int]] = {}
+        for number, kind in enumerate(self._facts.kinds) if named else ():
+            for label in _GATEWAY_LABELS:
+                key = (kind.namespace, kind.labels.get(label, ""))
+                if key in named:
+                    found.setdefault(key, []).append(number)
         return found
+
+    @cached_property
+    def controllers(self) -> list[int]:
+        """The kinds of pods that look like ingress controllers."""
+        return [
+            number
+            for number, kind in enumerate(self._facts.kinds)
+            if any(kind.labels.get(key) in INGRESS_CONTROLLERS for key in NAME_KEYS)
+        ]
+
+    @cached_property
+    def _services(self) -> dict[tuple[str, str], Service]:
+        return {(one.namespace, one.name): one for one in self._facts.cluster.services}
+
+    def _named(self, named: cluster.Backend) -> Iterator[Backend]:
+        """What is behind the port of a Service that an object names."""
+        service = self._services.get((named.namespace, named.service))
+        for backend in self._backends(service) if service else ():
+            port = backend.port
+            if named.port in (0, port.port, port.name, port.target):
+                yield backend
 
     def _backends(self, service: Service) -> Iterator[Backend]:
         if not service.selector:
@@ -80,7 +124,9 @@ class Exposure:
     @cached_property
     def _exposed(self) -> set[int]:
         backends = [*self.outside, *(backend for _, backend in self.routed)]
-        return {kind for backend in backends for kind, _ in backend.targets}
+        backends += [backend for *_, backend in self.called]
+        found = {kind for backend in backends for kind, _ in backend.targets}
+        return found.union(*self.gateways.values())
 
     def is_exposed(self, kind: int) -> bool:
         return kind in self._exposed
@@ -97,13 +143,13 @@ def check(facts: Facts) -> Iterator[Hit]:
         for kind, target in backend.targets:
             if kind in isolated:
                 yield from _from_outside(facts, backend, kind, target)
-    controllers = _controllers(facts, exposure)
     said: set[tuple[str, str, int]] = set()
     for ingress, backend in exposure.routed:
         for kind, target in backend.targets:
             key = (str(ingress), str(backend.service), kind)
             if kind in isolated and key not in said:
                 said.add(key)
+                controllers = _controllers(facts, exposure, ingress)
                 yield from _from_controller(facts, ingress, backend, kind, target, controllers)
 
 
@@ -111,14 +157,14 @@ def check(facts: Facts) -> Iterator[Hit]:
 
 
 def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Iterator[Hit]:
-    sample = _sample(facts, kind)
-    if sample is None:
+    pod = sample(facts, kind)
+    if pod is None:
         return
     service, port = backend.service, backend.port
     policies = facts.isolating[Direction.INGRESS][kind]
-    policy = _nearest(policies, port.protocol, target)
-    clients = _outside_let_in(facts, sample, port.protocol, target)
-    nodes = _nodes_let_in(facts, sample, port.protocol, target)
+    policy = nearest(policies, port.protocol, target)
+    clients = outside_let_in(facts, pod, port.protocol, target)
+    nodes = nodes_let_in(facts, pod, port.protocol, target)
     local = service.external_traffic == "Local"
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     through = f"{service.type} Service {service}"
@@ -136,77 +182,15 @@ def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Ite
         yield Hit("service-source", message, policy, objects=objects)
 
 
-def _sample(facts: Facts, kind: int) -> int | None:
-    """A managed pod of a kind, as an endpoint id."""
-    ids = facts.compiled.pod_ids
-    keys = ((pod.namespace, pod.name) for pod in facts.pods([kind]))
-    return next((ids[key] for key in keys if key in ids), None)
+# --- Ingress and routes ----------------------------------------------------------------------
 
 
-def _outside_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool:
-    """Whether any address that is no pod's and no node's reaches a pod."""
-    compiled = facts.compiled
-    atoms = np.arange(compiled.addresses.atoms) + compiled.first_atom
-    return bool(_let_in(facts, atoms, pod, protocol, port).any())
-
-
-def _nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool | None:
-    """Whether every node but the pod's own reaches a pod. Where nodes are not in the input:
-    None, unless everybody is let in or only ranges that cannot be all nodes are."""
-    compiled = facts.compiled
-    if compiled.hosts:
-        hosts = np.arange(len(compiled.hosts)) + compiled.first_host
-        let_in = _let_in(facts, hosts, pod, protocol, port)
-        return bool(let_in.all()) if let_in.size else None
-    kept = compiled.pods[pod]
-    policies = [
-        policy
-        for policy in facts.policies
-        if policy.namespace == kept.namespace and policy.pods.matches(kept.labels)
-    ]
-    blocks = [
-        peer
-        for policy in policies
-        for rule in allowing(policy)
-        if rule.direction is Direction.INGRESS
-        for peer in ((None,) if rule.peers is None else rule.peers)
-        if peer is None or isinstance(peer, BlockPeer)
-    ]
-    if not blocks:
-        return None
-    return any(peer is None or peer.block.prefix <= 8 for peer in blocks)
-
-
-def _let_in(
-    facts: Facts, sources: NDArray[np.int64], pod: int, protocol: Protocol, port: int
-) -> NDArray[np.bool_]:
-    """Which sources the policies of a pod let in; those without an address of its family are left
-    out. What their own policies say is not asked: the sources stand for others."""
-    rules = facts.compiled.rules
-    columns = (np.full(sources.size, value) for value in (pod, protocol, port))
-    decided = judge(facts.compiled, sources, *columns).ingress
-    decided = decided[decided != Reason.NO_ADDRESS]
-    denied = [number for number, ref in enumerate(rules) if ref.rule.action is not Action.ALLOW]
-    let_in: NDArray[np.bool_] = decided != Reason.NO_RULE_MATCHES
-    return let_in & ~np.isin(decided, denied)
-
-
-def _nearest(policies: list[Policy], protocol: Protocol, port: int) -> Policy:
-    """The policy that was most likely written for a port: one with rules for ingress."""
-    return max(policies, key=lambda one: any(r.direction is Direction.INGRESS for r in one.rules))
-
-
-# --- Ingress ---------------------------------------------------------------------------------
-
-
-def _controllers(facts: Facts, exposure: Exposure) -> list[Pod]:
-    """Pods that look like ingress controllers: by their labels, one for each kind."""
-    found = []
-    for number, kind in enumerate(facts.kinds):
-        names = {kind.labels.get(key) for key in NAME_KEYS}
-        if not names.isdisjoint(INGRESS_CONTROLLERS):
-            found += facts.pods([number])[:1]
-    return [pod for pod in found if not pod.finished]
+def _controllers(facts: Facts, exposure: Exposure, ingress: Ingress) -> list[Pod]:
+    """Pods that serve an Ingress or a route, one for each kind: those of its Gateways, else those
+    that look like ingress controllers by their labels."""
+    own = [kind for key in ingress.gateways for kind in exposure.gateways.get(key, ())]
+    pods = [pod for kind in own or exposure.controllers for pod in facts.pods([kind])[:1]]
+    return [pod for pod in pods if not pod.finished]
 
 
 def _from_controller(
@@ -217,8 +201,8 @@ def _from_controller(
     target: int,
     controllers: list[Pod],
 ) -> Iterator[Hit]:
-    sample = _sample(facts, kind)
-    if sample is None:
+    pod = sample(facts, kind)
+    if pod is None:
         return
     ids = facts.compiled.pod_ids
     port = backend.port
@@ -226,7 +210,7 @@ def _from_controller(
     known = [ids[key] for pod in controllers if (key := (pod.namespace, pod.name)) in ids]
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     if known:
-        columns = (np.full(len(known), value) for value in (sample, port.protocol, target))
+        columns = (np.full(len(known), value) for value in (pod, port.protocol, target))
         if judge(facts.compiled, known, *columns).allowed.any():
             return
         who = listed(workload_names(controllers))
@@ -237,16 +221,16 @@ def _from_controller(
             [
                 number
                 for number, pod in enumerate(facts.compiled.pods)
-                if pod.namespace != ingress.namespace
+                if pod.namespace != backend.service.namespace
             ],
             np.int64,
         )
         atoms = np.arange(facts.compiled.addresses.atoms) + facts.compiled.first_atom
         anyone = np.concatenate((others, atoms))
-        if _let_in(facts, anyone, sample, port.protocol, target).any():
+        if let_in(facts, anyone, pod, port.protocol, target).any():
             return
         message = f"nobody outside the namespace reaches {where}{to_which}"
-    policy = _nearest(facts.isolating[Direction.INGRESS][kind], port.protocol, target)
+    policy = nearest(facts.isolating[Direction.INGRESS][kind], port.protocol, target)
     objects = (
         f"{ingress.kind} {ingress}",
         f"Service {backend.service}",

@@ -205,6 +205,12 @@ class Facts:
         return found
 
     @cached_property
+    def denying_rules(self) -> list[int]:
+        """The compiled rules that let nothing through, by their numbers."""
+        rules = enumerate(self.compiled.rules)
+        return [number for number, ref in rules if ref.rule.action is not Action.ALLOW]
+
+    @cached_property
     def isolating(self) -> dict[Direction, dict[int, list[Policy]]]:
         """The policies in force that isolate each kind, by direction."""
         found: dict[Direction, dict[int, list[Policy]]] = {one: {} for one in Direction}

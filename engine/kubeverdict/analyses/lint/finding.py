@@ -91,7 +91,9 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {more:,} more" if more > 0 else text
 
 
+_MANY = {"policy": "policies", "address": "addresses"}
+
+
 def count(number: int, thing: str) -> str:
     """``1 pod``, ``2 pods``, ``2 policies``."""
-    many = f"{thing[:-1]}ies" if thing.endswith("cy") else f"{thing}s"
-    return f"{number:,} {thing if number == 1 else many}"
+    return f"{number:,} {thing if number == 1 else _MANY.get(thing, f'{thing}s')}"

@@ -93,11 +93,11 @@ def _exposed(
     services = {(one.namespace, one.name): one for one in cluster.services}
     wanted: dict[tuple[str, Labels], set[tuple[Protocol, int | str]]] = {}
     for ingress in cluster.ingresses:
-        for name, port in ingress.backends:
-            service = services.get((ingress.namespace, name))
-            if service is not None and service.selector and ingress.namespace in namespaces:
-                key = (ingress.namespace, tuple(sorted(service.selector.items())))
-                wanted.setdefault(key, set()).update(_targets(cluster, service, port))
+        for backend in ingress.backends:
+            service = services.get((backend.namespace, backend.service))
+            if service is not None and service.selector and service.namespace in namespaces:
+                key = (service.namespace, tuple(sorted(service.selector.items())))
+                wanted.setdefault(key, set()).update(_targets(cluster, service, backend.port))
     for number, ((namespace, labels), ports) in enumerate(sorted(wanted.items())):
         if not (peers and ports):
             continue
