@@ -46,6 +46,7 @@ EDGES = {
     "cli_verify",
     "distributed",
     "journal",
+    "lint_baseline",
     "pipeline",
     "runs",
     "settings",
@@ -75,7 +76,7 @@ ONLY_IN: dict[str, set[str]] = {
             "analyses",
             "render",
         ),
-        *("cli", "distributed", "flowlogs", "journal", "pipeline", "settings"),
+        *("cli", "distributed", "flowlogs", "journal", "lint_baseline", "pipeline", "settings"),
     },
 }
 

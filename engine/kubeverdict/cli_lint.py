@@ -12,10 +12,12 @@ from kubeverdict.cli_parts import (
     fitting,
     input_files,
     load_input,
+    say,
     show,
     snapshot_in,
 )
 from kubeverdict.cli_running import verb
+from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS
@@ -41,6 +43,15 @@ _FORMATS = list(FORMATS["lint"])
     help="Judge as this network plug-in does; repeated: tell where the others differ. "
     f"One of {', '.join(PROFILES)}.",
 )
+@click.option(
+    "--baseline", metavar="FILE", help="Leave out the findings that FILE knows: tell what is new."
+)
+@click.option(
+    "--write-baseline",
+    metavar="FILE",
+    help="Write what is found to FILE, for --baseline, instead of showing it.",
+)
+@click.option("--all", "whole", is_flag=True, help="Every finding of a rule, in table and md too.")
 @click.option("--static", is_flag=True, help="Judge by labels: keep pods that have no address yet.")
 @click.option(
     "--skip-invalid", is_flag=True, help="Go on without invalid documents, and name them."
@@ -58,6 +69,9 @@ def lint(
     namespace: str,
     disable: tuple[str, ...],
     cnis: tuple[str, ...],
+    baseline: str | None,
+    write_baseline: str | None,
+    whole: bool,
     static: bool,
     skip_invalid: bool,
     output: str,
@@ -68,17 +82,32 @@ def lint(
     connections that only one end allows, rules that open too much, pods that no policy guards.
     kubeverdict.toml in the current folder turns rules off and says which annotations every policy
     must have; the annotation kubeverdict.io/lint-disable.RULE turns a rule off for its policy, and
-    its value says why. Exit status 1 where anything is found that is more than a note.
+    its value says why. --write-baseline and --baseline adopt lint on a cluster as it is: what is
+    known then is not told of again. Exit status 1 where anything is found that is more than a note.
     """
+    from kubeverdict import lint_baseline
     from kubeverdict.analyses.findings import is_failure
     from kubeverdict.analyses.lint import lint as lint_
+    from kubeverdict.analyses.lint import in_full, without_known
+    from kubeverdict.analyses.lint.baseline import remembered
     from kubeverdict.settings import lint_settings
+
+    if baseline and write_baseline:
+        raise UsageError("--baseline and --write-baseline do not go together")
+    known = lint_baseline.read_baseline(baseline) if baseline else None
 
     settings = lint_settings(disable)
     names = list(dict.fromkeys(cnis)) or [REFERENCE.name]
     compiled, places = _input(files, namespace, skip_invalid, names[0], static)
     report = lint_(compiled, places, settings, [PROFILES[name] for name in names[1:]])
-    show("lint", output, report)
+    if write_baseline:
+        lint_baseline.write_baseline(write_baseline, remembered(report.findings))
+        number = len(report.findings)
+        say("note", f"{number:,} finding{'' if number == 1 else 's'} written to {write_baseline}")
+        return CLEAN
+    if known is not None:
+        report = without_known(report, known)
+    show("lint", output, in_full(report) if whole else report)
     return FINDINGS if any(map(is_failure, report.findings)) else CLEAN
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from shutil import copytree
 from xml.etree.ElementTree import fromstring
 
 import pytest
@@ -61,13 +62,77 @@ def test_the_mistakes_of_the_shop() -> None:
     assert errors[1]["fix"] == 'Write "checkout".'
 
 
-def test_the_table_groups_by_file_and_sums_up() -> None:
+def test_the_table_puts_the_worst_first_and_sums_up() -> None:
     done = run("lint", "-f", SHOP)
     assert done.status == 1
     lines = done.out.rstrip().split("\n")
-    assert lines[0] == str(SHOP / "data" / "policies.yaml")
+    assert lines[0].startswith("error  selector-typo: ")
+    assert (
+        f"    NetworkPolicy data/orders-db  {SHOP / 'data' / 'policies.yaml'}:77" in done.out
+        or (f"      {SHOP / 'data' / 'policies.yaml'}:77" in lines)
+    )
     assert lines[-1] == "1 error, 0 warnings, 2 notes in 2 files"
     assert "\x1b" not in done.out
+
+
+def test_a_baseline_adopts_what_is_there(folder: Path) -> None:
+    done = run("lint", "-f", SHOP, "--write-baseline", "known.json")
+    assert (done.status, done.out) == (0, "")
+    assert "3 findings written to known.json" in done.err
+    done = run("lint", "-f", SHOP, "--baseline", "known.json")
+    assert (done.status, done.out) == (0, "no new findings; 3 known\n")
+    # Neither other paths nor other lines make a finding new.
+    moved = folder / "moved"
+    copytree(SHOP, moved)
+    policies = moved / "data" / "policies.yaml"
+    policies.write_text("# moved\n\n" + policies.read_text())
+    done = run("lint", "-f", str(moved), "-f", SHOP_DNS, "--baseline", "known.json", "-o", "json")
+    report = json.loads(done.out)
+    assert done.status == 1
+    assert [one["id"] for one in report["findings"]][0] == "dns-selector"
+    assert report["baseline"]["known"] == 3 - len(report["baseline"]["gone"])
+    policies.write_text(policies.read_text().replace("chekout", "checkout"))
+    done = run("lint", "-f", str(moved), "--baseline", "known.json")
+    assert done.status == 0
+    assert "known and gone: 1 finding\n  selector-typo  NetworkPolicy data/orders-db" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "known.json:1: not JSON"),
+        ('{"schema": "x"}', "known.json:1: schema: a baseline has the schema"),
+        ('{"schema": "%s",\n"findings": {}}', "known.json:2: findings: must be a list"),
+        (
+            '{"schema": "%s", "findings": [\n{"id": "a"}]}',
+            "known.json:2: findings[0].fingerprint: is missing",
+        ),
+        (
+            '{"schema": "%s", "findings": [\n{"id": 3}]}',
+            "known.json:2: findings[0].id: must be a string",
+        ),
+        (
+            '{"schema": "%s", "findings": [\n{"idd": "a"}]}',
+            "known.json:2: findings[0].idd: unknown field; there are fingerprint, id",
+        ),
+        ('{"schema": "%s", "findings": [3]}', "known.json:1: findings[0]: must be an object"),
+    ],
+)
+def test_a_baseline_that_cannot_be_used(folder: Path, text: str, message: str) -> None:
+    text = text.replace("%s", "kubeverdict/lint-baseline/v1")
+    (folder / "known.json").write_text(text)
+    done = run("lint", "-f", SHOP, "--baseline", "known.json")
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_a_baseline_that_is_not_there() -> None:
+    done = run("lint", "-f", SHOP, "--baseline", "none.json")
+    assert (done.status, done.out) == (2, "")
+    assert "none.json: cannot be read: No such file" in done.err
+    done = run("lint", "-f", SHOP, "--write-baseline", "no/such/folder.json")
+    assert (done.status, done.out) == (2, "")
+    assert "no/such/folder.json: cannot be written" in done.err
 
 
 def test_notes_alone_are_clean() -> None:

@@ -194,7 +194,15 @@ LINT = LintReport(
     (Check("dns-blocked", "DNS"), Check("peer-split", "a split", Severity.WARNING)),
     (
         Finding(
-            "peer-split", Severity.WARNING, "opens all", "", 0, ("Namespace shop",), "", "Fix."
+            "peer-split",
+            Severity.WARNING,
+            "opens all",
+            "",
+            0,
+            ("Namespace shop",),
+            "",
+            "Fix.",
+            about="Namespace shop",
         ),
         Finding(
             "dns-blocked",
@@ -205,6 +213,8 @@ LINT = LintReport(
             ("NetworkPolicy shop/deny", "Deployment shop/web"),
             "Names matter.",
             "Allow it.",
+            about="NetworkPolicy shop/deny",
+            fingerprint="0123456789abcdef",
         ),
         Finding(
             "dns-blocked", Severity.ERROR, "1 pod cannot", "a.yaml", 9, (), "Names matter.", "F."

@@ -47,6 +47,9 @@ class Finding(msgspec.Struct, frozen=True):
     it matters and the smallest ``fix`` are sentences, and empty where there is nothing to say.
     ``objects`` are those concerned, the first the one to change: ``NetworkPolicy shop/web``.
     ``line`` counts from 1; 0 where no line can be given, and ``file`` is empty where there is none.
+    ``about`` is the object that the message speaks of, where it does not name it; ``fingerprint``
+    tells the finding from others and stays the same when lines and files move, empty where nobody
+    keeps findings.
     """
 
     id: str
@@ -57,6 +60,13 @@ class Finding(msgspec.Struct, frozen=True):
     objects: tuple[str, ...] = ()
     why: str = ""
     fix: str = ""
+    about: str = ""
+    fingerprint: str = ""
+
+    @property
+    def text(self) -> str:
+        """The message, behind the object that it is about: where the place does not show it."""
+        return f"{self.about}: {self.message}" if self.about else self.message
 
 
 class Checked(Protocol):

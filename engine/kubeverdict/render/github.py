@@ -23,7 +23,7 @@ def _command(verb: str, one: Finding) -> str:
     properties = {"file": one.file, "line": str(one.line) if one.line else ""}
     properties["title"] = f"kubeverdict {verb}: {one.id}"
     given = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
-    text = "\n".join(part for part in (one.message, one.why, one.fix) if part)
+    text = "\n".join(part for part in (one.text, one.why, one.fix) if part)
     return f"::{_COMMANDS[one.severity]} {given}::{_data(text)}"
 
 

@@ -62,7 +62,7 @@ def _case(suite: Element, verb: str, check: Check, found: Sequence[Finding]) -> 
     notes = [one for one in found if not is_failure(one)]
     if failures:
         more = f" (and {len(failures) - 1:,} more)" if len(failures) > 1 else ""
-        first = failures[0].message.partition("\n")[0]
+        first = failures[0].text.partition("\n")[0]
         worst = min((one.severity for one in failures), key=list(Severity).index)
         failure = SubElement(
             case, "failure", {"message": _clean(f"{first}{more}"), "type": worst.value}

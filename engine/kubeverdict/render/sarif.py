@@ -71,7 +71,15 @@ def _result(one: Finding, rule: int) -> Json:
         "level": one.severity.value,
         "message": _message(one),
         "locations": [{"physicalLocation": place, **_objects(one)}],
+        **_known_by(one),
     }
+
+
+def _known_by(one: Finding) -> Json:
+    """What code hosts recognise a result by from one run to the next."""
+    if not one.fingerprint:
+        return {}
+    return {"partialFingerprints": {"kubeverdict/v1": one.fingerprint}}
 
 
 def _notification(one: Finding, rule: int) -> Json:
@@ -85,7 +93,7 @@ def _notification(one: Finding, rule: int) -> Json:
 
 
 def _message(one: Finding) -> Json:
-    return {"text": "\n".join(part for part in (one.message, one.fix) if part)}
+    return {"text": "\n".join(part for part in (one.text, one.fix) if part)}
 
 
 def _objects(one: Finding) -> Json:

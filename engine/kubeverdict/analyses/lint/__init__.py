@@ -17,7 +17,7 @@ Rejected: rules as plug-ins (they share what they look at, and are read side by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -34,6 +34,7 @@ from kubeverdict.analyses.lint import (
     ports,
     selectors,
 )
+from kubeverdict.analyses.lint.baseline import Compared, Known, compare
 from kubeverdict.analyses.lint.catalogue import RULES, known
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
@@ -43,7 +44,7 @@ from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import FieldPath
 from kubeverdict.model.unevaluated import Unevaluated
 
-__all__ = ["RULES", "LintReport", "LintSettings", "lint"]
+__all__ = ["RULES", "LintReport", "LintSettings", "in_full", "lint", "without_known"]
 
 _FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, control_plane, coverage, meaning)
 
@@ -93,12 +94,15 @@ DEFAULTS = LintSettings()
 
 class LintReport(msgspec.Struct, frozen=True):
     """The findings, by file and line, and the rules that were looked at. ``suppressed`` counts
-    what annotations on policies turned off."""
+    what annotations on policies turned off; ``compared`` is there where findings that are known
+    were left out. ``whole``: formats for people show every finding too."""
 
     profile: str
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     suppressed: int = 0
+    compared: Compared | None = None
+    whole: bool = False
     verb: str = "lint"
     unevaluated: tuple[Unevaluated, ...] = ()
 
@@ -113,6 +117,17 @@ class LintReport(msgspec.Struct, frozen=True):
             severity: sum(one.severity is severity for one in self.findings)
             for severity in Severity
         }
+
+
+def without_known(report: LintReport, baseline: Iterable[Known]) -> LintReport:
+    """A report of what is new since ``baseline`` was written."""
+    findings, compared = compare(report.findings, report.checks, baseline)
+    return msgspec.structs.replace(report, findings=tuple(findings), compared=compared)
+
+
+def in_full(report: LintReport) -> LintReport:
+    """A report that formats for people show every finding of."""
+    return msgspec.structs.replace(report, whole=True)
 
 
 def lint(

@@ -149,7 +149,8 @@ def _unreachable(facts: Facts, called: Called, kept_out: str) -> Hit:
         f"Allow ingress on TCP {called.target} without a `from`, or from the addresses of the "
         "control plane."
     )
-    return Hit(rule, message, policy, objects=objects, severity=severity, fix=fix)
+    key = " ".join(objects[:3])
+    return Hit(rule, message, policy, objects=objects, severity=severity, fix=fix, key=key)
 
 
 _EFFECTS = {

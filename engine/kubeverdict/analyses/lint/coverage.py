@@ -100,7 +100,14 @@ def _partial(facts: Facts) -> Iterator[Hit]:
             if outside:
                 message = f"selects {inside_} of {inside_ + outside} pods of {_said(ref)}"
                 source = inside(policy.source, "spec", "podSelector")
-                yield Hit("partial-replicas", message, policy, source, objects=(_said(ref),))
+                yield Hit(
+                    "partial-replicas",
+                    message,
+                    policy,
+                    source,
+                    objects=(_said(ref),),
+                    key=_said(ref),
+                )
 
 
 def _split_pods(

@@ -322,6 +322,7 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
             objects=objects,
             severity=fault.severity,
             fix=fault.fix,
+            key=over,
         )
 
 

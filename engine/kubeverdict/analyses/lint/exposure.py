@@ -167,6 +167,7 @@ def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Ite
     nodes = nodes_let_in(facts, pod, port.protocol, target)
     local = service.external_traffic == "Local"
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
+    key = f"{service} {where}"
     through = f"{service.type} Service {service}"
     objects = (f"Service {service}", *facts.workloads([kind])[:3])
     seen = (
@@ -176,10 +177,10 @@ def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Ite
     )
     if not clients and (local or nodes is not True):
         message = f"nobody outside reaches {where} through {through}; {seen}"
-        yield Hit("service-unreachable", message, policy, objects=objects)
+        yield Hit("service-unreachable", message, policy, objects=objects, key=key)
     elif not local and nodes is False:
         message = f"{through} leads to {where}: {seen}, and the policies let clients in by theirs"
-        yield Hit("service-source", message, policy, objects=objects)
+        yield Hit("service-source", message, policy, objects=objects, key=key)
 
 
 # --- Ingress and routes ----------------------------------------------------------------------
@@ -236,4 +237,5 @@ def _from_controller(
         f"Service {backend.service}",
         *facts.workloads([kind])[:3],
     )
-    yield Hit("ingress-unreachable", message, policy, objects=objects)
+    key = " ".join((*objects[:2], where))
+    yield Hit("ingress-unreachable", message, policy, objects=objects, key=key)

@@ -8,6 +8,7 @@ import msgspec
 
 from kubeverdict.analyses.findings import Finding, Severity
 from kubeverdict.analyses.lint.catalogue import BY_ID
+from kubeverdict.analyses.lint.fingerprint import fingerprint, written
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -29,7 +30,8 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     It is about ``policy``, at ``source`` (its name where that is None), or about the
     object ``place``; where the input does not hold that one, it is shown at ``nearby``, because
     CI systems refuse what is in no file. ``objects`` come after the one it is about.
-    ``severity``, ``why`` and ``fix`` are the rule's unless given.
+    ``severity``, ``why`` and ``fix`` are the rule's unless given. ``key`` tells it from others of
+    its rule at its place.
     """
 
     rule: str
@@ -42,20 +44,23 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
     severity: Severity | None = None
     fix: str = ""
     why: str = ""
+    key: str = ""
 
     def finding(self, places: Places) -> Finding:
         rule = BY_ID[self.rule]
         objects = self.objects
-        file, line = "", 0
+        file, line, field = "", 0, ""
         if self.policy is not None:
             source = self.source or inside(self.policy.source, *NAME)
             file, line = source.file, source.line
             objects = (f"{self.policy.kind} {self.policy}", *objects)
+            field = written(self.policy, source.path)
         elif self.place is not None:
             file, line = places(self.place)
             if not file and self.nearby is not None:
                 file, line = places(self.nearby)
             objects = (named(self.place), *objects)
+        about = objects[0] if objects else ""
         return Finding(
             self.rule,
             self.severity or rule.severity,
@@ -65,6 +70,8 @@ class Hit(msgspec.Struct, frozen=True, eq=False):
             tuple(dict.fromkeys(objects)),
             self.why or rule.why,
             self.fix or rule.fix,
+            about,
+            fingerprint((self.rule, about, field, self.key)),
         )
 
 

@@ -21,7 +21,7 @@ def check(facts: Facts, required: Sequence[str]) -> Iterator[Hit]:
             if not policy.annotations.get(key, "").strip():
                 message = f"has no annotation {key}"
                 fix = f"Add the annotation {key}."
-                yield Hit("annotation-missing", message, policy, source, fix=fix)
+                yield Hit("annotation-missing", message, policy, source, fix=fix, key=key)
         for key, reason in policy.annotations.items():
             if not key.startswith(PREFIX):
                 continue

@@ -76,7 +76,7 @@ def _differs(facts: Facts) -> Iterator[Hit]:
     for number, policy in enumerate(facts.policies):
         reasons = _reasons(facts, profiles, policy, [each[number] for each in adapted])
         for reason in reasons:
-            yield Hit("cni-differs", reason, policy)
+            yield Hit("cni-differs", reason, policy, key=reason)
 
 
 def _reasons(

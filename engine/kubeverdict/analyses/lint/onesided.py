@@ -214,4 +214,6 @@ def _hits(facts: Facts, ref: RuleRef, tally: Tally) -> Iterator[Hit]:
             f"for {other.word} and no rule there allows it"
         )
         objects = (f"{denying.kind} {denying}", f"Pod {source}", f"Pod {destination}")
-        yield Hit(_ID[rule.direction], message, policy, rule.source, objects=objects)
+        yield Hit(
+            _ID[rule.direction], message, policy, rule.source, objects=objects, key=objects[0]
+        )

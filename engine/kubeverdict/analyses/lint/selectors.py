@@ -99,7 +99,9 @@ def _typos(policy: Policy, source: Source, misses: Iterator[Miss]) -> Iterator[H
     for miss in misses:
         if miss.is_typo:
             why = "The value matches nothing, so what was meant by it is left out, without a word."
-            yield Hit("selector-typo", miss.text, policy, source, fix=miss.fix, why=why)
+            yield Hit(
+                "selector-typo", miss.text, policy, source, fix=miss.fix, why=why, key=miss.word
+            )
 
 
 def _on_hosts(facts: Facts, policy: Policy, source: Source, kinds: list[int]) -> Iterator[Hit]:
