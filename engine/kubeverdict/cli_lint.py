@@ -87,8 +87,8 @@ def lint(
     """
     from kubeverdict import lint_baseline
     from kubeverdict.analyses.findings import is_failure
-    from kubeverdict.analyses.lint import lint as lint_
     from kubeverdict.analyses.lint import in_full, without_known
+    from kubeverdict.analyses.lint import lint as lint_
     from kubeverdict.analyses.lint.baseline import remembered
     from kubeverdict.settings import lint_settings
 

@@ -87,7 +87,10 @@ def test_a_baseline_is_told_of() -> None:
     gone = Known("f", "peer-split", "NetworkPolicy shop/old", "opened all")
     report = replace(reports.LINT, findings=(), suppressed=0, compared=Compared(7, (gone,)))
     assert lint.table(report, PLAIN) == (
-        "known and gone: 1 finding\n  peer-split  NetworkPolicy shop/old\n\nno new findings; 7 known"
+        "known and gone: 1 finding\n"
+        "  peer-split  NetworkPolicy shop/old\n"
+        "\n"
+        "no new findings; 7 known"
     )
     assert json.loads(lint.json(report, PLAIN))["baseline"] == {
         "known": 7,
