@@ -35,6 +35,7 @@ INGRESS_CONTROLLERS: Final = (
 )
 
 # Where the API server is, and who passes its connections on into the cluster.
+API_SERVER_SERVICE: Final = ("default", "kubernetes")
 API_SERVER_LABELS: Final = {"component": "kube-apiserver"}
 API_SERVER_TUNNEL_LABELS: Final = {"k8s-app": "konnectivity-agent"}
 CONTROL_PLANE_NODE_LABELS: Final = frozenset(

@@ -94,6 +94,23 @@ def test_the_addresses_of_the_control_plane(nodes: str, peer: str, said: str | N
     assert bool(hits) is bool(said)
 
 
+def test_the_addresses_that_the_api_server_publishes() -> None:
+    endpoints = """
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}
+addressType: IPv4
+endpoints: [{addresses: [198.51.100.7]}]
+ports: [{name: https, port: 6443}]
+"""
+    parts = (WEB, SERVICE, HOOK % "Fail", endpoints)
+    (one,) = found("webhook-unreachable", *parts, block("203.0.113.0/24"))
+    assert "from 198.51.100.7" in one.message
+    assert not found("webhook-unreachable", *parts, block("198.51.100.0/24"))
+
+
 def test_an_api_server_behind_a_tunnel_comes_from_pods() -> None:
     agent = workload("konnectivity-agent", "kube-system", "k8s-app: konnectivity-agent")
     parts = (WEB, SERVICE, HOOK % "Fail", CONTROL_PLANE)
@@ -175,6 +192,13 @@ def test_the_pods_of_a_gateway_are_there_to_be_reached() -> None:
     opened = policy("edge", "podSelector: {}, ingress: [{}]", "data")
     assert found("ingress-from-everywhere", EDGE, SERVICE, opened)
     assert not found("ingress-from-everywhere", EDGE, SERVICE, GATEWAY, opened)
+
+
+def test_an_external_ip_leads_to_pods_from_outside() -> None:
+    service = SERVICE.replace("spec: {", "spec: {externalIPs: [203.0.113.9], ")
+    (one,) = found("service-unreachable", WEB, service, INSIDE)
+    assert "through ClusterIP Service shop/web at 203.0.113.9" in one.message
+    assert not found("service-unreachable", WEB, SERVICE, INSIDE)
 
 
 # --- odd input -------------------------------------------------------------------------------

@@ -69,6 +69,9 @@ _NEED_PODS = (
     "service-unreachable",
     "service-source",
     "ingress-unreachable",
+    "webhook-unreachable",
+    "aggregated-api-unreachable",
+    "metrics-unreachable",
     "no-default-deny-ingress",
     "no-default-deny-egress",
     "pod-unselected",
@@ -150,10 +153,12 @@ def _lint(
 ) -> LintReport:
     off = known(settings.disable, "disable")
     facts = Facts(compiled, others)
+    checks = tuple(_checks(off, facts, settings))
+    made = {check.id for check in checks if not check.skipped}
     kept: list[Hit] = []
     suppressed = 0
     for hit in _told_once(_hits(facts, settings)):
-        if hit.rule in off:
+        if hit.rule not in made:
             continue
         if hit.policy is not None and intent.is_off(hit.policy, hit.rule):
             suppressed += 1
@@ -164,7 +169,7 @@ def _lint(
     findings = sorted({hit.finding(places) for hit in kept}, key=_order)
     return LintReport(
         compiled.profile.name,
-        tuple(_checks(off, facts, settings)),
+        checks,
         tuple(findings),
         suppressed,
         unevaluated=compiled.unevaluated,

@@ -20,6 +20,7 @@ from kubeverdict.analyses.lint.finding import Hit, count, listed
 from kubeverdict.analyses.lint.reach import let_in, nearest, sample
 from kubeverdict.analyses.wellknown import (
     API_SERVER_LABELS,
+    API_SERVER_SERVICE,
     API_SERVER_TUNNEL_LABELS,
     CONTROL_PLANE_NODE_LABELS,
     KUBELET_PORT,
@@ -74,7 +75,8 @@ class ApiServer:
 
     @cached_property
     def addresses(self) -> list[str]:
-        """Its addresses: of its pods, or of the nodes of the control plane."""
+        """Its addresses: those that it publishes, of its pods, and of the nodes of the control
+        plane."""
         cluster = self._facts.cluster
         kinds = [
             number
@@ -85,6 +87,10 @@ class ApiServer:
         for node in cluster.nodes:
             if not CONTROL_PLANE_NODE_LABELS.isdisjoint(node.labels):
                 texts += node.addresses
+        for listed_by in cluster.endpoints:
+            if (listed_by.namespace, listed_by.service) == API_SERVER_SERVICE:
+                ends = (end for group in listed_by.groups for end in group.endpoints)
+                texts += [end.address for end in ends]
         return [text for text in dict.fromkeys(texts) if parse_address(text) is not None]
 
     def kept_out(self, pod: int, port: int) -> str | None:

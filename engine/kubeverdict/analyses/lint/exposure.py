@@ -42,8 +42,12 @@ class Exposure:
 
     @cached_property
     def outside(self) -> list[Backend]:
-        """The ports of LoadBalancer and NodePort Services."""
-        services = [one for one in self._facts.cluster.services if one.type in _OUTSIDE_TYPES]
+        """The ports of LoadBalancer and NodePort Services, and of those with external IPs."""
+        services = [
+            one
+            for one in self._facts.cluster.services
+            if one.type in _OUTSIDE_TYPES or one.external_ips
+        ]
         return [backend for service in services for backend in self._backends(service)]
 
     @cached_property
@@ -169,6 +173,8 @@ def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Ite
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     key = f"{service} {where}"
     through = f"{service.type} Service {service}"
+    if service.external_ips:
+        through += f" at {listed(service.external_ips)}"
     objects = (f"Service {service}", *facts.workloads([kind])[:3])
     seen = (
         "under externalTrafficPolicy Local clients come with their own address"
