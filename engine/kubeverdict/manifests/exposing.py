@@ -8,6 +8,7 @@ left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -183,26 +184,31 @@ def _called(webhooks: Iterable[Webhook]) -> Iterator[Call]:
             yield Call(webhook.name or "", backend, webhook.failure_policy != "Ignore")
 
 
-Kind = tuple[str, tuple[str, ...], type[Head], str]
-"""API group, its versions, the shape of an object, and the method that reads it."""
+Row = tuple[str, frozenset[str], msgspec.json.Decoder[Any], str]
+"""API group, its versions, the decoder of an object, and the method that reads it."""
+
+
+def _row(group: str, versions: Iterable[str], shape: type[Head], method: str) -> Row:
+    accepted = frozenset(f"{group}/{version}" for version in versions)
+    return group, accepted, msgspec.json.Decoder(shape), method
+
 
 _GATEWAY, _ADMISSION = "gateway.networking.k8s.io", "admissionregistration.k8s.io"
 _STABLE, _EARLY = ("v1", "v1beta1"), ("v1", "v1alpha3", "v1alpha2")
 
-KINDS: dict[str, Kind] = {
-    "Gateway": (_GATEWAY, _STABLE, Gateway, "gateway"),
-    "HTTPRoute": (_GATEWAY, _STABLE, GatewayRoute, "gateway_route"),
-    "GRPCRoute": (_GATEWAY, _EARLY, GatewayRoute, "gateway_route"),
-    "TLSRoute": (_GATEWAY, _EARLY, GatewayRoute, "gateway_route"),
-    "TCPRoute": (_GATEWAY, _EARLY, GatewayRoute, "gateway_route"),
-    "UDPRoute": (_GATEWAY, _EARLY, GatewayRoute, "gateway_route"),
-    "ValidatingWebhookConfiguration": (_ADMISSION, ("v1",), WebhookConfiguration, "webhooks"),
-    "MutatingWebhookConfiguration": (_ADMISSION, ("v1",), WebhookConfiguration, "webhooks"),
-    "APIService": ("apiregistration.k8s.io", ("v1",), APIService, "api_service"),
-    "CustomResourceDefinition": (
-        "apiextensions.k8s.io",
-        ("v1",),
-        CustomResourceDefinition,
-        "conversion",
+KINDS: dict[str, Row] = {
+    "Gateway": _row(_GATEWAY, _STABLE, Gateway, "gateway"),
+    "HTTPRoute": _row(_GATEWAY, _STABLE, GatewayRoute, "gateway_route"),
+    **dict.fromkeys(
+        ("GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"),
+        _row(_GATEWAY, _EARLY, GatewayRoute, "gateway_route"),
+    ),
+    **dict.fromkeys(
+        ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
+        _row(_ADMISSION, ("v1",), WebhookConfiguration, "webhooks"),
+    ),
+    "APIService": _row("apiregistration.k8s.io", ("v1",), APIService, "api_service"),
+    "CustomResourceDefinition": _row(
+        "apiextensions.k8s.io", ("v1",), CustomResourceDefinition, "conversion"
     ),
 }

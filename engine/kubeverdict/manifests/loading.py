@@ -148,16 +148,7 @@ _KNOWN = {
     "Route": _known("route.openshift.io", schema.Route, "route"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
-    **{
-        kind: _Known(
-            group,
-            frozenset(f"{group}/{version}" for version in versions),
-            msgspec.json.Decoder(shape),
-            method,
-            "exposing",
-        )
-        for kind, (group, versions, shape, method) in exposing.KINDS.items()
-    },
+    **{kind: _Known(*row, "exposing") for kind, row in exposing.KINDS.items()},
 }
 # No verdict depends on these: one of another version is ignored, not refused.
 _BESIDE = frozenset({"EndpointSlice", "Ingress", "Route", *exposing.KINDS})
