@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +31,12 @@ _FORMATS = list(FORMATS["lint"])
 
 
 @verb()
-@input_files
+@partial(input_files, required=False)
+@click.option(
+    "--list-rules",
+    is_flag=True,
+    help="What lint looks for: each rule with why, an example and the fix. Needs no input.",
+)
 @click.option(
     "--disable", multiple=True, metavar="RULE", help="Turn a rule off, by its id; repeatable."
 )
@@ -67,6 +73,7 @@ _FORMATS = list(FORMATS["lint"])
 def lint(
     files: tuple[str, ...],
     namespace: str,
+    list_rules: bool,
     disable: tuple[str, ...],
     cnis: tuple[str, ...],
     baseline: str | None,
@@ -85,6 +92,10 @@ def lint(
     its value says why. --write-baseline and --baseline adopt lint on a cluster as it is: what is
     known then is not told of again. Exit status 1 where anything is found that is more than a note.
     """
+    if list_rules:
+        return _show_rules(files, output)
+    if not files:
+        raise UsageError("no input: say -f FILE, or --list-rules for what lint looks for")
     from kubeverdict import lint_baseline
     from kubeverdict.analyses.findings import is_failure
     from kubeverdict.analyses.lint import in_full, without_known
@@ -95,7 +106,6 @@ def lint(
     if baseline and write_baseline:
         raise UsageError("--baseline and --write-baseline do not go together")
     known = lint_baseline.read_baseline(baseline) if baseline else None
-
     settings = lint_settings(disable)
     names = list(dict.fromkeys(cnis)) or [REFERENCE.name]
     compiled, places = _input(files, namespace, skip_invalid, names[0], static)
@@ -109,6 +119,17 @@ def lint(
         report = without_known(report, known)
     show("lint", output, in_full(report) if whole else report)
     return FINDINGS if any(map(is_failure, report.findings)) else CLEAN
+
+
+def _show_rules(files: Sequence[str], output: str) -> int:
+    from kubeverdict.analyses.lint import RULES
+
+    if files:
+        raise UsageError("--list-rules needs no input: leave -f out")
+    if output not in FORMATS["rules"]:
+        raise UsageError(f"-o {output}: --list-rules has {', '.join(FORMATS['rules'])}")
+    show("rules", output, RULES)
+    return CLEAN
 
 
 def _input(

@@ -238,6 +238,17 @@ def test_a_snapshot_is_linted_as_its_manifests_are(folder: Path) -> None:
     assert [(one["id"], one["objects"]) for one in json.loads(kept.out)["findings"]] == ids
 
 
+def test_the_rules_are_listed_without_an_input() -> None:
+    done = run("lint", "--list-rules")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("error    dns-blocked\n  pods cannot reach")
+    assert json.loads(run("lint", "--list-rules", "-o", "json").out)["rules"]
+    for wrong in (("--list-rules", "-o", "sarif"), ("--list-rules", "-f", SHOP), ()):
+        done = run("lint", *wrong)
+        assert (done.status, done.out) == (2, "")
+        assert "--list-rules" in done.err
+
+
 def test_an_empty_input_is_clean_and_says_what_was_not_checked() -> None:
     done = lint("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
     said = "no findings; 28 rules were not checked: there is no pod in the input\n"

@@ -4,6 +4,7 @@ from importlib import import_module
 
 import pytest
 
+from kubeverdict.analyses.lint import RULES
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
 from tests.render import reports
@@ -21,6 +22,7 @@ REPORTS = {
     "recommend": RECOMMENDED,
     "verify": VERIFICATION,
     "lint": reports.LINT,
+    "rules": RULES,
 }
 # What is written as it comes is a part of the report.
 PARTS = {("bulk", "jsonl"): reports.RANKING.reports[0], ("drift", "jsonl"): reports.DRIFT}

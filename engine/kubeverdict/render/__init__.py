@@ -61,6 +61,8 @@ FORMATS: dict[str, dict[str, str]] = {
         "junit": "junit.findings",
         "github": "github.findings",
     },
+    # What lint looks for.
+    "rules": {"table": "rules.table", "json": "rules.json", "md": "rules.md"},
     "recommend": {
         "table": "recommend.table",
         "yaml": "recommend.yaml",
