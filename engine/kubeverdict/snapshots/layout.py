@@ -57,7 +57,9 @@ def is_product(kind: Any) -> bool:
 
 
 def is_array(kind: Any) -> bool:
-    return get_origin(kind) is np.ndarray
+    # ``NDArray`` is the array type itself, or (numpy 2.5) an alias with the type as its value.
+    origin = get_origin(kind)
+    return (get_origin(origin.__value__) if hasattr(origin, "__value__") else origin) is np.ndarray
 
 
 @cache
