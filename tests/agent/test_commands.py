@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -229,7 +231,7 @@ def test_a_capability_that_is_missing_is_told_in_a_sentence(agent: Agent, tmp_pa
         )
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert "error: kubeverdict-agent run: Operation not permitted" in done.stderr
+    assert f"error: kubeverdict-agent run: {os.strerror(errno.EPERM)}" in done.stderr
     assert "kubeverdict-agent check" in done.stderr
 
 

@@ -7,13 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-CLUSTERS = Path(__file__).parents[3] / "shared" / "clusters"
-
-pytestmark = pytest.mark.skipif(
-    not CLUSTERS.is_dir(), reason=f"the real clusters are not at {CLUSTERS}"
-)
+CLUSTERS = Path(__file__).parents[1] / "fixtures" / "clusters"
 
 ANY_IPV4 = "0.0.0.0-255.255.255.255"
 # Each service's ingress rule names its clients, and each client's egress rule the service.

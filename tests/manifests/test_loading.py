@@ -14,7 +14,7 @@ from kubeverdict.model.cluster import METADATA_NAME
 from kubeverdict.model.unevaluated import Gap
 from tests.manifests.reading import load_text, meaning, policy_text, problems_of, told
 
-CLUSTERS = Path(__file__).parents[3] / "shared" / "clusters"
+CLUSTERS = Path(__file__).parents[1] / "fixtures" / "clusters"
 
 
 def pod(name: str = "p", **more: Any) -> dict[str, Any]:
@@ -310,7 +310,6 @@ def test_mixed_kinds_in_one_list_in_any_order() -> None:
     assert len(other.cluster.nodes) == 2 and len(other.cluster.policies) == 1
 
 
-@pytest.mark.skipif(not CLUSTERS.is_dir(), reason=f"no folder {CLUSTERS} beside the checkout")
 def test_a_live_cluster() -> None:
     loaded = load([str(CLUSTERS / "online-boutique")])
     cluster = loaded.cluster
@@ -324,7 +323,6 @@ def test_a_live_cluster() -> None:
     assert [port.number for port in frontend.ports] == [8080]
 
 
-@pytest.mark.skipif(not CLUSTERS.is_dir(), reason=f"no folder {CLUSTERS} beside the checkout")
 def test_a_repository_of_workloads() -> None:
     loaded = load([str(CLUSTERS / "acs-security-demos")])
     cluster = loaded.cluster
@@ -344,7 +342,6 @@ def test_a_repository_of_workloads() -> None:
     assert all(found.template and not found.addresses for found in cluster.pods)
 
 
-@pytest.mark.skipif(not CLUSTERS.is_dir(), reason=f"no folder {CLUSTERS} beside the checkout")
 def test_the_parts_of_a_cluster_merge() -> None:
     folder = CLUSTERS / "online-boutique"
     parts = [str(folder / name) for name in ("netpols.yaml", "ns.yaml", "pods.yaml")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_what_is_missing_or_empty_is_named(tmp_path: Path) -> None:
     values.mkdir()
     (values / "values.yaml").write_text("replicas: 1\n")
     assert errors(missing, empty, nothing, folder, values) == [
-        f"{missing}: cannot be read: No such file or directory",
+        f"{missing}: cannot be read: {os.strerror(errno.ENOENT)}",
         f"{folder}: this folder holds no *.yaml, *.yml or *.json file",
         f"{empty}: holds no Kubernetes object",
         f"{nothing}: holds no Kubernetes object",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tempfile
@@ -144,16 +145,18 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     (tmp_path / "empty").touch()
     for name, message in {
-        "missing": "cannot be read: No such file or directory",
+        "missing": f"cannot be read: {os.strerror(errno.ENOENT)}",
         ".": "is a folder, not a snapshot",
         "pipe": "is not a file",
-        "\0": "cannot be read: embedded null byte",
-        "x" * 300: "cannot be read: File name too long",
+        "\0": "cannot be read: ",
+        "x" * 300: f"cannot be read: {os.strerror(errno.ENAMETOOLONG)}",
     }.items():
         path = str(tmp_path / name)
         with pytest.raises(InputError) as caught:
             mapped(path)
-        assert str(caught.value) == f"{path}: {message}"
+        # Python says in its own words what is wrong with a null byte.
+        found = str(caught.value)
+        assert found == f"{path}: {message}" or (name == "\0" and message in found)
     assert complaint(mapped(str(tmp_path / "empty"))) == "is empty: not a snapshot"
 
 
@@ -172,7 +175,7 @@ def test_a_file_that_may_not_be_read(nobody: None) -> None:
         path = Path(folder) / "cluster.kvs"
         path.write_bytes(packed())
         path.chmod(0)
-        with pytest.raises(InputError, match="cannot be read: Permission denied"):
+        with pytest.raises(InputError, match=f"cannot be read: {os.strerror(errno.EACCES)}"):
             mapped(str(path))
 
 
@@ -210,7 +213,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     [
         ("", "it is not a file"),
         ("pipe", "it is not a file"),
-        ("missing/cluster.kvs", "No such file or directory"),
+        ("missing/cluster.kvs", os.strerror(errno.ENOENT)),
     ],
 )
 def test_what_cannot_be_written_is_named(name: str, message: str, tmp_path: Path) -> None:
