@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from kubeverdict_agent.errors import DatapathError
+from kubeverdict_agent.errors import DatapathError, MissingPackage
 
 PRIORITY = 1
 HANDLE = 0x6B76
@@ -44,8 +44,10 @@ class Attacher:
     """Works in the network namespace of the thread that makes it, and in that thread alone."""
 
     def __init__(self) -> None:
-        from pyroute2 import IPRoute
-
+        try:
+            from pyroute2 import IPRoute
+        except ImportError as error:
+            raise MissingPackage(error) from error
         self._netlink: Any = IPRoute()
         self._thread = threading.get_ident()
 

@@ -10,12 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from kubeverdict.errors import KubeverdictError
 from kubeverdict_agent import kernel, layout, loading, privileges
 from kubeverdict_agent.attaching import Attacher
-from kubeverdict_agent.errors import DatapathError
+from kubeverdict_agent.errors import DatapathError, MissingPackage
 from kubeverdict_agent.kernel import Flag, MapType
 from kubeverdict_agent.maps import remove_pins
 from kubeverdict_agent.netlink import Lister, Monitor
@@ -23,6 +24,8 @@ from kubeverdict_agent.node_datapath import NodeDatapath
 
 # A single value of an array may be larger than 4 MB since then (63b8ce77b15e in the kernel).
 OLDEST_KERNEL = (6, 0)
+# What `kubeverdict[agent]` brings. Metrics alone need the second, but they are the default.
+PACKAGES = ("pyroute2", "prometheus_client")
 _NEW_NETWORK = 0x40000000
 _FLOWS = 1024  # of the programs that are tried
 
@@ -42,6 +45,7 @@ def check(bpffs: Path) -> list[Finding]:
     return [
         _finding("kernel", _kernel),
         _finding("capabilities", _capabilities),
+        _finding("Python packages", _packages),
         _finding("bcc", lambda: f"found in {loading.find_bcc()}"),
         _finding("BPF file system", lambda: _bpffs(bpffs)),
         _finding("maps", _maps),
@@ -59,6 +63,9 @@ def _finding(what: str, attempt: Callable[[], str]) -> Finding:
         return Finding(what, False, str(error))
     except OSError as error:
         return Finding(what, False, f"{error.strerror or error}")
+    except Exception as error:
+        # What nobody foresaw is missing as well, and the other needs are still told.
+        return Finding(what, False, f"unexpected {type(error).__name__}: {error}")
 
 
 def _kernel() -> str:
@@ -75,6 +82,15 @@ def _capabilities() -> str:
     if missing:
         raise DatapathError(f"missing: {', '.join(missing)}")
     return ", ".join(privileges.NEEDED)
+
+
+def _packages() -> str:
+    for name in PACKAGES:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise MissingPackage(error) from error
+    return ", ".join(PACKAGES)
 
 
 def _bpffs(folder: Path) -> str:

@@ -11,3 +11,12 @@ class DatapathError(KubeverdictError):
 
 class DoesNotFit(DatapathError):
     """Compiled policies that are larger than the tables in the kernel; the old ones stay."""
+
+
+class MissingPackage(DatapathError):
+    """A Python package that the agent needs and ``kubeverdict`` alone does not."""
+
+    def __init__(self, error: ImportError) -> None:
+        wrong = "is not installed" if isinstance(error, ModuleNotFoundError) else "is broken"
+        name = (error.name or "a Python package").partition(".")[0]
+        super().__init__(f"{name} {wrong}: pip install 'kubeverdict[agent]'")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Family
+from kubeverdict_agent.errors import MissingPackage
 from kubeverdict_agent.layout import Direction, Reason
 
 PREFIX = "kubeverdict"
@@ -45,8 +46,10 @@ class Server:
     """Serves until it is closed. ``address`` is HOST:PORT."""
 
     def __init__(self, address: str, sample: Callable[[], Sample]) -> None:
-        from prometheus_client import CollectorRegistry, Histogram, start_http_server
-
+        try:
+            from prometheus_client import CollectorRegistry, Histogram, start_http_server
+        except ImportError as error:
+            raise MissingPackage(error) from error
         host, colon, port = address.rpartition(":")
         if not colon or not port.isdigit() or int(port) > 65535:
             raise UsageError(f"{address!r} is not HOST:PORT")

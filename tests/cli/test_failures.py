@@ -200,7 +200,7 @@ def test_a_library_that_is_missing_or_broken(tmp_path: Path) -> None:
             [sys.executable, "-m", module, "--help"],
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
             check=False,
         )
         assert done.returncode == 2 and "Traceback" not in done.stderr
