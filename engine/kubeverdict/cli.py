@@ -14,9 +14,11 @@ from kubeverdict.cli_bulk import bulk
 from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
     check_pods,
+    cni_of_each,
     cni_options,
     compiled_from,
     compiled_in,
+    fail_on,
     input_files,
     judging,
     load_input,
@@ -24,6 +26,7 @@ from kubeverdict.cli_parts import (
     remarks,
     say,
     show,
+    two_cnis,
 )
 from kubeverdict.cli_recommend import recommend
 from kubeverdict.cli_replay import replay
@@ -136,11 +139,16 @@ def list_(
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @namespace_option
+@fail_on("added", "removed")
+@two_cnis
 @judging("diff")
 def diff(
     old: str,
     new: str,
     namespace: str,
+    fail_on: str,
+    cni_old: str | None,
+    cni_new: str | None,
     output: str,
     cni: str,
     static: bool,
@@ -148,18 +156,26 @@ def diff(
 ) -> int:
     """The connections that differ between two inputs.
 
-    OLD and NEW are files or folders. Exit status 1 where any connection differs.
+    OLD and NEW are files or folders; the same one twice where only the CNIs differ. A connection
+    that is on more ports than before counts as added, on fewer as removed. Exit status 1 where any
+    connection differs.
     """
     from kubeverdict.analyses.connections import connections
     from kubeverdict.analyses.differences import differences
 
-    before, after = (
-        compiled_in((path,), namespace, skip_invalid, cni, static) for path in (old, new)
-    )
+    cni_old, cni_new = cni_of_each(cni, cni_old, cni_new)
+    before = compiled_in((old,), namespace, skip_invalid, cni_old, static)
+    if old != new:
+        after = compiled_in((new,), namespace, skip_invalid, cni_new, static)
+    else:  # read once: it may be standard input
+        after = compiled_from(before.cluster, cni_new, static)
     check_pods(before, after)
     report = differences(connections(before), connections(after))
     show("diff", output, report)
-    return FINDINGS if report.changes else CLEAN
+    found = bool(report.changes)
+    if fail_on != "any":
+        found = report.adds if fail_on == "added" else report.removes
+    return FINDINGS if found else CLEAN
 
 
 @cli.command()
@@ -178,12 +194,14 @@ def diff(
     metavar="KIND/NS/NAME",
     help="An object to delete first, as networkpolicy/shop/web; repeatable.",
 )
+@fail_on("opened", "closed")
 @judging("whatif")
 def whatif(
     files: tuple[str, ...],
     namespace: str,
     applied: tuple[str, ...],
     deleted: tuple[str, ...],
+    fail_on: str,
     output: str,
     cni: str,
     static: bool,
@@ -191,7 +209,8 @@ def whatif(
 ) -> int:
     """What a change would open and close, and which rules would do it.
 
-    Exit status 1 where it opens or closes anything.
+    -o sarif and github put what opens and closes beside the rules that do it, -o md is for a pull
+    request. Exit status 1 where it opens or closes anything.
     """
     from kubeverdict.analyses.whatif import whatif as whatif_
     from kubeverdict.manifests import apply, delete
@@ -206,7 +225,9 @@ def whatif(
     check_pods(before, after)
     report = whatif_(before, after)
     show("whatif", output, report)
-    return FINDINGS if report.opened or report.closed else CLEAN
+    wanted = {"opened": report.opened, "closed": report.closed}
+    found = wanted.get(fail_on, report.opened or report.closed)
+    return FINDINGS if found else CLEAN
 
 
 @cli.command()

@@ -13,6 +13,7 @@ import click
 from kubeverdict.cli_parts import (
     check_pods,
     compiled_from,
+    fail_on,
     fitting,
     input_files,
     judging,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
 )
 @click.option("--memory-limit", metavar="SIZE", help="Refuse what would need more, as 2GiB.")
 @click.option("--scheduler", metavar="ADDRESS", help="Judge on the workers of this Dask scheduler.")
+@fail_on("opened", "closed")
 @judging("bulk")
 def bulk(
     files: tuple[str, ...],
@@ -99,6 +101,7 @@ def bulk(
     resume: str | None,
     memory_limit: str | None,
     scheduler: str | None,
+    fail_on: str,
     output: str,
     cni: str,
     static: bool,
@@ -148,13 +151,22 @@ def bulk(
         else:
             judged = runs.judged_on(scheduler, benches, run, options, journal, progress.advance)
         if len(benches) > 1:
-            return _compare(runs.by_scenario(judged, len(benches)), tuple(benches), top, output)
+            return _compare(
+                runs.by_scenario(judged, len(benches)), tuple(benches), top, output, fail_on
+            )
         (bench,) = benches.values()
         found = list(_shown(judged, only_opened, output))
     seconds = monotonic() - started
     pairs = tuple(_pairs(bench, run)) if apply_each else ()
     steps, order = _rollout(bench, rollout, namespace, options) if rollout else ([], None)
-    return _finish(found, pairs, steps, order, (top, output, seconds))
+    status = _finish(found, pairs, steps, order, (top, output, seconds))
+    if status == FINDINGS and not any(_fails(one, fail_on) for one in (*found, *steps)):
+        return CLEAN
+    return status
+
+
+def _fails(report: ScenarioReport, fail_on: str) -> bool:
+    return {"opened": report.opens, "closed": report.closes}.get(fail_on, report.changes)
 
 
 def _finish(
@@ -204,6 +216,7 @@ def _compare(
     clusters: tuple[str, ...],
     top: int,
     output: str,
+    fail_on: str,
 ) -> int:
     """Show where scenarios do not come out alike on all clusters."""
     from kubeverdict.analyses.drift import DriftRun, drift, ranked
@@ -216,7 +229,10 @@ def _compare(
             show("drift", "jsonl", one)
     if output != "jsonl":
         show("drift", output, DriftRun(clusters, tuple(ranked(scenarios)), top))
-    return FINDINGS if any(one.changes or one.differ for one in scenarios) else CLEAN
+    if fail_on == "any" and any(one.differ for one in scenarios):
+        return FINDINGS
+    reports = (report for one in scenarios for report in one.clusters.values())
+    return FINDINGS if any(_fails(report, fail_on) for report in reports) else CLEAN
 
 
 def _inputs(files: tuple[str, ...], clusters: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

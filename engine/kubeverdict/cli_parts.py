@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.errors import UsageError
@@ -68,10 +69,45 @@ def cni_options(command: Command) -> Command:
     )
 
 
+def two_cnis(command: Command) -> Command:
+    """For verbs that compare two inputs, beside --cni."""
+    return _with(
+        command,
+        [
+            click.option(
+                f"--cni-{side}",
+                type=click.Choice(list(PROFILES)),
+                metavar="NAME",
+                help=f"As --cni, for {side.upper()} alone.",
+            )
+            for side in ("old", "new")
+        ],
+    )
+
+
+def cni_of_each(cni: str, old: str | None, new: str | None) -> tuple[str, str]:
+    """The CNI of each of two inputs. Raises UsageError where --cni is given beside one."""
+    source = click.get_current_context().get_parameter_source("cni")
+    if (old or new) and source is ParameterSource.COMMANDLINE:
+        raise UsageError("--cni is for both inputs: say --cni, or --cni-old and --cni-new")
+    return old or cni, new or cni
+
+
 def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def fail_on(*kinds: str) -> Callable[[Command], Command]:
+    """For verbs about changes: which of them a CI job is to fail on."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice([*kinds, "any"]),
+        default="any",
+        show_default=True,
+        help="Exit with status 1 only where a connection is so.",
+    )
 
 
 def input_files(command: Command, required: bool = True) -> Command:

@@ -92,3 +92,17 @@ def test_the_text_opens_what_the_ranges_do(ports: list[PortRange], probe: PortRa
         assert opens(text, probe.protocol, number) == any(
             part.protocol is probe.protocol and part.first <= number <= part.last for part in ports
         )
+
+
+def test_whether_ports_are_within_others() -> None:
+    def ports(**texts: str) -> Ports:
+        return Ports(tuple(texts.items()))
+
+    every = Ports(everything=True)
+    web = ports(TCP="80,443-500")
+    assert ports(TCP="444-450").within(web) and web.within(web) and web.within(every)
+    assert Ports().within(Ports()) and Ports().within(web)
+    assert not every.within(web) and not web.within(Ports())
+    assert not ports(TCP="499-501").within(web) and not ports(UDP="80").within(web)
+    assert ports(ICMP="all").within(ports(ICMP="all", TCP="1"))
+    assert not ports(ICMP="all").within(web)

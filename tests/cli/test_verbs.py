@@ -100,6 +100,58 @@ def test_diff(tmp_path: Path) -> None:
     assert (same.status, same.out) == (0, "no differences\n")
 
 
+def test_diff_of_one_input_under_two_cnis(tmp_path: Path) -> None:
+    path, kept = tmp_path / "cluster.yaml", tmp_path / "cluster.kvs"
+    path.write_text(WEB_AND_DB + "---" + DENY)
+    two = ("--cni-old", "calico", "--cni-new", "flannel")
+    done = run("diff", path, path, *two, "-o", "json")
+    assert done.status == 1
+    content = json.loads(done.out)
+    assert content["profiles"] == {"old": "calico", "new": "flannel"}
+    assert content["added"][0]["destination"] == "data/db[Pod]" and not content["removed"]
+    assert "judged as Calico" in done.err and "judged as Flannel" in done.err
+    # Standard input is read once, and a snapshot is as good as what it was made of.
+    assert run("diff", "-", "-", *two, "-o", "json", stdin=path.read_bytes()).out == done.out
+    assert run("snapshot", "-f", path, "-o", kept, "--cni", "calico").status == 0
+    assert run("diff", kept, kept, *two, "-o", "json").out == done.out
+    assert run("diff", path, kept, *two, "-o", "json").out == done.out
+    # One of them: the other is as --cni would be by default.
+    assert json.loads(run("diff", path, path, *two[2:], "-o", "json").out)["profiles"] == {
+        "old": "reference",
+        "new": "flannel",
+    }
+    both = run("diff", path, path, *two, "--cni", "calico")
+    assert both.status == 2 and "--cni is for both inputs" in both.err
+
+
+def test_what_a_job_fails_on(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(WEB_AND_DB)
+    new.write_text(WEB_AND_DB + "---" + DENY)
+
+    def failing(*arguments: object, kinds: tuple[str, str]) -> list[int]:
+        return [run(*arguments, "--fail-on", kind).status for kind in (*kinds, "any")]
+
+    assert failing("diff", old, new, kinds=("added", "removed")) == [0, 1, 1]
+    assert failing("diff", new, old, kinds=("added", "removed")) == [1, 0, 1]
+    assert failing("diff", old, old, kinds=("added", "removed")) == [0, 0, 0]
+    change = ("whatif", "-f", old, "--apply", new)
+    assert failing(*change, kinds=("opened", "closed")) == [0, 1, 1]
+    deletion = ("whatif", "-f", new, "--delete", "networkpolicy/data/deny")
+    assert failing(*deletion, kinds=("opened", "closed")) == [1, 0, 1]
+    each = ("bulk", "-f", new, "--delete-each")
+    assert failing(*each, kinds=("opened", "closed")) == [1, 0, 1]
+    several = ("bulk", "--cluster", f"a={new}", "--cluster", f"b={new}", "--delete-each")
+    assert failing(*several, kinds=("opened", "closed")) == [1, 0, 1]
+
+
+@pytest.mark.parametrize("form", FORMATS["whatif"])
+def test_whatif_in_every_format(form: str) -> None:
+    done = run("whatif", "-f", SHOP, "--apply", SHOP_CHANGE, "-o", form)
+    assert (done.status == 1 and "orders-db" in done.out) or form == "svg"
+    assert done.out.endswith("\n") and not done.out.endswith("\n\n")
+
+
 @pytest.mark.parametrize("form", FORMATS["diff"])
 def test_diff_in_every_format(tmp_path: Path, form: str) -> None:
     new = tmp_path / "new.yaml"

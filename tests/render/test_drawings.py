@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+import msgspec
+
 from kubeverdict.analyses.connections import Connection, Connections
 from kubeverdict.analyses.peers import Peer
 from kubeverdict.render import dot, svg
@@ -75,7 +77,38 @@ def test_svg_of_nothing_and_of_very_many_namespaces() -> None:
     assert float(root.attrib["width"]) < 500
 
 
-def test_svg_of_differences() -> None:
-    text = svg.differences(reports.DIFFERENCES, PLAIN)
-    assert "changed connections" in text
-    ElementTree.fromstring(text)
+def test_svg_of_differences_tells_kinds_apart_without_colour() -> None:
+    root = ElementTree.fromstring(svg.differences(reports.DIFFERENCES, PLAIN))
+    hatchings = {pattern.attrib["id"]: pattern for pattern in root.iter(f"{SVG}pattern")}
+    shapes = [
+        tuple((part.tag, part.get("d")) for part in hatching) for hatching in hatchings.values()
+    ]
+    assert list(hatchings) == ["added", "removed", "changed"] and len(set(shapes)) == 3
+    texts = [str(text.text) for text in root.iter(f"{SVG}text")]
+    assert texts[:4] == [
+        "changed connections, from row to column",
+        *("+ added: 1", "\u2212 removed: 1", "± on other ports: 1"),
+    ]
+    # Only namespaces that something changes for, and a sign in each cell.
+    assert sorted(texts[4:]) == sorted(
+        [*("shop", "external"), *("data", "shop", "external"), "+1", "\u22121", "±1"]
+    )
+    tooltips = [title.text for title in root.iter(f"{SVG}title")]
+    assert tooltips[1:] == [
+        "shop to data: 1 added",
+        "shop to external: 1 removed",
+        "external to shop: 1 on other ports",
+    ]
+    used = [part.get("fill") for group in root.iter(f"{SVG}g") for part in group.iter(f"{SVG}rect")]
+    assert used == ["url(#added)", "url(#removed)", "url(#changed)"]
+
+
+def test_svg_of_a_change() -> None:
+    root = ElementTree.fromstring(svg.whatif(reports.WHATIF, PLAIN))
+    assert [title.text for title in root.iter(f"{SVG}title")][1:] == ["shop to data: 1 opened"]
+    both = msgspec.structs.replace(reports.WHATIF, closed=reports.WHATIF.opened)
+    root = ElementTree.fromstring(svg.whatif(both, PLAIN))
+    (cell,) = root.iter(f"{SVG}g")
+    assert [part.text for part in cell.iter(f"{SVG}text")] == ["+1", "\u22121"]
+    nothing = [text.text for text in ElementTree.fromstring(svg.whatif(reports.NOTHING, PLAIN))]
+    assert "nothing changes" in nothing

@@ -12,6 +12,7 @@ from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.model.unevaluated import Unevaluated
 from kubeverdict.render import github, junit, md, sarif
 from kubeverdict.render.style import Style
+from tests.render import reports
 
 PLAIN = Style()
 
@@ -178,3 +179,44 @@ def test_nothing_found() -> None:
     (suite,) = fromstring(junit.findings(report, PLAIN).encode())
     assert (suite.attrib["failures"], len(suite[0])) == ("0", 0)
     assert github.findings(report, PLAIN) == ""
+
+
+def test_github_and_sarif_of_a_change() -> None:
+    told = github.findings(reports.WHATIF, PLAIN)
+    assert told == (
+        "::warning file=data.yaml,line=44,title=kubeverdict whatif%3A connection-opened::"
+        "opens shop/web[Deployment] to data/db[StatefulSet], TCP 5432 (4 pod pairs)%0A"
+        "before: denied: ingress is isolated by data/deny (data.yaml:3); no rule matches%0A"
+        "after: allowed: ingress allowed by data/allow-web spec.ingress[0] (data.yaml:44)"
+    )
+    (run,) = json.loads(sarif.findings(reports.WHATIF, PLAIN))["runs"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [
+        *("connection-opened", "connection-closed")
+    ]
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"]) == ("connection-opened", "warning")
+    (place,) = result["locations"]
+    assert place["physicalLocation"] == {
+        "artifactLocation": {"uri": "data.yaml"},
+        "region": {"startLine": 44},
+    }
+    (policy,) = place["logicalLocations"]
+    assert policy["fullyQualifiedName"] == "NetworkPolicy data/allow-web"
+    assert run["automationDetails"] == {"id": "kubeverdict/whatif/"}
+    assert json.loads(sarif.findings(reports.NOTHING, PLAIN))["runs"][0]["results"] == []
+    assert github.findings(reports.NOTHING, PLAIN) == ""
+
+
+def test_md_of_a_change() -> None:
+    lines = md.whatif(reports.WHATIF, PLAIN).splitlines()
+    assert lines[0] == "### Network policy: opens 1 connection, closes 0 connections"
+    assert lines[2] == "opens ports between 4 pod pairs, closes ports between 0; 10 → 14 connected"
+    assert lines[4].startswith("| change | source | destination | ports | pod pairs | before |")
+    assert lines[6] == (
+        "| opens | shop/web\\[Deployment\\] | data/db\\[StatefulSet\\] | TCP 5432 | 4 | "
+        "denied: ingress is isolated by data/deny (data.yaml:3); no rule matches | "
+        "allowed: ingress allowed by data/allow-web spec.ingress\\[0\\] (data.yaml:44) |"
+    )
+    assert md.whatif(reports.NOTHING, PLAIN).endswith("1 pod pair connected")
+    many = msgspec.structs.replace(reports.WHATIF, opened=reports.WHATIF.opened * 103)
+    assert md.whatif(many, PLAIN).endswith("\n\nand 3 more connections (`-o json` has all)")

@@ -53,6 +53,7 @@ def test_a_family_is_named_only_where_families_differ() -> None:
 def test_diff() -> None:
     assert json.loads(renderer.differences(reports.DIFFERENCES, PLAIN)) == {
         "schema": "kubeverdict/diff/v1",
+        "profiles": {"old": "reference", "new": "reference"},
         "added": [
             {
                 "source": "shop/web[Deployment]",

@@ -40,13 +40,25 @@ class Change(msgspec.Struct, frozen=True):
 
 class Differences(msgspec.Struct, frozen=True):
     """The report. ``appeared`` and ``gone`` are the workloads that only one input has: their
-    connections are changes like any other."""
+    connections are changes like any other. ``profile`` is that of the new input, ``old_profile``
+    that of the old one where it is another."""
 
     profile: str
     changes: tuple[Change, ...]
     appeared: tuple[str, ...]
     gone: tuple[str, ...]
     unevaluated: tuple[Unevaluated, ...] = ()
+    old_profile: str = ""
+
+    @property
+    def adds(self) -> bool:
+        """Whether anything is allowed that was not."""
+        return any(not change.after.within(change.before) for change in self.changes)
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything is allowed no more."""
+        return any(not change.before.within(change.after) for change in self.changes)
 
 
 def differences(old: Connections, new: Connections) -> Differences:
@@ -73,6 +85,7 @@ def differences(old: Connections, new: Connections) -> Differences:
         appeared=tuple(sorted(new.pods.keys() - old.pods.keys())),
         gone=tuple(sorted(old.pods.keys() - new.pods.keys())),
         unevaluated=merged(old.unevaluated, new.unevaluated),
+        old_profile=old.profile if old.profile != new.profile else "",
     )
 
 

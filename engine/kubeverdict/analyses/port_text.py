@@ -22,6 +22,16 @@ class Ports(msgspec.Struct, frozen=True, gc=False):
     def __bool__(self) -> bool:
         return self.everything or bool(self.protocols)
 
+    def within(self, other: Ports) -> bool:
+        """Whether everything here is in ``other``."""
+        if other.everything or not self:
+            return True
+        theirs = dict(other.protocols)
+        return not self.everything and all(
+            _numbers(ports) <= _numbers(theirs.get(protocol, ""))
+            for protocol, ports in self.protocols
+        )
+
     def __str__(self) -> str:
         if self.everything:
             return "all connections"
@@ -103,6 +113,17 @@ class PortTexts:
                 for protocol, found in runs.items()
             )
         )
+
+
+def _numbers(text: str) -> set[int]:
+    """The ports of one protocol, as :class:`Ports` writes them; 0 for one without ports."""
+    if text == "all":
+        return {0}
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def _place(index: int) -> tuple[Protocol, int]:

@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.analyses import effects
 from kubeverdict.analyses.cells import Cells, Row, gather
 from kubeverdict.analyses.decisions import Decider, Decision
 from kubeverdict.analyses.ends import Party
+from kubeverdict.analyses.findings import Check, Finding
 from kubeverdict.analyses.links import Kinds, Link, links
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
@@ -68,13 +70,28 @@ class PairTotals(msgspec.Struct, frozen=True):
 
 
 class WhatIf(msgspec.Struct, frozen=True):
-    """The report. ``pairs`` has one entry, or one for each family where they are told apart."""
+    """The report. ``pairs`` has one entry, or one for each family where they are told apart.
+
+    Implements :class:`kubeverdict.analyses.findings.Checked`, for the formats of CI systems.
+    """
 
     profile: str
     opened: tuple[Effect, ...]
     closed: tuple[Effect, ...]
     pairs: tuple[PairTotals, ...]
     unevaluated: tuple[Unevaluated, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        return "whatif"
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return effects.OPENED, effects.CLOSED
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return effects.findings(self)
 
 
 def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
@@ -172,7 +189,7 @@ class _Writer:
                 (self._change.new, self._change.ends.new),
             )
         )
-        effects = [
+        found = [
             Effect(
                 draft.link.source,
                 draft.link.destination,
@@ -184,7 +201,7 @@ class _Writer:
             )
             for draft, was, now in zip(drafts, before, after, strict=True)
         ]
-        return sorted(effects, key=lambda one: (one.source.order, one.destination.order))
+        return sorted(found, key=lambda one: (one.source.order, one.destination.order))
 
     def _cells(self, plane: Joint, kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}

@@ -37,7 +37,14 @@ FORMATS: dict[str, dict[str, str]] = {
         "matrix": "matrix.differences",
         "svg": "svg.differences",
     },
-    "whatif": {"tree": "tree.whatif", "json": "json.whatif"},
+    "whatif": {
+        "tree": "tree.whatif",
+        "json": "json.whatif",
+        "md": "md.whatif",
+        "svg": "svg.whatif",
+        "sarif": "sarif.findings",
+        "github": "github.findings",
+    },
     "bulk": {"table": "table.bulk", "jsonl": "jsonl.bulk", "csv": "csv.bulk", "md": "md.bulk"},
     "replay": {
         "table": "replay.table",

@@ -35,7 +35,9 @@ def differences(report: Differences, style: Style) -> str:
     for change in report.changes:
         changes[change.kind].append(_change(change))
     workloads = {"added": list(report.appeared), "removed": list(report.gone)}
-    return document("diff", {**changes, "workloads": workloads, **unevaluated(report.unevaluated)})
+    profiles = {"old": report.old_profile or report.profile, "new": report.profile}
+    content = {"profiles": profiles, **changes, "workloads": workloads}
+    return document("diff", {**content, **unevaluated(report.unevaluated)})
 
 
 def explanation(report: Explanation, style: Style) -> str:

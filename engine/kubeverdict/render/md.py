@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kubeverdict.analyses.effects import causes
 from kubeverdict.render.bulk import blocks, short_rows
 from kubeverdict.render.drift import rows as drift_rows
 from kubeverdict.render.drift import summary, telling
 from kubeverdict.render.rows import Row, connection_rows, difference_rows
 from kubeverdict.render.style import Style
+from kubeverdict.render.tree import pair_totals
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Ranking
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.differences import Differences
     from kubeverdict.analyses.drift import DriftRun
+    from kubeverdict.analyses.whatif import Effect, WhatIf
+
+_WHATIF: Row = ("change", "source", "destination", "ports", "pod pairs", "before", "after")
+# Code hosts take 65,536 characters of a comment.
+_SHOWN = 100
 
 
 def connections(report: Connections, style: Style) -> str:
@@ -35,6 +42,31 @@ def drift(report: DriftRun, style: Style) -> str:
     shown = telling(report)
     found = [table(*drift_rows(report, shown))] if shown else []
     return "\n\n".join([*found, summary(report)])
+
+
+def whatif(report: WhatIf, style: Style) -> str:
+    """A heading that says it all, the totals, and a row for each connection."""
+    opened, closed = (_connections(len(one)) for one in (report.opened, report.closed))
+    title = f"Network policy: opens {opened}, closes {closed}"
+    totals = "\n".join(pair_totals(one, len(report.pairs) > 1, style) for one in report.pairs)
+    parts = [f"### {title}", escaped(totals)]
+    effects = [("opens", one) for one in report.opened] + [("closes", one) for one in report.closed]
+    if effects:
+        parts.append(table(_WHATIF, [_effect(*one) for one in effects[:_SHOWN]]))
+    if len(effects) > _SHOWN:
+        parts.append(f"and {len(effects) - _SHOWN:,} more connections (`-o json` has all)")
+    return "\n\n".join(parts)
+
+
+def _effect(verb: str, one: Effect) -> Row:
+    ports = f"{one.ports} over {one.family}" if one.family else str(one.ports)
+    pairs = f"{one.pairs:,}" if one.pairs else ""
+    ends = (str(one.source), str(one.destination))
+    return (verb, *ends, ports, pairs, *causes(one))
+
+
+def _connections(count: int) -> str:
+    return "1 connection" if count == 1 else f"{count:,} connections"
 
 
 def table(heading: Row, rows: list[Row]) -> str:

@@ -9,27 +9,22 @@ from typing import TYPE_CHECKING
 
 from kubeverdict.analyses.matrix import Matrix, matrix
 from kubeverdict.render.style import Style
+from kubeverdict.render.svg_changes import differences, whatif
+from kubeverdict.render.svg_grid import LETTER, MARGIN, ROOMY, SMALL_CELL, grid, labels
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.connections import Connections
-    from kubeverdict.analyses.differences import Differences
 
-LETTER = 6.6  # pixels, the advance of the font below
-MARGIN = 16
+__all__ = ["connections", "differences", "whatif"]
+
 TITLE = 40
-# Cells of that many rows or columns have room for the count; smaller ones leave it to the tooltip.
-ROOMY = 40
-ROOMY_CELL, SMALL_CELL = 30, 8  # pixels; the smaller still has room for the name of its row
+ROOMY_CELL = 30  # pixels
 # From the palest shade to the deepest.
 PALE, DEEP = (221, 244, 255), (9, 105, 218)
 
 
 def connections(report: Connections, style: Style) -> str:
     return _text(matrix(report.connections), "connections, from row to column")
-
-
-def differences(report: Differences, style: Style) -> str:
-    return _text(matrix(report.changes), "changed connections, from row to column")
 
 
 def _text(table: Matrix, title: str) -> str:
@@ -48,27 +43,13 @@ def _text(table: Matrix, title: str) -> str:
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="monospace" font-size="{size}">',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
         f'<text x="{MARGIN}" y="24" font-size="14" fill="#1f2328">{title}</text>',
-        f'<path d="{_grid(rows, columns, cell, left, top)}" stroke="#d0d7de" fill="none" '
+        f'<path d="{grid(rows, columns, cell, left, top)}" stroke="#d0d7de" fill="none" '
         f'stroke-width="{cell / ROOMY_CELL:.2g}"/>',
-        *_labels(table, cell, left, top),
+        *labels(table, cell, left, top),
         *_cells(table, cell, left, top),
         "</svg>",
     ]
     return "\n".join(lines)
-
-
-def _labels(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
-    sink = min(11, cell) / 3  # from the middle of a letter to its foot
-    for place, name in enumerate(table.sources):
-        y = top + cell * (place + 0.5) + sink
-        yield (
-            f'<text x="{left - 8:.1f}" y="{y:.1f}" text-anchor="end" fill="#1f2328">'
-            f"{escape(name)}</text>"
-        )
-    for place, name in enumerate(table.destinations):
-        x = left + cell * (place + 0.5) + sink
-        turned = f"translate({x:.1f} {top - 8:.1f}) rotate(-90)"
-        yield f'<text transform="{turned}" fill="#1f2328">{escape(name)}</text>'
 
 
 def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
@@ -91,10 +72,3 @@ def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
                 f'fill="{ink}">{count}</text>'
             )
         yield "</g>"
-
-
-def _grid(rows: int, columns: int, cell: int, left: float, top: float) -> str:
-    wide, high = cell * columns, cell * rows
-    across = "".join(f"M{left:.1f} {top + cell * n:.1f}h{wide}" for n in range(rows + 1))
-    down = "".join(f"M{left + cell * n:.1f} {top:.1f}v{high}" for n in range(columns + 1))
-    return across + down

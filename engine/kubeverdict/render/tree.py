@@ -44,7 +44,7 @@ def explanation(report: Explanation, style: Style) -> str:
 
 def whatif(report: WhatIf, style: Style) -> str:
     """The totals, then each connection that opens or closes with the rules behind it."""
-    parts = ["\n".join(_totals(pairs, len(report.pairs) > 1, style) for pairs in report.pairs)]
+    parts = ["\n".join(pair_totals(pairs, len(report.pairs) > 1, style) for pairs in report.pairs)]
     for effects, title, color in (
         (report.opened, "opens", "green"),
         (report.closed, "closes", "red"),
@@ -58,7 +58,8 @@ def whatif(report: WhatIf, style: Style) -> str:
     return "\n\n".join(parts)
 
 
-def _totals(pairs: PairTotals, apart: bool, style: Style) -> str:
+def pair_totals(pairs: PairTotals, apart: bool, style: Style) -> str:
+    """What becomes of pod pairs, in a line; of one family where they are told ``apart``."""
     family = f"IPv{pairs.families[0]}: " if apart else ""
     before, after = pairs.before, pairs.after
     if not pairs.opened and not pairs.closed:

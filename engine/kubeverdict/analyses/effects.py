@@ -1,0 +1,145 @@
+"""What a change opens and closes, by the rule or policy that is responsible: findings for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubeverdict.analyses.decisions import Decision, because
+from kubeverdict.analyses.findings import Check, Finding, Severity
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.misses import PolicyView
+    from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
+
+OPENED = Check(
+    "connection-opened",
+    "the change opens a connection",
+    Severity.WARNING,
+    why="What is denied today would be allowed.",
+)
+CLOSED = Check(
+    "connection-closed",
+    "the change closes a connection",
+    Severity.WARNING,
+    why="What is allowed today would be denied.",
+)
+# Connections that a finding names; code hosts cut long texts off.
+_NAMED = 10
+
+
+class Responsible(NamedTuple):
+    """A rule or policy, and its place; empty where an end comes or goes and no policy does it."""
+
+    file: str = ""
+    line: int = 0
+    policy: str = ""
+
+
+def findings(report: WhatIf) -> tuple[Finding, ...]:
+    """One for each place that opens or closes connections, in the order of the report: code
+    hosts show few findings, and each of their places once."""
+    found: dict[tuple[Check, Responsible], list[Effect]] = {}
+    for check, effects in ((OPENED, report.opened), (CLOSED, report.closed)):
+        for effect in effects:
+            found.setdefault((check, responsible(effect)), []).append(effect)
+    return tuple(
+        Finding(
+            check.id,
+            check.severity,
+            _message("opens" if check is OPENED else "closes", effects),
+            place.file,
+            place.line,
+            (place.policy,) if place.policy else (),
+        )
+        for (check, place), effects in found.items()
+    )
+
+
+def responsible(effect: Effect) -> Responsible:
+    """What one would look at, or change, to have it otherwise.
+
+    The rule that decides afterwards. Where none does: the policy that isolates, best the one
+    whose rule allowed it before; or, where nothing isolates any more, the one that did.
+    """
+    for was, now in _turned(effect):
+        if now.rule is not None:
+            return _of_rule(now)
+        if now.isolated_by:
+            policies = [miss.policy for miss in now.isolated_by]
+            if was is not None and was.rule is not None:
+                owner = (was.rule.policy.kind, was.rule.policy.name)
+                policies = [one for one in policies if (one.kind, one.name) == owner]
+                if not policies:
+                    return _of_rule(was)  # its policy is gone, and others isolate
+            return _of_policy(policies[0])
+        if was is not None and was.isolated_by:
+            return _of_policy(was.isolated_by[0].policy)
+        if was is not None and was.rule is not None:
+            return _of_rule(was)
+    return Responsible()
+
+
+def _of_policy(policy: PolicyView) -> Responsible:
+    return Responsible(policy.file, policy.line, f"{policy.kind} {policy.name}")
+
+
+def _of_rule(decision: Decision) -> Responsible:
+    rule = decision.rule
+    assert rule is not None
+    return Responsible(rule.file, rule.line, f"{rule.policy.kind} {rule.policy.name}")
+
+
+def _turned(effect: Effect) -> Iterator[tuple[Decision | None, Decision]]:
+    """The directions whose decision the change turned round, before and after; all of them where
+    an end was not there before."""
+    before, after = effect.before, effect.after
+    if after is None:
+        return
+    if before is None:
+        yield from ((None, after.ingress), (None, after.egress))
+        return
+    for was, now in ((before.ingress, after.ingress), (before.egress, after.egress)):
+        if was.allowed != now.allowed:
+            yield was, now
+
+
+def _message(verb: str, effects: list[Effect]) -> str:
+    first = effects[0]
+    lines = [f"{verb} {connection(first)}"]
+    if len(effects) > 1:
+        lines = [f"{verb} {len(effects):,} connections:"]
+        lines += [f"  {connection(effect)}" for effect in effects[:_NAMED]]
+        if len(effects) > _NAMED:
+            lines.append(f"  and {len(effects) - _NAMED:,} more")
+    before, after = causes(first)
+    of = "" if len(effects) == 1 else " (the first)"
+    return "\n".join([*lines, f"before{of}: {before}", f"after{of}: {after}"])
+
+
+def connection(effect: Effect) -> str:
+    """Ends, ports and how many pod pairs."""
+    family = f" over {effect.family}" if effect.family else ""
+    plural = "" if effect.pairs == 1 else "s"
+    pairs = f" ({effect.pairs:,} pod pair{plural})" if effect.pairs else ""
+    return f"{effect.source} to {effect.destination}, {effect.ports}{family}{pairs}"
+
+
+def causes(effect: Effect) -> tuple[str, str]:
+    """The verdicts before and after, and what decides them: of the sides that turn round, as the
+    other is no news."""
+    return _cause(effect.before, effect.after), _cause(effect.after, effect.before)
+
+
+def _cause(verdict: Verdict | None, other: Verdict | None) -> str:
+    if verdict is None:
+        return "an end is not there"
+    telling = [
+        f"{name} {because(own)}"
+        for name, own, beside in (
+            ("egress", verdict.egress, other and other.egress),
+            ("ingress", verdict.ingress, other and other.ingress),
+        )
+        if own.allowed is verdict.allowed and (beside is None or beside.allowed is not own.allowed)
+    ]
+    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(telling)}"
