@@ -85,12 +85,12 @@ class Agent:
 
     # --- the process -------------------------------------------------------------------------
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, metrics: str = "") -> None:
         assert self.process is None
         command = [
             *(sys.executable, "-m", "kubeverdict_agent", "run", "--node", self.node),
             *("-f", str(self.source), "--state", str(self.state), "--bpffs", str(self.pins)),
-            *("--metrics", "", *options),
+            *("--metrics", metrics, *options),
         ]
         with self.logs.open("a") as log:
             self.process = self.lab.on_node(

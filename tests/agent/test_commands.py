@@ -44,7 +44,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
                 ),
             }
         )
-        agent.start("--adopt", "0", "--metrics", f"127.0.0.1:{METRICS}")
+        agent.start("--adopt", "0", metrics=f"127.0.0.1:{METRICS}")
         agent.wait_until_in_force()
         agent.wait_until_bound(*known)
         yield agent
