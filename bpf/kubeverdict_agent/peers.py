@@ -120,6 +120,7 @@ class PeerMaker:
         known: dict[object, int] = {}
         for address, plane, plain in self._plain_classes([str(address) for address in of_address]):
             service = of_address[address]
+            plain = self._special.get(address, plain)
             reached = {
                 int(ports[port.place]): self._reached(plane, port, ports) for port in service.ports
             }
@@ -167,10 +168,7 @@ class PeerMaker:
         own = self._subjects[Direction.EGRESS][:, plane]
         here = np.flatnonzero(own >= 0)
         row_of = self._rows.of[plane][Direction.EGRESS][own[here]]
-        # The class of a plain address as a peer of egress, by way of one of its identities.
-        identity = int(np.flatnonzero(self._of_identity[plane] == plain)[0])
-        peer = self._views[plane].near[Direction.EGRESS].peer_of[identity]
-        made = self._rows.codes[row_of[:, peer]].copy()
+        made = self._rows.codes[rows[here, 0]].copy()
         for atom, led in reached.items():
             if led.size:
                 each = self._rows.codes[row_of[:, led[:, 0]], led[:, 1]]
