@@ -47,6 +47,7 @@ from tests.generated import (
     random_probes,
 )
 from tests.handmade import allow, block, cluster, pod, policy
+from tests.services import inputs
 from tests.snapshots.comparing import assert_holds
 
 SERVICES = (
@@ -288,3 +289,20 @@ def test_a_snapshot_of_a_snapshot() -> None:
     second = again(first.compiled, bench=first.bench)
     assert second.digest == first.digest
     assert_holds(second, compiled, bench)
+
+
+def test_endpoints_and_addresses_of_services_are_kept() -> None:
+    names = (*inputs.BALANCER, "apiserver", "apiserver-slice", "apiserver-policy")
+    compiled = inputs.compiled(names)
+    restored = again(compiled).compiled
+    asked = [
+        ("ops/controller", "10.96.0.1", "443"),
+        ("shop/web", "203.0.113.51", "80"),
+        ("shop/web", "192.168.1.2", "30080"),
+        ("shop/web", "svc/shop/alias", "80"),
+        ("shop/web", "10.96.0.22", "80"),
+    ]
+    for source, destination, port in asked:
+        question = parse_port(port)
+        report = explain(compiled, source, destination, question)
+        assert explain(restored, source, destination, question) == report

@@ -44,7 +44,9 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
     known = {item.name for item in base.namespaces}
     named += [item for item in new.namespaces if item.implied and item.name not in known]
     policies = _replace(base.policies, new.policies, lambda p: (p.kind, p.namespace, p.name))
-    services = _replace(base.services, new.services, lambda s: (s.namespace, s.name))
+    had = {(one.namespace, one.name): one for one in base.services} if new.services else {}
+    coming = [given(had.get((one.namespace, one.name)), one) for one in new.services]
+    services = _replace(base.services, coming, lambda s: (s.namespace, s.name))
     namespaces = _replace(base.namespaces, named, lambda n: n.name)
     return Cluster(
         namespaces=with_implied(namespaces, pods, policies, services),
@@ -58,6 +60,29 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
         api_server_calls=_replace(
             base.api_server_calls, new.api_server_calls, lambda one: (one.kind, one.name)
         ),
+    )
+
+
+def given(old: Service | None, new: Service) -> Service:
+    """``new`` in the place of ``old``: addresses and node ports that the cluster gave it stay
+    where the manifest names none."""
+    if old is None or "ExternalName" in (old.type, new.type):
+        return new
+    outside = new.type in ("NodePort", "LoadBalancer")
+    had = {(port.protocol, port.port): port.node_port for port in old.ports if outside}
+    ports = tuple(
+        msgspec.structs.replace(
+            port, node_port=port.node_port or had.get((port.protocol, port.port), 0)
+        )
+        for port in new.ports
+    )
+    keeps = not (new.addresses or new.headless)
+    return msgspec.structs.replace(
+        new,
+        ports=ports,
+        addresses=old.addresses if keeps else new.addresses,
+        headless=old.headless if keeps else new.headless,
+        balancers=new.balancers or (old.balancers if new.type == "LoadBalancer" else ()),
     )
 
 

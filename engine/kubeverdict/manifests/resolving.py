@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from kubeverdict.errors import Problem, UsageError
-from kubeverdict.manifests.change import apply_pods, names, parse_reference, workload_kinds
+from kubeverdict.manifests.change import apply_pods, given, names, parse_reference, workload_kinds
 from kubeverdict.manifests.loading import Loaded, load_text
 from kubeverdict.manifests.scenarios import Change, Scenario
 from kubeverdict.manifests.workloads import ordinal_labels
@@ -87,8 +87,8 @@ class Resolver:
         return frozenset(map(policy_key, self.cluster.policies))
 
     @cached_property
-    def services(self) -> frozenset[PodKey]:
-        return frozenset((one.namespace, one.name) for one in self.cluster.services)
+    def services(self) -> dict[PodKey, Service]:
+        return {(one.namespace, one.name): one for one in self.cluster.services}
 
     @cached_property
     def pods_in(self) -> dict[str, list[PodKey]]:
@@ -248,7 +248,9 @@ class _State:
         for node in new.nodes:
             self._nodes[node.name] = node
         for service in new.services:
-            self._services[service.namespace, service.name] = service
+            key = (service.namespace, service.name)
+            known_service = _now(self._services, self._base.services, key)
+            self._services[key] = given(known_service, service)
         for one in new.endpoints:
             self._endpoints[endpoints_key(one)] = one
         if new.pods or loaded.workloads:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 
 from kubeverdict.analyses.findings import Severity
@@ -390,3 +392,33 @@ def test_one_cni_differs_from_none() -> None:
     report = lint_text(NAMESPACES + WEB + policy("p", on_port("http")))
     skipped = {check.id: check.skipped for check in report.checks if check.skipped}
     assert skipped["cni-differs"] == "only one CNI was named"
+
+
+def test_a_service_without_a_selector_exposes_the_pods_of_its_endpoints() -> None:
+    text = """
+    kind: Pod
+    apiVersion: v1
+    metadata: {name: web, namespace: shop, labels: {app: web}}
+    spec: {containers: [{name: main, image: web}]}
+    status: {phase: Running, podIP: 10.0.0.1}
+    ---
+    kind: Service
+    apiVersion: v1
+    metadata: {name: front, namespace: shop}
+    spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}
+    ---
+    kind: EndpointSlice
+    apiVersion: discovery.k8s.io/v1
+    metadata: {name: front-1, namespace: shop, labels: {kubernetes.io/service-name: front}}
+    addressType: IPv4
+    endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: web}}]
+    ports: [{port: 8080}]
+    ---
+    kind: NetworkPolicy
+    apiVersion: networking.k8s.io/v1
+    metadata: {name: closed, namespace: shop}
+    spec: {podSelector: {}, policyTypes: [Ingress]}
+    """
+    report = lint_text(dedent(text))
+    (found,) = (one for one in report.findings if one.id == "service-unreachable")
+    assert "TCP 8080" in found.message

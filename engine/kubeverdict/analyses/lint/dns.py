@@ -29,6 +29,7 @@ from kubeverdict.model.cluster import Pod, Service, ServicePort
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.sources import Source
+from kubeverdict.services import target_port
 
 PORTS = (DNS_PORT, 5353)  # the second is that of the DNS pods of OpenShift
 
@@ -86,22 +87,17 @@ def _servers(facts: Facts) -> Iterator[Server]:
             continue
         if not any(labels.items() <= kind.labels.items() for labels in wanted):
             continue
-        ports = {protocol: _target(service, protocol, kind.ports) for protocol in DNS_PROTOCOLS}
-        for pod in facts.pods([number]):
+        pods = facts.pods([number])
+        ports = {protocol: _target(service, protocol, pods[0]) for protocol in DNS_PROTOCOLS}
+        for pod in pods:
             if not pod.finished:
                 yield Server(pod, ports)
 
 
-def _target(service: Service | None, protocol: Protocol, ports: object) -> int:
+def _target(service: Service | None, protocol: Protocol, pod: Pod) -> int:
     """The port of the pod behind port 53."""
     port = _service_port(service, protocol)
-    if port is None:
-        return DNS_PORT
-    if isinstance(port.target, int):
-        return port.target
-    assert isinstance(ports, tuple)
-    numbers = (one.number for one in ports if one.name == port.target and one.protocol is protocol)
-    return next(numbers, DNS_PORT)
+    return (target_port(port, pod) if port is not None else None) or DNS_PORT
 
 
 def _service_port(service: Service | None, protocol: Protocol) -> ServicePort | None:

@@ -16,6 +16,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.model import cluster
 from kubeverdict.model.cluster import ApiServerCalls, Call, Ingress, Pod, Service, ServicePort
 from kubeverdict.model.policy import Direction, Policy
+from kubeverdict.services import Entry
 
 _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
 # What the pods of a Gateway are labelled with; the second is that of Envoy Gateway.
@@ -91,39 +92,24 @@ class Exposure:
             if any(kind.labels.get(key) in INGRESS_CONTROLLERS for key in NAME_KEYS)
         ]
 
-    @cached_property
-    def _services(self) -> dict[tuple[str, str], Service]:
-        return {(one.namespace, one.name): one for one in self._facts.cluster.services}
-
     def _named(self, named: cluster.Backend) -> Iterator[Backend]:
         """What is behind the port of a Service that an object names."""
-        service = self._services.get((named.namespace, named.service))
+        service = self._facts.resolver.named(named.namespace, named.service)
         for backend in self._backends(service) if service else ():
             port = backend.port
             if named.port in (0, port.port, port.name, port.target):
                 yield backend
 
     def _backends(self, service: Service) -> Iterator[Backend]:
-        if not service.selector:
-            return
-        kinds = [
-            number
-            for number, kind in self._facts.kinds_in(service.namespace)
-            if service.selector.items() <= kind.labels.items()
-        ]
+        """The ports with pods behind them, whether labels select these or endpoints name them."""
         for port in service.ports:
-            targets = [
-                (kind, target) for kind in kinds if (target := self._target(port, kind)) is not None
-            ]
+            targets = {
+                (self._facts.kind_of(backend.pod), backend.target): None
+                for backend in self._facts.resolver.backends(Entry(service, port))
+                if backend.pod is not None
+            }
             if targets:
                 yield Backend(service, port, tuple(targets))
-
-    def _target(self, port: ServicePort, kind: int) -> int | None:
-        if isinstance(port.target, int):
-            return port.target
-        declared = self._facts.kinds[kind].ports
-        wanted = (port.target, port.protocol)
-        return next((one.number for one in declared if (one.name, one.protocol) == wanted), None)
 
     @cached_property
     def _exposed(self) -> set[int]:
@@ -214,7 +200,7 @@ def _from_controller(
     ids = facts.compiled.pod_ids
     port = backend.port
     to_which = f", to which {ingress.kind} {ingress} routes"
-    known = [ids[key] for pod in controllers if (key := (pod.namespace, pod.name)) in ids]
+    known = [ids[name] for pod in controllers if (name := (pod.namespace, pod.name)) in ids]
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     if known:
         columns = (np.full(len(known), value) for value in (pod, port.protocol, target))

@@ -30,6 +30,7 @@ from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING, Operator, Selector
+from kubeverdict.services import ServiceResolver
 
 # Namespaces that only the dump of a whole cluster holds.
 _SYSTEM = ("kube-system", "openshift-dns")
@@ -154,6 +155,24 @@ class Facts:
         """The kinds in a namespace, with their numbers."""
         spans = self._ranges.get(namespace, ())
         return [(place, self.kinds[place]) for first, stop in spans for place in range(first, stop)]
+
+    @cached_property
+    def resolver(self) -> ServiceResolver:
+        """Where Services lead."""
+        return ServiceResolver(self.cluster)
+
+    def kind_of(self, pod: Pod) -> int:
+        """The number of the kind that a pod of the cluster is of."""
+        return self._kind_of[pod.namespace, pod.name]
+
+    @cached_property
+    def _kind_of(self) -> dict[tuple[str, str], int]:
+        pods = self.cluster.pods
+        return {
+            (pods[place].namespace, pods[place].name): number
+            for number, kind in enumerate(self.kinds)
+            for place in kind.pods
+        }
 
     @cached_property
     def pod_ranges(self) -> Ranges:

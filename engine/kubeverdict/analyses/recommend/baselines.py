@@ -8,8 +8,9 @@ from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
 from kubeverdict.analyses.recommend.resolvers import Resolver
 from kubeverdict.analyses.recommend.shapes import PREFIX, Draft, PodPeer, Rule
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
-from kubeverdict.model.cluster import Cluster, Pod, Service, container_ports
+from kubeverdict.model.cluster import Cluster, Service
 from kubeverdict.model.ports import Protocol
+from kubeverdict.services import ServiceResolver, target_port
 
 DENY_ALL = "deny-all"
 DNS = "dns"
@@ -90,14 +91,14 @@ def _exposed(
 ) -> Iterator[Draft]:
     """From the controller to the pods that an Ingress leads to."""
     peers = tuple(PodPeer(group.namespace, group.labels) for group in controllers)
-    services = {(one.namespace, one.name): one for one in cluster.services}
+    services = ServiceResolver(cluster)
     wanted: dict[tuple[str, Labels], set[tuple[Protocol, int | str]]] = {}
     for ingress in cluster.ingresses:
         for backend in ingress.backends:
-            service = services.get((backend.namespace, backend.service))
+            service = services.named(backend.namespace, backend.service)
             if service is not None and service.selector and service.namespace in namespaces:
                 key = (service.namespace, tuple(sorted(service.selector.items())))
-                wanted.setdefault(key, set()).update(_targets(cluster, service, backend.port))
+                wanted.setdefault(key, set()).update(_targets(services, service, backend.port))
     for number, ((namespace, labels), ports) in enumerate(sorted(wanted.items())):
         if not (peers and ports):
             continue
@@ -108,18 +109,10 @@ def _exposed(
 
 
 def _targets(
-    cluster: Cluster, service: Service, port: int | str
+    services: ServiceResolver, service: Service, port: int | str
 ) -> Iterator[tuple[Protocol, int | str]]:
     for listed in service.ports:
-        named = isinstance(listed.target, str)
-        if port in (listed.port, listed.name) and (
-            not named or _resolves(cluster, service, str(listed.target))
+        if port in (listed.port, listed.name) and any(
+            target_port(listed, pod) is not None for pod in services.selected(service)
         ):
             yield listed.protocol, listed.target
-
-
-def _resolves(cluster: Cluster, service: Service, name: str) -> bool:
-    def selected(pod: Pod) -> bool:
-        return pod.namespace == service.namespace and service.selector.items() <= pod.labels.items()
-
-    return any(container_ports(pod, name, None) for pod in cluster.pods if selected(pod))

@@ -16,8 +16,9 @@ from kubeverdict.analyses.wellknown import (
     NODE_LOCAL_LABELS,
 )
 from kubeverdict.model.addresses import Block, parse_block
-from kubeverdict.model.cluster import Cluster, Pod, Service, container_ports
+from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.ports import Protocol
+from kubeverdict.services import target_port
 
 _NODE_LOCAL_BLOCK = parse_block(f"{NODE_LOCAL_ADDRESS}/32")
 
@@ -70,13 +71,7 @@ def _ports(service: Service | None, pods: Sequence[Pod]) -> tuple[tuple[Protocol
         numbers: set[int] = set()
         for listed in service.ports if service else ():
             if (listed.protocol, listed.port) == (protocol, DNS_PORT):
-                target = listed.target
-                for pod in pods:
-                    named = (
-                        [(protocol, target)]
-                        if isinstance(target, int)
-                        else container_ports(pod, target, protocol)
-                    )
-                    numbers.update(number for _, number in named)
+                targets = (target_port(listed, pod) for pod in pods)
+                numbers.update(number for number in targets if number is not None)
         found += [(protocol, number) for number in sorted(numbers or {DNS_PORT})]
     return tuple(found)
