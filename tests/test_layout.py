@@ -38,12 +38,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 EDGES = {
     "cli",
     "cli_bulk",
+    "cli_completion",
+    "cli_examples",
     "cli_lint",
     "cli_parts",
     "cli_recommend",
     "cli_replay",
     "cli_running",
     "cli_verify",
+    "cli_version",
     "distributed",
     "journal",
     "lint_baseline",
@@ -62,8 +65,8 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"manifests"},
     "ryml": {"manifests"},
     "click": {
-        *("cli", "cli_bulk", "cli_lint", "cli_parts"),
-        *("cli_recommend", "cli_replay", "cli_running", "cli_verify"),
+        *("cli", "cli_bulk", "cli_completion", "cli_examples", "cli_lint", "cli_parts"),
+        *("cli_recommend", "cli_replay", "cli_running", "cli_verify", "cli_version"),
     },
     "msgspec": {
         *(

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from kubeverdict import __version__
 from kubeverdict.cli_running import SETTINGS, Group
 from kubeverdict.cli_running import run as run_
+from kubeverdict.cli_version import version_option
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS, write_out
 from kubeverdict.model.profile import PROFILES, REFERENCE
@@ -72,7 +72,7 @@ def format_option(command: Command) -> Command:
 
 
 @click.group(cls=Group, context_settings=SETTINGS)
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@version_option
 def cli() -> None:
     """Audit or enforce a cluster's network policies on this node, in the kernel."""
 

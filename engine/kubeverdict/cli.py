@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import click
 
-from kubeverdict import __version__
 from kubeverdict.cli_bulk import bulk
+from kubeverdict.cli_completion import completion
+from kubeverdict.cli_examples import examples
 from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
     check_pods,
@@ -32,6 +33,7 @@ from kubeverdict.cli_recommend import recommend
 from kubeverdict.cli_replay import replay
 from kubeverdict.cli_running import Group
 from kubeverdict.cli_verify import verify
+from kubeverdict.cli_version import version_option
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS
 
@@ -39,7 +41,7 @@ from kubeverdict.failures import CLEAN, FINDINGS
 @click.group(
     cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@version_option
 def cli() -> None:
     """Who can talk to whom in a Kubernetes cluster, which rule decides, what a change does."""
 
@@ -268,6 +270,8 @@ def snapshot(
 
 
 cli.add_command(bulk)
+cli.add_command(completion)
+cli.add_command(examples)
 cli.add_command(lint)
 cli.add_command(replay)
 cli.add_command(recommend)

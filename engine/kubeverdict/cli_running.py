@@ -11,20 +11,45 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.types import StringParamType
 
 from kubeverdict.errors import InputError, KubeverdictError
 from kubeverdict.failures import WRONG
 from kubeverdict.interrupts import INTERRUPTED
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_OF_FILES = ("FILE", "DIR", "OLD", "NEW")
 # Of a group, and through it of every verb.
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class _Files(StringParamType):
+    """Text that names files or folders; a shell completes it so."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+FILES = _Files()
+
+
 class Command(click.Command):
-    """A verb, whose options stand once each."""
+    """A verb. Its options stand once each, and those that name a FILE or DIR complete so."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for one in self.params:
+            if one.type is click.STRING and any(word in str(one.metavar) for word in _OF_FILES):
+                one.type = FILES
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -78,14 +103,19 @@ def run(group: click.Group, name: str) -> int:
     return WRONG
 
 
+def completion_variable(name: str) -> str:
+    """By which a shell asks for completions, as the scripts of click have it."""
+    return f"_{name}_COMPLETE".replace("-", "_").replace(" ", "_").upper()
+
+
 def _status(group: click.Group, name: str) -> int:
     """Not by ``group.main``, which takes a reader that went away for a status of its own."""
-    complete = f"_{name}_COMPLETE".replace("-", "_").replace(" ", "_").upper()
-    asked = os.environ.get(complete)
+    variable = completion_variable(name)
+    asked = os.environ.get(variable)
     if asked:
         from click.shell_completion import shell_complete
 
-        return shell_complete(group, {}, name, complete, asked)
+        return shell_complete(group, {}, name, variable, asked)
     with group.make_context(name, sys.argv[1:]) as context:
         status: int = group.invoke(context)
         return status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
+import numpy
 import pytest
 
 import kubeverdict
@@ -18,7 +20,11 @@ def test_help_and_version() -> None:
     # What bulk answers about several clusters, and lint about itself.
     verbs = FORMATS.keys() - {"drift", "rules"}
     assert all(verb in done.out for verb in (*verbs, "snapshot", "warmup"))
-    assert run("--version").out == f"kubeverdict {kubeverdict.__version__}\n"
+    lines = run("--version").out.splitlines()
+    assert lines[0] == f"kubeverdict {kubeverdict.__version__}"
+    assert lines[1].startswith(f"Python             {platform.python_version()} (")
+    shown = dict(line.split()[:2] for line in lines[2:])
+    assert shown["numpy"] == numpy.__version__ and "numba" in shown and "click" in shown
     for verb in verbs:
         done = run(verb, "--help")
         assert done.status == 0

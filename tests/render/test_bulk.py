@@ -56,4 +56,7 @@ def test_csv_has_a_row_for_each() -> None:
 def test_clusters_that_differ_are_named() -> None:
     lines = render("drift", "table", reports.DRIFT_RUN, Style()).splitlines()
     assert lines[1].split("  ")[-1] == "c"
-    assert lines[-1] == "1 scenarios on 3 clusters: 1 do not come out alike"
+    assert lines[-1] == (
+        "1 scenario on 3 clusters: 1 has another effect on some of them"
+        " (opens, closes, both or nothing; how much is not compared)"
+    )

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
+
+import msgspec
 from msgspec.structs import replace
 
+from kubeverdict.render import json as renderer
 from kubeverdict.render import tree
 from kubeverdict.render.style import Style
 from tests.render import reports
@@ -88,3 +92,21 @@ def test_colour_changes_nothing_but_colour() -> None:
     assert painted.replace("\x1b[31m", "").replace("\x1b[32m", "").replace(
         "\x1b[0m", ""
     ) == tree.explanation(reports.DENIED, Style())
+
+
+def test_a_hairpin_is_said() -> None:
+    (one,) = reports.ALLOWED.answers
+    alone = msgspec.structs.replace(one, destinations=one.sources)
+    report = msgspec.structs.replace(reports.ALLOWED, answers=(alone,))
+    lines = tree.explanation(report, Style()).splitlines()
+    assert lines[1] == "├─ a hairpin: shop/web-0 comes back to itself through the Service"
+    (answer,) = json.loads(renderer.explanation(report, Style()))["answers"]
+    assert answer["hairpins"] == ["shop/web-0"]
+    several = msgspec.structs.replace(alone, sources=("shop/web-0", "shop/web-1"))
+    report = msgspec.structs.replace(reports.ALLOWED, answers=(several,))
+    assert "├─ a hairpin among them: shop/web-0 comes" in tree.explanation(report, Style())
+    assert "hairpin" not in tree.explanation(reports.ALLOWED, Style())
+    # Without a Service it is just a pod and itself.
+    plain = msgspec.structs.replace(alone, through="")
+    report = msgspec.structs.replace(reports.ALLOWED, answers=(plain,))
+    assert "hairpin" not in tree.explanation(report, Style())

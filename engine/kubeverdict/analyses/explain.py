@@ -46,6 +46,11 @@ class Answer(msgspec.Struct, frozen=True):
     family: Family | None = None
     through: str = ""
 
+    @property
+    def hairpins(self) -> tuple[str, ...]:
+        """The pods that come back to themselves through the Service."""
+        return tuple(name for name in self.sources if self.through and name in self.destinations)
+
 
 class Explanation(msgspec.Struct, frozen=True):
     """The report. ``allowed`` is true where every answer is. ``via`` is how a Service is reached,

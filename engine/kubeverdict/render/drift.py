@@ -61,5 +61,9 @@ def _cell(report: ScenarioReport) -> str:
 def summary(run: DriftRun) -> str:
     """A line about all of them."""
     differ = sum(bool(one.differ) for one in run.scenarios)
-    total = f"{len(run.scenarios):,} scenarios on {len(run.clusters)} clusters"
-    return f"{total}: {differ:,} do not come out alike"
+    scenarios = "1 scenario" if len(run.scenarios) == 1 else f"{len(run.scenarios):,} scenarios"
+    differs = "1 has" if differ == 1 else f"{differ:,} have" if differ else "none has"
+    return (
+        f"{scenarios} on {len(run.clusters)} clusters: {differs} another effect on some of them"
+        " (opens, closes, both or nothing; how much is not compared)"
+    )

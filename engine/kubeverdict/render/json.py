@@ -119,6 +119,7 @@ def _answer(answer: Answer) -> Json:
         "port": answer.port,
         **_family(f"IPv{answer.family}" if answer.family else ""),
         **({"service_port": answer.through} if answer.through else {}),
+        **({"hairpins": list(answer.hairpins)} if answer.hairpins else {}),
         "allowed": answer.allowed,
         "egress": decision(answer.egress),
         "ingress": decision(answer.ingress),

@@ -83,10 +83,19 @@ def _answer(report: Explanation, answer: Answer, style: Style) -> Branch:
     return Branch(
         title,
         (
+            *_hairpin(answer),
             _direction(answer.egress, f"egress from {source}", source, style),
             _direction(answer.ingress, f"ingress to {destination}", destination, style),
         ),
     )
+
+
+def _hairpin(answer: Answer) -> Iterator[Branch]:
+    if answer.hairpins:
+        which = "a hairpin" if len(answer.sources) == 1 else "a hairpin among them"
+        pods = _names(answer.hairpins)
+        reaches = "comes back to itself" if len(answer.hairpins) == 1 else "come back to themselves"
+        yield Branch(f"{which}: {pods} {reaches} through the Service")
 
 
 def _direction(decision: Decision, title: str, subject: str, style: Style) -> Branch:
