@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.errors import UsageError
 from kubeverdict.manifests import apply, delete
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario
@@ -14,6 +16,8 @@ from kubeverdict.model.cluster import BalancerAddress, Cluster, Service
 from kubeverdict.model.edit import edited
 from kubeverdict.model.endpoints import Endpoint, EndpointGroup, EndpointList, EndpointPort
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import PROFILES, REFERENCE
+from kubeverdict.services import Entry, ServiceResolver
 from tests.manifests.reading import load_text, problems_of, told
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -206,3 +210,27 @@ def test_slices_are_changed_with_the_rest() -> None:
         assert not after.services and not after.endpoints
     for after in (delete(base, ["namespace/shop"]),):
         assert not after.endpoints
+
+
+def test_a_service_defined_twice_is_a_warning_until_somebody_asks_for_it() -> None:
+    one, other = (service_text({"ports": [{"port": port}]}) for port in (80, 81))
+    loaded = load_text(f"{one}\n---\n{other}\n")
+    (warning,) = loaded.warnings
+    assert (warning.subject, warning.line) == ("Service shop/web", 3)
+    assert "defined twice with different content, first at <stdin>:1" in warning.message
+    (service,) = loaded.cluster.services
+    assert service.ports[0].port == 80 and service.also == "<stdin>:1 and <stdin>:3"
+    with pytest.raises(UsageError, match="web is defined twice with different content"):
+        ServiceResolver(loaded.cluster).backends(Entry(service, service.ports[0]))
+    # A change says which is meant.
+    for after in both_ways(loaded.cluster, other):
+        assert not after.services[0].also
+
+
+def test_policies_that_are_judged_on_a_service_need_to_know_it() -> None:
+    spec = {"clusterIP": "10.96.0.1", "selector": {"app": "web"}}
+    one, other = (service_text({**spec, "ports": [{"port": port}]}) for port in (80, 81))
+    cluster = load_text(f"{one}\n---\n{other}\n").cluster
+    compile_cluster(cluster, REFERENCE)
+    with pytest.raises(UsageError, match="judges egress on it"):
+        compile_cluster(cluster, PROFILES["aws-vpc-cni"])

@@ -26,6 +26,7 @@ NAMED = 5
 
 NO_BACKEND = "connections to a Service port that leads nowhere"
 NO_ENDPOINTS = "connections to a Service whose endpoints the input does not have"
+UNCLEAR = "connections to a Service that is defined twice with different content"
 DROPPED = "connections that the client's node drops: no backend there (internalTrafficPolicy Local)"
 FROM_SERVICE = "connections from the address of a Service"
 
@@ -209,6 +210,8 @@ class _Collector:
         entry = self._resolver.entry(end.virtual or end.address, protocol, front & _PORT_MASK)
         if entry is None or entry.via is Via.PROXY:
             return [front] if end.address else NO_BACKEND
+        if entry.service.also:
+            return UNCLEAR
         choice = self._resolver.choice(entry, client)
         if choice.dropped:
             return DROPPED

@@ -108,17 +108,27 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
         hosts=tuple(hosts),
         host_node=np.fromiter(hosts.values(), np.int32, len(hosts)),
         host_pods=tuple(host_pods),
-        services=tuple(
-            service
-            for service in cluster.services
-            if profile.service_egress == "cluster-ip" and service.selector and service.addresses
-        ),
+        services=_judged_services(cluster, profile),
         labels=labels,
         label_sets=label_sets,
         ports=ports,
         port_lists=port_lists,
         pod_ids={(pod.namespace, pod.name): index for index, pod in enumerate(managed)},
     )
+
+
+def _judged_services(cluster: Cluster, profile: Profile) -> tuple[Service, ...]:
+    """The Services that egress is judged on."""
+    if profile.service_egress != "cluster-ip":
+        return ()
+    found = tuple(one for one in cluster.services if one.selector and one.addresses)
+    for service in found:
+        if service.also:
+            raise UsageError(
+                f"svc/{service} is defined twice with different content ({service.also}), and "
+                f"{profile.title} judges egress on it"
+            )
+    return found
 
 
 def _numbered(values: list[Value]) -> tuple[NDArray[np.int32], tuple[Value, ...]]:

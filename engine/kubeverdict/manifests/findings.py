@@ -37,6 +37,11 @@ class Place:
         self.subject = subject
         self.failed = False
 
+    @property
+    def text(self) -> str:
+        """File and line."""
+        return f"{self.origin.file}:{self.origin.line_of(())}"
+
     def error(self, path: FieldPath, message: str, *, at: FieldPath | None = None) -> None:
         """Report an error of the field at ``path``. ``at`` is the field whose line is shown,
         where the API server's path is less exact than what is known here."""

@@ -10,7 +10,15 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError
-from kubeverdict.manifests import exposing, formats, json_text, networkpolicy, schema, sources
+from kubeverdict.manifests import (
+    exposing,
+    formats,
+    json_text,
+    networkpolicy,
+    repeated,
+    schema,
+    sources,
+)
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
@@ -375,14 +383,19 @@ class _Load:
             self._lists[type(record)].append(record)
             return
         subject = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-        if _same(first[0], record):
+        if repeated.same(first[0], record):
             self._repeated.append((subject, first[1], origin))
             return
         where = f"{first[1].file}:{first[1].line_of(())}"
         message = f"defined twice with different content, first at {where}"
         place = Place(self.findings, origin, subject)
-        if kind in exposing.KINDS:
+        if kind in repeated.BESIDE:
             place.warn((), f"{message}; the first is used")
+            if isinstance(first[0], Service):
+                # A question that asks about it cannot know which is meant.
+                marked = msgspec.structs.replace(first[0], also=f"{where} and {place.text}")
+                self.services[self.services.index(first[0])] = marked
+                self._defined[key] = (marked, first[1])
         else:
             place.error((), message)
 
@@ -481,17 +494,3 @@ def with_implied(
     names.difference_update(namespace.name for namespace in namespaces)
     implied = [Namespace(name, {METADATA_NAME: name}, implied=True) for name in sorted(names)]
     return (*namespaces, *implied)
-
-
-def _same(one: Record | Policy, other: Record | Policy) -> bool:
-    """Do two objects mean the same, wherever they came from?"""
-    if isinstance(one, Policy) and isinstance(other, Policy):
-        return _meaning(one) == _meaning(other)
-    return msgspec.structs.astuple(one) == msgspec.structs.astuple(other)
-
-
-def _meaning(policy: Policy) -> tuple[object, ...]:
-    rules = [
-        (rule.direction, rule.index, rule.action, rule.peers, rule.ports) for rule in policy.rules
-    ]
-    return policy.pods, policy.isolates, rules

@@ -142,7 +142,11 @@ class BalancerAddress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A Service. An empty ``selector`` means that its endpoints are not selected by labels."""
+    """A Service. An empty ``selector`` means that its endpoints are not selected by labels.
+
+    ``also`` names both places where the input defines it with different content, of which this
+    is the first; empty as a rule.
+    """
 
     namespace: str
     name: str
@@ -156,6 +160,7 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
     balancers: tuple[BalancerAddress, ...] = ()
     external_name: str = ""
     headless: bool = False
+    also: str = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.cluster import Cluster, Pod, Service, ServicePort
 from kubeverdict.model.ports import Protocol
@@ -176,7 +177,13 @@ class ServiceResolver:
         return service, ""
 
     def backends(self, entry: Entry) -> tuple[Backend, ...]:
-        """The backends that get connections, wherever the client is."""
+        """The backends that get connections, wherever the client is. Raises UsageError for a
+        Service of which the input has two definitions."""
+        if entry.service.also:
+            raise UsageError(
+                f"svc/{entry.service} is defined twice with different content "
+                f"({entry.service.also}): which one is meant is not known"
+            )
         key = (id(entry.service), entry.port, entry.address, entry.direct)
         found = self._choices.get(key)
         if found is None:
@@ -190,7 +197,7 @@ class ServiceResolver:
         return found
 
     def choice(self, entry: Entry, client: Client) -> Choice:
-        """The backends that a client may get to."""
+        """The backends that a client may get to. Raises as ``backends``."""
         backends = self.backends(entry)
         node = self._only_on(entry, client)
         if node is None or not backends:

@@ -102,6 +102,8 @@ class Exposure:
 
     def _backends(self, service: Service) -> Iterator[Backend]:
         """The ports with pods behind them, whether labels select these or endpoints name them."""
+        if service.also:
+            return  # where it leads is not known, and loading has said so
         for port in service.ports:
             targets = {
                 (self._facts.kind_of(backend.pod), backend.target): None

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kubeverdict.analyses.ends import KINDS
 from kubeverdict.analyses.services import known_ports, remarks
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.errors import Problem
+from kubeverdict.errors import Problem, UsageError
 from kubeverdict.model.addresses import BITS, format_address, parse_block
 from kubeverdict.model.assertions import (
     Assertion,
@@ -163,7 +163,11 @@ class Fronts:
             message = f"{_text(part)} has no such port; it has {known_to_it}"
             raise self._cannot(assertion, "to", message)
         for entry in found:
-            if not self._resolver.backends(entry) and not assertion.may_be_empty:
+            try:
+                backends = self._resolver.backends(entry)
+            except UsageError as error:
+                raise self._cannot(assertion, "to", str(error)) from None
+            if not backends and not assertion.may_be_empty:
                 why = self._resolver.why_none(entry.service)
                 message = f"svc/{entry.service} has no backend: {why}"
                 raise self._cannot(assertion, "to", message)
