@@ -56,7 +56,7 @@ def cli() -> None:
     "destination",
     required=True,
     metavar="POD",
-    help="As --from, or svc/NS/NAME for the backends of a Service.",
+    help="As --from, or svc/NS/NAME (or an address of it) for the backends of a Service.",
 )
 @click.option(
     "--port",

@@ -216,10 +216,10 @@ def test_a_service_defined_twice_is_a_warning_until_somebody_asks_for_it() -> No
     one, other = (service_text({"ports": [{"port": port}]}) for port in (80, 81))
     loaded = load_text(f"{one}\n---\n{other}\n")
     (warning,) = loaded.warnings
-    assert (warning.subject, warning.line) == ("Service shop/web", 3)
+    assert (warning.subject, warning.line) == ("Service shop/web", 2)
     assert "defined twice with different content, first at <stdin>:1" in warning.message
     (service,) = loaded.cluster.services
-    assert service.ports[0].port == 80 and service.also == "<stdin>:1 and <stdin>:3"
+    assert service.ports[0].port == 80 and service.also == "<stdin>:1 and <stdin>:2"
     with pytest.raises(UsageError, match="web is defined twice with different content"):
         ServiceResolver(loaded.cluster).backends(Entry(service, service.ports[0]))
     # A change says which is meant.
