@@ -25,8 +25,8 @@ import msgspec
 
 from kubeverdict.errors import InputError, Problem
 from kubeverdict.manifests import load
+from kubeverdict.manifests.folders import SUFFIXES
 from kubeverdict.manifests.loading import Loaded, with_implied
-from kubeverdict.manifests.sources import SUFFIXES
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Policy

@@ -141,7 +141,7 @@ def bulk(
     started = monotonic()
     total = len(scenarios) * len(benches)
     with (
-        open_journal(resume, (cni, static, options), paths) as journal,
+        open_journal(resume, (cni, static, namespace, options), paths) as journal,
         Progress(total, sys.stderr) as progress,
         at_interrupt(progress.clear),
     ):

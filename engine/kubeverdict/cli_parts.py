@@ -155,8 +155,13 @@ def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Load
 
 def remarks(loaded: Loaded) -> list[tuple[str, str]]:
     """What there is to say about an input: the kind of each remark, and a sentence."""
+    from kubeverdict.manifests.sources import passed_over
+
     found = [("skipped", str(problem)) for problem in loaded.skipped]
     found += [("warning", str(problem)) for problem in loaded.warnings]
+    if loaded.passed_over:
+        text = passed_over(loaded.passed_over)
+        found.append(("note", f"passed over: {text}; -f PATH reads what it names"))
     if loaded.ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
         found.append(("note", f"objects that no verdict depends on: {kinds}"))

@@ -126,8 +126,10 @@ def open_journal(path: str | None, options: object, files: Sequence[str]) -> Jou
     """
     if path is None:
         return Journal()
-    if "-" in files:
-        raise UsageError("--resume: standard input cannot be read again, name a file")
+    for name in files:
+        if name == "-" or not (os.path.isfile(name) or os.path.isdir(name)):
+            what = "standard input" if name == "-" else name
+            raise UsageError(f"--resume: {what} cannot be read again, name a file")
     digest = hashlib.blake2b(msgspec.msgpack.encode(options), digest_size=16)
     for name in sorted(_below(files)):
         if not os.path.isfile(name):
@@ -143,7 +145,7 @@ def _below(paths: Sequence[str]) -> list[str]:
     for path in paths:
         if os.path.isdir(path):
             for parent, _, names in os.walk(path):
-                found += [os.path.join(parent, name) for name in names]
+                found += filter(os.path.isfile, (os.path.join(parent, name) for name in names))
         else:
             found.append(path)
     return found

@@ -281,7 +281,7 @@ def test_invalid_documents_can_be_left_out_and_are_named() -> None:
     assert [(p.line, p.subject) for p in loaded.skipped] == [
         (1, "NetworkPolicy shop/web"),
         (6, ""),
-        (7, "Pod"),
+        (7, "Pod default/q"),
     ]
 
 

@@ -90,26 +90,26 @@ def container(**port: Any) -> dict[str, Any]:
 PORT = "spec.containers[0].ports[0]"
 ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
-    ({"spec": 1}, ["spec: Invalid value: expected an object, got an integer"]),
+    ({"spec": 1}, ["spec: Invalid value: 1: expected an object, got an integer"]),
     (
         {"spec": {"containers": {}}},
         ["spec.containers: Invalid value: expected a list, got an object"],
     ),
     (
         {"spec": {"containers": [{}, "x"]}},
-        ["spec.containers[1]: Invalid value: expected an object, got a string"],
+        ['spec.containers[1]: Invalid value: "x": expected an object, got a string'],
     ),
     (
         {"spec": {"hostNetwork": "yes"}},
-        ["spec.hostNetwork: Invalid value: expected a boolean, got a string"],
+        ['spec.hostNetwork: Invalid value: "yes": expected a boolean, got a string'],
     ),
     (
         {"spec": {"containers": [{"ports": 80}]}},
-        ["spec.containers[0].ports: Invalid value: expected a list, got an integer"],
+        ["spec.containers[0].ports: Invalid value: 80: expected a list, got an integer"],
     ),
     (
         {"spec": container(containerPort="80")},
-        [f"{PORT}.containerPort: Invalid value: expected an integer, got a string"],
+        [f'{PORT}.containerPort: Invalid value: "80": expected an integer, got a string'],
     ),
     (
         {"spec": container(containerPort=0)},
@@ -129,7 +129,10 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"labels": []}, ["metadata.labels: Invalid value: expected an object, got a list"]),
     ({"name": ""}, ["metadata.name: Required value: name or generateName is required"]),
-    ({"name": 1}, ["metadata.name: Invalid value: expected a string, got an integer"]),
+    (
+        {"name": 1},
+        ["metadata.name: Invalid value: 1: expected a string, got an integer (quote it)"],
+    ),
     ({"status": {"podIP": "10.0.0"}}, [f'status.podIP: Invalid value: "10.0.0": {ADDRESS}']),
     (
         {"status": {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "x"}]}},
@@ -241,7 +244,7 @@ WRONG_WORKLOADS: list[tuple[str, str, dict[str, Any], str]] = [
         "apps/v1",
         "Deployment",
         {"replicas": "3", "template": {}},
-        "spec.replicas: Invalid value: expected an integer, got a string",
+        'spec.replicas: Invalid value: "3": expected an integer, got a string',
     ),
     (
         "apps/v1",
@@ -328,3 +331,36 @@ def test_what_clients_of_a_service_look_like() -> None:
     for spec, expected in (("", "Cluster"), ("externalTrafficPolicy: Local", "Local")):
         (service,) = load_text(text % spec).cluster.services
         assert service.external_traffic == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "kind: Pod, apiVersion: v1, metadata: {name: web, namespace: y}",
+            "Pod ?/web: metadata.namespace: Invalid value: true: expected a string, got a boolean",
+        ),
+        (
+            "kind: Pod, apiVersion: v1, metadata: {name: on, namespace: shop}",
+            "Pod shop/?: metadata.name: Invalid value: true: expected a string, got a boolean",
+        ),
+        (
+            "kind: Node, apiVersion: v1, metadata: {name: 7}",
+            "Node ?: metadata.name: Invalid value: 7: expected a string, got an integer",
+        ),
+        (
+            "kind: Deployment, apiVersion: apps/v1, metadata: {generateName: web-, namespace: 0x1}",
+            "Deployment ?/web-*: metadata.namespace: Invalid value: 1: expected a string, got an"
+            " integer",
+        ),
+        (
+            "kind: NetworkPolicy, apiVersion: networking.k8s.io/v1, "
+            "metadata: {name: web, namespace: no}",
+            "NetworkPolicy ?/web: metadata.namespace: Invalid value: false: expected a string, got"
+            " a boolean",
+        ),
+    ],
+)
+def test_words_that_yaml_does_not_take_for_text_are_named(text: str, expected: str) -> None:
+    (problem,) = problems_of(f"{{{text}}}")
+    assert str(problem) == f"<stdin>:1: {expected} (quote it)"

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -97,11 +98,13 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     assert errors(path) == [f"{path}: cannot be read: Too many levels of symbolic links"]
 
 
-def test_a_pipe_that_nobody_writes_to_ends(tmp_path: Path) -> None:
-    path = tmp_path / "pipe.yaml"
+def test_a_named_pipe_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
     os.mkfifo(path)
-    assert errors(path) == [f"{path}: holds no Kubernetes object"]
-    assert errors(tmp_path) == [f"{tmp_path}: holds no Kubernetes object"]
+    writer = Thread(target=path.write_text, args=(POD % "a",))
+    writer.start()
+    assert names(path) == ["a"]
+    writer.join()
 
 
 def test_a_pipe_with_a_writer_is_read() -> None:
@@ -115,7 +118,8 @@ def test_a_pipe_with_a_writer_is_read() -> None:
 
 
 def test_devices_and_odd_names() -> None:
-    assert errors("/dev/null") == ["/dev/null: holds no Kubernetes object"]
+    message = "is a device, not a file; - reads standard input"
+    assert errors("/dev/null") == [f"/dev/null: {message}"]
     assert "cannot be read" in errors("a\0b")[0]
 
 

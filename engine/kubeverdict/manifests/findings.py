@@ -6,6 +6,8 @@ single run names every error of every document.
 
 from __future__ import annotations
 
+import os
+
 from kubeverdict.errors import Problem
 from kubeverdict.model.sources import FieldPath, Origin, field_text
 
@@ -14,12 +16,19 @@ class Findings:
     """Problems in the order in which they were met.
 
     ``fatal`` are those that no option can leave out: a path that is missing or unreadable.
+    ``passed_over`` are files and folders that were not read, by the reason.
     """
 
     def __init__(self) -> None:
         self.fatal: list[Problem] = []
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.passed_over: dict[str, list[str]] = {}
+
+    def are_in(self, folder: str) -> bool:
+        """Whether there are errors of something below a folder."""
+        inside = os.path.join(folder, "")
+        return any(problem.file.startswith(inside) for problem in self.errors)
 
 
 class Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubeverdict.manifests import documents, yaml_text
+from kubeverdict.manifests import documents, templates, yaml_text
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.json_text import JsonError
@@ -36,6 +36,10 @@ def read(buffer: Buffer, findings: Findings) -> Iterator[Document]:
         text = data[:].decode()
     except UnicodeDecodeError as error:
         fail(error.start, f"not UTF-8 text: {error.reason} at byte {error.start}")
+        return
+    if len(text) < BULK and (line := templates.first_action(text)):
+        message = templates.what_to_do(name)
+        Place(findings, FileOrigin(name, line + buffer.line - 1)).error((), message)
         return
     if len(text) >= BULK and buffer.line == 1:
         # Here, because importing rapidyaml takes longer than reading a small input.

@@ -71,6 +71,7 @@ class Loaded:
     ``warnings`` are what a user should know; ``skipped`` the errors of documents that were left
     out on request; ``ignored`` counts the objects on which no verdict depends, by kind. What one
     may depend on and is not evaluated is in ``cluster.unevaluated``.
+    ``passed_over`` are files and folders that were not read, by the reason.
     ``files`` and ``documents`` count what was read, items of lists singly. ``workloads`` are
     those whose templates were read, with or without pods; ``unscaled`` are those of them that
     do not say how many pods they have. ``origins`` are where the objects came from.
@@ -81,6 +82,7 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     skipped: tuple[Problem, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    passed_over: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: int = 0
     documents: int = 0
     workloads: tuple[WorkloadRef, ...] = ()
@@ -236,7 +238,7 @@ class _Load:
             found += self.documents + len(findings.errors) - before
             held[buffer.path] = held.get(buffer.path, 0) + found
         for path, found in held.items():
-            if not found:
+            if not found and not findings.are_in(path):
                 findings.fatal.append(Problem(path, 0, "", "holds no Kubernetes object"))
         self._warn_of_the_whole()
         if findings.fatal or (findings.errors and not skip_invalid):
@@ -246,6 +248,7 @@ class _Load:
             warnings=tuple(findings.warnings),
             skipped=tuple(findings.errors),
             ignored=dict(sorted(self.ignored.items())),
+            passed_over={reason: tuple(paths) for reason, paths in findings.passed_over.items()},
             files=files,
             documents=self.documents,
             workloads=tuple(workload.ref for workload in self.workloads),
@@ -269,7 +272,7 @@ class _Load:
             try:
                 head = _HEAD.decode(body)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                report_invalid(Place(self.findings, origin), error)
+                report_invalid(Place(self.findings, origin), error, body)
                 return
             kind = head.kind or document.kind or ""
         if not self._is_used(kind, head.api_version or document.api_version, document, direct):
@@ -280,7 +283,7 @@ class _Load:
             try:
                 head = known.decoder.decode(body)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                report_invalid(Place(self.findings, origin, kind), error)
+                report_invalid(self.objects.place(kind, origin, body), error, body)
                 return
         record: Record | Policy | None
         if known.method:
@@ -376,7 +379,9 @@ class _Load:
             name = record.name
         key = (kind, namespace, name)
         if is_generated(name):
-            record, key = self._another(record, key)
+            self._generated[key] += 1
+            record, name = repeated.numbered(record, name, self._generated[key])
+            key = (kind, namespace, name)
         entry = (record, origin)
         first = self._defined.setdefault(key, entry)
         if first is entry:
@@ -398,21 +403,6 @@ class _Load:
                 self._defined[key] = (marked, first[1])
         else:
             place.error((), message)
-
-    def _another(
-        self, record: Record | Policy, key: ObjectKey
-    ) -> tuple[Record | Policy, ObjectKey]:
-        """An object whose name the API server will make up, and its key: it is none of those of
-        the same ``generateName`` before it, so it gets a number."""
-        kind, namespace, name = key
-        count = self._generated[key] = self._generated[key] + 1
-        if count == 1:
-            return record, key
-        name = f"{name}-{count}"
-        if isinstance(record, WorkloadRecord):
-            ref = msgspec.structs.replace(record.ref, name=name)
-            return msgspec.structs.replace(record, ref=ref), (kind, namespace, name)
-        return msgspec.structs.replace(record, name=name), (kind, namespace, name)
 
     def _warn_of_the_whole(self) -> None:
         for one in self._unevaluated():

@@ -27,6 +27,7 @@ from kubeverdict.manifests.validation import (
     shape_object,
     shape_string,
     subdomain_errors,
+    subject,
     unsupported,
     wrong_type,
 )
@@ -107,6 +108,7 @@ class NetworkPolicyReader:
     def _metadata(self, place: Place, value: Any) -> tuple[str, str, dict[str, str]]:
         path: FieldPath = ("metadata",)
         metadata = shape_object(place, value, path)
+        place.subject = subject(KIND, metadata, self._namespace)
         name = shape_string(place, metadata.get("name"), (*path, "name"))
         prefix = shape_string(place, metadata.get("generateName"), (*path, "generateName"))
         namespace = shape_string(place, metadata.get("namespace"), (*path, "namespace"))
@@ -116,7 +118,6 @@ class NetworkPolicyReader:
         given = name
         if name == "" and prefix:
             name = generated_name(prefix)
-        place.subject = f"{KIND} {namespace}/{name or '?'}"
         fields.check(place, metadata, path, fields.METADATA)
         if given:
             for message in subdomain_errors(given):

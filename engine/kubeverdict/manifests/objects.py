@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -17,7 +19,7 @@ from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import Findings, Place
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
-from kubeverdict.manifests.validation import generated_name, invalid, required, wrong_type
+from kubeverdict.manifests.validation import generated_name, invalid, required, subject, wrong_type
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
@@ -96,6 +98,10 @@ CLUSTER_SCOPED = frozenset(
         *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
     }
 )
+
+# Quoted, the action of a template is a string like any other.
+_ACTION = "{{"
+_UNRENDERED = "holds the action of a template: render it first"
 
 _WHERE = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -267,6 +273,17 @@ class ObjectReader:
         namespace = "" if kind in CLUSTER_SCOPED else self._namespace_of(metadata)
         return None if place.failed else (namespace, metadata.name or "")
 
+    def place(self, kind: str, origin: Origin, body: json_text.Bytes) -> Place:
+        """An object that does not decode, called by what can be read of its name."""
+        try:
+            value = json_text.parse(body)
+        except json_text.JsonError:
+            value = None
+        found = value.get("metadata") if isinstance(value, dict) else None
+        metadata = found if isinstance(found, dict) else {}
+        namespace = None if kind in CLUSTER_SCOPED else self._namespace
+        return Place(self._findings, origin, subject(kind, metadata, namespace))
+
     def _start(
         self, kind: str, head: schema.Metadata | None, origin: Origin
     ) -> tuple[Place, schema.Metadata]:
@@ -277,6 +294,9 @@ class ObjectReader:
         if kind not in CLUSTER_SCOPED:
             name = f"{metadata.namespace or self._namespace}/{name}"
         place = Place(self._findings, origin, f"{kind} {name}")
+        if _ACTION in name:
+            field = "name" if _ACTION in (metadata.name or "") else "namespace"
+            place.error(("metadata", field), _UNRENDERED)
         if not metadata.name:
             place.error(("metadata", "name"), required("name or generateName is required"))
         return place, metadata
@@ -308,6 +328,9 @@ class ObjectReader:
         except (msgspec.DecodeError, UnicodeError) as error:
             self._report_labels(place, text, error, path)
             return {}
+        if _ACTION.encode() in text:
+            place.error(path, _UNRENDERED)
+            return {}
         labels = {key: value or "" for key, value in found.items()}
         self._labels[text] = labels
         return labels
@@ -319,7 +342,7 @@ class ObjectReader:
         except json_text.JsonError:
             value = None
         if not isinstance(value, dict):
-            report_invalid(place, error, path)
+            report_invalid(place, error, text, path)
             return
         for key, entry in value.items():
             if not isinstance(entry, str | None):
@@ -349,7 +372,7 @@ class ObjectReader:
         try:
             found = _port_list.decode(text) or []
         except (msgspec.DecodeError, UnicodeError) as error:
-            report_invalid(place, error, path)
+            report_invalid(place, error, text, path)
             return ()
         ports = tuple(
             ContainerPort(
@@ -365,21 +388,32 @@ class ObjectReader:
         return ports
 
 
-def report_invalid(place: Place, error: Exception, path: FieldPath = ()) -> None:
+def report_invalid(
+    place: Place, error: Exception, text: json_text.Bytes, path: FieldPath = ()
+) -> None:
     """Report bytes of the field at ``path`` that do not decode as what is expected there."""
     message = str(error)
     where = _WHERE.search(message)
+    inside: FieldPath = ()
     if where is not None:
         message = message[: where.start()]
         for name, index in _STEP.findall(where.group(1)):
-            path = (*path, int(index) if index else name)
+            inside = (*inside, int(index) if index else name)
     if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", message):
         expected = [_TYPES.get(part, part) for part in match.group(1).split(" | ")]
         wanted = " or ".join(part for part in expected if part != "null")
         message = f"Invalid value: expected {wanted}, got {_TYPES.get(match.group(2), '?')}"
+        with suppress(json_text.JsonError, LookupError, TypeError):
+            message = wrong_type(_value_at(json_text.parse(text), inside), wanted)
     elif not isinstance(error, msgspec.ValidationError):
         message, _ = json_text.described(error, 0)
-    place.error(path, message)
+    place.error((*path, *inside), message)
+
+
+def _value_at(value: Any, path: FieldPath) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _owner(metadata: schema.Metadata) -> Owner | None:

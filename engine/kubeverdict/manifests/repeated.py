@@ -1,11 +1,11 @@
-"""Objects that an input defines twice."""
+"""Objects of one name: those that an input defines twice, and those whose name is not known yet."""
 
 from __future__ import annotations
 
 import msgspec
 
 from kubeverdict.manifests import exposing
-from kubeverdict.manifests.objects import Record
+from kubeverdict.manifests.objects import Record, WorkloadRecord
 from kubeverdict.model.policy import Policy
 
 # No verdict between pods depends on these: the first is used, with a warning.
@@ -17,6 +17,18 @@ def same(one: Record | Policy, other: Record | Policy) -> bool:
     if isinstance(one, Policy) and isinstance(other, Policy):
         return _meaning(one) == _meaning(other)
     return msgspec.structs.astuple(one) == msgspec.structs.astuple(other)
+
+
+def numbered(record: Record | Policy, name: str, count: int) -> tuple[Record | Policy, str]:
+    """The ``count``-th object that has the generated ``name``, under a name of its own: the API
+    server makes up another one for each."""
+    if count == 1:
+        return record, name
+    name = f"{name}-{count}"
+    if isinstance(record, WorkloadRecord):
+        ref = msgspec.structs.replace(record.ref, name=name)
+        return msgspec.structs.replace(record, ref=ref), name
+    return msgspec.structs.replace(record, name=name), name
 
 
 def _meaning(policy: Policy) -> tuple[object, ...]:

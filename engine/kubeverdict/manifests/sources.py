@@ -11,15 +11,18 @@ import codecs
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
 
 from kubeverdict.errors import Problem
+from kubeverdict.manifests import folders
 from kubeverdict.manifests.findings import Findings
 
 STDIN = "<stdin>"
-SUFFIXES = (".json", ".yaml", ".yml")
+# So many of the paths that are passed over are named for each reason.
+_NAMED = 3
+_SPECIAL = {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 # From here on a file is mapped, not copied. Smaller ones are copied because a mapped file that
 # another process shortens ends this one.
@@ -63,40 +66,44 @@ def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> It
         if path == "-":
             yield from _standard_input(stdin or sys.stdin.buffer, findings)
         elif os.path.isdir(path):
-            files = list(_manifests(path, findings))
-            if not files:
+            before = len(findings.errors)
+            files = list(folders.manifests(path, findings))
+            if not files and len(findings.errors) == before:
                 message = "this folder holds no *.yaml, *.yml or *.json file"
+                if findings.passed_over:
+                    message += f"; passed over: {passed_over(findings.passed_over)}"
                 findings.fatal.append(Problem(path, 0, "", message))
             for file in files:
                 yield from _open(file, path, findings)
-        else:
+        elif not folders.report_kustomization(path, findings):
             yield from _open(path, path, findings)
+
+
+def passed_over(found: Mapping[str, Sequence[str]]) -> str:
+    """Files and folders that were not read, by the reason, in a few words."""
+    parts = []
+    for reason, paths in found.items():
+        rest = len(paths) - _NAMED
+        names = ", ".join(paths[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        parts.append(f"{names} ({reason})")
+    return "; ".join(parts)
 
 
 def _shown(path: str) -> str:
     return STDIN if path == "-" else path
 
 
-def _manifests(folder: str, findings: Findings) -> Iterator[str]:
-    def unreadable(error: OSError) -> None:
-        name = os.fspath(error.filename or folder)
-        findings.fatal.append(Problem(name, 0, "", f"cannot be read: {error.strerror}"))
-
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                yield os.path.join(parent, name)
-
-
 def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
     data: bytes | mmap | None
     try:
-        # Without blocking, so that a pipe that nobody writes to is an error and not a wait.
-        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            os.set_blocking(handle, True)
+        kind = _SPECIAL.get(stat.S_IFMT(os.stat(name).st_mode))
+        if kind is not None:
+            message = f"is {kind}, not a file; - reads standard input"
+            findings.fatal.append(Problem(name, 0, "", message))
+            return
+        # A pipe is waited for until somebody writes to it, as by every other program.
+        with open(name, "rb") as file:
+            handle, status = file.fileno(), os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size >= _MAPPED:
                 data = mmap(handle, 0, access=ACCESS_READ)
             else:

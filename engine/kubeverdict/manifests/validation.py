@@ -24,6 +24,20 @@ _is_name_part = re.compile(_NAME_PART).fullmatch
 _PORT_NUMBER = f"must be between 1 and {MAX_PORT}, inclusive"
 
 
+def subject(kind: str, metadata: dict[str, Any], namespace: str | None) -> str:
+    """What a message calls an object, as far as its ``metadata`` is what it should be;
+    ``namespace`` is where it is if it does not say, None for a kind that is in none."""
+    name = metadata.get("name")
+    if not name and isinstance(prefix := metadata.get("generateName"), str):
+        name = generated_name(prefix)
+    text = name if name and isinstance(name, str) else "?"
+    if namespace is not None:
+        where = metadata.get("namespace")
+        known = isinstance(where, str | None)
+        text = f"{where or namespace}/{text}" if known else f"?/{text}"
+    return f"{kind} {text}"
+
+
 def quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 

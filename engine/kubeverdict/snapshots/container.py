@@ -187,17 +187,15 @@ def _header(data: memoryview, name: str, layout: str) -> tuple[Header, int]:
 
 
 def is_snapshot(path: str) -> bool:
-    """Whether a file begins as a snapshot does; False for what cannot be read."""
+    """Whether a file begins as a snapshot does; False for what cannot be read. A pipe is left
+    alone: whoever writes to it would find its reader gone."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(8) == MAGIC
-    except OSError:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(8) == MAGIC
+    except (OSError, ValueError):
         return False
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe that nobody writes to, too."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def mapped(path: str) -> Data:
