@@ -14,6 +14,7 @@ from kubeverdict.cli_completion import completion
 from kubeverdict.cli_examples import examples
 from kubeverdict.cli_lint import lint
 from kubeverdict.cli_parts import (
+    address_ranges,
     check_pods,
     cni_of_each,
     cni_options,
@@ -110,6 +111,7 @@ def explain(
     type=click.Choice(["ingress", "egress"]),
     help="Only into, or out of, the focus or namespace.",
 )
+@address_ranges
 @judging("list")
 def list_(
     files: tuple[str, ...],
@@ -118,6 +120,7 @@ def list_(
     focus: str,
     namespaces: tuple[str, ...],
     direction: str | None,
+    by_range: bool,
     output: str,
     cni: str,
     static: bool,
@@ -133,7 +136,8 @@ def list_(
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
     compiled = compiled_in(files, namespace, skip_invalid, cni, static)
     check_pods(compiled)
-    show("list", output, connections(compiled, by_pod=by_pod, selection=selection))
+    report = connections(compiled, by_pod=by_pod, by_range=by_range, selection=selection)
+    show("list", output, report)
     return CLEAN
 
 
@@ -141,6 +145,7 @@ def list_(
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @namespace_option
+@address_ranges
 @fail_on("added", "removed")
 @two_cnis
 @judging("diff")
@@ -148,6 +153,7 @@ def diff(
     old: str,
     new: str,
     namespace: str,
+    by_range: bool,
     fail_on: str,
     cni_old: str | None,
     cni_new: str | None,
@@ -164,6 +170,7 @@ def diff(
     """
     from kubeverdict.analyses.connections import connections
     from kubeverdict.analyses.differences import differences
+    from kubeverdict.analyses.external import families_in_use
 
     cni_old, cni_new = cni_of_each(cni, cni_old, cni_new)
     before = compiled_in((old,), namespace, skip_invalid, cni_old, static)
@@ -172,7 +179,12 @@ def diff(
     else:  # read once: it may be standard input
         after = compiled_from(before.cluster, cni_new, static)
     check_pods(before, after)
-    report = differences(connections(before), connections(after))
+    # What one side alone has anything of is said of both.
+    families = families_in_use(before.cluster, after.cluster)
+    report = differences(
+        connections(before, by_range=by_range, families=families),
+        connections(after, by_range=by_range, families=families),
+    )
     show("diff", output, report)
     found = bool(report.changes)
     if fail_on != "any":

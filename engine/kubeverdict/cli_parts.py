@@ -15,7 +15,7 @@ from kubeverdict.errors import UsageError
 from kubeverdict.failures import write_out
 from kubeverdict.model.cluster import DEFAULT_NAMESPACE
 from kubeverdict.model.profile import PROFILES, REFERENCE
-from kubeverdict.render import FORMATS, render
+from kubeverdict.render import FORMATS, pieces
 from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import PURE_DATA
 
@@ -137,6 +137,13 @@ namespace_option = click.option(
     help="Where objects of manifests are that have no namespace.",
 )
 
+address_ranges = click.option(
+    "--ranges",
+    "by_range",
+    is_flag=True,
+    help="Addresses as ranges, a row each and of both families; JSON in version 1.",
+)
+
 
 def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Loaded:
     """The cluster in manifests, with what there is to say about it said."""
@@ -253,8 +260,10 @@ def show(verb: str, output: str, report: object) -> None:
         for text in sentences(getattr(report, "unevaluated", ())):
             say("note", text)
     color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    text = render(verb, output, report, Style(color, _encodes_lines(stream.encoding)))
-    write_out(f"{text}\n")
+    style = Style(color, _encodes_lines(stream.encoding))
+    for text in pieces(verb, output, report, style):
+        write_out(text)
+    write_out("\n")
 
 
 def _encodes_lines(encoding: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from msgspec.structs import replace
 
@@ -21,9 +21,24 @@ def covers(peer: Peer, end: Pod | str, report: Connections) -> bool:
         return peer.namespace == end.namespace and end.name in pods
     if peer.whole:
         return False
-    first, last = map(ip_address, peer.name.split("-"))
-    address = ip_address(end)
-    return first.version == address.version and int(first) <= int(address) <= int(last)
+    return ip_address(end) in Addresses(peer.name)
+
+
+class Addresses:
+    """The set that a text of addresses means, read by other means than it is written with."""
+
+    def __init__(self, text: str) -> None:
+        self._terms = [
+            [list(map(ip_network, part.split(", "))) for part in term.split(" except ")]
+            for term in text.split("; ")
+        ]
+
+    def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(
+            any(address in block for block in blocks)
+            and not any(address in block for excepts in rest for block in excepts)
+            for blocks, *rest in self._terms
+        )
 
 
 def opens(ports: Ports, protocol: Protocol, port: int) -> bool:

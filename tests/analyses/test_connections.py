@@ -10,7 +10,7 @@ from kubeverdict.analyses.connections import EVERYTHING, Connections, Selection,
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
 from kubeverdict.model.cluster import Cluster, Pod
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.policy import BlockPeer, Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.analyses.clusters import (
@@ -138,20 +138,54 @@ def outside(*rules: str, excepts: tuple[str, ...] = ()) -> list[tuple[str, str, 
     return table(connections(compile_cluster(made)))
 
 
-def test_addresses_are_ranges_and_neighbours_are_joined() -> None:
-    assert outside("0.0.0.0/0") == [("data/db[StatefulSet]", "0.0.0.0-255.255.255.255", "TCP 443")]
+def test_addresses_with_the_same_ports_are_one_peer() -> None:
+    assert outside("0.0.0.0/0") == [("data/db[StatefulSet]", "0.0.0.0/0", "TCP 443")]
     assert outside("10.0.0.0/25", "10.0.0.128/25") == [
-        ("data/db[StatefulSet]", "10.0.0.0-10.0.0.255", "TCP 443")
+        ("data/db[StatefulSet]", "10.0.0.0/24", "TCP 443")
     ]
-    assert outside("0.0.0.0/0", excepts=("10.0.0.0/8",)) == [
+    assert outside("0.0.0.0/0", excepts=("10.0.0.0/8", "192.168.0.0/16")) == [
+        ("data/db[StatefulSet]", "0.0.0.0/0 except 10.0.0.0/8, 192.168.0.0/16", "TCP 443"),
+    ]
+
+
+def test_each_range_is_a_peer_where_that_is_asked_for() -> None:
+    peers = [block("0.0.0.0/0", "10.0.0.0/8")]
+    made = cluster([DB], [policy("data/p", "app=db", ingress=[], egress=[(peers, [tcp(443)])])])
+    assert table(connections(compile_cluster(made), by_range=True)) == [
         ("data/db[StatefulSet]", "0.0.0.0-9.255.255.255", "TCP 443"),
         ("data/db[StatefulSet]", "11.0.0.0-255.255.255.255", "TCP 443"),
     ]
 
 
-def test_both_families_where_nothing_tells_them_apart() -> None:
-    everywhere = table(connections(compile_cluster(cluster([pod("a/b")]))))
-    assert everywhere == [
+V6_NODE = pod("kube/agent", "", "2001:db8::7", host_network=True)
+
+
+@pytest.mark.parametrize(
+    ("pods", "rules", "expected"),
+    [
+        # Without any address it is taken for a cluster of IPv4.
+        ([pod("a/b")], [], {"0.0.0.0/0"}),
+        ([pod("a/b", "", "10.0.0.1")], [], {"0.0.0.0/0"}),
+        ([pod("a/b", "", "2001:db8::1")], [], {"::/0"}),
+        ([pod("a/b", "", "10.0.0.1", "2001:db8::1")], [], {"0.0.0.0/0", "::/0"}),
+        # A rule that names IPv6 is enough; that pods have no IPv4 it does not say.
+        ([pod("a/b")], [block("::/0")], {"0.0.0.0/0", "::/0"}),
+        ([pod("a/b", "", "10.0.0.1"), V6_NODE], [], {"0.0.0.0/0"}),
+        ([pod("a/b"), V6_NODE], [], {"::/0"}),
+    ],
+)
+def test_only_families_that_are_in_use_are_said(
+    pods: list[Pod], rules: list[BlockPeer], expected: set[str]
+) -> None:
+    policies = [policy("a/p", egress=[(rules, None)])] if rules else []
+    compiled = compile_cluster(cluster(pods, policies))
+    report = connections(compiled)
+    assert {str(one.source) for one in report.connections if not one.source.whole} == expected
+
+
+def test_ranges_are_said_of_both_families() -> None:
+    report = connections(compile_cluster(cluster([pod("a/b")])), by_range=True)
+    assert table(report) == [
         ("a/b[Pod]", "0.0.0.0-255.255.255.255", "all connections"),
         ("a/b[Pod]", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "all connections"),
         ("0.0.0.0-255.255.255.255", "a/b[Pod]", "all connections"),
@@ -177,8 +211,7 @@ def test_a_node_that_blocks_do_not_match_is_cut_out_of_its_range() -> None:
     )
     found = table(connections(compile_cluster(made, PROFILES["cilium"])))
     assert [row[0] for row in found if row[1].startswith("data")] == [
-        "192.168.0.0-192.168.0.6",
-        "192.168.0.8-192.168.0.255",
+        "192.168.0.0/24 except 192.168.0.7",
     ]
 
 
@@ -256,4 +289,4 @@ def test_selections_that_cannot_be() -> None:
 
 
 def test_nobody() -> None:
-    assert connections(compile_cluster(Cluster())).connections == ()
+    assert list(connections(compile_cluster(Cluster())).connections) == []

@@ -51,7 +51,7 @@ def test_lines_come_in_the_order_of_the_scenarios(tmp_path: Path) -> None:
         "nothing",
     ]
     assert [one["changes"] for one in found] == [True, True, False]
-    assert {one["schema"] for one in found} == {"kubeverdict/bulk/v1"}
+    assert {one["schema"] for one in found} == {"kubeverdict/bulk/v2"}
 
 
 def test_what_changes_nothing_is_clean(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_list() -> None:
     done = run("list", "-f", SHOP, "-o", "json")
     assert done.status == 0
     content = json.loads(done.out)
-    assert content["schema"] == "kubeverdict/list/v1"
+    assert content["schema"] == "kubeverdict/list/v2"
     assert {
         "source": "shop/cart[Deployment]",
         "destination": "data/cart-cache[StatefulSet]",
@@ -96,7 +96,7 @@ def test_diff(tmp_path: Path) -> None:
         ["removed", "shop/web[Pod]", "data/db[Pod]"]
     ]
     content = json.loads(run("diff", old, new, "-o", "json").out)
-    assert content["schema"] == "kubeverdict/diff/v1"
+    assert content["schema"] == "kubeverdict/diff/v2"
     assert content["removed"][0] == {
         "source": "shop/web[Pod]",
         "destination": "data/db[Pod]",
@@ -171,7 +171,7 @@ def test_whatif() -> None:
     assert "opens 7 connections" in done.out and "closes 2 connections" in done.out
     assert "orders-db.yaml:" in done.out
     content = json.loads(run("whatif", "-f", SHOP, "--apply", SHOP_CHANGE, "-o", "json").out)
-    assert content["schema"] == "kubeverdict/whatif/v1"
+    assert content["schema"] == "kubeverdict/whatif/v2"
     assert len(content["opened"]) == 7 and len(content["closed"]) == 2
     (pairs,) = content["pod_pairs"]
     assert pairs["after"] - pairs["before"] == 17

@@ -81,7 +81,7 @@ def test_a_file_that_is_wrong(files: Path) -> None:
 
 def test_json(files: Path) -> None:
     report = json.loads(verify(files, "-o", "json").out)
-    assert report["schema"] == "kubeverdict/verify/v1"
+    assert report["schema"] == "kubeverdict/verify/v2"
     first, second = report["assertions"]
     assert (first["name"], first["claim"], first["status"]) == ("web-to-db", "allow", "violated")
     assert (first["line"], first["complete"], first["pod_pairs"]) == (2, True, 1)

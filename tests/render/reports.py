@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from kubeverdict.analyses import bulk
 from kubeverdict.analyses.conditions import Failure
-from kubeverdict.analyses.connections import Connection, Connections
+from kubeverdict.analyses.connections import Connections
 from kubeverdict.analyses.decisions import Decision, RuleView
 from kubeverdict.analyses.differences import Change, Differences
 from kubeverdict.analyses.drift import DriftRun, drift
 from kubeverdict.analyses.explain import Answer, Explanation
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.analyses.links import Fan, Target
 from kubeverdict.analyses.lint import LintReport
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
@@ -19,7 +20,7 @@ from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
 
 WEB = pod_peer("shop/web[Deployment]", "shop")
 DB = pod_peer("data/db[StatefulSet]", "data")
-WORLD = address_peer(4, 0, 2**32 - 1)
+WORLD = address_peer(4, [(0, 2**32 - 1)])
 ALL = Ports(everything=True)
 NONE = Ports()
 SQL = Ports((("TCP", "5432"),))
@@ -28,13 +29,12 @@ MANY = Ports((("TCP", "80,443-500"), ("UDP", "53")))
 CONNECTIONS = Connections(
     "reference",
     (
-        Connection(WEB, DB, SQL),
-        Connection(WEB, WORLD, MANY),
-        Connection(WORLD, WEB, ALL),
+        Fan(WEB, (Target(DB, SQL, ""), Target(WORLD, MANY, ""))),
+        Fan(WORLD, (Target(WEB, ALL, ""),)),
     ),
     {},
 )
-FAMILIES = Connections("reference", (Connection(WEB, DB, SQL, "IPv4"),), {})
+FAMILIES = Connections("reference", (Fan(WEB, (Target(DB, SQL, "IPv4"),)),), {})
 DIFFERENCES = Differences(
     "reference",
     (

@@ -35,7 +35,7 @@ def test_plain_output_is_plain() -> None:
 
 def test_a_line_is_a_contract() -> None:
     line = json.loads(render("bulk", "jsonl", reports.SCENARIO, Style()))
-    assert line["schema"] == "kubeverdict/bulk/v1"
+    assert line["schema"] == "kubeverdict/bulk/v2"
     assert line["changes"] is True
     assert line["figures"] == {
         "pairs_opened": 0,

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from kubeverdict.analyses.connections import Connection, Connections
+from kubeverdict.analyses.connections import Connections
+from kubeverdict.analyses.links import Fan, Target
 from kubeverdict.analyses.peers import Peer
 from kubeverdict.render import dot, svg
 from kubeverdict.render.style import Style
@@ -21,7 +22,7 @@ def test_dot_has_a_box_for_each_namespace_and_an_edge_for_each_connection() -> N
     assert text.startswith("digraph connections {") and text.endswith("}")
     assert text.count("subgraph") == 2
     assert '    "shop/web[Deployment]" [label="web[Deployment]"]' in text
-    assert '  "0.0.0.0-255.255.255.255" [shape=ellipse' in text
+    assert '  "0.0.0.0/0" [shape=ellipse' in text
     edges = [line for line in text.splitlines() if " -> " in line]
     assert len(edges) == 3
     assert '"shop/web[Deployment]" -> "data/db[StatefulSet]" [label="TCP 5432"' in edges[0]
@@ -42,10 +43,9 @@ def test_dot_of_differences_is_coloured_by_kind() -> None:
 
 
 def test_dot_quotes() -> None:
-    odd = Peer('a"b\\c', "", (4, "", 0))
-    text = dot.connections(
-        Connections("reference", (Connection(odd, odd, reports.ALL),), {}), PLAIN
-    )
+    odd = Peer('a"b\\c', "", (4, 0, ""))
+    fan = Fan(odd, [Target(odd, reports.ALL, "")])
+    text = dot.connections(Connections("reference", (fan,), {}), PLAIN)
     assert '"a\\"b\\\\c" -> "a\\"b\\\\c"' in text
 
 
@@ -64,10 +64,10 @@ def test_svg_is_well_formed_and_counts_in_tooltips() -> None:
 
 def test_svg_of_nothing_and_of_very_many_namespaces() -> None:
     ElementTree.fromstring(svg.connections(Connections("reference", (), {}), PLAIN))
-    peers = [Peer(f"n{n:03}/a[Pod]", f"n{n:03}", (0, f"n{n:03}", 0)) for n in range(200)]
+    peers = [Peer(f"n{n:03}/a[Pod]", f"n{n:03}", (0, 0, f"n{n:03}")) for n in range(200)]
     many = Connections(
         "reference",
-        tuple(Connection(one, peers[0], reports.ALL) for one in peers),
+        tuple(Fan(one, [Target(peers[0], reports.ALL, "")]) for one in peers),
         {},
     )
     root = ElementTree.fromstring(svg.connections(many, PLAIN))

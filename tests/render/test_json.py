@@ -7,6 +7,7 @@ import json
 from msgspec.structs import replace
 
 from kubeverdict.render import json as renderer
+from kubeverdict.render import render
 from kubeverdict.render.style import Style
 from tests.render import reports
 
@@ -23,8 +24,8 @@ DENY = {"kind": "NetworkPolicy", "policy": "data/deny", "file": "data.yaml", "li
 
 
 def test_list() -> None:
-    assert json.loads(renderer.connections(reports.CONNECTIONS, PLAIN)) == {
-        "schema": "kubeverdict/list/v1",
+    assert json.loads(render("list", "json", reports.CONNECTIONS, PLAIN)) == {
+        "schema": "kubeverdict/list/v2",
         "connections": [
             {
                 "source": "shop/web[Deployment]",
@@ -33,11 +34,11 @@ def test_list() -> None:
             },
             {
                 "source": "shop/web[Deployment]",
-                "destination": "0.0.0.0-255.255.255.255",
+                "destination": "0.0.0.0/0",
                 "ports": {"TCP": "80,443-500", "UDP": "53"},
             },
             {
-                "source": "0.0.0.0-255.255.255.255",
+                "source": "0.0.0.0/0",
                 "destination": "shop/web[Deployment]",
                 "ports": "all",
             },
@@ -45,14 +46,26 @@ def test_list() -> None:
     }
 
 
+def test_ranges_are_what_version_1_has() -> None:
+    ranges = replace(reports.CONNECTIONS, by_range=True)
+    assert json.loads(render("list", "json", ranges, PLAIN))["schema"] == "kubeverdict/list/v1"
+    changes = replace(reports.DIFFERENCES, by_range=True)
+    assert json.loads(render("diff", "json", changes, PLAIN))["schema"] == "kubeverdict/diff/v1"
+
+
+def test_no_connections() -> None:
+    nothing = replace(reports.CONNECTIONS, fans=())
+    assert json.loads(render("list", "json", nothing, PLAIN))["connections"] == []
+
+
 def test_a_family_is_named_only_where_families_differ() -> None:
-    content = json.loads(renderer.connections(reports.FAMILIES, PLAIN))
+    content = json.loads(render("list", "json", reports.FAMILIES, PLAIN))
     assert content["connections"][0]["family"] == "IPv4"
 
 
 def test_diff() -> None:
     assert json.loads(renderer.differences(reports.DIFFERENCES, PLAIN)) == {
-        "schema": "kubeverdict/diff/v1",
+        "schema": "kubeverdict/diff/v2",
         "profiles": {"old": "reference", "new": "reference"},
         "added": [
             {
@@ -64,13 +77,13 @@ def test_diff() -> None:
         "removed": [
             {
                 "source": "shop/web[Deployment]",
-                "destination": "0.0.0.0-255.255.255.255",
+                "destination": "0.0.0.0/0",
                 "ports": "all",
             }
         ],
         "changed": [
             {
-                "source": "0.0.0.0-255.255.255.255",
+                "source": "0.0.0.0/0",
                 "destination": "shop/web[Deployment]",
                 "before": {"TCP": "5432"},
                 "after": {"TCP": "80,443-500", "UDP": "53"},
@@ -155,7 +168,7 @@ def test_explain_allowed_through_a_service() -> None:
 
 def test_whatif() -> None:
     assert json.loads(renderer.whatif(reports.WHATIF, PLAIN)) == {
-        "schema": "kubeverdict/whatif/v1",
+        "schema": "kubeverdict/whatif/v2",
         "profile": "reference",
         "pod_pairs": [
             {"families": ["IPv4", "IPv6"], "before": 10, "after": 14, "opened": 4, "closed": 0}

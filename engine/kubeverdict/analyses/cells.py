@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from kubeverdict.model.addresses import Family
 
-# The value where all identities agree, else one for each: rows are source identities and
-# columns destination identities, in the order of their kinds.
+# A value for each pair of identities: rows are those of the source and columns those of the
+# destination, in the order of their kinds.
 Table = tuple[tuple[int, ...], ...]
-Cell = int | Table
 
 
 class Run(NamedTuple):
@@ -52,7 +51,9 @@ class Intervals(msgspec.Struct, frozen=True, eq=False):
 
 
 class Cells(msgspec.Struct, frozen=True, eq=False):
-    """One plane. ``pods[source kind, destination kind]`` is absent where all values are 0.
+    """One plane. Cells between pods are columns: ``source`` and ``destination`` kind, and the
+    ``value`` where all their identities agree; where they do not, -1 less the place of a table in
+    ``tables``. Cells in which all values are 0 are left out.
 
     ``inbound[kind]`` and ``outbound[kind]`` hold, for each identity of the kind, the runs of
     addresses that reach it and that it reaches.
@@ -60,7 +61,10 @@ class Cells(msgspec.Struct, frozen=True, eq=False):
 
     families: tuple[Family, ...]
     kinds: Sequence[Sequence[int]]
-    pods: dict[tuple[int, int], Cell]
+    source: NDArray[np.int32]
+    destination: NDArray[np.int32]
+    value: NDArray[np.int32]
+    tables: Sequence[Table]
     inbound: dict[int, list[tuple[Run, ...]]]
     outbound: dict[int, list[tuple[Run, ...]]]
 
@@ -86,7 +90,19 @@ def gather(
             gatherer.into_several(kind)
     if destinations is None:
         gatherer.to_outside()
-    return Cells(families, kinds, gatherer.pods, gatherer.inbound, gatherer.outbound)
+    source, destination, value = (
+        np.concatenate([np.zeros(0, np.int32), *parts]) for parts in gatherer.columns
+    )
+    return Cells(
+        families,
+        kinds,
+        source,
+        destination,
+        value,
+        gatherer.tables,
+        gatherer.inbound,
+        gatherer.outbound,
+    )
 
 
 class _Gatherer:
@@ -97,13 +113,15 @@ class _Gatherer:
         self._size = size
         self._kinds = kinds
         # The identities of the kinds that have any, one kind after the other.
-        self._sources = [number for number, kind in enumerate(kinds) if kind]
+        self._sources = np.array([n for n, kind in enumerate(kinds) if kind], np.int32)
         self._flat = np.array([one for kind in kinds for one in kind], np.int64)
-        self._offsets = np.cumsum([0, *(len(kinds[number]) for number in self._sources)])[:-1]
+        self._offsets = np.cumsum([0, *(len(kind) for kind in kinds if kind)])[:-1]
         self._intervals = intervals
         family = np.array([family for family, _, _ in intervals.bounds], np.int64)
         self._family_edge = family[1:] != family[:-1]
-        self.pods: dict[tuple[int, int], Cell] = {}
+        # Parts of the columns source, destination and value.
+        self.columns: tuple[list[NDArray[np.int32]], ...] = ([], [], [])
+        self.tables: list[Table] = []
         self.inbound: dict[int, list[tuple[Run, ...]]] = {}
         self.outbound: dict[int, list[tuple[Run, ...]]] = {}
 
@@ -138,7 +156,7 @@ class _Gatherer:
             found.append(self._spread(row)[self._flat])
         table = np.stack(found)
         at = row_of[identity]
-        for kind, offset in zip(self._sources, self._offsets.tolist(), strict=True):
+        for kind, offset in zip(self._sources.tolist(), self._offsets.tolist(), strict=True):
             columns = table[:, offset : offset + len(self._kinds[kind])]
             if columns.any():
                 self.outbound[kind] = [self._runs(column[at]) for column in columns.T]
@@ -155,14 +173,17 @@ class _Gatherer:
         low = np.minimum.reduceat(values.min(axis=0)[self._flat], self._offsets)
         high = np.maximum.reduceat(values.max(axis=0)[self._flat], self._offsets)
         present = np.flatnonzero(high)
-        for index, least, most in zip(
-            present.tolist(), low[present].tolist(), high[present].tolist(), strict=True
+        cells = high[present]
+        for place in np.flatnonzero(low[present] != cells).tolist():
+            source = self._kinds[self._sources[present[place]]]
+            cells[place] = -1 - len(self.tables)
+            self.tables.append(tuple(map(tuple, values[:, list(source)].T.tolist())))
+        for column, part in zip(
+            self.columns,
+            (self._sources[present], np.full(present.size, kind, np.int32), cells),
+            strict=True,
         ):
-            source = self._sources[index]
-            cell: Cell = most
-            if least != most:
-                cell = tuple(map(tuple, values[:, list(self._kinds[source])].T.tolist()))
-            self.pods[source, kind] = cell
+            column.append(part)
         inbound = values[:, self._intervals.identity]
         if inbound.any():
             self.inbound[kind] = [self._runs(one) for one in inbound]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from kubeverdict.analyses.cells import Cells, Row, gather
 from kubeverdict.analyses.ends import End, find_end
-from kubeverdict.analyses.links import Kinds, Link, links
+from kubeverdict.analyses.external import External, families_in_use
+from kubeverdict.analyses.links import Fan, Fans, Kinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Group, Peer, group_pods
 from kubeverdict.analyses.port_text import Ports, PortTexts
@@ -16,6 +17,7 @@ from kubeverdict.analyses.spelling import closest
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.pairs import rows
+from kubeverdict.model.addresses import BITS, Family
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.unevaluated import Unevaluated
@@ -31,15 +33,24 @@ class Connection(msgspec.Struct, frozen=True, gc=False):
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """The report, in order of source, then destination.
+    """The report: for each source what it reaches, in order of source, then destination.
 
-    ``pods`` holds the names of the pods of every peer that could be listed.
+    ``fans`` can be gone through again and again, and makes them as it goes: between a thousand
+    pods there may be a million connections. ``pods`` holds the names of the pods of every peer
+    that could be listed. With ``by_range`` each range of addresses is a peer of its own.
     """
 
     profile: str
-    connections: tuple[Connection, ...]
+    fans: Iterable[Fan[Ports]]
     pods: Mapping[str, Sequence[str]]
+    by_range: bool = False
     unevaluated: tuple[Unevaluated, ...] = ()
+
+    @property
+    def connections(self) -> Iterator[Connection]:
+        for fan in self.fans:
+            for target in fan.targets:
+                yield Connection(fan.source, target.peer, target.value, target.family)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -59,13 +70,20 @@ EVERYTHING = Selection()
 
 
 def connections(
-    compiled: CompiledPolicy, *, by_pod: bool = False, selection: Selection = EVERYTHING
+    compiled: CompiledPolicy,
+    *,
+    by_pod: bool = False,
+    by_range: bool = False,
+    families: Collection[Family] | None = None,
+    selection: Selection = EVERYTHING,
 ) -> Connections:
     """The allowed connections between workloads, or between pods, and with addresses outside.
 
     A pod and itself are no connection, and what a pod's own node may do whatever the rules say is
-    not listed: it is the same for all. Raises :class:`UsageError` for a focus or a namespace
-    that does not exist.
+    not listed: it is the same for all. With ``by_range`` each range of addresses is listed for
+    itself; otherwise only those of ``families``, by default those that the cluster has anything
+    of. Raises :class:`UsageError` for a focus or a
+    namespace that does not exist.
     """
     end = find_end(compiled, selection.focus) if selection.focus else None
     alone = set()
@@ -87,21 +105,35 @@ def connections(
         _plane_cells(compiled, plane, kinds.in_plane(number), texts, destinations)
         for number, plane in enumerate(compiled.planes)
     ]
-    found = (
-        Connection(link.source, link.destination, texts.ports(link.value), link.family)
-        for link in links(kinds, planes, only)
-        if not wanted or _is_wanted(link, wanted, selection.direction)
-    )
+    if by_range:
+        families = BITS.keys()
+    elif families is None:
+        families = families_in_use(compiled.cluster)
+    external = External(planes, families, by_range=by_range)
+    fans: Iterable[Fan[Ports]] = Fans(kinds, planes, external, texts.ports, only)
+    if wanted:
+        fans = tuple(_selected(fans, wanted, selection.direction))
     return Connections(
         compiled.profile.name,
-        tuple(sorted(found, key=_order)),
+        fans,
         {group.peer.whole: group.pods for group in groups},
+        by_range,
         compiled.unevaluated,
     )
 
 
-def _order(one: Connection) -> tuple[tuple[int, str, int], tuple[int, str, int], str]:
-    return one.source.order, one.destination.order, one.family
+def _selected(
+    fans: Iterable[Fan[Ports]], wanted: list[set[str]], direction: Direction | None
+) -> Iterator[Fan[Ports]]:
+    for fan in fans:
+        source = fan.source.whole
+        targets = [
+            target
+            for target in fan.targets
+            if _is_wanted(source, target.peer.whole, wanted, direction)
+        ]
+        if targets:
+            yield Fan(fan.source, targets)
 
 
 def _key(pod: Pod) -> tuple[str, str]:
@@ -139,13 +171,15 @@ def _wanted(
     return wanted
 
 
-def _is_wanted(link: Link, wanted: list[set[str]], direction: Direction | None) -> bool:
+def _is_wanted(
+    source: str, destination: str, wanted: list[set[str]], direction: Direction | None
+) -> bool:
     directed, *others = wanted
-    ends = (link.source.whole, link.destination.whole)
+    ends = source, destination
     if direction is Direction.INGRESS:
-        found = ends[1] in directed
+        found = destination in directed
     elif direction is Direction.EGRESS:
-        found = ends[0] in directed
+        found = source in directed
     else:
         found = not directed.isdisjoint(ends)
     return found and all(not other.isdisjoint(ends) for other in others)

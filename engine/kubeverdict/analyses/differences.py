@@ -9,9 +9,10 @@ import msgspec
 
 from kubeverdict.analyses.blocks import blocks
 from kubeverdict.analyses.connections import Connection, Connections
-from kubeverdict.analyses.peers import Peer, address_peer, pod_peer
+from kubeverdict.analyses.peers import Peer, address_peer, pod_peer, range_peers
 from kubeverdict.analyses.port_text import NO_PORTS, Ports
-from kubeverdict.model.addresses import family_of
+from kubeverdict.model.address_text import Span
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 # Ports in the old and in the new input, by family ("" for both alike).
@@ -41,12 +42,14 @@ class Change(msgspec.Struct, frozen=True):
 class Differences(msgspec.Struct, frozen=True):
     """The report. ``appeared`` and ``gone`` are the workloads that only one input has: their
     connections are changes like any other. ``profile`` is that of the new input, ``old_profile``
-    that of the old one where it is another."""
+    that of the old one where it is another. With ``by_range`` each range of addresses is a peer
+    of its own."""
 
     profile: str
     changes: tuple[Change, ...]
     appeared: tuple[str, ...]
     gone: tuple[str, ...]
+    by_range: bool = False
     unevaluated: tuple[Unevaluated, ...] = ()
     old_profile: str = ""
 
@@ -64,9 +67,10 @@ class Differences(msgspec.Struct, frozen=True):
 def differences(old: Connections, new: Connections) -> Differences:
     """Compare workload by workload: pods come and go between two dumps under new names.
 
-    Where an input shows the pods of a workload apart, they are compared by name; where ranges of
-    addresses overlap, piece by piece.
+    Where an input shows the pods of a workload apart, they are compared by name; where sets
+    of addresses overlap, range by range.
     """
+    by_range = old.by_range or new.by_range
     changes: list[Change] = []
     by_pair = [_by_pair(side.connections) for side in (old, new)]
     for pair in dict.fromkeys((*by_pair[0], *by_pair[1])):
@@ -77,7 +81,7 @@ def differences(old: Connections, new: Connections) -> Differences:
             first = (before or after)[0]
             changes += _changes(first.source, first.destination, _outcome(before, after))
         else:
-            changes += _refined(before, after, (old.pods, new.pods))
+            changes += _refined(before, after, (old.pods, new.pods), by_range)
     changes.sort(key=lambda one: (one.source.order, one.destination.order, one.family))
     return Differences(
         new.profile,
@@ -86,6 +90,7 @@ def differences(old: Connections, new: Connections) -> Differences:
         gone=tuple(sorted(old.pods.keys() - new.pods.keys())),
         unevaluated=merged(old.unevaluated, new.unevaluated),
         old_profile=old.profile if old.profile != new.profile else "",
+        by_range=by_range,
     )
 
 
@@ -141,6 +146,7 @@ def _refined(
     before: Sequence[Connection],
     after: Sequence[Connection],
     pods: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
+    by_range: bool,
 ) -> Iterator[Change]:
     """Cut both ends so far that every connection holds for whole pieces, and compare those."""
     sided = [(0, one) for one in before] + [(1, one) for one in after]
@@ -163,8 +169,10 @@ def _refined(
     for block in blocks(table):
         if not block.value:
             continue
-        for source in _joined([sources[row] for row in block.rows], sources):
-            for destination in _joined([destinations[at] for at in block.columns], destinations):
+        for source in _whole([sources[row] for row in block.rows], sources, by_range):
+            for destination in _whole(
+                [destinations[at] for at in block.columns], destinations, by_range
+            ):
                 yield from _changes(source, destination, block.value)
 
 
@@ -193,31 +201,47 @@ def _pieces(
 
 
 def _ranges(peers: Sequence[tuple[int, Peer]]) -> list[_Piece]:
+    """Addresses cut where any of the peers begins or ends."""
     pieces = []
-    for number in sorted({peer.order[0] for _, peer in peers}):
-        family = family_of(number)
-        own = [(side, peer) for side, peer in peers if peer.order[0] == family]
-        edges = sorted({edge for _, peer in own for edge in (peer.order[2], peer.last + 1)})
-        for first, following in pairwise(edges):
-            within = frozenset(
-                (side, peer) for side, peer in own if peer.order[2] <= first < peer.last + 1
-            )
-            pieces.append(_Piece(address_peer(family, first, following - 1), within))
+    for family in sorted({peer.family for _, peer in peers}):
+        begins: dict[int, list[tuple[int, Peer]]] = {}
+        ends: dict[int, list[tuple[int, Peer]]] = {}
+        for side, peer in peers:
+            for first, last in peer.spans if peer.family == family else ():
+                begins.setdefault(first, []).append((side, peer))
+                ends.setdefault(last + 1, []).append((side, peer))
+        within: set[tuple[int, Peer]] = set()
+        for first, following in pairwise(sorted({*begins, *ends})):
+            within.difference_update(ends.get(first, ()))
+            within.update(begins.get(first, ()))
+            if within:
+                pieces.append(_Piece(_span_peer(family, (first, following - 1)), frozenset(within)))
     return pieces
 
 
-def _joined(chosen: Sequence[_Piece], everything: Sequence[_Piece]) -> list[Peer]:
-    """Pieces that share a fate as the fewest peers: one for pods, neighbours for addresses."""
+def _span_peer(family: Family, span: Span) -> Peer:
+    """Without a name: it is only compared."""
+    return Peer("", "", (family, span[0], ""), spans=(span,))
+
+
+def _whole(chosen: Sequence[_Piece], everything: Sequence[_Piece], by_range: bool) -> list[Peer]:
+    """Pieces that share a fate as the fewest peers: one for pods, and one for the addresses of a
+    family or of each range."""
     first = chosen[0].peer
     if first.whole:
         if len(chosen) == len(everything):
             return [pod_peer(first.whole, first.namespace)]
         names = [name for piece in chosen for name in piece.peer.pods]
         return [pod_peer(first.whole, first.namespace, names)]
-    joined: list[Peer] = []
+    spans: dict[Family, list[Span]] = {}
     for piece in chosen:
-        peer = piece.peer
-        if joined and joined[-1].order[0] == peer.order[0] and joined[-1].last + 1 == peer.order[2]:
-            peer = address_peer(family_of(peer.order[0]), joined.pop().order[2], peer.last)
-        joined.append(peer)
-    return joined
+        joined = spans.setdefault(piece.peer.family, [])
+        begin, end = piece.peer.spans[0]
+        if joined and joined[-1][1] + 1 == begin:
+            begin, _ = joined.pop()
+        joined.append((begin, end))
+    return [
+        peer
+        for family, listed in spans.items()
+        for peer in (range_peers(family, listed) if by_range else [address_peer(family, listed)])
+    ]

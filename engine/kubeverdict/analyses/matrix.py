@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 
-from kubeverdict.analyses.connections import Connection
-from kubeverdict.analyses.differences import Change
+from kubeverdict.analyses.connections import Connections
+from kubeverdict.analyses.differences import Differences
 from kubeverdict.analyses.seriation import alike_together
 
 EXTERNAL = "external"
@@ -31,11 +30,17 @@ class Matrix(msgspec.Struct, frozen=True):
     counts: dict[tuple[int, int], int]
 
 
-def matrix(connections: Iterable[Connection | Change]) -> Matrix:
+def matrix(report: Connections | Differences) -> Matrix:
     """Count what a report lists, by the namespaces of both ends."""
-    return counted(
-        Counter((one.source.namespace, one.destination.namespace) for one in connections)
-    )
+    pairs: Counter[tuple[str, str]] = Counter()
+    if isinstance(report, Differences):
+        pairs.update((one.source.namespace, one.destination.namespace) for one in report.changes)
+    else:
+        for fan in report.fans:
+            reached = Counter([target.peer.namespace for target in fan.targets])
+            for namespace, count in reached.items():
+                pairs[fan.source.namespace, namespace] += count
+    return counted(pairs)
 
 
 def counted(pairs: Counter[tuple[str, str]]) -> Matrix:

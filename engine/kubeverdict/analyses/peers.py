@@ -6,7 +6,8 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 
 import msgspec
 
-from kubeverdict.model.addresses import Family, format_address
+from kubeverdict.model.address_text import Span, address_text, range_text
+from kubeverdict.model.addresses import Family, family_of
 from kubeverdict.model.cluster import Pod, WorkloadRef
 
 # The identity of a pod in each plane, -1 where it has no address of the plane's families.
@@ -17,16 +18,22 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     """One end of connections.
 
     ``whole`` names the workload (or pod) that this is, or is a part of: then ``pods`` lists the
-    names of that part. Addresses have neither; they begin with ``order[2]`` and end with ``last``.
-    ``order`` sorts peers: pods by name, then addresses by family and value.
+    names of that part. Addresses have neither but a ``family`` and ``spans``: first and last of
+    each, ascending and apart. ``order`` sorts peers: pods by name, then addresses by family and
+    value.
     """
 
     name: str
     namespace: str
-    order: tuple[int, str, int]
+    order: tuple[int, int, str]
     whole: str = ""
     pods: tuple[str, ...] = ()
-    last: int = 0
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """Of addresses."""
+        return family_of(self.order[0])
 
     def __str__(self) -> str:
         return self.name
@@ -36,12 +43,22 @@ def pod_peer(whole: str, namespace: str, pods: Collection[str] = ()) -> Peer:
     """All of a workload, or the part that consists of ``pods``."""
     names = tuple(sorted(pods))
     name = f"{whole}{{{','.join(names)}}}" if names else whole
-    return Peer(name, namespace, (0, name, 0), whole, names)
+    return Peer(name, namespace, (0, 0, name), whole, names)
 
 
-def address_peer(family: Family, first: int, last: int) -> Peer:
-    name = f"{format_address(family, first)}-{format_address(family, last)}"
-    return Peer(name, "", (family, "", first), last=last)
+def address_peer(family: Family, spans: Sequence[Span]) -> Peer:
+    """Addresses, written as blocks."""
+    name = address_text(family, spans)
+    return Peer(name, "", (family, spans[0][0], name), spans=tuple(spans))
+
+
+def range_peers(family: Family, spans: Sequence[Span]) -> list[Peer]:
+    """Addresses, each span for itself and written by its ends."""
+    return [
+        Peer(name, "", (family, span[0], name), spans=(span,))
+        for span in spans
+        for name in [range_text(family, *span)]
+    ]
 
 
 class Group(msgspec.Struct, frozen=True, eq=False):

@@ -13,8 +13,9 @@ from kubeverdict.analyses import effects
 from kubeverdict.analyses.cells import Cells, Row, gather
 from kubeverdict.analyses.decisions import Decider, Decision
 from kubeverdict.analyses.ends import Party
+from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
-from kubeverdict.analyses.links import Kinds, Link, links
+from kubeverdict.analyses.links import Fans, Kinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import Ports, PortTexts
@@ -24,7 +25,7 @@ from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.joint import Joint
 from kubeverdict.evaluate.pairs import count_pairs
-from kubeverdict.model.addresses import Family, family_of, parse_address
+from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
@@ -135,7 +136,9 @@ def _totals(change: Delta) -> tuple[PairTotals, ...]:
 class _Draft(msgspec.Struct, frozen=True):
     """An effect before its rules are looked up."""
 
-    link: Link
+    source: Peer
+    destination: Peer
+    family: str
     opens: bool
     ports: int
 
@@ -171,17 +174,19 @@ class _Writer:
             for number, plane in enumerate(self._change.planes)
         ]
         values = list(self._values)
-        for link in links(self._kinds, planes):
-            before, after = values[link.value - 1]
-            for opens, ports in (
-                (True, self._texts.less(after, before)),
-                (False, self._texts.less(before, after)),
-            ):
-                if ports:
-                    yield _Draft(link, opens, ports)
+        families = families_in_use(self._change.old.cluster, self._change.new.cluster)
+        for fan in Fans(self._kinds, planes, External(planes, families), int):
+            for target in fan.targets:
+                before, after = values[target.value - 1]
+                for opens, ports in (
+                    (True, self._texts.less(after, before)),
+                    (False, self._texts.less(before, after)),
+                ):
+                    if ports:
+                        yield _Draft(fan.source, target.peer, target.family, opens, ports)
 
     def effects(self, drafts: Sequence[_Draft]) -> list[Effect]:
-        """The drafts with their rules, in order of source, then destination."""
+        """The drafts with their rules, in their order: by source, then destination."""
         before, after = (
             self._verdicts(drafts, compiled, ends)
             for compiled, ends in (
@@ -189,19 +194,18 @@ class _Writer:
                 (self._change.new, self._change.ends.new),
             )
         )
-        found = [
+        return [
             Effect(
-                draft.link.source,
-                draft.link.destination,
+                draft.source,
+                draft.destination,
                 self._texts.ports(draft.ports),
-                self._pairs(draft.link),
+                self._pairs(draft),
                 was,
                 now,
-                draft.link.family,
+                draft.family,
             )
             for draft, was, now in zip(drafts, before, after, strict=True)
         ]
-        return sorted(found, key=lambda one: (one.source.order, one.destination.order))
 
     def _cells(self, plane: Joint, kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}
@@ -238,19 +242,19 @@ class _Writer:
     def _names(self, peer: Peer) -> Sequence[str]:
         return peer.pods or self._members[peer.whole]
 
-    def _pairs(self, link: Link) -> int:
+    def _pairs(self, draft: _Draft) -> int:
         """Ordered pairs of different pods."""
-        if not (link.source.whole and link.destination.whole):
+        if not (draft.source.whole and draft.destination.whole):
             return 0
-        sources, destinations = self._names(link.source), self._names(link.destination)
+        sources, destinations = self._names(draft.source), self._names(draft.destination)
         pairs = len(sources) * len(destinations)
-        if link.source.whole == link.destination.whole:
+        if draft.source.whole == draft.destination.whole:
             pairs -= len({*sources} & {*destinations})
         return pairs
 
-    def _sample(self, link: Link) -> tuple[int, int]:
-        """Joint ends between which the link holds: the first that are not the same pod."""
-        sources, destinations = (list(self._ends(peer)) for peer in link[:2])
+    def _sample(self, draft: _Draft) -> tuple[int, int]:
+        """Joint ends between which it holds: the first that are not the same pod."""
+        sources, destinations = map(list, map(self._ends, (draft.source, draft.destination)))
         return next(
             (source, destination)
             for source in sources[:2]
@@ -263,7 +267,7 @@ class _Writer:
             for name in self._names(peer):
                 yield self._end_of_pod[peer.namespace, name]
         else:
-            yield self._addresses.end(family_of(peer.order[0]), peer.order[2])
+            yield self._addresses.end(peer.family, peer.spans[0][0])
 
     def _verdicts(
         self, drafts: Sequence[_Draft], compiled: CompiledPolicy, ends: NDArray[np.int64]
@@ -273,9 +277,9 @@ class _Writer:
         found: list[Verdict | None] = [None] * len(drafts)
         by_family: dict[Family | None, list[tuple[int, int, int]]] = {}
         for place, draft in enumerate(drafts):
-            source, destination = self._sample(draft.link)
+            source, destination = self._sample(draft)
             if ends[source] >= 0 and ends[destination] >= 0:
-                family = _FAMILIES[draft.link.family]
+                family = _FAMILIES[draft.family]
                 by_family.setdefault(family, []).append((place, source, destination))
         for family, asked in by_family.items():
             ports = [self._texts.first(drafts[place].ports) for place, _, _ in asked]

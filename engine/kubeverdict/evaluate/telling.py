@@ -15,12 +15,12 @@ from kubeverdict.compile.outside import Piece
 from kubeverdict.compile.sets import bitmap
 from kubeverdict.evaluate.delta import DeltaCounts
 from kubeverdict.evaluate.outcome import Example, Focus, Outcome
-from kubeverdict.evaluate.whole import range_text
 from kubeverdict.kernels import answers
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Ground
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.ports import END, Runs
+from kubeverdict.model.address_text import address_text
 from kubeverdict.model.cluster import Pod
 
 PROTOCOL = 65536
@@ -171,4 +171,5 @@ def end(
     twin = position >= plane.twins
     atom = position - (plane.twins if twin else plane.pods)
     parts = pieces.get(atom)
-    return range_text(*(compiled.addresses.interval(atom) if parts is None else parts[twin]))
+    family, first, last = compiled.addresses.interval(atom) if parts is None else parts[twin]
+    return address_text(family, [(first, last)])

@@ -13,7 +13,8 @@ from kubeverdict.evaluate.delta import Delta, DeltaCounts, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.joint import Joint
 from kubeverdict.evaluate.outcome import Example, Focus, Judged, Outcome
-from kubeverdict.model.addresses import Family, format_address
+from kubeverdict.model.address_text import address_text
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.ports import Protocol
 
@@ -192,7 +193,8 @@ class _Whole:
             return self._pods[end]
         if end < len(self._pods) + len(ends.hosts):
             return ends.hosts[end - len(self._pods)]
-        return range_text(*ends.intervals[end - len(self._pods) - len(ends.hosts)])
+        family, first, last = ends.intervals[end - len(self._pods) - len(ends.hosts)]
+        return address_text(family, [(first, last)])
 
     def _judged(
         self, compiled: CompiledPolicy, ends: NDArray[np.int64], sample: _Sample
@@ -234,9 +236,3 @@ class _Members:
 
 def _decision(compiled: CompiledPolicy, decided: int) -> RuleRef | Reason:
     return compiled.rules[decided] if decided >= 0 else Reason(decided)
-
-
-def range_text(family: Family, first: int, last: int) -> str:
-    """A range of addresses: both ends, or the one that it is."""
-    low = format_address(family, first)
-    return low if first == last else f"{low}-{format_address(family, last)}"

@@ -1,8 +1,9 @@
 """Reports as text, one output format per module.
 
 In: a report of :mod:`kubeverdict.analyses` and what the output can show. Out: text without a
-final line end. ``FORMATS`` is the whole list of verbs and formats; the first of a verb is what it
-does when nobody asks. A renderer is imported when it is used, as most of them never are.
+final line end, in one piece or, where it may be large, in many. ``FORMATS`` is the whole list of
+verbs and formats; the first of a verb is what it does when nobody asks. A renderer is imported
+when it is used, as most of them never are.
 
 Decided: tables and trees of our own, some tens of lines each. Rejected: rich for them; importing
 it takes a quarter of the time in which a small question is answered, and output that is piped
@@ -11,6 +12,7 @@ must not depend on the width of a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -87,8 +89,15 @@ FORMATS: dict[str, dict[str, str]] = {
 
 def render(verb: str, form: str, report: Any, style: Style) -> str:
     """The text of ``report`` in a format of ``FORMATS[verb]``."""
+    return "".join(pieces(verb, form, report, style))
+
+
+def pieces(verb: str, form: str, report: Any, style: Style) -> Iterator[str]:
+    """The same in pieces, made one after the other where it may be large."""
     module, function = FORMATS[verb][form].split(".")
     renderer = getattr(import_module(f"kubeverdict.render.{module}"), function)
-    text: str = renderer(report, style)
+    text: str | Iterator[str] = renderer(report, style)
+    yield from (text,) if isinstance(text, str) else text
     found = getattr(report, "unevaluated", ())
-    return unevaluated.beside(text, form, found, style) if found else text
+    if found:
+        yield unevaluated.below(form, found, style)

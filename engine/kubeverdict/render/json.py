@@ -1,33 +1,44 @@
-"""JSON, the contract with programs: each report has a schema name with a version.
-
-Fields may be added within a version; none is renamed, removed or given another meaning.
-"""
+"""JSON, the contract with programs: each report has a schema name with a version."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kubeverdict.render.rows import chunks
+from kubeverdict.render.schemas import schema
 from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.conditions import Failure
-    from kubeverdict.analyses.connections import Connection, Connections
+    from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.decisions import Decision, RuleView
     from kubeverdict.analyses.differences import Change, Differences
     from kubeverdict.analyses.explain import Answer, Explanation
+    from kubeverdict.analyses.links import Target
     from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
+    from kubeverdict.analyses.peers import Peer
     from kubeverdict.analyses.port_text import Ports
     from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
 
 Json = dict[str, Any]
 
 
-def connections(report: Connections, style: Style) -> str:
-    found = [_connection(one) for one in report.connections]
-    return document("list", {"connections": found, **unevaluated(report.unevaluated)})
+def connections(report: Connections, style: Style) -> Iterator[str]:
+    """A line for each connection."""
+    beside = {
+        "schema": schema("list", ranges=report.by_range),
+        **unevaluated(report.unevaluated),
+    }
+    yield f'{_text(beside, indent=2)[:-2]},\n  "connections": ['
+    between = "\n"
+    for chunk in chunks(report, _head, _tail, ",\n"):
+        yield between + chunk
+        between = ",\n"
+    yield "]\n}" if between == "\n" else "\n  ]\n}"
 
 
 def differences(report: Differences, style: Style) -> str:
@@ -37,7 +48,8 @@ def differences(report: Differences, style: Style) -> str:
     workloads = {"added": list(report.appeared), "removed": list(report.gone)}
     profiles = {"old": report.old_profile or report.profile, "new": report.profile}
     content = {"profiles": profiles, **changes, "workloads": workloads}
-    return document("diff", {**content, **unevaluated(report.unevaluated)})
+    content |= unevaluated(report.unevaluated)
+    return document("diff", content, ranges=report.by_range)
 
 
 def explanation(report: Explanation, style: Style) -> str:
@@ -79,18 +91,27 @@ def whatif(report: WhatIf, style: Style) -> str:
     )
 
 
-def document(verb: str, content: Json) -> str:
-    encoded = msgspec.json.encode({"schema": f"kubeverdict/{verb}/v1", **content})
+def document(verb: str, content: Json, *, ranges: bool = False) -> str:
+    encoded = msgspec.json.encode({"schema": schema(verb, ranges=ranges), **content})
     return msgspec.json.format(encoded, indent=2).decode()
 
 
-def _connection(one: Connection) -> Json:
-    return {
-        "source": one.source.name,
-        "destination": one.destination.name,
-        "ports": ports_of(one.ports),
-        **_family(one.family),
+def _head(source: Peer) -> str:
+    return f'    {{"source": {_text(source.name)}, '
+
+
+def _tail(target: Target[Ports]) -> str:
+    content = {
+        "destination": target.peer.name,
+        "ports": ports_of(target.value),
+        **_family(target.family),
     }
+    return _text(content)[1:]
+
+
+def _text(value: Any, indent: int = 0) -> str:
+    """Without ``indent`` on one line."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
 
 
 def _change(change: Change) -> Json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kubeverdict.render.schemas import schema
 from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def bulk(report: ScenarioReport, style: Style) -> str:
-    fields = {"schema": "kubeverdict/bulk/v1", **_scenario(report)}
+    fields = {"schema": schema("bulk"), **_scenario(report)}
     return msgspec.json.encode({**fields, "changes": report.changes}).decode()
 
 
 def drift(report: Drift, style: Style) -> str:
     clusters = {name: _scenario(one) for name, one in report.clusters.items()}
     fields = {
-        "schema": "kubeverdict/drift/v1",
+        "schema": schema("drift"),
         **msgspec.to_builtins(report),
         "clusters": clusters,
     }

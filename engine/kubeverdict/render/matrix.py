@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text(matrix(report.connections), style) or "no connections"
+    return _text(matrix(report), style) or "no connections"
 
 
 def differences(report: Differences, style: Style) -> str:
-    return _text(matrix(report.changes), style) or "no differences"
+    return _text(matrix(report), style) or "no differences"
 
 
 def _text(table: Matrix, style: Style) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kubeverdict.analyses.effects import causes
 from kubeverdict.render.bulk import blocks, short_rows
 from kubeverdict.render.drift import rows as drift_rows
 from kubeverdict.render.drift import summary, telling
-from kubeverdict.render.rows import Row, connection_rows, difference_rows
+from kubeverdict.render.rows import Row, chunks, connection_heading, difference_rows
 from kubeverdict.render.style import Style
 from kubeverdict.render.tree import pair_totals
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.differences import Differences
     from kubeverdict.analyses.drift import DriftRun
+    from kubeverdict.analyses.links import Target
+    from kubeverdict.analyses.port_text import Ports
     from kubeverdict.analyses.whatif import Effect, WhatIf
 
 _WHATIF: Row = ("change", "source", "destination", "ports", "pod pairs", "before", "after")
@@ -24,8 +27,16 @@ _WHATIF: Row = ("change", "source", "destination", "ports", "pod pairs", "before
 _SHOWN = 100
 
 
-def connections(report: Connections, style: Style) -> str:
-    return table(*connection_rows(report))
+def connections(report: Connections, style: Style) -> Iterator[str]:
+    heading = connection_heading(report)
+
+    def tail(target: Target[Ports]) -> str:
+        cells = (target.peer.name, str(target.value), target.family)
+        return " | ".join(map(cell, cells[: len(heading) - 1])) + " |"
+
+    yield table(heading, [])
+    for chunk in chunks(report, lambda source: f"| {cell(source.name)} | ", tail):
+        yield f"\n{chunk}"
 
 
 def differences(report: Differences, style: Style) -> str:

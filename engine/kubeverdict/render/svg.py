@@ -24,7 +24,7 @@ PALE, DEEP = (221, 244, 255), (9, 105, 218)
 
 
 def connections(report: Connections, style: Style) -> str:
-    return _text(matrix(report.connections), "connections, from row to column")
+    return _text(matrix(report), "connections, from row to column")
 
 
 def _text(table: Matrix, title: str) -> str:

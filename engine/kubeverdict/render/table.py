@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kubeverdict.render.bulk import text as ranking_text
 from kubeverdict.render.drift import text as drift_text
-from kubeverdict.render.rows import aligned, connection_rows, difference_rows
+from kubeverdict.render.rows import (
+    Footnotes,
+    aligned,
+    chunks,
+    connection_heading,
+    difference_rows,
+)
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
@@ -14,29 +21,54 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.differences import Differences
     from kubeverdict.analyses.drift import DriftRun
+    from kubeverdict.analyses.links import Target
+    from kubeverdict.analyses.port_text import Ports
 
 
 COLORS = {"added": "green", "removed": "red", "changed": "yellow"}
 
 
-def connections(report: Connections, style: Style) -> str:
-    heading, rows = connection_rows(report)
-    if not rows:
-        return "no connections"
-    return "\n".join(_painted(aligned(heading, rows), style))
+def connections(report: Connections, style: Style) -> Iterator[str]:
+    name = Footnotes()
+    heading = [cell.upper() for cell in connection_heading(report)]
+    left = len(heading[0])
+    targets: dict[Target[Ports], None] = {}
+    for fan in report.fans:
+        left = max(left, len(name(fan.source)))
+        targets.update(dict.fromkeys(fan.targets))
+    if not targets:
+        yield "no connections"
+        return
+    rows = [(name(target.peer), _ports(target.value), target.family) for target in targets]
+    widths = [max(len(heading[1]), *(len(row[0]) for row in rows))]
+    widths.append(max(len(heading[2]), *(len(row[1]) for row in rows)))
+
+    def tail(*cells: str) -> str:
+        padded = map(str.ljust, cells, (*widths, 0))
+        return "  ".join(padded).rstrip()
+
+    yield style.paint(f"{heading[0]:<{left}}  {tail(*heading[1:])}", "bold")
+    known = {target: tail(*row) for target, row in zip(targets, rows, strict=True)}
+    for chunk in chunks(
+        report, lambda source: f"{name(source):<{left}}  ", lambda target: known[target]
+    ):
+        yield f"\n{chunk}"
+    for line in name.lines():
+        yield f"\n{line}"
 
 
 def differences(report: Differences, style: Style) -> str:
-    heading, rows = difference_rows(report)
+    name = Footnotes()
+    heading, rows = difference_rows(report, name, _ports)
     if not rows:
         return "no differences"
-    title, *lines = _painted(aligned(heading, rows), style)
+    title, *lines = aligned(heading, rows)
     painted = [style.paint(line, COLORS[row[0]]) for line, row in zip(lines, rows, strict=True)]
-    return "\n".join([title, *painted])
+    return "\n".join([style.paint(title, "bold"), *painted, *name.lines()])
 
 
-def _painted(lines: list[str], style: Style) -> list[str]:
-    return [style.paint(lines[0], "bold"), *lines[1:]]
+def _ports(ports: Ports) -> str:
+    return "all" if ports.everything else str(ports)
 
 
 def bulk(report: Ranking, style: Style) -> str:

@@ -16,20 +16,20 @@ PURE_DATA = frozenset({"csv", *_COMMENTS})
 """Formats whose readers may never see a comment."""
 
 
-def beside(text: str, form: str, found: Sequence[Unevaluated], style: Style) -> str:
-    """``text`` in a format, with a line for each gap below it where it has none of its own."""
+def below(form: str, found: Sequence[Unevaluated], style: Style) -> str:
+    """What goes below the text of a format: a line for each gap, where it has no field for it."""
     lines = sentences(found)
     if form == "md":
         from kubeverdict.render.md import cell
 
-        return "\n\n".join([text, *(f"Note: {cell(line)}" for line in lines)])
+        return "".join(f"\n\nNote: {cell(line)}" for line in lines)
     if form in _FOR_PEOPLE:
-        return "\n".join([text, "", *(style.paint(f"note: {line}", "yellow") for line in lines)])
+        return "\n" + "".join(f"\n{style.paint(f'note: {line}', 'yellow')}" for line in lines)
     if form in _COMMENTS:
         before, after = _COMMENTS[form]
         # Two hyphens would end the comment of an SVG.
-        return "\n".join([text, *(f"{before}{line.replace('--', '- -')}{after}" for line in lines)])
-    return text
+        return "".join(f"\n{before}{line.replace('--', '- -')}{after}" for line in lines)
+    return ""
 
 
 def content(found: Sequence[Unevaluated]) -> dict[str, Any]:

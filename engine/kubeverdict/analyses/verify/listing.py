@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, permutations, product
+from itertools import groupby, islice, permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.decisions import WORDS, Decider, Decision
 from kubeverdict.analyses.ends import Party, pod_party
-from kubeverdict.analyses.peers import Peer, address_peer, pod_peer
+from kubeverdict.analyses.external import families_in_use
+from kubeverdict.analyses.peers import Peer, pod_peer
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
 from kubeverdict.analyses.verify.report import Violation
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import Spans, union
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
+from kubeverdict.model.address_text import TERMS, address_text
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import WorkloadRef
 from kubeverdict.model.policy import Direction
@@ -65,6 +67,7 @@ class Lister:
             self._total[pod.workload] = self._total.get(pod.workload, 0) + 1
         self._ends: dict[tuple[int, int, Side], list[_End]] = {}
         self._parties: dict[int, Party] = {}
+        self._families = families_in_use(compiled.cluster)
 
     def violations(self, case: Case, failure: Failure, *, misses: bool = True) -> list[Violation]:
         """The violations of one case, in order of source and destination."""
@@ -133,7 +136,8 @@ class Lister:
             found += self._workloads(own)
         else:
             spans = union(span for _, each in one.addresses(identity, side) for span in each)
-            found.append(_End(None, spans=spans))
+            said = tuple(span for span in spans if span[0] in self._families)
+            found.append(_End(None, spans=said or spans))
         self._ends[plane, identity, side] = found
         return found
 
@@ -225,7 +229,10 @@ class Lister:
 def _name(end: _End) -> str:
     if end.peer is not None:
         return end.peer.name
-    return ", ".join(address_peer(*span).name for span in end.spans)
+    return TERMS.join(
+        address_text(family, [span[1:] for span in spans])
+        for family, spans in groupby(end.spans, key=lambda span: span[0])
+    )
 
 
 def _by_family(row: _Row) -> tuple[object, ...]:
