@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kubeverdict.analyses.connections import connections
+from kubeverdict.analyses.external import families_in_use
 from kubeverdict.analyses.whatif import Effect, WhatIf, whatif
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import Family
@@ -141,7 +142,8 @@ def test_effects_are_where_the_lists_of_both_versions_differ(
 ) -> None:
     old, new = map(in_workloads, versions)
     compiled = [compile_cluster(made, profile) for made in (old, new)]
-    listed = [connections(one) for one in compiled]
+    families = families_in_use(old, new)
+    listed = [connections(one, families=families) for one in compiled]
     report = whatif(*compiled)
     oracles = [Oracle(made, profile) for made in (old, new)]
     everyone = ends(new, oracles[1].managed)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CLUSTERS = Path(__file__).parents[1] / "fixtures" / "clusters"
 
-ANY_IPV4 = "0.0.0.0-255.255.255.255"
+ANY_IPV4 = "0.0.0.0/0"
 # Each service's ingress rule names its clients, and each client's egress rule the service.
 BOUTIQUE = {
     "loadgenerator": {"frontend": 8080},

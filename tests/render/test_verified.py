@@ -14,8 +14,7 @@ TABLE = (
     "    dev/toy[Pod] -> shop/web[Deployment]{web-0} TCP 80,443 (IPv6) is allowed",
     "      egress is open: no policy isolates the pod; "
     "ingress allowed by shop/web spec.egress[0] (web.yaml:12)",
-    "    a new pod in dev with app=toy, at 10.0.0.1 -> 203.0.113.0-203.0.113.255 "
-    "all connections is allowed",
+    "    a new pod in dev with app=toy, at 10.0.0.1 -> 203.0.113.0/24 all connections is allowed",
     "      egress is open: no policy isolates the pod; "
     "ingress is open: no policy is about an address",
     "open       allow      holds     -",

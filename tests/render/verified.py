@@ -19,7 +19,7 @@ BETWEEN_PODS = Violation(
 )
 BY_A_NEW_POD = Violation(
     source="dev/source-1[Pod]",
-    destination="203.0.113.0-203.0.113.255",
+    destination="203.0.113.0/24",
     ports=Ports(everything=True),
     egress=OPEN,
     ingress=Decision(True, "not-a-pod"),

@@ -137,7 +137,7 @@ def test_new_pods_and_addresses() -> None:
     ]
     (violation,) = one(asked, *policies).violations
     assert violation.new_source == Imagined("dev", {"job": "backup"})
-    assert violation.destination == "203.0.113.7-203.0.113.7"
+    assert violation.destination == "203.0.113.7"
 
 
 def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
