@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
@@ -62,6 +61,8 @@ def examples(target: str | None) -> int:
 
 def _copy(target: Path) -> None:
     """All or none. Raises UsageError where something would be overwritten, or cannot be written."""
+    import shutil
+
     for name in _EXAMPLES:
         if (target / name).exists() or (target / name).is_symlink():
             raise UsageError(f"{target / name} is there already, and is not overwritten")

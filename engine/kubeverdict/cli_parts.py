@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import write_out
-from kubeverdict.model.cluster import DEFAULT_NAMESPACE
+from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS, pieces
 from kubeverdict.render.style import Style
-from kubeverdict.render.unevaluated import PURE_DATA
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -256,14 +254,21 @@ def check_pods(*inputs: CompiledPolicy) -> None:
 
 def show(verb: str, output: str, report: object) -> None:
     stream = sys.stdout
-    if output in PURE_DATA:
-        for text in sentences(getattr(report, "unevaluated", ())):
-            say("note", text)
+    _say_unevaluated(output, report)
     color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     style = Style(color, _encodes_lines(stream.encoding))
     for text in pieces(verb, output, report, style):
         write_out(text)
     write_out("\n")
+
+
+def _say_unevaluated(output: str, report: object) -> None:
+    from kubeverdict.analyses.unevaluated import sentences
+    from kubeverdict.render.unevaluated import PURE_DATA
+
+    if output in PURE_DATA:
+        for text in sentences(getattr(report, "unevaluated", ())):
+            say("note", text)
 
 
 def _encodes_lines(encoding: str) -> bool:

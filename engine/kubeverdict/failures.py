@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn, TextIO
 
@@ -79,6 +78,8 @@ def _tell(name: str, error: Exception) -> None:
     verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
         if os.environ.get(DEBUG, "0") not in ("", "0"):
+            import traceback
+
             traceback.print_exception(error)
         command = f"{name} {verb}".rstrip()
         print(f"error: {command}: {_sentence(error)} ({_hint(error)})", file=sys.stderr, flush=True)

@@ -43,7 +43,6 @@ from kubeverdict.manifests.validation import (
 from kubeverdict.manifests.workloads import pods_of
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
-    DEFAULT_NAMESPACE,
     METADATA_NAME,
     ApiServerCalls,
     Cluster,
@@ -53,6 +52,7 @@ from kubeverdict.model.cluster import (
     Service,
     WorkloadRef,
 )
+from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import Origin

@@ -41,7 +41,8 @@ from kubeverdict.manifests.validation import (
     wrong_type,
 )
 from kubeverdict.manifests.values import Entry, entries
-from kubeverdict.model.cluster import DEFAULT_NAMESPACE, Cluster
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.profile import PROFILES
 from kubeverdict.model.sources import FieldPath

@@ -13,8 +13,6 @@ from kubeverdict.model.ports import Protocol
 from kubeverdict.model.unevaluated import Unevaluated
 
 METADATA_NAME = "kubernetes.io/metadata.name"
-# Where an object is that does not say.
-DEFAULT_NAMESPACE = "default"
 
 # What a controller writes on its pods beside the labels of the template.
 CONTROLLER_LABELS = frozenset(
