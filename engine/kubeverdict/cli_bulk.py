@@ -29,6 +29,7 @@ from kubeverdict.interrupts import at_interrupt
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Pair, ScenarioReport
+    from kubeverdict.analyses.redundancy import Removable
     from kubeverdict.distributed.client import Judged
     from kubeverdict.evaluate.bulk import Workbench
     from kubeverdict.evaluate.outcome import Focus
@@ -159,7 +160,8 @@ def bulk(
     seconds = monotonic() - started
     pairs = tuple(_pairs(bench, run)) if apply_each else ()
     steps, order = _rollout(bench, rollout, namespace, options) if rollout else ([], None)
-    status = _finish(found, pairs, steps, order, (top, output, seconds))
+    idle = _removable(bench, run, found) if delete_each and output in ("table", "md") else None
+    status = _finish(found, pairs, idle, steps, order, (top, output, seconds))
     if status == FINDINGS and not any(_fails(one, fail_on) for one in (*found, *steps)):
         return CLEAN
     return status
@@ -172,6 +174,7 @@ def _fails(report: ScenarioReport, fail_on: str) -> bool:
 def _finish(
     found: list[ScenarioReport],
     pairs: tuple[Pair, ...],
+    idle: Removable | None,
     steps: list[ScenarioReport],
     order: tuple[str, ...] | None,
     shown: tuple[int, str, float],
@@ -186,7 +189,8 @@ def _finish(
             show("bulk", "jsonl", report)
     else:
         if found or not steps:
-            show("bulk", output, Ranking(tuple(ranked(found)), summary(found), top, pairs))
+            ranking = Ranking(tuple(ranked(found)), summary(found), top, pairs, removable=idle)
+            show("bulk", output, ranking)
         if steps:
             ranking = Ranking(tuple(steps), summary(steps), top, (), True, order)
             show("bulk", output, ranking)
@@ -294,6 +298,21 @@ def _scenarios(
         yield from scenarios.apply_each(apply_each, namespace)[0]
     if relabel_each is not None:
         yield from scenarios.relabel_each(cluster, relabel_each)
+
+
+def _removable(
+    bench: Workbench, scenarios: Iterable[Scenario], found: Iterable[ScenarioReport]
+) -> Removable | None:
+    """Those of the policies without which nothing changes that can go together."""
+    from kubeverdict.analyses.redundancy import judged
+    from kubeverdict.manifests.resolving import Resolver
+
+    idle = {report.name for report in found if report.redundant is not None}
+    if len(idle) < 2:
+        return None
+    resolver = Resolver(bench.compiled.cluster)
+    edits = [resolver.edit(scenario) for scenario in scenarios if scenario.name in idle]
+    return judged(bench, list(dict.fromkeys(edit.policies_out[0] for edit in edits)))
 
 
 def _pairs(bench: Workbench, scenarios: Iterable[Scenario]) -> Iterator[Pair]:

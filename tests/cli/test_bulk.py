@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import INTERRUPTIBLE, SHOP, SHOP_CHANGE, command, run
+from tests.cli.running import INTERRUPTIBLE, SHOP, SHOP_CHANGE, WEB_AND_DB, command, run
 
 SCENARIOS = """\
 - name: drop the frontend's policy
@@ -257,3 +257,23 @@ def test_a_snapshot_goes_alone_and_must_be_one(tmp_path: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:-100])
     done = run("list", "-f", kept)
     assert done.status == 2 and "shop.kvs" in done.err
+
+
+def test_redundant_policies_that_can_go_together() -> None:
+    policy = """
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: %s, namespace: data}
+spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {}}]}]}
+"""
+    three = WEB_AND_DB + "".join(policy % name for name in ("p1", "p2", "p3"))
+    done = run("bulk", "-f", "-", "--delete-each", stdin=three.encode())
+    text = " ".join(done.out.split())
+    assert done.status == 0
+    assert "3 policies are redundant: nothing changes without one of them" in text
+    assert "2 policies can be removed together, judged without all of them" in text
+    assert "data/p2 data/p3 1 policy has to stay then" in text
+    assert "data/p1: covered by data/p2, which goes" in text
+    done = run("lint", "-f", "-", stdin=three.encode())
+    assert "2 policies can be removed together" in done.out

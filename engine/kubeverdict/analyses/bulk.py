@@ -8,6 +8,7 @@ import msgspec
 
 from kubeverdict.analyses.decisions import Decision, by_reason, by_rule
 from kubeverdict.analyses.misses import policy_view
+from kubeverdict.analyses.redundancy import Removable
 from kubeverdict.compile.compiled import Reason, RuleRef
 from kubeverdict.evaluate.bulk import Workbench
 from kubeverdict.evaluate.combine import covers
@@ -168,7 +169,8 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """The report of a run. ``top`` is how much of it is shown at length. In a rollout the
+    """The report of a run. ``top`` is how much of it is shown at length. ``removable`` are those
+    of the redundant policies that can go together, where that was asked. In a rollout the
     reports are its steps in order, and ``safe_order`` names them in an order in which none
     breaks a connection, where there is one."""
 
@@ -178,6 +180,7 @@ class Ranking(msgspec.Struct, frozen=True):
     pairs: tuple[Pair, ...] = ()
     rollout: bool = False
     safe_order: tuple[str, ...] | None = None
+    removable: Removable | None = None
 
     @property
     def unevaluated(self) -> tuple[Unevaluated, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kubeverdict.render.removal import removal
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
@@ -158,7 +159,7 @@ def _covered(ranking: Ranking) -> list[str]:
     lines += [f"  {one.name}: {_why_idle(one)}" for one in idle[: ranking.top]]
     if len(idle) > ranking.top:
         lines.append(f"  and {len(idle) - ranking.top:,} more (--top, or -o jsonl)")
-    return ["\n".join(lines)]
+    return ["\n".join(lines), *removal(ranking.removable, ranking.top)]
 
 
 def _together(ranking: Ranking) -> list[str]:

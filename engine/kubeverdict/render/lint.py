@@ -12,6 +12,7 @@ from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.render.json import Json, document
 from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
+from kubeverdict.render.removal import removal
 from kubeverdict.render.rows import Row
 from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
@@ -26,7 +27,7 @@ _WIDTH = 80
 _FEW = 8
 _NAMESPACES = 3
 _CLUSTER = "the cluster"
-_GONE = 10
+_LISTED = 10
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ def table(report: LintReport, style: Style) -> str:
     places = _Places(report.findings)
     sections = [_section(group, report.whole, places, style) for group in groups(report)]
     parts = ["\n".join(lines) for lines in sections]
+    parts += removal(report.removable, None if report.whole else _LISTED)
     return "\n\n".join([*places.common, *parts, *_gone(report), _wrapped(summary(report))])
 
 
@@ -158,7 +160,7 @@ def _gone(report: LintReport) -> list[str]:
     if not gone:
         return []
     lines = [f"known and gone: {_findings(len(gone))}"]
-    shown = gone if report.whole else gone[:_GONE]
+    shown = gone if report.whole else gone[:_LISTED]
     lines += [_wrapped(f"{one.id}  {one.object}", "  ") for one in shown]
     if len(shown) < len(gone):
         lines.append(f"  and {len(gone) - len(shown):,} more")
@@ -225,7 +227,8 @@ def md(report: LintReport, style: Style) -> str:
         for one in several
     ]
     found = [md_table(heading, rows)] if rows else []
-    return "\n\n".join([*found, *map(cell, _gone(report)), cell(summary(report))])
+    rest = [*removal(report.removable, None if report.whole else _LISTED), *_gone(report)]
+    return "\n\n".join([*found, *map(cell, rest), cell(summary(report))])
 
 
 def _row(one: Finding) -> Row:
@@ -245,6 +248,7 @@ def json(report: LintReport, style: Style) -> str:
             "profile": report.profile,
             "summary": {**counts, "suppressed": report.suppressed},
             **known,
+            **({"removable": msgspec.to_builtins(report.removable)} if report.removable else {}),
             "findings": [_finding(one) for one in report.findings],
             "not_checked": [
                 {"id": check.id, "why": check.skipped} for check in report.checks if check.skipped

@@ -17,7 +17,7 @@ Rejected: rules as plug-ins (they share what they look at, and are read side by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 
 import msgspec
 
@@ -38,6 +38,7 @@ from kubeverdict.analyses.lint.baseline import Compared, Known, compare
 from kubeverdict.analyses.lint.catalogue import RULES, known
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
+from kubeverdict.analyses.redundancy import Removable, by_rules
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.profile import Profile
@@ -81,6 +82,7 @@ _NEED_PODS = (
 )
 NO_PODS = "no pod in the input"
 
+_IDLE = ("policy-shadowed", "policy-redundant")
 _MISSES = ("selector-typo", "peer-selects-nothing", "namespace-selects-nothing")
 
 
@@ -98,13 +100,15 @@ DEFAULTS = LintSettings()
 class LintReport(msgspec.Struct, frozen=True):
     """The findings, by file and line, and the rules that were looked at. ``suppressed`` counts
     what annotations on policies turned off; ``compared`` is there where findings that are known
-    were left out. ``whole``: formats for people show every finding too."""
+    were left out. ``removable`` are the policies that can be deleted together, if there are any.
+    ``whole``: formats for people show every finding too."""
 
     profile: str
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     suppressed: int = 0
     compared: Compared | None = None
+    removable: Removable | None = None
     whole: bool = False
     verb: str = "lint"
     unevaluated: tuple[Unevaluated, ...] = ()
@@ -125,7 +129,9 @@ class LintReport(msgspec.Struct, frozen=True):
 def without_known(report: LintReport, baseline: Iterable[Known]) -> LintReport:
     """A report of what is new since ``baseline`` was written."""
     findings, compared = compare(report.findings, report.checks, baseline)
-    return msgspec.structs.replace(report, findings=tuple(findings), compared=compared)
+    return msgspec.structs.replace(
+        report, findings=tuple(findings), compared=compared, removable=None
+    )
 
 
 def in_full(report: LintReport) -> LintReport:
@@ -172,8 +178,23 @@ def _lint(
         checks,
         tuple(findings),
         suppressed,
+        removable=_removable(facts, made),
         unevaluated=compiled.unevaluated,
     )
+
+
+def _removable(facts: Facts, made: Set[str]) -> Removable | None:
+    """The policies that can be deleted together, but for those that shall not be told of."""
+    if not made >= set(_IDLE):
+        return None
+    policies = facts.compiled.policies
+    kept = [
+        cover
+        for cover in facts.removal.together
+        if not any(intent.is_off(policies[cover.policy], rule) for rule in _IDLE)
+    ]
+    found = msgspec.structs.replace(facts.removal, together=tuple(kept))
+    return by_rules(facts.compiled, found) if kept else None
 
 
 def _hits(facts: Facts, settings: LintSettings) -> Iterator[Hit]:

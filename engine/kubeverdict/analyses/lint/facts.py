@@ -25,6 +25,8 @@ from kubeverdict.compile.opening import make_beside
 from kubeverdict.compile.population import namespace_labels
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
 from kubeverdict.compile.sets import members
+from kubeverdict.evaluate.bulk import Workbench
+from kubeverdict.evaluate.redundancy import Removal, removal
 from kubeverdict.model.cluster import METADATA_NAME, ContainerKind, ContainerPort, Pod, Service
 from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import Protocol
@@ -278,6 +280,11 @@ class Facts:
     def beside(self) -> Beside:
         """The compiled rules, policy by policy."""
         return make_beside(self.compiled)
+
+    @cached_property
+    def removal(self) -> Removal:
+        """The policies that can be deleted together because others do all that they do."""
+        return removal(Workbench(self.compiled, self.beside))
 
     @cached_property
     def is_whole(self) -> bool:
