@@ -66,13 +66,18 @@ def traffic_in(
     if not reading.records:
         problems = list(reading.malformed_first)
         names = ", ".join(logs)
-        problems.append(Problem(names, 0, "", f"no connection in {reading.lines:,} lines"))
+        lines = "1 line" if reading.lines == 1 else f"{reading.lines:,} lines"
+        kinds = ", ".join(f"{what} ({count:,})" for what, count in reading.skipped.most_common())
+        text = f"no connection in {lines}{': ' if kinds else ''}{kinds}"
+        problems.append(Problem(names, 0, "", text))
         raise InputError(problems)
 
 
 def say_nothing_judged(reading: Reading) -> int:
     """A log of another cluster must not look like a clean one."""
-    say("error", f"none of the {reading.records:,} records could be judged: is it this cluster?")
+    which = "the record" if reading.records == 1 else f"none of the {reading.records:,} records"
+    could = "cannot" if reading.records == 1 else "can"
+    say("error", f"{which} {could} be judged: is it this cluster?")
     return WRONG
 
 

@@ -72,7 +72,7 @@ def test_flows_from_standard_input_and_malformed_lines() -> None:
     text = b"not json\n" + FLOWS.read_bytes()
     done = run("replay", "-f", SHOP, "--flows", "-", stdin=text)
     assert done.status == 0
-    assert "1 malformed lines were skipped, the first is <stdin>:1: " in done.out
+    assert "1 malformed line was skipped: <stdin>:1: " in done.out
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_a_log_of_another_cluster_is_not_clean(verb: str, tmp_path: Path) -> Non
     path.write_text("source,destination,port\nother/a-0,other/b-0,80\n")
     done = run(verb, "-f", SHOP, "--flows", path)
     assert done.status == 2
-    assert "none of the 1 records could be judged" in done.err
-    assert "pods that are not in the cluster: other/a-0" in done.out
+    assert "the record cannot be judged" in done.err
+    assert "pods that are not in the cluster (1): other/a-0" in done.out
 
 
 def test_nothing_is_written_where_nothing_could_be_judged(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_formats_without_room_say_beside_it_what_is_not_in_them(tmp_path: Path) 
         done = run(verb, "-f", cluster, "--flows", flows, "-o", form)
         assert done.status == 0
         assert f"  {lost}" in done.err and "10.0.0.77" in done.err
-        assert f"1 malformed lines were skipped, the first is {flows}:4: " in done.err
+        assert f"1 malformed line was skipped: {flows}:4: " in done.err
         assert lost not in done.out
     done = run("recommend", "-f", cluster, "--flows", flows, "-o", "yaml")
     assert f"proof: {lost}: nothing is proven of them" in done.err

@@ -10,9 +10,9 @@ import pytest
 
 from kubeverdict.errors import InputError, UsageError
 from kubeverdict.flowlogs import Mapping, aws, calico, columns, gke, hubble, ovn
-from kubeverdict.flowlogs.fields import NOT_A_FLOW, REPLY, UNDER_WAY
+from kubeverdict.flowlogs.fields import HEADING, NOT_A_FLOW, REPLY, UNDER_WAY
 from kubeverdict.flowlogs.sniffing import sniff
-from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen, seconds
+from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen, seconds
 from kubeverdict.model.ports import Protocol
 
 FLOW: dict[str, Any] = {
@@ -226,6 +226,7 @@ def test_aws() -> None:
         53,
         Seen.ARRIVED,
         "2024-01-02T03:04:05.000Z",
+        source_port=40000,
     )
 
 
@@ -270,11 +271,82 @@ def test_columns_of_any_name() -> None:
     )
 
 
+def source_port(found: FlowRecord | str) -> int:
+    assert isinstance(found, FlowRecord)
+    return found.source_port
+
+
+def test_a_record_that_does_not_say_who_began_has_the_port_at_its_source() -> None:
+    udp: dict[str, object] = {"UDP": {"source_port": 51000, "destination_port": 53}}
+    allowed = {"verdict": "FORWARDED", "is_reply": None}
+    assert source_port(flow(**allowed, l4=udp)) == 51000
+    assert source_port(flow(**allowed, l4={"UDP": {"destination_port": 53}})) == 0
+    flags: dict[str, object] = {"SYN": True}
+    tcp = {"source_port": 51000, "destination_port": 53}
+    assert source_port(flow(**allowed, l4={"TCP": tcp})) == 51000
+    # These do say: by a flag of their own, or of TCP, or as nobody refuses a reply.
+    assert source_port(flow(**allowed, l4={"TCP": {**tcp, "flags": flags}})) == DIRECTED
+    assert source_port(flow(verdict="FORWARDED", l4=udp)) == DIRECTED
+    assert source_port(flow(verdict="DROPPED", is_reply=None, l4=udp)) == DIRECTED
+    assert source_port(aws.parse(line({**AWS, "Verdict": "ACCEPT"}))) == 55986
+    assert source_port(aws.parse(line(AWS))) == DIRECTED
+    ovn_udp = OVN.replace(b"tcp,", b"udp,").replace(b",tcp_flags=syn", b"")
+    assert source_port(ovn.parse(ovn_udp.replace(b"verdict=drop", b"verdict=allow"))) == 58496
+    assert source_port(ovn.parse(OVN.replace(b"verdict=drop", b"verdict=allow"))) == DIRECTED
+    assert source_port(calico.parse(line({**CALICO, "action": "allow"}))) == DIRECTED
+    assert source_port(gke.parse(line({**GKE, "disposition": "allow"}))) == DIRECTED
+    row = {"source": "a/b", "destination": "c/d", "port": 80, "Source Port": 51000.0}
+    assert source_port(columns.json_parser(Mapping())(line(row))) == 51000
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        b"source_address,destination_address,protocol,port",
+        b"Source Address,Destination Address,Protocol,Port",
+        b"SOURCE_ADDRESS,DESTINATION_ADDRESS,PROTOCOL,PORT",
+        b'"source-address", "destination-address" ,"protocol","port"',
+        b"\xef\xbb\xbfSourceAddress,DestinationAddress,protocol,port\r",
+        b"SRC,Dst Address,PROTO,dport",
+    ],
+)
+def test_headings_in_any_spelling(heading: bytes) -> None:
+    mapping = Mapping()
+    if heading.startswith(b"SRC"):
+        mapping = Mapping.of(
+            "source_address=src,destination_address=dst_address,protocol=proto,port=dport"
+        )
+    parse = sniff("x", [heading], mapping)
+    assert parse(heading) == HEADING
+    assert parse(b"10.0.0.1,10.0.0.2,UDP,53") == FlowRecord(
+        FlowEnd(address="10.0.0.1"),
+        FlowEnd(address="10.0.0.2"),
+        Protocol.UDP,
+        53,
+        Seen.ARRIVED,
+        source_port=0,
+    )
+
+
+def test_names_in_any_spelling_in_json_too() -> None:
+    parse = columns.json_parser(Mapping.of("port=dport"))
+    row = {"Source": "a/b", "DESTINATION": "c/d", "DPort": 80}
+    for changes in ({}, {"more": 1}):
+        found = parse(line({**row, **changes}))
+        assert isinstance(found, FlowRecord)
+        assert (found.source.pod, found.port) == ("b", 80)
+
+
 def test_csv() -> None:
     header = columns.csv_header(b"source,destination_namespace,destination_pod,port,protocol\n")
     parse = columns.csv_parser(header, Mapping())
     assert parse(b'10.0.0.1,shop,"web",53,udp\r\n') == FlowRecord(
-        FlowEnd(address="10.0.0.1"), FlowEnd("shop", "web"), Protocol.UDP, 53, Seen.ARRIVED
+        FlowEnd(address="10.0.0.1"),
+        FlowEnd("shop", "web"),
+        Protocol.UDP,
+        53,
+        Seen.ARRIVED,
+        source_port=0,
     )
     for wrong in (b"10.0.0.1,shop", b"nonsense,shop,web,53,udp", b"10.0.0.1,shop,web,99999,tcp"):
         with pytest.raises(ValueError):
@@ -354,13 +426,13 @@ def assert_malformed(parse: Any, text: bytes) -> None:
     ],
 )
 def test_formats_are_told_from_their_lines(text: bytes, parse: object) -> None:
-    assert sniff("x", [b"", b"{broken", text], Mapping()).parse is parse
+    assert sniff("x", [b"", b"{broken", text], Mapping()) is parse
 
 
 def test_what_is_no_log() -> None:
     for lines, said in (
         ([b"[{}]"], "one JSON list"),
-        ([b"a,b,c", b"1,2,3"], "say --columns: it has a, b, c"),
+        ([b"a,b,c", b"1,2,3"], "--columns which of them is what: it has a, b, c"),
         ([b"hello"], "say --columns"),
     ):
         with pytest.raises(InputError, match=said):

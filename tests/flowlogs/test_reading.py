@@ -109,6 +109,31 @@ def test_csv_with_a_heading(tmp_path: Path) -> None:
     assert total(list(read([str(path)], None, mapping))) == (2, 1, 0, 1)
 
 
+@pytest.mark.parametrize("last", ["", "\n", "\r\n"])
+def test_one_line_is_one_record(tmp_path: Path, last: str) -> None:
+    path = tmp_path / "flows.csv"
+    # Without a port, the name of a protocol that nobody knows is not a mistake.
+    path.write_text(f"src,dst,protocol,dport\n10.0.0.3,10.0.0.1,TCP,5432{last}")
+    mapping = Mapping.of("source_address=src,destination_address=dst,port=dport")
+    assert total(list(read([str(path)], None, mapping))) == (1, 1, 0, 0)
+
+
+def test_a_column_that_is_named_and_not_there_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "flows.csv"
+    path.write_text("source,destination,port\n10.0.0.1,10.0.0.2,80\n")
+    with pytest.raises(InputError, match="has no column dport: it has source, destination, port"):
+        list(read([str(path)], None, Mapping.of("port=dport")))
+    path.write_text("10.0.0.1,10.0.0.2,80\n")
+    with pytest.raises(InputError, match="its first line has to name its columns"):
+        list(read([str(path)]))
+
+
+def test_files_that_were_put_together_have_more_headings(tmp_path: Path) -> None:
+    path = tmp_path / "flows.csv"
+    path.write_text("source,destination,port\n10.0.0.1,10.0.0.2,80\n" * 3)
+    assert total(list(read([str(path)]))) == (3, 3, 0, 0)
+
+
 def test_parquet(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -126,6 +151,9 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(nested, path)
     assert total(list(read([str(path)], None, Mapping.of("source=src.ip")))) == (1, 1, 0, 0)
     assert total(list(read([str(path)], None, Mapping.of("source=src.no")))) == (1, 0, 0, 1)
+    spelled = pyarrow.table({"Source": ["a/b"], "Destination": ["c/d"], "PORT": [80]})
+    parquet.write_table(spelled, path)
+    assert total(list(read([str(path)]))) == (1, 1, 0, 0)
     path.write_bytes(b"PAR1 and nothing behind it")
     with pytest.raises(InputError, match="cannot be read"):
         list(read([str(path)]))

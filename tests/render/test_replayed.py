@@ -14,9 +14,9 @@ def test_replay_says_what_breaks_and_why() -> None:
     text = render("replay", "table", REPLAY, Style())
     for part in (
         "1,200 lines hold 1,000 records of connections",
-        "1 malformed lines were skipped, the first is flows.jsonl:17: JSON is malformed",
-        "skipped: 199 replies",
-        "12 pods that are not in the cluster: a/b, a/c",
+        "1 malformed line was skipped: flows.jsonl:17: JSON is malformed",
+        "skipped: replies (199)",
+        "pods that are not in the cluster (12): a/b, a/c",
         "4 connections (9,000 records) got through when logged, and would break; "
         "0 connections (0 records) of them by what is proposed",
         "the present policies deny it as well",
@@ -34,7 +34,7 @@ def test_replay_says_what_breaks_and_why() -> None:
 def test_replay_in_markdown_has_what_the_table_has() -> None:
     text = render("replay", "md", REPLAY, Style())
     for part in (
-        "1 malformed lines were skipped",
+        "1 malformed line was skipped",
         "**Would break**",
         "| source | destination | port | records | connections | why |",
         "is isolated by data/allow-web",
@@ -107,7 +107,7 @@ def test_what_goes_beside_the_policies_leaves_nothing_out() -> None:
     text = "\n".join(f"{kind}: {line}" for kind, line in beside(RECOMMENDED))
     for part in (
         "log: 1,200 lines hold 1,000 records",
-        "12 pods that are not in the cluster: a/b, a/c",
+        "pods that are not in the cluster (12): a/b, a/c",
         "gap: no policy of their own",
         "gap: namespaces left alone",
         "gap: no DNS pods were found",

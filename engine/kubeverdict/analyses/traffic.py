@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.attribution import Attribution, TrafficEnd
+from kubeverdict.analyses.replies import Fate, UndirectedFlows, fates
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
 from kubeverdict.evaluate.ends import address_ids, pod_id
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.flows import FlowRecord, Seen
+from kubeverdict.model.flows import DIRECTED, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
 from kubeverdict.services import Backend, Client, ServiceResolver, Via
 
@@ -28,6 +29,8 @@ NO_BACKEND = "connections to a Service port that leads nowhere"
 NO_ENDPOINTS = "connections to a Service whose endpoints the input does not have"
 UNCLEAR = "connections to a Service that is defined twice with different content"
 DROPPED = "connections that the client's node drops: no backend there (internalTrafficPolicy Local)"
+REPLY = "replies"
+UNTOLD = "records of which the log does not tell which end began"
 FROM_SERVICE = "connections from the address of a Service"
 
 # A connection as one number: source, destination, protocol, port, what was seen.
@@ -127,11 +130,12 @@ class _Collector:
         # Addresses of nodes, of which some ports may lead to Services.
         self._shared = frozenset(self._resolver.shared)
         self._flows: dict[int, int] = {}
+        self._undirected = UndirectedFlows(self._attribution)
 
     @property
     def size(self) -> int:
         ends = len(self._attribution.ends)
-        return max(len(self._flows), ends)
+        return max(len(self._flows) + len(self._undirected), ends)
 
     def add(self, records: Iterable[FlowRecord]) -> None:
         known, number, flows = self._attribution.known, self._attribution.number, self._flows
@@ -142,6 +146,9 @@ class _Collector:
             destination = known.get(record.destination)
             if destination is None:
                 destination = number(record.destination, record.time)
+            if record.source_port != DIRECTED:
+                self._undirected.add(source, destination, record)
+                continue
             key = (
                 ((source << 21 | destination) << 3 | record.protocol) << 16 | record.port
             ) << 2 | record.seen
@@ -157,6 +164,8 @@ class _Collector:
         keys = np.fromiter(self._flows.keys(), np.int64, count)
         counts = np.fromiter(self._flows.values(), np.int64, count)
         seen, keys = keys & 3, keys >> _SEEN_BITS
+        if len(self._undirected):
+            keys, seen, counts = self._directed(keys, seen, counts)
         keys, seen, counts = self._through_services(keys, seen, counts)
         # After settling and Services, two numbers may mean one end.
         keys = self._same_ends(keys)
@@ -164,6 +173,32 @@ class _Collector:
         self._flows.clear()
         attribution.forget()
         return traffic
+
+    def _directed(
+        self, keys: NDArray[np.int64], seen: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The connections that are known, with those among flows of which the log does not say
+        which end began; replies and what cannot be told are counted and left out."""
+        keys = self._same_ends(keys)
+        flows, what, weight = self._undirected.take(self._same())
+        found = fates(flows, keys[seen != Seen.DENIED], self._undirected.declared(flows))
+        replies = int(weight[found == Fate.REPLY].sum())
+        if replies:
+            self._reading.skipped[REPLY] += replies
+            self._reading.records -= replies
+        ends = self._attribution.ends
+        for row in np.flatnonzero(found == Fate.UNKNOWN).tolist():
+            source, end = ends[flows.source[row]].name, ends[flows.destination[row]].name
+            port, protocol = flows.port[row], Protocol(int(flows.protocol[row]))
+            name = f"{source} → {end} {port}/{protocol.name}"
+            self._reading.not_attributed(UNTOLD, int(weight[row]), name)
+        is_new = found == Fate.CONNECTION
+        new = (flows.source << _SOURCE | flows.there)[is_new]
+        return (
+            np.concatenate((keys, new)),
+            np.concatenate((seen, what[is_new])),
+            np.concatenate((counts, weight[is_new])),
+        )
 
     def _through_services(
         self, keys: NDArray[np.int64], seen: NDArray[np.int64], counts: NDArray[np.int64]
@@ -231,12 +266,16 @@ class _Collector:
             return self._attribution.pod_number(backend.pod)
         return self._attribution.address_number(backend.address)
 
-    def _same_ends(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _same(self) -> NDArray[np.int64]:
+        """For each end (ends,) the first number that means it."""
         first: dict[object, int] = {}
         ends = self._attribution.ends
-        same = np.array(
+        return np.array(
             [first.setdefault(_identity(end), number) for number, end in enumerate(ends)], np.int64
         )
+
+    def _same_ends(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        same = self._same()
         if not keys.size or (same == np.arange(same.size)).all():
             return keys
         sources, destinations = same[keys >> _SOURCE], same[keys >> _DESTINATION & _END_MASK]

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from kubeverdict.flowlogs.fields import NOT_A_FLOW, port_of, protocol_of, seen_of
+from kubeverdict.flowlogs.fields import NOT_A_FLOW, port_of, protocol_of, seen_of, source_port_of
 from kubeverdict.model.flows import FlowEnd, FlowRecord
 
 
@@ -14,6 +14,7 @@ class _Line(msgspec.Struct, gc=False):
     timestamp: str | None = None
     source: str | None = msgspec.field(default=None, name="Src IP")
     destination: str | None = msgspec.field(default=None, name="Dest IP")
+    source_port: int | str | None = msgspec.field(default=None, name="Src Port")
     port: int | str | None = msgspec.field(default=None, name="Dest Port")
     protocol: str | None = msgspec.field(default=None, name="Proto")
     verdict: str | None = msgspec.field(default=None, name="Verdict")
@@ -21,7 +22,7 @@ class _Line(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Line).decode
 _CLOUDWATCH = re.compile(
-    rb"SIP: *(?P<source>[^;]+);\s*SPORT: *[^;]*;\s*DIP: *(?P<destination>[^;]+);"
+    rb"SIP: *(?P<source>[^;]+);\s*SPORT: *(?P<source_port>[^;]*);\s*DIP: *(?P<destination>[^;]+);"
     rb"\s*DPORT: *(?P<port>[^;]*);\s*PROTOCOL: *(?P<protocol>[^;]+);"
     rb"\s*PolicyVerdict: *(?P<verdict>\w+)"
 )
@@ -41,6 +42,7 @@ def parse(line: bytes) -> FlowRecord | str:
             part["source"],
             part["destination"],
             part["protocol"],
+            part["source_port"],
             part["port"],
             part["verdict"],
             when,
@@ -48,13 +50,22 @@ def parse(line: bytes) -> FlowRecord | str:
     row = _decode(line)
     if row.source is None and row.destination is None:
         return NOT_A_FLOW
-    return _record(row.source, row.destination, row.protocol, row.port, row.verdict, row.timestamp)
+    return _record(
+        row.source,
+        row.destination,
+        row.protocol,
+        row.source_port,
+        row.port,
+        row.verdict,
+        row.timestamp,
+    )
 
 
 def _record(
     source: str | None,
     destination: str | None,
     protocol: str | None,
+    source_port: int | str | None,
     port: int | str | None,
     verdict: str | None,
     time: str | None,
@@ -69,5 +80,11 @@ def _record(
         raise ValueError("the destination port is missing")
     seen = seen_of(verdict)
     return FlowRecord(
-        FlowEnd(address=source), FlowEnd(address=destination), known, number, seen, time
+        FlowEnd(address=source),
+        FlowEnd(address=destination),
+        known,
+        number,
+        seen,
+        time,
+        source_port=source_port_of(known, source_port, seen),
     )

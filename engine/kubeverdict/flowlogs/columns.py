@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from kubeverdict.errors import UsageError
-from kubeverdict.flowlogs.fields import NO_PORT, count_of, port_of, protocol_of, seen_of
+from kubeverdict.flowlogs.fields import (
+    HEADING,
+    NO_PORT,
+    count_of,
+    port_of,
+    protocol_of,
+    seen_of,
+    source_port_of,
+)
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
@@ -20,6 +30,7 @@ FIELDS = (
     "source_namespace",
     "source_pod",
     "source_address",
+    "source_port",
     "destination",
     "destination_namespace",
     "destination_pod",
@@ -30,6 +41,9 @@ FIELDS = (
     "verdict",
     "count",
 )
+_NO_LETTER = re.compile(r"[^a-z0-9.]+")
+# Of so many sets of names it is remembered which column holds which field.
+_KEPT = 64
 _DENIED_WORDS = frozenset({"false", "0"})
 _ALLOWED_WORDS = frozenset({"true", "1", ""})
 
@@ -57,28 +71,46 @@ class Mapping(msgspec.Struct, frozen=True):
     def column(self, field: str) -> str:
         return self.columns.get(field, field)
 
-    def has(self, field: str, names: AnyMapping[str, Any] | Sequence[str]) -> bool:
-        """Whether there is a column for a field, or one that may hold it inside."""
-        column = self.column(field)
-        return column in names or column.partition(".")[0] in names
+    def found_in(self, names: Iterable[str]) -> dict[str, str]:
+        """Which of ``names`` holds each field, or is where a path to it (``src.ip``) begins. How
+        names are spelled makes no difference: ``Source Address`` is ``source_address``."""
+        exact = dict.fromkeys(names)
+        folded = {_folded(name): name for name in reversed(exact)}
+        found = {}
+        for field in FIELDS:
+            column = self.column(field)
+            if column in exact or column.partition(".")[0] in exact:
+                found[field] = column
+            elif _folded(column) in folded:
+                found[field] = folded[_folded(column)]
+        return found
 
-    def fits(self, names: AnyMapping[str, Any] | Sequence[str]) -> bool:
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """The columns that were named and are not among ``names``."""
+        found = self.found_in(names)
+        return [column for field, column in self.columns.items() if field not in found]
+
+    def fits(self, names: Iterable[str]) -> bool:
         """Whether rows with these columns tell of both ends."""
-        have = {field for field in FIELDS if self.has(field, names)}
+        have = self.found_in(names).keys()
         return all(
             have & {end, f"{end}_pod", f"{end}_address"} for end in ("source", "destination")
         )
 
 
+def _folded(name: str) -> str:
+    return _NO_LETTER.sub("", name.lower())
+
+
 Row = Callable[[str], Any]
-"""The value of a column, by name; None where there is none."""
+"""The value of a field; None where there is none."""
 
 
-def record(row: Row, mapping: Mapping) -> FlowRecord | str:
+def record(row: Row) -> FlowRecord | str:
     """The record of a row. Raises ValueError where it makes no sense."""
 
     def text(field: str) -> str:
-        value = row(mapping.column(field))
+        value = row(field)
         return "" if value is None else str(value).strip()
 
     protocol_text = text("protocol")
@@ -87,14 +119,18 @@ def record(row: Row, mapping: Mapping) -> FlowRecord | str:
     port = port_of(protocol, port_text.removesuffix(".0"))
     if port is None:
         return NO_PORT
+    seen = _seen(text("verdict"))
+    # Whoever writes such rows may write one for each direction.
+    source_port = text("source_port").removesuffix(".0")
     return FlowRecord(
         _end(text, "source"),
         _end(text, "destination"),
         protocol,
         port,
-        _seen(text("verdict")),
+        seen,
         text("time") or None,
         count_of(text("count")),
+        source_port_of(protocol, source_port, seen),
     )
 
 
@@ -128,43 +164,62 @@ def json_parser(mapping: Mapping) -> Callable[[bytes], FlowRecord | str]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
     def parse(line: bytes) -> FlowRecord | str:
-        return record(row_of(decode(line)), mapping)
+        return record(row_of(decode(line)))
 
+    row_of = rows_of(mapping)
     return parse
 
 
-def row_of(whole: AnyMapping[str, Any]) -> Row:
-    """The row of an object with names. A column may be a path (``src.ip``)."""
+def rows_of(mapping: Mapping) -> Callable[[AnyMapping[str, Any]], Row]:
+    """Makes rows of objects with names. A column may be a path (``src.ip``)."""
+    known: dict[tuple[str, ...], dict[str, str]] = {}
 
-    def value(column: str) -> Any:
-        found: Any = whole
-        for part in (column,) if column in whole else column.split("."):
-            if not isinstance(found, dict):
-                return None
-            found = found.get(part)
-        return None if isinstance(found, dict | list) else found
+    def row_of(whole: AnyMapping[str, Any]) -> Row:
+        names = tuple(whole)
+        columns = known.get(names)
+        if columns is None:
+            if len(known) >= _KEPT:
+                known.clear()
+            columns = known[names] = mapping.found_in(names)
+        return partial(_value, whole, columns)
 
-    return value
+    return row_of
+
+
+def _value(whole: AnyMapping[str, Any], columns: AnyMapping[str, str], field: str) -> Any:
+    column = columns.get(field)
+    if column is None:
+        return None
+    found: Any = whole
+    for part in (column,) if column in whole else column.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(part)
+    return None if isinstance(found, dict | list) else found
 
 
 def csv_header(line: bytes) -> list[str]:
     """The columns that a line names; quoted fields may not hold line ends."""
-    return [name.strip() for name in _fields(line)]
+    return _fields(line)
 
 
 def csv_parser(header: Sequence[str], mapping: Mapping) -> Callable[[bytes], FlowRecord | str]:
-    places = {name: place for place, name in enumerate(header)}
+    names = list(header)
+    found = mapping.found_in(names)
+    places = {field: names.index(name) for field, name in found.items() if name in names}
 
     def parse(line: bytes) -> FlowRecord | str:
         fields = _fields(line)
+        if fields == names:
+            return HEADING  # again, where files were put together
         if len(fields) != len(header):
             raise ValueError(f"{len(fields)} columns where the heading has {len(header)}")
 
-        def value(column: str) -> str | None:
-            place = places.get(column)
+        def value(field: str) -> str | None:
+            place = places.get(field)
             return None if place is None else fields[place]
 
-        return record(value, mapping)
+        return record(value)
 
     return parse
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from kubeverdict.model.flows import Seen
+from kubeverdict.model.flows import DIRECTED, Seen
 from kubeverdict.model.ports import MAX_PORT, Protocol
 
 # What a line is instead of a connection, as reports say it.
+HEADING: Final = "headings"
 REPLY: Final = "replies"
 NOT_A_FLOW: Final = "lines that tell of something else"
 NO_PORT: Final = "records without a destination port"
@@ -59,6 +60,14 @@ def port_of(protocol: Protocol, port: int | str | None) -> int | None:
     if not 0 <= number <= MAX_PORT:
         raise ValueError(f"{number} is no port")
     return number
+
+
+def source_port_of(protocol: Protocol, port: int | str | None, seen: Seen) -> int:
+    """The ``source_port`` of a record of which a log does not say which end began the connection.
+    Nobody refuses a reply, so what was denied is the beginning of one."""
+    if seen is Seen.DENIED or not protocol.has_ports:
+        return DIRECTED
+    return port_of(protocol, port) or 0
 
 
 def count_of(count: int | str | None, least: int = 1) -> int:

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import msgspec
 
-from kubeverdict.flowlogs.fields import NO_PORT, NO_VERDICT, NOT_A_FLOW, REPLY, UNDER_WAY
-from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
+from kubeverdict.flowlogs.fields import (
+    NO_PORT,
+    NO_VERDICT,
+    NOT_A_FLOW,
+    REPLY,
+    UNDER_WAY,
+    source_port_of,
+)
+from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
 
 _LOST = "times that Hubble says it lost events"
@@ -38,6 +45,7 @@ class _Flags(msgspec.Struct, gc=False):
 
 
 class _Ports(msgspec.Struct, gc=False):
+    source_port: int | None = None
     destination_port: int | None = None
     flags: _Flags | None = None
 
@@ -118,6 +126,7 @@ def parse(line: bytes) -> FlowRecord | str:
     else:
         return NO_VERDICT
     l4 = flow.l4
+    source_port = DIRECTED
     protocol, ports = Protocol.TCP, l4.TCP
     if ports is None:
         protocol, ports = Protocol.UDP, l4.UDP
@@ -128,9 +137,12 @@ def parse(line: bytes) -> FlowRecord | str:
         protocol, port = (Protocol.ICMP if has_type else Protocol.OTHER), 0
     else:
         flags = ports.flags
-        if flow.is_reply is None and flags is not None and flags.are_under_way:
-            # Which end began it is not known: its destination may well be who did.
-            return REPLY if flags.SYN else UNDER_WAY
+        if flow.is_reply is None:
+            if flags is not None and flags.are_under_way:
+                # Which end began it is not known: its destination may well be who did.
+                return REPLY if flags.SYN else UNDER_WAY
+            if flags is None or not flags.SYN:
+                source_port = source_port_of(protocol, ports.source_port, seen)
         if ports.destination_port is None:
             return NO_PORT
         port = ports.destination_port
@@ -144,6 +156,7 @@ def parse(line: bytes) -> FlowRecord | str:
         port,
         seen,
         flow.time,
+        source_port=source_port,
     )
 
 

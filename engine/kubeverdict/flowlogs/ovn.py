@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import re
 
-from kubeverdict.flowlogs.fields import NO_PORT, NOT_A_FLOW, REPLY, port_of, protocol_of, seen_of
-from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
+from kubeverdict.flowlogs.fields import (
+    NO_PORT,
+    NOT_A_FLOW,
+    REPLY,
+    port_of,
+    protocol_of,
+    seen_of,
+    source_port_of,
+)
+from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
 
 _HEAD = re.compile(
     r"^(?P<time>\S+?)\|.*acl_log.*?verdict=(?P<verdict>[\w-]+)"
@@ -34,6 +42,8 @@ def parse(line: bytes) -> FlowRecord | str:
     port = port_of(protocol, packet.get("tp_dst"))
     if port is None:
         return NO_PORT
+    begins = flags == ["syn"]
+    source_port = DIRECTED if begins else source_port_of(protocol, packet.get("tp_src"), seen)
     source = next((packet[name] for name in _SOURCES if name in packet), "")
     destination = next((packet[name] for name in _DESTINATIONS if name in packet), "")
     if not source or not destination:
@@ -41,5 +51,11 @@ def parse(line: bytes) -> FlowRecord | str:
             raise ValueError("an address is missing")
         return NOT_A_FLOW
     return FlowRecord(
-        FlowEnd(address=source), FlowEnd(address=destination), protocol, port, seen, match["time"]
+        FlowEnd(address=source),
+        FlowEnd(address=destination),
+        protocol,
+        port,
+        seen,
+        match["time"],
+        source_port=source_port,
     )

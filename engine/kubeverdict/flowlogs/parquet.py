@@ -22,8 +22,6 @@ def rows(path: str, mapping: Mapping) -> Iterator[list[dict[str, Any]]]:
         raise UsageError(
             f"{path}: parquet needs pyarrow: pip install 'kubeverdict[parquet]'"
         ) from None
-    from kubeverdict.flowlogs.columns import FIELDS
-
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -31,7 +29,7 @@ def rows(path: str, mapping: Mapping) -> Iterator[list[dict[str, Any]]]:
                 raise InputError(
                     [Problem(path, 0, "", f"say --columns: its columns are {', '.join(names)}")]
                 )
-            wanted = [mapping.column(field) for field in FIELDS if mapping.has(field, names)]
+            wanted = list(mapping.found_in(names).values())
             for batch in file.iter_batches(_ROWS, columns=wanted):
                 yield batch.to_pylist()
     except (OSError, ArrowException) as error:

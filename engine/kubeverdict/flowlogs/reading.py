@@ -13,7 +13,8 @@ import msgspec
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.flowlogs import columns, parquet, sources
 from kubeverdict.flowlogs.columns import Mapping
-from kubeverdict.flowlogs.sniffing import LOOKED_AT, Format, sniff
+from kubeverdict.flowlogs.fields import HEADING
+from kubeverdict.flowlogs.sniffing import LOOKED_AT, Parse, sniff
 from kubeverdict.model.flows import FlowRecord
 
 
@@ -59,71 +60,72 @@ def read(
 
 def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:
     head = sources.more(stream)
-    form: Format | None = None
+    parse: Parse | None = None
     held: list[sources.Chunk] = []
     for chunk in sources.chunks(stream, name, head):
-        if form is None:
+        if parse is None:
             # A pipe may hand over less than the lines that tell the format.
             held.append(chunk)
             seen = [line for one in held for line in one.lines]
             if len(seen) < LOOKED_AT and not (chunk.wrong and chunk.lines):
                 try:
-                    form = sniff(name, seen, mapping)
+                    parse = sniff(name, seen, mapping)
                 except InputError:
                     continue
             else:
-                form = sniff(name, seen, mapping)
+                parse = sniff(name, seen, mapping)
             for one in held:
-                yield _parsed(one, name, form)
+                yield _parsed(one, name, parse)
             held = []
         else:
-            yield _parsed(chunk, name, form)
+            yield _parsed(chunk, name, parse)
     if held:
         seen = [line for one in held for line in one.lines]
         if not any(line.strip() for line in seen):
             yield from (_malformed(one, name) for one in held if one.wrong)
             return
-        form = sniff(name, seen, mapping)
+        parse = sniff(name, seen, mapping)
         for one in held:
-            yield _parsed(one, name, form)
+            yield _parsed(one, name, parse)
 
 
 def _malformed(chunk: sources.Chunk, name: str) -> Batch:
     return Batch([], 1, malformed=[Problem(name, chunk.first, "", chunk.wrong)])
 
 
-def _parsed(chunk: sources.Chunk, name: str, form: Format) -> Batch:
+def _parsed(chunk: sources.Chunk, name: str, parse: Parse) -> Batch:
     if chunk.wrong:
         return _malformed(chunk, name)
     records: list[FlowRecord] = []
     batch = Batch(records, len(chunk.lines))
-    parse, add = form.parse, records.append
+    add = records.append
     for number, line in enumerate(chunk.lines, chunk.first):
         try:
             found = parse(line)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if not line.strip():
                 batch.lines -= 1
-            elif not (form.heading and number == 1):
+            else:
                 batch.malformed.append(Problem(name, number, "", _reason(error)))
             continue
         if type(found) is FlowRecord:
             add(found)
-        elif not (form.heading and number == 1):
+        elif found is HEADING:
+            batch.lines -= 1
+        else:
             assert isinstance(found, str)
             batch.skipped[found] += 1
-    if form.heading and chunk.first == 1:
-        batch.lines -= 1
     return batch
 
 
 def _rows(path: str, mapping: Mapping) -> Iterator[Batch]:
     first = 1
+    row_of = columns.rows_of(mapping)
     for rows in parquet.rows(os.fspath(path), mapping):
         batch = Batch([], len(rows))
         for number, row in enumerate(rows, first):
             try:
-                found = columns.record(columns.row_of(row), mapping)
+                found = columns.record(row_of(row))
             except ValueError as error:
                 batch.malformed.append(Problem(path, number, "", _reason(error)))
                 continue

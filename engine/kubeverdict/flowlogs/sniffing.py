@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -25,14 +25,7 @@ _KEYS: tuple[tuple[Parse, frozenset[str]], ...] = (
 _known = msgspec.json.Decoder(dict[str, Any])
 
 
-class Format(NamedTuple):
-    """How to read the lines of a file; ``heading`` tells that the first of them is none."""
-
-    parse: Parse
-    heading: bool = False
-
-
-def sniff(name: str, lines: Sequence[bytes], mapping: Mapping) -> Format:
+def sniff(name: str, lines: Sequence[bytes], mapping: Mapping) -> Parse:
     """The format of a file that begins with these lines. Columns that were named go before
     everything. Raises InputError where nothing fits."""
     named = bool(mapping.columns)
@@ -46,19 +39,23 @@ def sniff(name: str, lines: Sequence[bytes], mapping: Mapping) -> Format:
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 continue
             if named and mapping.fits(keys):
-                return Format(columns.json_parser(mapping))
+                return columns.json_parser(mapping)
             best = max(_KEYS, key=lambda one: len(one[1] & keys.keys()))
             if best[1] & keys.keys():
-                return Format(best[0])
+                return best[0]
             if mapping.fits(keys):
-                return Format(columns.json_parser(mapping))
+                return columns.json_parser(mapping)
         elif b"acl_log" in text:
-            return Format(ovn.parse)
+            return ovn.parse
         elif b"SIP:" in text and b"DIP:" in text:
-            return Format(aws.parse)
+            return aws.parse
     heading = _heading(lines)
     if heading and mapping.fits(heading):
-        return Format(columns.csv_parser(heading, mapping), heading=True)
+        missing = mapping.missing(heading)
+        if missing:
+            message = f"has no column {', '.join(missing)}: it has {', '.join(heading)}"
+            raise InputError([Problem(name, 1, "", message)])
+        return columns.csv_parser(heading, mapping)
     raise InputError([Problem(name, 0, "", _message(lines, heading))])
 
 
@@ -76,5 +73,6 @@ def _message(lines: Sequence[bytes], heading: Sequence[str]) -> str:
     if any(line.lstrip().startswith(b"[") for line in lines[:1]):
         return "is one JSON list: write it as JSON Lines, one record a line (jq -c '.[]')"
     if len(heading) > 2:
-        return f"is no log of {known}; if it is CSV, say --columns: it has {', '.join(heading)}"
+        columns = "its first line has to name its columns, and --columns which of them is what"
+        return f"is no log of {known}; if it is CSV, {columns}: it has {', '.join(heading)}"
     return f"is no log of {known}, and has no columns of ours: say --columns"

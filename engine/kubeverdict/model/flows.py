@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import IntEnum
+from typing import Final
 
 import msgspec
+
+DIRECTED: Final = -1
 
 
 class Seen(IntEnum):
@@ -36,7 +39,9 @@ class FlowEnd(msgspec.Struct, frozen=True, gc=False):
 
 class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     """One record. ``protocol`` is a number of ``Protocol``; ``port`` is the destination's, 0 for
-    protocols without. ``time`` is as the log spells it, see :func:`seconds`."""
+    protocols without. ``time`` is as the log spells it, see :func:`seconds`. ``source_port`` is
+    ``DIRECTED`` where the log says that the source began the connection; where it does not, the
+    port at the source, 0 if that is not known either."""
 
     source: FlowEnd
     destination: FlowEnd
@@ -45,6 +50,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     seen: int
     time: str | float | None = None
     count: int = 1
+    source_port: int = DIRECTED
 
 
 def seconds(time: str | float | None) -> float | None:
