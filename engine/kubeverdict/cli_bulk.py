@@ -307,7 +307,7 @@ def _removable(
     from kubeverdict.analyses.redundancy import judged
     from kubeverdict.manifests.resolving import Resolver
 
-    idle = {report.name for report in found if report.redundant is not None}
+    idle = {report.name for report in found if report.is_redundant}
     if len(idle) < 2:
         return None
     resolver = Resolver(bench.compiled.cluster)

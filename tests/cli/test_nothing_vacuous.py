@@ -223,3 +223,76 @@ def test_bulk_refuses_a_namespace_that_is_not_there(cluster: Path) -> None:
     )
     assert done.status == 2
     assert "--in-namespace nowhere: there is no such namespace in the input" in done.err
+
+
+KINDS = """\
+apiVersion: apps.openshift.io/v1
+kind: DeploymentConfig
+metadata: {name: api, namespace: x}
+spec: {template: {metadata: {labels: {app: api}}, spec: {containers: [{name: c}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db, namespace: x}
+spec: {template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c}]}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: x}
+spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {}}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: all, namespace: x}
+spec: {podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}
+"""
+UNKNOWN_KIND = """\
+---
+apiVersion: acme.org/v1
+kind: Shop
+metadata: {name: shop, namespace: x}
+"""
+
+
+def test_pods_of_other_workload_kinds_take_part(tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(KINDS)
+    options = ("--from", "dc/x/api", "--to", "deploy/x/db", "--port", "80")
+    done = run("explain", "-f", "in.yaml", *options, folder=tmp_path)
+    assert (done.status, "allow by policy x/all" in done.out) == (0, True)
+
+
+def test_no_policy_is_unneeded_where_pods_are_not_known(tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(KINDS)
+    (tmp_path / "more.yaml").write_text(KINDS + UNKNOWN_KIND)
+    bulk = ("bulk", "--delete-each", "-f")
+    known = run(*bulk, "in.yaml", folder=tmp_path)
+    assert "1 policy is redundant: nothing changes without it" in known.out
+    unsure = run(*bulk, "more.yaml", folder=tmp_path)
+    assert "redundant" not in unsure.out
+    said = "it may select pods of 1 Shop.acme.org, which are not modelled"
+    assert said in unsure.out
+    assert "1 policy changes nothing for the pods that are known" in unsure.out
+    shadowed = "all that it does is done by x/all"
+    assert shadowed in run("lint", "-f", "in.yaml", folder=tmp_path).out
+    assert shadowed not in run("lint", "-f", "more.yaml", folder=tmp_path).out
+
+
+def test_a_selector_of_a_label_value_that_nobody_knows_yet(tmp_path: Path) -> None:
+    """What it decides is not certain for the pods that have the label, and certain for others."""
+    selector = "matchLabels: {pod-template-hash: abc}"
+    text = KINDS.replace("podSelector: {}, ingress", f"podSelector: {{{selector}}}, ingress")
+    (tmp_path / "in.yaml").write_text(text)
+    assertions = """\
+assertions:
+- {name: db, allow: {from: dc/x/api, to: deploy/x/db}}
+- {name: api, allow: {from: 203.0.113.9, to: dc/x/api}}
+"""
+    (tmp_path / "assertions.yaml").write_text(assertions)
+    options = ("--assertions", "assertions.yaml", "-o", "json")
+    done = run("verify", "-f", "in.yaml", *options, folder=tmp_path)
+    assert (done.status, statuses(done)) == (1, ["unknown", "holds"])
+    (gap,) = json.loads(done.out)["not_evaluated"]
+    assert (gap["gap"], gap["names"]) == ("label-value", ["x/db-0"])
+    assert "NetworkPolicy x/all spec.podSelector tests the value of" in gap["message"]
+    lint = run("lint", "-f", "in.yaml", folder=tmp_path)
+    assert "selects nothing" not in lint.out

@@ -9,7 +9,7 @@ import pytest
 
 from kubeverdict.errors import UsageError
 from kubeverdict.manifests import apply, delete
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import UNKNOWN_VALUE, Cluster
 from tests.manifests.reading import load_text, policy_text
 
 OWNER = [{"kind": "ReplicaSet", "name": "web-5d8f", "controller": True}]
@@ -132,7 +132,8 @@ def test_templates_replace_templates() -> None:
     base = cluster(deployment(replicas=3))
     after = applied(base, deployment(labels={"app": "new"}, replicas=2))
     assert pod_names(after) == ["shop/web-0", "shop/web-1"]
-    assert all(pod.template and pod.labels == {"app": "new"} for pod in after.pods)
+    labels = {"app": "new", "pod-template-hash": UNKNOWN_VALUE}
+    assert all(pod.template and pod.labels == labels for pod in after.pods)
 
 
 def test_a_new_workload_is_added_beside_pods_of_its_name() -> None:

@@ -15,7 +15,7 @@ from kubeverdict.errors import InputError, UsageError
 from kubeverdict.manifests import apply, delete
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each, relabel_each
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import UNKNOWN_VALUE, Cluster
 from kubeverdict.model.edit import Edit, edited
 from tests.generated import random_cluster
 from tests.manifests.reading import load_text, policy_text
@@ -171,7 +171,11 @@ def test_labels_are_set_on_what_earlier_changes_left() -> None:
         Change("label", target="deployment/shop/new", set={"a": "1"}),
         Change("label", target="pod/shop/new-0", set={"b": "2"}, remove=("app",)),
     ]
-    assert labels(after(BASE, *changes))["shop/new-0"] == {"a": "1", "b": "2"}
+    assert labels(after(BASE, *changes))["shop/new-0"] == {
+        "a": "1",
+        "b": "2",
+        "pod-template-hash": UNKNOWN_VALUE,
+    }
 
 
 def test_every_workload_can_be_relabelled_whoever_owns_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod
 from tests.manifests.reading import load_text
 
 GROUPS = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}
@@ -140,10 +140,17 @@ def test_labels_that_a_controller_adds() -> None:
     assert second.labels == {
         "app": "web",
         "apps.kubernetes.io/pod-index": "1",
+        "controller-revision-hash": UNKNOWN_VALUE,
         "statefulset.kubernetes.io/pod-name": "web-1",
     }
     (job,) = pods(workload("Job"))
-    assert job.labels == {"app": "web", "batch.kubernetes.io/job-name": "web", "job-name": "web"}
+    assert job.labels == {
+        "app": "web",
+        "batch.kubernetes.io/controller-uid": UNKNOWN_VALUE,
+        "batch.kubernetes.io/job-name": "web",
+        "controller-uid": UNKNOWN_VALUE,
+        "job-name": "web",
+    }
 
 
 def test_a_daemon_set_has_a_pod_on_every_node() -> None:

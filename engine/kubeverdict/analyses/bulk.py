@@ -17,7 +17,7 @@ from kubeverdict.evaluate.outcome import Example, Judged, Outcome
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.edit import PolicyKey
 from kubeverdict.model.ports import Protocol
-from kubeverdict.model.unevaluated import Unevaluated, merged
+from kubeverdict.model.unevaluated import Unevaluated, merged, unmodelled_in
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -56,10 +56,12 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 class Redundancy(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why nothing changes without a policy: it selects no pod; or ``covered_by`` isolate the
     same pods and allow the same; or, where that is empty, nothing that it allows gets through
-    at the other end."""
+    at the other end. ``unmodelled`` are kinds of which pods may exist that it could select: then
+    it is not known to be redundant."""
 
     selects_nothing: bool = False
     covered_by: tuple[str, ...] = ()
+    unmodelled: tuple[str, ...] = ()
 
 
 class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,6 +95,11 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def changes(self) -> bool:
         return self.opens or self.closes
+
+    @property
+    def is_redundant(self) -> bool:
+        """Whether nothing would change without a policy, whatever pods there are beside."""
+        return self.redundant is not None and not self.redundant.unmodelled
 
     @property
     def blast_radius(self) -> tuple[int, int, int]:
@@ -144,7 +151,9 @@ def redundancies(
     found = list(reports)
     for number, cover in zip(idle, covers(bench, [keys[n] for n in idle]), strict=True):
         names = tuple(policy_view(policy).name for policy in cover.covered_by)
-        redundant = Redundancy(cover.selects_nothing, names)
+        beside = unmodelled_in(bench.compiled.unevaluated, keys[number][1] or None)
+        unmodelled = tuple(f"{one.count} {one.resource}" for one in beside)
+        redundant = Redundancy(cover.selects_nothing, names, unmodelled)
         found[number] = msgspec.structs.replace(reports[number], redundant=redundant)
     return found
 
@@ -197,7 +206,7 @@ def summary(reports: Iterable[ScenarioReport]) -> Summary:
     for one in reports:
         counts[0] += 1
         counts[1] += one.changes
-        counts[2] += one.redundant is not None
+        counts[2] += one.is_redundant
         counts[3] += bool(one.error)
     return Summary(*counts)
 

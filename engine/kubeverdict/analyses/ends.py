@@ -10,7 +10,7 @@ import msgspec
 from kubeverdict.analyses.spelling import closest
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Address, parse_address
-from kubeverdict.model.cluster import Pod, Service, WorkloadRef
+from kubeverdict.model.cluster import SHORT_NAMES, Pod, Service, WorkloadRef
 from kubeverdict.services.names import service_name
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ KINDS = {
     "rc": "replicationcontroller",
     "cj": "cronjob",
     "svc": "service",
+    **SHORT_NAMES,
 }
 
 

@@ -132,7 +132,8 @@ class CompiledPolicy:
 
     *Endpoint ids* number flow ends: pods in the order of ``pods``, then ``hosts`` (addresses of
     nodes and hostNetwork pods), then ``services`` (only under a profile that judges egress on
-    cluster IPs), then the atoms of ``addresses``.
+    cluster IPs), then the atoms of ``addresses``. ``uncertain`` are selectors of policies that
+    test label values which pods made from templates get when they run.
     """
 
     cluster: Cluster
@@ -150,11 +151,12 @@ class CompiledPolicy:
     port_runs: Runs  # the port lists of ``ports.sets`` as ranges
     planes: tuple[Plane, ...]
     pod_ids: Mapping[tuple[str, str], int]
+    uncertain: tuple[Unevaluated, ...] = ()
 
     @property
     def unevaluated(self) -> tuple[Unevaluated, ...]:
         """What verdicts do not take into account; every report names it."""
-        return self.cluster.unevaluated
+        return (*self.cluster.unevaluated, *self.uncertain)
 
     @property
     def first_host(self) -> int:

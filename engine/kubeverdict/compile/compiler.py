@@ -13,6 +13,7 @@ from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import RowMaker
+from kubeverdict.compile.uncertain import uncertain_selectors
 from kubeverdict.compile.universe import base_sets, locate, make_universe, planes
 from kubeverdict.kernels.jit import cache_directory
 from kubeverdict.model.bulk import collector_paused
@@ -95,6 +96,7 @@ def compile_populated(
             port_runs=port_runs(lists),
             planes=made,
             pod_ids=population.pod_ids,
+            uncertain=uncertain_selectors(policies, population, labels_of),
         )
         freeze((compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes))
         return compiled

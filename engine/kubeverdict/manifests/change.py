@@ -15,6 +15,7 @@ from kubeverdict.manifests import policy_kinds
 from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
+    SHORT_NAMES,
     Cluster,
     Ingress,
     Pod,
@@ -215,7 +216,8 @@ def parse_reference(
     word, *parts = reference.split("/")
     kind = _KINDS.get(word.lower())
     if kind is None:
-        kind = next((one for one in workload_kinds() if one.lower() == word.lower()), None)
+        words = (word.lower(), SHORT_NAMES.get(word.lower()), word.lower().removesuffix("s"))
+        kind = next((one for one in workload_kinds() if one.lower() in words), None)
     if kind is None:
         known_not_read = policy_kinds.named(word)
         if known_not_read:

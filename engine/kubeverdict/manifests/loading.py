@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from kubeverdict.manifests import (
 )
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.left_out import LeftOut, metadata_of
 from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
 from kubeverdict.manifests.objects import (
     CLUSTER_SCOPED,
@@ -28,10 +30,12 @@ from kubeverdict.manifests.objects import (
     PodRecord,
     Record,
     WorkloadRecord,
-    report_invalid,
 )
 from kubeverdict.manifests.other_kinds import gap_of, is_known
+from kubeverdict.manifests.pod_templates import TEMPLATES, found_in
 from kubeverdict.manifests.policy_kinds import is_policy
+from kubeverdict.manifests.resources import group_of
+from kubeverdict.manifests.undecodable import report_invalid
 from kubeverdict.manifests.validation import (
     dns_label_errors,
     invalid,
@@ -162,25 +166,6 @@ _KNOWN = {
 }
 # No verdict depends on these: one of another version is ignored, not refused.
 _BESIDE = frozenset({"EndpointSlice", "Ingress", "Route", *exposing.KINDS})
-# Policies are told by their names.
-_NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART})
-_named = msgspec.json.Decoder(schema.Namespace)
-
-
-class _LeftOut:
-    """The objects of a kind that no verdict takes into account."""
-
-    __slots__ = ("count", "first", "gap", "names")
-
-    def __init__(self, gap: Gap, first: Origin) -> None:
-        self.gap = gap
-        self.first = first
-        self.count = 0
-        self.names: dict[str, None] = {}
-
-    def told(self, kind: str, group: str) -> Unevaluated:
-        file, line = self.first.file, self.first.line_of(())
-        return Unevaluated(kind, group, self.gap, self.count, file, line, tuple(self.names))
 
 
 class _Load:
@@ -216,7 +201,7 @@ class _Load:
         self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
         self._generated: Counter[ObjectKey] = Counter()
         self._repeated: list[tuple[str, Origin, Origin]] = []
-        self._left_out: dict[tuple[str, str], _LeftOut] = {}
+        self._left_out = LeftOut()
         self._last = "Pod"  # the kind of the document before: the first guess for the next
 
     def run(self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool) -> Loaded:
@@ -343,7 +328,7 @@ class _Load:
                 self.ignored[NOT_AN_OBJECT] += 1
             return False
         self.documents += 1
-        group = api_version.rpartition("/")[0]
+        group = group_of(api_version)
         if kind.endswith("List") and _is_list(kind, group, document):
             # Its objects must not be lost for the list's sake.
             place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
@@ -352,24 +337,38 @@ class _Load:
             right = f"{known.group}/v1" if known.group else "v1"
             place.error(("apiVersion",), invalid(api_version, f"a {kind} is of {right}"))
             return False
+        if (group, kind) in TEMPLATES:
+            self._take_templates(group, kind, document)
+            return False
         gap = gap_of(group, kind)
-        if gap is None:
+        if gap is Gap.NOT_READ and _has_containers(document):
+            self._take_templates(group, kind, document)
+        elif gap is None:
             self.ignored[f"{kind}.{group}" if known else kind] += 1
         else:
-            self._leave_out(group, kind, gap, document)
+            self._left_out.add(group, kind, gap, document)
         return False
 
-    def _leave_out(self, group: str, kind: str, gap: Gap, document: Document) -> None:
-        """Count an object that verdicts do not take into account, though one may depend on it."""
-        found = self._left_out.get((group, kind))
-        if found is None:
-            found = self._left_out[group, kind] = _LeftOut(gap, document.origin)
-        found.count += 1
-        if gap in _NAMED:
-            metadata = _metadata(document)
-            if metadata.name:
-                parts = (metadata.namespace, metadata.name)
-                found.names["/".join(part for part in parts if part)] = None
+    def _take_templates(self, group: str, kind: str, document: Document) -> None:
+        """Read the pod templates of a kind that Kubernetes does not have; where there are none,
+        its pods are not modelled."""
+        origin, value = document.origin, document.value
+        try:
+            if document.body is not None:
+                value = json_text.parse(document.body)
+        except json_text.JsonError as error:
+            Place(self.findings, origin, kind).error((), error.message)
+            return
+        found = found_in((group, kind), value)
+        known = (group, kind) in TEMPLATES
+        if not found:
+            self._left_out.add(group, kind, Gap.PODS if known else Gap.NOT_READ, document)
+            return
+        if not known:
+            self._left_out.add(group, kind, Gap.GENERIC, document)
+        record = self.objects.custom((group, kind), value, found, origin)
+        if record is not None:
+            self._add(record.ref.kind, record, origin)
 
     def _add(self, kind: str, record: Record | Policy, origin: Origin) -> None:
         if isinstance(record, WorkloadRecord):
@@ -405,7 +404,7 @@ class _Load:
             place.error((), message)
 
     def _warn_of_the_whole(self) -> None:
-        for one in self._unevaluated():
+        for one in self._unevaluated:
             if one.gap.decides:
                 text = "object is" if one.count == 1 else "objects are"
                 message = f"{one.count} {one.resource} {text} not evaluated"
@@ -418,9 +417,10 @@ class _Load:
                 message += f" (and {len(self._repeated) - 1} more such objects)"
             Place(self.findings, origin, subject).warn((), message)
 
-    def _unevaluated(self) -> Iterator[Unevaluated]:
-        for (group, kind), found in sorted(self._left_out.items()):
-            yield found.told(kind, group)
+    @cached_property
+    def _unevaluated(self) -> tuple[Unevaluated, ...]:
+        """What is not taken into account, once everything was read."""
+        return self._left_out.told(self.pods, self.workloads, _Origins(self._defined))
 
     def _cluster(self) -> Cluster:
         nodes = [node.name for node in self.nodes]
@@ -432,22 +432,15 @@ class _Load:
             nodes=tuple(self.nodes),
             services=tuple(self.services),
             ingresses=tuple(self.ingresses),
-            unevaluated=tuple(self._unevaluated()),
+            unevaluated=self._unevaluated,
             endpoints=tuple(self.endpoints),
             api_server_calls=tuple(self.api_server_calls),
         )
 
 
-def _metadata(document: Document) -> schema.Metadata:
-    """The name of an object that is not read, as far as it has one."""
-    body = document.body
-    try:
-        if body is None:
-            body = msgspec.json.encode(document.value)
-        found = _named.decode(body).metadata
-    except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
-        found = None
-    return found or schema.Metadata()
+def _has_containers(document: Document) -> bool:
+    """Whether an object may hold a pod template: a look at its bytes, without reading it."""
+    return document.body is not None and b'"containers"' in bytes(document.body)
 
 
 def _is_list(kind: str, group: str, document: Document) -> bool:
@@ -455,7 +448,7 @@ def _is_list(kind: str, group: str, document: Document) -> bool:
     single = kind.removesuffix("List")
     if not single or single in _KNOWN or is_known(group, single):
         return True
-    return not _metadata(document).name
+    return not metadata_of(document).name
 
 
 class _Origins(Mapping[ObjectKey, Origin]):

@@ -7,9 +7,7 @@ field; such an object has no record.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +16,10 @@ import msgspec
 from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.pod_templates import UNKNOWN_LABELS, Found
+from kubeverdict.manifests.resources import Resource, group_of, kind_name
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
+from kubeverdict.manifests.undecodable import report_invalid
 from kubeverdict.manifests.validation import generated_name, invalid, required, subject, wrong_type
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
@@ -34,6 +35,7 @@ from kubeverdict.model.cluster import (
     WorkloadRef,
 )
 from kubeverdict.model.endpoints import EndpointList
+from kubeverdict.model.ports import Protocol
 from kubeverdict.model.sources import FieldPath, Origin
 
 # More pods than this for one workload is taken for a slip.
@@ -61,7 +63,9 @@ class PodRecord(msgspec.Struct, gc=False):
 class WorkloadRecord(msgspec.Struct, gc=False):
     """A workload and the pods that its template describes.
 
-    ``replicas`` None: one a node. ``scaled``: the manifest says how many.
+    ``replicas`` None: one a node. ``scaled``: the manifest says how many. ``unknown`` are the keys
+    of labels that pods get when they run. ``more`` are the further templates of the workload, and
+    ``part`` is the name of each; ``template_of`` is the workload whose template it takes.
     """
 
     ref: WorkloadRef
@@ -73,6 +77,10 @@ class WorkloadRecord(msgspec.Struct, gc=False):
     host_network: bool
     scaled: bool
     first: int = 0  # the number of the first pod
+    unknown: tuple[str, ...] = ()
+    part: str = ""
+    more: tuple[WorkloadRecord, ...] = ()
+    template_of: WorkloadRef | None = None
 
 
 Record = (
@@ -86,6 +94,8 @@ Record = (
     | ApiServerCalls
 )
 
+_CUSTOM = msgspec.json.Decoder(schema.Namespace)
+_TEMPLATE = msgspec.json.Decoder(schema.Template)
 _label_map = msgspec.json.Decoder(dict[str, str | None])
 _port_list = msgspec.json.Decoder(list[schema.Port] | None)
 _NO_METADATA = schema.Metadata()
@@ -102,18 +112,6 @@ CLUSTER_SCOPED = frozenset(
 # Quoted, the action of a template is a string like any other.
 _ACTION = "{{"
 _UNRENDERED = "holds the action of a template: render it first"
-
-_WHERE = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
-_TYPES = {
-    "str": "a string",
-    "int": "an integer",
-    "float": "a number",
-    "bool": "a boolean",
-    "object": "an object",
-    "array": "a list",
-    "null": "null",
-}
 
 
 class ObjectReader:
@@ -259,6 +257,7 @@ class ObjectReader:
             bool(pod_spec.host_network),
             given is not None,
             max(0, (spec.ordinals.start if spec.ordinals else None) or 0),
+            UNKNOWN_LABELS.get(kind, ()),
         )
         if replicas == 0 and not place.failed:
             place.warn(("spec", field), "is 0: stands for no pods")
@@ -283,6 +282,59 @@ class ObjectReader:
         metadata = found if isinstance(found, dict) else {}
         namespace = None if kind in CLUSTER_SCOPED else self._namespace
         return Place(self._findings, origin, subject(kind, metadata, namespace))
+
+    def custom(
+        self, resource: Resource, value: dict[str, Any], found: Sequence[Found], origin: Origin
+    ) -> WorkloadRecord | None:
+        """A workload of a kind that Kubernetes does not have, with the templates ``found``."""
+        group, kind = resource
+        body = msgspec.json.encode(value)
+        try:
+            head = _CUSTOM.decode(body)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            report_invalid(Place(self._findings, origin, kind), error, body)
+            return None
+        kind = kind_name(group, kind)
+        place, metadata = self._start(kind, head.metadata, origin)
+        ref = WorkloadRef(self._namespace_of(metadata), metadata.name or "", self._text(kind))
+        records = [self._templated(place, ref, _owner(metadata), one) for one in found]
+        if place.failed:
+            return None
+        if all(record.replicas == 0 for record in records):
+            place.warn(("spec",), "no replicas: stands for no pods")
+        return msgspec.structs.replace(records[0], more=tuple(records[1:]))
+
+    def _templated(
+        self, place: Place, ref: WorkloadRef, owner: Owner | None, found: Found
+    ) -> WorkloadRecord:
+        path, row = found.path, found.row
+        template = schema.Template()
+        body = msgspec.json.encode(found.template)
+        try:
+            template = _TEMPLATE.decode(body)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            report_invalid(place, error, body, path)
+        _check_replicas(place, found.replicas, path)
+        metadata = template.metadata or _NO_METADATA
+        spec = template.spec or _NO_POD_SPEC
+        words = {"name": ref.name, "namespace": ref.namespace, "part": found.part}
+        added = {key: text.format_map(words) for key, text in row.labels.items()}
+        labels = self._label_map(place, metadata.labels, (*path, "metadata", "labels"))
+        ports = self._pod_ports(place, spec, (*path, "spec"))
+        ports += tuple(ContainerPort("", Protocol.TCP, number) for number in row.ports)
+        return WorkloadRecord(
+            ref,
+            owner,
+            found.replicas,
+            {**labels, **added},
+            ports,
+            spec.node_name or "",
+            bool(spec.host_network),
+            found.scaled,
+            unknown=row.unknown,
+            part=found.part,
+            template_of=found.of and WorkloadRef(ref.namespace, found.of[1], found.of[0]),
+        )
 
     def _start(
         self, kind: str, head: schema.Metadata | None, origin: Origin
@@ -388,38 +440,12 @@ class ObjectReader:
         return ports
 
 
-def report_invalid(
-    place: Place, error: Exception, text: json_text.Bytes, path: FieldPath = ()
-) -> None:
-    """Report bytes of the field at ``path`` that do not decode as what is expected there."""
-    message = str(error)
-    where = _WHERE.search(message)
-    inside: FieldPath = ()
-    if where is not None:
-        message = message[: where.start()]
-        for name, index in _STEP.findall(where.group(1)):
-            inside = (*inside, int(index) if index else name)
-    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", message):
-        expected = [_TYPES.get(part, part) for part in match.group(1).split(" | ")]
-        wanted = " or ".join(part for part in expected if part != "null")
-        message = f"Invalid value: expected {wanted}, got {_TYPES.get(match.group(2), '?')}"
-        with suppress(json_text.JsonError, LookupError, TypeError):
-            message = wrong_type(_value_at(json_text.parse(text), inside), wanted)
-    elif not isinstance(error, msgspec.ValidationError):
-        message, _ = json_text.described(error, 0)
-    place.error((*path, *inside), message)
-
-
-def _value_at(value: Any, path: FieldPath) -> Any:
-    for step in path:
-        value = value[step]
-    return value
-
-
 def _owner(metadata: schema.Metadata) -> Owner | None:
     for owner in metadata.owner_references or ():
         if owner.controller and owner.kind and owner.name:
-            return owner.kind, owner.name
+            if owner.api_version is None:
+                return owner.kind, owner.name
+            return kind_name(group_of(owner.api_version), owner.kind), owner.name
     return None
 
 

@@ -5,7 +5,8 @@ Literal tables by API group and kind. What is in none of them is not known, and 
 
 from __future__ import annotations
 
-from kubeverdict.manifests.policy_kinds import Resource, policy_gap
+from kubeverdict.manifests.policy_kinds import policy_gap
+from kubeverdict.manifests.resources import Resource
 from kubeverdict.model.unevaluated import Gap
 
 # Every kind of these groups.

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kubeverdict.manifests.resources import Resource
 from kubeverdict.model.unevaluated import Gap
-
-Resource = tuple[str, str]
-"""API group ("" for the core) and kind."""
 
 
 class PolicyKind(NamedTuple):

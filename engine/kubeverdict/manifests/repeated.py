@@ -27,7 +27,8 @@ def numbered(record: Record | Policy, name: str, count: int) -> tuple[Record | P
     name = f"{name}-{count}"
     if isinstance(record, WorkloadRecord):
         ref = msgspec.structs.replace(record.ref, name=name)
-        return msgspec.structs.replace(record, ref=ref), name
+        more = tuple(msgspec.structs.replace(part, ref=ref) for part in record.more)
+        return msgspec.structs.replace(record, ref=ref, more=more), name
     return msgspec.structs.replace(record, name=name), name
 
 

@@ -17,6 +17,7 @@ class _Part(msgspec.Struct, gc=False, rename="camel"):
 
 
 class OwnerReference(_Part):
+    api_version: str | None = None
     kind: str | None = None
     name: str | None = None
     controller: bool | None = None

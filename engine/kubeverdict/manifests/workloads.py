@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kubeverdict.manifests.objects import Owner, PodRecord, WorkloadRecord
-from kubeverdict.model.cluster import Pod, WorkloadRef
+import msgspec
 
-_HASH = "pod-template-hash"
+from kubeverdict.manifests.objects import Owner, PodRecord, WorkloadRecord
+from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod, WorkloadRef
+
 _POD_NAME = "statefulset.kubernetes.io/pod-name"
 _POD_INDEX = "apps.kubernetes.io/pod-index"
 _JOB_NAMES = ("job-name", "batch.kubernetes.io/job-name")
@@ -22,16 +23,18 @@ def pods_of(
 ) -> list[Pod]:
     """The pods of the input, then those that workload templates stand for.
 
-    A template stands for its pods where none of them is in the input and the workload is not
-    itself owned by a workload of the input.
+    A template stands for its pods where none of them is in the input, the workload is not itself
+    owned by a workload of the input, and no other workload takes its template.
     """
     owners = _Owners(workloads)
+    refs = [owners.of_pod(record) for record in pods]
+    _adopt(pods, refs, workloads, owners)
     result = [
         Pod(
             record.namespace,
             record.name,
             record.labels,
-            owners.of_pod(record),
+            ref,
             record.addresses,
             record.ports,
             record.node,
@@ -39,13 +42,55 @@ def pods_of(
             record.host_network,
             started=record.started,
         )
-        for record in pods
+        for record, ref in zip(pods, refs, strict=True)
     ]
     taken = {(pod.namespace, pod.name) for pod in result}
+    lent = {workload.template_of for workload in workloads if workload.template_of}
     for workload in workloads:
-        if workload.ref not in owners.with_pods and not owners.is_owned(workload):
-            result += _template_pods(workload, owners.top(workload.ref), nodes, taken)
+        if workload.ref in owners.with_pods or owners.is_owned(workload) or workload.ref in lent:
+            continue
+        top = owners.top(workload.ref)
+        if workload.template_of and not owners.is_known(workload.template_of):
+            continue  # that its pods are not modelled is said
+        for part in (workload, *workload.more):
+            result += _template_pods(owners.with_template(part), top, nodes, taken)
     return result
+
+
+def _adopt(
+    pods: Sequence[PodRecord],
+    refs: list[WorkloadRef],
+    workloads: Sequence[WorkloadRecord],
+    owners: _Owners,
+) -> None:
+    """Give pods of a live cluster to the workload whose template they have the labels of, where
+    nothing between the two is in the input: they must not count twice."""
+    lonely: dict[tuple[str, tuple[str, str]], list[int]] = {}
+    waiting = [
+        workload
+        for workload in workloads
+        if workload.replicas != 0
+        and workload.ref not in owners.with_pods
+        and not owners.is_owned(workload)
+    ]
+    if not waiting:
+        return
+    for place, (record, ref) in enumerate(zip(pods, refs, strict=True)):
+        if (record.phase or record.addresses) and not owners.is_known(ref):
+            for label in record.labels.items():
+                lonely.setdefault((record.namespace, label), []).append(place)
+    for workload in waiting if lonely else ():
+        for part in (workload, *workload.more):
+            labels = owners.with_template(part).labels
+            first = next(iter(labels.items()), None)
+            if first is None:
+                continue
+            for place in lonely.get((workload.ref.namespace, first), ()):
+                record = pods[place]
+                # A pod that nothing owns has to look like one of these by its name too.
+                named = record.owner or record.name.startswith(f"{workload.ref.name}-")
+                if named and labels.items() <= record.labels.items():
+                    refs[place] = owners.top(workload.ref, passed=owners.with_pods)
 
 
 class _Owners:
@@ -55,40 +100,47 @@ class _Owners:
     """
 
     def __init__(self, workloads: Iterable[WorkloadRecord]) -> None:
-        self._above: dict[WorkloadRef, Owner | None] = {
-            workload.ref: workload.owner for workload in workloads
-        }
+        self._records = {workload.ref: workload for workload in workloads}
         self.with_pods: set[WorkloadRef] = set()
-        self._found: dict[tuple[str, Owner, str], WorkloadRef] = {}
+        self._found: dict[tuple[str, Owner, str, str], WorkloadRef] = {}
 
     def of_pod(self, pod: PodRecord) -> WorkloadRef:
         if pod.owner is None or pod.owner[0] == "Node":
             return WorkloadRef(pod.namespace, pod.name, "Pod")
-        key = (pod.namespace, pod.owner, pod.labels.get(_HASH, ""))
+        labels = pod.labels
+        template_hash, kind = labels.get("pod-template-hash", ""), "Deployment"
+        if not template_hash:
+            template_hash, kind = labels.get("rollouts-pod-template-hash", ""), "Rollout"
+        key = (pod.namespace, pod.owner, template_hash, kind)
         ref = self._found.get(key)
         if ref is None:
             ref = self._found[key] = self._climb(*key)
         return ref
 
-    def _climb(self, namespace: str, owner: Owner, template_hash: str) -> WorkloadRef:
+    def _climb(self, namespace: str, owner: Owner, template_hash: str, kind: str) -> WorkloadRef:
+        """``kind`` is what makes ReplicaSets whose pods have the hash in the label it is from."""
         ref = WorkloadRef(namespace, owner[1], owner[0])
         self.with_pods.add(ref)
         suffix = f"-{template_hash}"
         if (
             ref.kind == "ReplicaSet"
-            and self._above.get(ref) is None
+            and self._above(ref) is None
             and template_hash
             and len(ref.name) > len(suffix)
             and ref.name.endswith(suffix)
         ):
-            ref = WorkloadRef(namespace, ref.name.removesuffix(suffix), "Deployment")
+            ref = WorkloadRef(namespace, ref.name.removesuffix(suffix), kind)
             self.with_pods.add(ref)
         return self.top(ref, passed=self.with_pods)
+
+    def _above(self, ref: WorkloadRef) -> Owner | None:
+        record = self._records.get(ref)
+        return record.owner if record is not None else None
 
     def top(self, ref: WorkloadRef, passed: set[WorkloadRef] | None = None) -> WorkloadRef:
         """The workload above ``ref`` that no object of the input says is owned."""
         seen = {ref}
-        while (owner := self._above.get(ref)) is not None:
+        while (owner := self._above(ref)) is not None:
             ref = WorkloadRef(ref.namespace, owner[1], owner[0])
             if ref in seen:  # owners that own each other
                 break
@@ -97,12 +149,29 @@ class _Owners:
             passed |= seen
         return ref
 
+    def is_known(self, ref: WorkloadRef) -> bool:
+        """Whether a workload is in the input."""
+        return ref in self._records
+
     def is_owned(self, workload: WorkloadRecord) -> bool:
         owner = workload.owner
         if owner is None:
             return False
         above = WorkloadRef(workload.ref.namespace, owner[1], owner[0])
-        return above in self._above and above != workload.ref
+        return above in self._records and above != workload.ref
+
+    def with_template(self, workload: WorkloadRecord) -> WorkloadRecord:
+        """A workload that takes its template from another one, with that template."""
+        other = self._records.get(workload.template_of) if workload.template_of else None
+        if other is None:
+            return workload
+        return msgspec.structs.replace(
+            workload,
+            labels=other.labels,
+            ports=other.ports,
+            node=other.node,
+            host_network=other.host_network,
+        )
 
 
 def _template_pods(
@@ -112,6 +181,8 @@ def _template_pods(
     taken: set[tuple[str, str]],
 ) -> Iterator[Pod]:
     namespace, name, kind = workload.ref.namespace, workload.ref.name, workload.ref.kind
+    if workload.part:
+        name = f"{name}-{workload.part}"
     for suffix, labels, node in _instances(workload, nodes):
         pod = f"{name}-{suffix}"
         if (namespace, pod) in taken:  # workloads of two kinds may have one name
@@ -134,6 +205,8 @@ def _instances(
 ) -> Iterator[tuple[str, Mapping[str, str], str]]:
     """Name suffix, labels and node of each pod."""
     name, labels = workload.ref.name, workload.labels
+    if workload.unknown:
+        labels = {**dict.fromkeys(workload.unknown, UNKNOWN_VALUE), **labels}
     if workload.replicas is None:
         for node in nodes:
             yield node, labels, node

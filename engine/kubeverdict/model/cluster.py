@@ -14,9 +14,25 @@ from kubeverdict.model.unevaluated import Unevaluated
 
 METADATA_NAME = "kubernetes.io/metadata.name"
 
+UNKNOWN_VALUE = "<unknown>"
+"""In the place of a label's value that a controller writes when the pod runs. No selector can name
+it, as no label can have it: the label exists, and what it is nobody can tell."""
+
+# What kubectl takes for workloads that Kubernetes does not have itself.
+SHORT_NAMES = {
+    "dc": "deploymentconfig",
+    "ksvc": "service.serving.knative.dev",
+    "lws": "leaderworkerset",
+    "ro": "rollout",
+    "vcjob": "job.batch.volcano.sh",
+    "vm": "virtualmachine",
+    "vmi": "virtualmachineinstance",
+}
+
 # What a controller writes on its pods beside the labels of the template.
 CONTROLLER_LABELS = frozenset(
     {
+        "apps.kruise.io/cloneset-instance-id",
         "apps.kubernetes.io/pod-index",
         "batch.kubernetes.io/controller-uid",
         "batch.kubernetes.io/job-completion-index",
@@ -26,6 +42,7 @@ CONTROLLER_LABELS = frozenset(
         "job-name",
         "pod-template-generation",
         "pod-template-hash",
+        "rollouts-pod-template-hash",
         "statefulset.kubernetes.io/pod-name",
     }
 )

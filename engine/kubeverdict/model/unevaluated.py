@@ -31,8 +31,10 @@ class Unevaluated(msgspec.Struct, frozen=True, omit_defaults=True):
     """The objects of one kind that verdicts do not take into account.
 
     ``file`` and ``line`` are those of the first, empty and 0 where nobody knows. ``names``
-    (``NAMESPACE/NAME`` or ``NAME``) are kept of policies, and are empty for other kinds.
-    ``detail`` says in a sentence what holds for this entry alone.
+    (``NAMESPACE/NAME`` or ``NAME``) are kept of policies and of what makes pods, and are those of
+    the pods where a selector is not certain. ``namespaces`` are those in which there may be pods
+    of such objects that the input does not hold. ``detail`` says in a sentence what holds for
+    this entry alone.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Unevaluated(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str = ""
     line: int = 0
     names: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
     detail: str = ""
 
     @property
@@ -61,5 +64,16 @@ def merged(*parts: Iterable[Unevaluated]) -> tuple[Unevaluated, ...]:
         elif known != one:
             names = tuple(dict.fromkeys((*known.names, *one.names)))
             count = len(names) if names else max(known.count, one.count)
-            found[key] = msgspec.structs.replace(known, names=names, count=count)
+            spaces = tuple(dict.fromkeys((*known.namespaces, *one.namespaces)))
+            found[key] = msgspec.structs.replace(known, names=names, namespaces=spaces, count=count)
     return tuple(found.values())
+
+
+def unmodelled_in(found: Iterable[Unevaluated], namespace: str | None) -> tuple[Unevaluated, ...]:
+    """What may make pods in a namespace, or in any where it is None, that the input does not
+    hold: a policy there may matter to them."""
+    return tuple(
+        one
+        for one in found
+        if (one.namespaces if namespace is None else namespace in one.namespaces)
+    )

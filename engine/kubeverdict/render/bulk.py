@@ -141,25 +141,44 @@ def _rest(ranking: Ranking, shown: int) -> list[str]:
 def _why_idle(one: ScenarioReport) -> str:
     if one.redundant is None:
         return ""
-    if one.redundant.selects_nothing:
-        return "selects no pod"
-    names = one.redundant.covered_by
-    if not names:
-        return "nothing it allows gets through at the other end"
+    names, unmodelled = one.redundant.covered_by, one.redundant.unmodelled
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"covered by {', '.join(names[:_SHOWN])}{more}"
+    if one.redundant.selects_nothing:
+        text = "selects no pod"
+    elif names:
+        text = f"covered by {', '.join(names[:_SHOWN])}{more}"
+    else:
+        text = "nothing it allows gets through at the other end"
+    if unmodelled:
+        text += f"; it may select pods of {', '.join(unmodelled[:_SHOWN])}, which are not modelled"
+    return text
 
 
 def _covered(ranking: Ranking) -> list[str]:
-    idle = [one for one in ranking.reports if one.redundant is not None]
-    if not idle:
-        return []
-    many = f"{len(idle):,} policies are redundant: nothing changes without one of them"
-    lines = [many if len(idle) > 1 else "1 policy is redundant: nothing changes without it"]
-    lines += [f"  {one.name}: {_why_idle(one)}" for one in idle[: ranking.top]]
-    if len(idle) > ranking.top:
-        lines.append(f"  and {len(idle) - ranking.top:,} more (--top, or -o jsonl)")
-    return ["\n".join(lines), *removal(ranking.removable, ranking.top)]
+    certain = [one for one in ranking.reports if one.is_redundant]
+    others = [one for one in ranking.reports if one.redundant is not None and not one.is_redundant]
+    blocks = []
+    for idle, many, single in (
+        (
+            certain,
+            "policies are redundant: nothing changes without one of them",
+            "1 policy is redundant: nothing changes without it",
+        ),
+        (
+            others,
+            "policies change nothing for the pods that are known",
+            "1 policy changes nothing for the pods that are known",
+        ),
+    ):
+        if idle:
+            lines = [f"{len(idle):,} {many}" if len(idle) > 1 else single]
+            lines += [f"  {one.name}: {_why_idle(one)}" for one in idle[: ranking.top]]
+            if len(idle) > ranking.top:
+                lines.append(f"  and {len(idle) - ranking.top:,} more (--top, or -o jsonl)")
+            blocks.append("\n".join(lines))
+    if certain:
+        blocks[1:1] = removal(ranking.removable, ranking.top)
+    return blocks
 
 
 def _together(ranking: Ranking) -> list[str]:

@@ -27,11 +27,19 @@ from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_rang
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.bulk import Workbench
 from kubeverdict.evaluate.redundancy import Removal, removal
-from kubeverdict.model.cluster import METADATA_NAME, ContainerKind, ContainerPort, Pod, Service
+from kubeverdict.model.cluster import (
+    METADATA_NAME,
+    UNKNOWN_VALUE,
+    ContainerKind,
+    ContainerPort,
+    Pod,
+    Service,
+)
 from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING, Operator, Selector
+from kubeverdict.model.unevaluated import unmodelled_in
 from kubeverdict.services import ServiceResolver
 
 # Namespaces that only the dump of a whole cluster holds.
@@ -272,6 +280,17 @@ class Facts:
         return found
 
     @cached_property
+    def open_keys(self) -> frozenset[str]:
+        """The keys of labels whose values pods get when they run."""
+        return frozenset(
+            key
+            for kind in self.kinds
+            if UNKNOWN_VALUE in kind.labels.values()
+            for key, value in kind.labels.items()
+            if value == UNKNOWN_VALUE
+        )
+
+    @cached_property
     def namespace_vocabulary(self) -> Vocabulary:
         """The labels of namespaces."""
         return Vocabulary(self.namespaces.values())
@@ -284,7 +303,15 @@ class Facts:
     @cached_property
     def removal(self) -> Removal:
         """The policies that can be deleted together because others do all that they do."""
-        return removal(Workbench(self.compiled, self.beside))
+        unevaluated = self.compiled.unevaluated
+        among = None
+        if any(one.namespaces for one in unevaluated):
+            among = frozenset(
+                number
+                for number, policy in enumerate(self.compiled.policies)
+                if not unmodelled_in(unevaluated, policy.namespace)
+            )
+        return removal(Workbench(self.compiled, self.beside), among)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -300,9 +327,11 @@ class Facts:
 
     def knows_pods(self, where: Where) -> bool:
         """Whether the input has the pods of a namespace, or of all that a peer selects."""
+        names = [where] if isinstance(where, str) else self.namespaces_of[where]
+        if any(unmodelled_in(self.compiled.unevaluated, name) for name in names):
+            return False
         if self.is_whole:
             return bool(self.vocabulary(where))
-        names = [where] if isinstance(where, str) else self.namespaces_of[where]
         if not (isinstance(where, str) or self.has_all_namespaces or by_name(where)):
             return False
         inhabited = {kind.namespace for kind in self.scope(where)}

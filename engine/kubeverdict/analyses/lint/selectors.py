@@ -47,6 +47,8 @@ def peer_miss(facts: Facts, peer: PodPeer) -> Miss | None:
 
 
 def _pod_miss(facts: Facts, where: Where, pods: Selector) -> Miss | None:
+    if any(one.values and one.key in facts.open_keys for one in pods.requirements):
+        return None  # what it selects is seen when pods run
     miss = facts.vocabulary(where).miss(pods, "pod")
     return miss if miss.is_typo or facts.knows_pods(where) else None
 

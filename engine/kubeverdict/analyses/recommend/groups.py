@@ -8,7 +8,7 @@ from re import compile as pattern
 
 import msgspec
 
-from kubeverdict.model.cluster import CONTROLLER_LABELS, Pod, WorkloadRef
+from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod, WorkloadRef
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -56,6 +56,7 @@ def stable(labels: Mapping[str, str]) -> dict[str, str]:
         key: value
         for key, value in labels.items()
         if key not in CONTROLLER_LABELS
+        and value != UNKNOWN_VALUE
         and key not in _VOLATILE
         and not _VOLATILE_KEY.fullmatch(key)
     }

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from kubeverdict.analyses.decisions import Decision
-from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
 from kubeverdict.analyses.verify.classes import TooManyError
+from kubeverdict.analyses.verify.doubts import Doubts
 from kubeverdict.analyses.verify.judging import Case, Judge
 from kubeverdict.analyses.verify.listing import Lister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
@@ -17,7 +17,6 @@ from kubeverdict.analyses.verify.through import CannotAsk, Fronts
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
-from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 # Pairs of identities, and of workloads, that are listed of one case of an assertion; all pod
 # pairs are counted.
@@ -59,6 +58,7 @@ def verify(
     failures = judge.failures()
     lister = Lister(compiled, judge, MOST)
     further = Anyone(compiled, maker, assertions.pod_ranges) if anyone else None
+    doubtful = Doubts(compiled)
     results = []
     for number, assertion in enumerate(assertions.assertions):
         violations: list[Violation] = []
@@ -89,20 +89,13 @@ def verify(
                 tuple(violations),
                 pairs,
                 more,
-                doubts(compiled.unevaluated, assertion.claim),
+                doubtful.about(assertion.claim, cases[parts[number]]),
             )
         )
     notes = fronts.notes
     if further is not None:
         notes = (*notes, *_notes(compiled, further))
     return Verification(compiled.profile.name, anyone, tuple(results), notes, compiled.unevaluated)
-
-
-def doubts(unevaluated: Iterable[Unevaluated], claim: Claim) -> tuple[str, ...]:
-    """Why an assertion that nothing violates may be violated all the same: what was not
-    evaluated could deny what should be allowed, or allow what should be denied."""
-    open_to = (Gap.POLICY, Gap.RESTRICTION) if claim is Claim.ALLOW else (Gap.POLICY,)
-    return sentences(one for one in unevaluated if one.gap in open_to)
 
 
 def _notes(compiled: CompiledPolicy, further: Anyone) -> tuple[str, ...]:

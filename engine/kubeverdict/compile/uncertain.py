@@ -1,0 +1,107 @@
+"""Selectors whose answer is not known before pods run.
+
+A controller writes labels on its pods: hashes, UIDs, numbers. Of a pod that a template stands for
+such a label is known to exist and its value is not; ``Exists`` is decided, ``In`` and ``NotIn``
+are not. They are taken as for a value that nobody names, and told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from kubeverdict.compile.population import Population
+from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod
+from kubeverdict.model.policy import PodPeer, Policy
+from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.sources import FieldPath, Source, field_text
+from kubeverdict.model.unevaluated import Gap, Unevaluated
+
+Labels = Mapping[str, str]
+
+
+def uncertain_selectors(
+    policies: Sequence[Policy], population: Population, namespaces: Mapping[str, Labels]
+) -> tuple[Unevaluated, ...]:
+    """An entry for each selector of ``policies`` that could select other pods than it is taken
+    to. ``namespaces`` are the labels of each namespace."""
+    # The pods of one workload share their labels.
+    alike: dict[int, list[Pod]] = {}
+    for pod in population.pods:
+        if pod.template:
+            alike.setdefault(id(pod.labels), []).append(pod)
+    groups = [pods for pods in alike.values() if UNKNOWN_VALUE in pods[0].labels.values()]
+    keys = {
+        key for first, *_ in groups for key, value in first.labels.items() if value == UNKNOWN_VALUE
+    }
+    if not keys:
+        return ()
+    found = []
+    for policy in policies:
+        for selector, (where, scope), path in _selectors(policy):
+            tested = [one for one in selector.requirements if one.key in keys and _tests(one)]
+            if not tested:
+                continue
+            spaces = [where] if where is not None else _matching(scope, namespaces)
+            doubtful = [
+                pod
+                for pods in groups
+                if pods[0].namespace in spaces and _is_doubtful(selector, pods[0])
+                for pod in pods
+            ]
+            if doubtful:
+                found.append(_entry(policy, path, tested, doubtful))
+    return tuple(found)
+
+
+def _selectors(
+    policy: Policy,
+) -> Iterator[tuple[Selector, tuple[str | None, Selector], Source]]:
+    """The pod selectors of a policy, where each looks, and where it is written."""
+    subject = Source(policy.source.origin, (*policy.source.path, "spec", "podSelector"))
+    yield policy.pods, (policy.namespace, policy.namespaces), subject
+    for rule in policy.rules:
+        for peer in rule.peers or ():
+            if isinstance(peer, PodPeer) and peer.pods is not None:
+                yield peer.pods, (peer.namespace, peer.namespaces), rule.source
+
+
+def _matching(scope: Selector, namespaces: Mapping[str, Labels]) -> set[str]:
+    return {name for name, labels in namespaces.items() if scope.matches(labels)}
+
+
+def _tests(requirement: Requirement) -> bool:
+    """Whether a requirement looks at the value of its label."""
+    return requirement.operator in (Operator.IN, Operator.NOT_IN)
+
+
+def _is_doubtful(selector: Selector, pod: Pod) -> bool:
+    """Whether it depends on unknown values alone if a selector selects a pod."""
+    open_ = False
+    for requirement in selector.requirements:
+        if _tests(requirement) and pod.labels.get(requirement.key) == UNKNOWN_VALUE:
+            open_ = True
+        elif not requirement.matches(pod.labels):
+            return False
+    return open_
+
+
+def _entry(
+    policy: Policy, source: Source, tested: Sequence[Requirement], pods: Sequence[Pod]
+) -> Unevaluated:
+    field: FieldPath = source.path
+    keys = " and ".join(dict.fromkeys(one.key for one in tested))
+    whose = "1 pod" if len(pods) == 1 else f"{len(pods):,} pods"
+    return Unevaluated(
+        policy.kind,
+        "",
+        Gap.LABEL_VALUE,
+        len(pods),
+        source.file,
+        source.line,
+        names=tuple(map(str, pods)),
+        detail=(
+            f"{policy.kind} {policy} {field_text(field)} tests the value of {keys}, which {whose} "
+            f"({pods[0]}{', …' if len(pods) > 1 else ''}) get when they run: what it decides for "
+            "them is not certain"
+        ),
+    )
