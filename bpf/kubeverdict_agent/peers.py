@@ -115,21 +115,29 @@ class PeerMaker:
         """Addresses of Services: as the plain address, or as that of the own node, but on each
         port of a Service as all backends together."""
         of_address = {
-            address: service for service in services if (address := parse_address(service.address))
+            address: service
+            for service in services
+            for text in service.addresses
+            if (address := parse_address(text))
         }
+        made: dict[object, int] = {}
         known: dict[object, int] = {}
         for address, plane, plain in self._plain_classes([str(address) for address in of_address]):
             service = of_address[address]
             plain = self._special.get(address, plain)
-            reached = {
-                int(ports[port.place]): self._reached(plane, port, ports) for port in service.ports
-            }
-            key = (plane, plain, tuple((atom, led.tobytes()) for atom, led in reached.items()))
-            if key not in known:
-                ingress = self._column(Direction.INGRESS, plain)
-                egress = self._all_of(plane, plain, reached)
-                known[key] = int(self._add(ingress, egress)[0])
-            self._special[address] = known[key]
+            asked = (id(service), plane, plain)
+            if asked not in made:
+                reached = {
+                    int(ports[port.place]): self._reached(plane, port, ports)
+                    for port in service.ports
+                }
+                key = (plane, plain, tuple((atom, led.tobytes()) for atom, led in reached.items()))
+                if key not in known:
+                    ingress = self._column(Direction.INGRESS, plain)
+                    egress = self._all_of(plane, plain, reached)
+                    known[key] = int(self._add(ingress, egress)[0])
+                made[asked] = known[key]
+            self._special[address] = made[asked]
 
     def _plain_classes(self, texts: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
         """Address, plane and class of each address that some plane judges."""

@@ -6,15 +6,15 @@ backend it will go to is decided later, in the node's own stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.ends import address_ids, pod_id
+from kubeverdict.evaluate.ends import address_ids
+from kubeverdict.model.addresses import parse_address
 from kubeverdict.services import Backend, Client, Entry, ServiceResolver, Via
 
 
@@ -31,62 +31,75 @@ class Backends:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """An address of Services, or of a node with ports of Services, with at least one backend."""
+    """Addresses of Services, or of nodes with ports of Services, that lead to the same backends
+    on the same ports. Each port has a backend at least."""
 
-    address: str
+    addresses: tuple[str, ...]
     ports: tuple[Backends, ...]
+
+
+# The ports of some addresses, and where each leads.
+_Found = tuple[tuple[str, ...], list[tuple[Entry, tuple[Backend, ...]]]]
 
 
 def listed_services(compiled: CompiledPolicy, node: str) -> list[Listed]:
     """The addresses that stand for backends which policy judges, as pods of ``node`` see them.
 
-    None under a profile that judges egress before translation.
+    None under a profile that judges egress before translation. Raises UsageError for a Service
+    of which the input has two definitions.
     """
     if compiled.profile.service_egress == "cluster-ip" or not compiled.profile.enforces:
         return []
     if not compiled.cluster.services:
         return []
-    maker = _Maker(compiled, node)
-    resolver = maker.resolver
-    addresses = [*(address for address, _ in resolver.virtual), *resolver.shared]
-    listed = (Listed(address, tuple(maker.ports(address))) for address in addresses)
-    return [one for one in listed if one.ports]
+    found = list(_found(ServiceResolver(compiled.cluster), Client(node)))
+    ends = _ends(compiled, found)
+    return [
+        Listed(addresses, ports) for addresses, led in found if (ports := tuple(_ports(led, ends)))
+    ]
 
 
-class _Maker:
-    def __init__(self, compiled: CompiledPolicy, node: str) -> None:
-        self._compiled = compiled
-        self._client = Client(node)
-        self.resolver = ServiceResolver(compiled.cluster)
-        # Node ports lead to the same backends on every node.
-        self._known: dict[tuple[Backend, ...], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+def _found(resolver: ServiceResolver, client: Client) -> Iterator[_Found]:
+    groups: list[tuple[str, ...]] = [(address,) for address, _ in resolver.virtual]
+    # Node ports lead to the same backends on every node, in each address family.
+    nodes: dict[object, list[str]] = {}
+    for address in resolver.shared:
+        nodes.setdefault((":" in address, *resolver.holders(address)), []).append(address)
+    groups += map(tuple, nodes.values())
+    for addresses in groups:
+        yield (
+            addresses,
+            [
+                (entry, resolver.choice(entry, client).backends)
+                for entry in resolver.entries(addresses[0])
+                if entry.via is not Via.PROXY  # the connection goes to the balancer itself
+            ],
+        )
 
-    def ports(self, address: str) -> Iterator[Backends]:
-        for entry in self.resolver.entries(address):
-            if entry.via is Via.PROXY:
-                continue  # left as it is: the balancer is what the connection goes to
-            ends, targets = self._backends(entry)
-            if ends.size:
-                protocol = int(entry.port.protocol)
-                yield Backends(protocol * 65536 + entry.front_port, protocol, ends, targets)
 
-    def _backends(self, entry: Entry) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        backends = self.resolver.choice(entry, self._client).backends
-        if backends not in self._known:
-            found = [
-                (end, backend.target)
-                for backend in backends
-                if (end := self._end(backend)) is not None
-            ]
-            ends, targets = np.array(found, np.int64).reshape(-1, 2).T
-            self._known[backends] = ends, targets
-        return self._known[backends]
+def _ends(compiled: CompiledPolicy, found: Iterable[_Found]) -> dict[Backend, int]:
+    """The endpoint ids of all backends that take part."""
+    ends: dict[Backend, int] = {}
+    by_address: dict[str, list[Backend]] = {}
+    for backend in {one for _, led in found for _, backends in led for one in backends}:
+        pod = backend.pod
+        if pod is None:
+            by_address.setdefault(backend.address, []).append(backend)
+        elif (end := compiled.pod_ids.get((pod.namespace, pod.name))) is not None:
+            ends[backend] = end
+        elif pod.host_network and pod.addresses and parse_address(pod.addresses[0]):
+            by_address.setdefault(pod.addresses[0], []).append(backend)
+    for text, end in zip(by_address, address_ids(compiled, list(by_address)), strict=True):
+        ends |= dict.fromkeys(by_address[text], int(end))
+    return ends
 
-    def _end(self, backend: Backend) -> int | None:
-        """The endpoint id, None for a pod that takes no part."""
-        try:
-            if backend.pod is not None:
-                return pod_id(self._compiled, backend.pod)
-            return int(address_ids(self._compiled, [backend.address])[0])
-        except UsageError:
-            return None
+
+def _ports(
+    led: Iterable[tuple[Entry, tuple[Backend, ...]]], ends: dict[Backend, int]
+) -> Iterator[Backends]:
+    for entry, backends in led:
+        known = [(ends[one], one.target) for one in backends if one in ends]
+        if known:
+            numbers, targets = np.array(known, np.int64).T
+            protocol = int(entry.port.protocol)
+            yield Backends(protocol * 65536 + entry.front_port, protocol, numbers, targets)

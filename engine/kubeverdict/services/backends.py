@@ -106,8 +106,11 @@ class BackendFinder:
             derived = [one for one in lists if _is_derived(one)]
             lists = [one for one in lists if not _is_derived(one)]
             told = _told(derived)
+            targets: dict[int, int | None] = {}  # pods of a workload share their lists of ports
             for pod in pods:
-                target = target_port(port, pod)
+                if id(pod.ports) not in targets:
+                    targets[id(pod.ports)] = target_port(port, pod)
+                target = targets[id(pod.ports)]
                 if target is not None:
                     ready = told.get(pod.name, Readiness.READY)
                     yield Backend(target, pod, node=pod.node, readiness=ready)
