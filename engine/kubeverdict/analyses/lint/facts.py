@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.labels import Vocabulary
-from kubeverdict.analyses.lint.ranges import Ranges
+from kubeverdict.analyses.lint.ranges import Ranges, parsed
 from kubeverdict.compile.beside import Beside
 from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -27,6 +28,7 @@ from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_rang
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.bulk import Workbench
 from kubeverdict.evaluate.redundancy import Removal, removal
+from kubeverdict.model.addresses import Address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
     UNKNOWN_VALUE,
@@ -36,7 +38,7 @@ from kubeverdict.model.cluster import (
     Service,
 )
 from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, Rule
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.ports import NamedPort, Protocol
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING, Operator, Selector
 from kubeverdict.model.unevaluated import unmodelled_in
@@ -77,6 +79,7 @@ class Facts:
         self._selected: dict[Asked, NDArray[np.int64]] = {}
         self._number_of: dict[Asked, int] = {}
         self._homes: dict[Selector, list[str]] = {}
+        self._by_port: dict[NamedPort, Ranges] = {}
         self._vocabularies: dict[str | tuple[str, ...], Vocabulary] = {}
         self._evaluate()
 
@@ -185,35 +188,42 @@ class Facts:
         }
 
     @cached_property
-    def pod_ranges(self) -> Ranges:
-        """The addresses of pods that are not their nodes'."""
-        pods = (pod for pod in self.cluster.pods if not pod.host_network)
-        return Ranges(text for pod in pods for text in pod.addresses)
+    def _pod_addresses(self) -> list[list[Address]]:
+        """The addresses of each pod that are not its node's."""
+        pods = self.cluster.pods
+        return [[] if pod.host_network else parsed(pod.addresses) for pod in pods]
 
     @cached_property
-    def addresses_by_port_name(self) -> dict[tuple[str, Protocol], Ranges]:
-        """The addresses of the pods that have a port of a name."""
-        naming = NAMING[self.profile.named_port_containers]
-        found: dict[tuple[str, Protocol], list[str]] = {}
-        for kind in self.kinds:
-            names = {
-                (port.name, port.protocol)
-                for port in kind.ports
-                if port.name and port.container in naming
-            }
-            pods = [self.cluster.pods[place] for place in kind.pods] if names else []
-            texts = [text for pod in pods if not pod.host_network for text in pod.addresses]
-            for name in names:
-                found.setdefault(name, []).extend(texts)
-        return {name: Ranges(texts) for name, texts in found.items()}
+    def pod_ranges(self) -> Ranges:
+        """The addresses of pods that are not their nodes'."""
+        return Ranges(chain.from_iterable(self._pod_addresses))
+
+    def addresses_of_port(self, port: NamedPort) -> Ranges:
+        """The addresses of the pods that have a port of this name."""
+        if port not in self._by_port:
+            naming = NAMING[self.profile.named_port_containers]
+            key = (port.name, port.protocol)
+            places = [
+                place
+                for kind in self.kinds
+                if any(
+                    (one.name, one.protocol) == key and one.container in naming
+                    for one in kind.ports
+                )
+                for place in kind.pods
+            ]
+            found = chain.from_iterable(self._pod_addresses[place] for place in places)
+            self._by_port[port] = Ranges(found)
+        return self._by_port[port]
 
     @cached_property
     def node_ranges(self) -> Ranges:
-        return Ranges(text for node in self.cluster.nodes for text in node.addresses)
+        return Ranges(parsed(text for node in self.cluster.nodes for text in node.addresses))
 
     @cached_property
     def service_ranges(self) -> Ranges:
-        return Ranges(text for service in self.cluster.services for text in service.addresses)
+        services = self.cluster.services
+        return Ranges(parsed(text for service in services for text in service.addresses))
 
     @cached_property
     def init_port_names(self) -> set[tuple[str, Protocol]]:

@@ -59,8 +59,8 @@ def _blocks_by_name(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
     found: list[tuple[int, NamedPort, int]] = []
     for index, port in enumerate(rule.ports or ()):
         if isinstance(port, NamedPort):
-            ranges = facts.addresses_by_port_name.get((port.name, port.protocol))
-            number = sum(map(ranges.matched, blocks)) if ranges and to_pods else 0
+            matched = facts.addresses_of_port(port).matched if to_pods else None
+            number = sum(map(matched, blocks)) if matched else 0
             reached += number
             found.append((index, port, number))
     for index, port, number in found:

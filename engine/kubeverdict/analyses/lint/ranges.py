@@ -5,19 +5,23 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
-from kubeverdict.model.addresses import Block, parse_address
+from kubeverdict.model.addresses import Address, Block, parse_address
 from kubeverdict.model.policy import BlockPeer
+
+
+def parsed(texts: Iterable[str]) -> list[Address]:
+    """The addresses that some texts spell; what is none is left out."""
+    return [address for text in texts if (address := parse_address(text)) is not None]
 
 
 class Ranges:
     """The addresses of some things."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        known = [address for text in texts if (address := parse_address(text)) is not None]
-        self._values = {
-            family: sorted(address.value for address in known if address.family == family)
-            for family in (4, 6)
-        }
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        values: dict[int, list[int]] = {4: [], 6: []}
+        for address in addresses:
+            values[address.family].append(address.value)
+        self._values = {family: sorted(found) for family, found in values.items()}
 
     def matched(self, peer: BlockPeer) -> int:
         """How many are in the block of a peer and in none of its excepts."""
