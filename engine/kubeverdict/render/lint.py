@@ -111,8 +111,11 @@ class _Places:
 def _section(group: Group, whole: bool, places: _Places, style: Style) -> list[str]:
     rule, found = group.rule, group.findings
     severity = style.paint(f"{group.severity.value}", _COLORS[group.severity])
-    title = f": {rule.title}" if rule.title else ""
-    lines = [f"{severity}  {style.paint(rule.id, 'bold')}{title}"]
+    heading = f"{severity}  {style.paint(rule.id, 'bold')}"
+    fits = len(f"{group.severity.value}  {rule.id}: {rule.title}") <= _WIDTH
+    if rule.title:
+        heading += f": {rule.title}" if fits else f":\n  {rule.title}"
+    lines = [heading]
     shown = group.shown(whole)
     if _count(shown) < len(found):
         lines.append(f"  {_findings(len(found))} in {_namespaces(len(group.namespaces))}")
