@@ -100,6 +100,9 @@ def test_nothing_translates_the_ports_of_a_headless_service() -> None:
     direct = ask(inputs.BALANCER, "shop/web", "svc/shop/each", "80")
     assert ends(direct) == {("shop/db-0", 80, False)}
     assert any("headless" in note for note in direct.notes)
+    assert ends(ask(inputs.BALANCER, "shop/web", "svc/shop/each", "9000")) == {
+        ("shop/db-0", 9000, False)
+    }
 
 
 @pytest.mark.parametrize("listed", ["apiserver-slice", "apiserver-endpoints"])

@@ -31,3 +31,12 @@ def test_an_address_of_a_service_is_the_service() -> None:
     assert '"destination": "svc/shop/public"' in told.out
     assert '"via": "load balancer address"' in told.out
     assert "source address" in told.err
+
+
+def test_what_a_node_drops_is_no_denial(tmp_path: Path) -> None:
+    asked = ("--from", "shop/web", "--to", "10.96.0.22", "--port", 80)
+    told = run("explain", *files("database", "balancer"), *asked)
+    assert told.status == 1
+    first, second = told.out.splitlines()
+    assert first == "dropped: shop/web → svc/shop/local on TCP 80"
+    assert second.endswith("(internalTrafficPolicy Local) and drops it, whatever policies say")

@@ -62,16 +62,16 @@ def find_entries(
 
 
 def _by_name(service: Service, question: PortQuestion | None) -> Iterator[Entry]:
-    for port in service.ports:
-        if question is None or _asks_for(question, port):
-            yield Entry(
-                service, port, direct=question.number if question and service.headless else 0
-            )
-        elif service.headless and (question.protocol, question.number) == (
-            port.protocol,
-            port.target,
-        ):
-            yield Entry(service, port)
+    """The ports that a question is about. Behind the name of a headless Service are its pods, on
+    whatever port a client asks them."""
+    named = [port for port in service.ports if question is None or _asks_for(question, port)]
+    direct = question.number if question is not None and service.headless else 0
+    if direct and not named:
+        assert question is not None and question.protocol is not None  # it has a number
+        known = (port for port in service.ports if port.target == direct)
+        plain = ServicePort(question.protocol, direct, direct)
+        named = [next((one for one in known if one.protocol is plain.protocol), plain)]
+    yield from (Entry(service, port, direct=direct) for port in named)
 
 
 def _asks_for(question: PortQuestion, port: ServicePort) -> bool:

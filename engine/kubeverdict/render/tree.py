@@ -76,10 +76,14 @@ def _answer(report: Explanation, answer: Answer, style: Style) -> Branch:
     port = f" {answer.port}" if answer.port else ""
     family = f" over IPv{answer.family}" if answer.family else ""
     through = f" (through {report.destination} {answer.through})" if answer.through else ""
+    dropped = answer.egress.reason == "no-local-backend"
+    verdict = style.paint("dropped", "red") if dropped else style.verdict(answer.allowed)
     title = (
-        f"{style.verdict(answer.allowed)}: {source} {style.arrow} {destination} on "
+        f"{verdict}: {source} {style.arrow} {destination} on "
         f"{answer.protocol}{port}{family}{through}"
     )
+    if dropped:
+        return Branch(title, (Branch(REASONS[answer.egress.reason]),))
     return Branch(
         title,
         (

@@ -35,6 +35,9 @@ WEB_TO = "{from: shop/web, to: "
         (f"allow: {WEB_TO}198.51.100.9}}, ports: [80]", "holds"),
         (f"allow: {WEB_TO}203.0.113.50}}, ports: [80]", "holds"),
         (f"allow: {WEB_TO}192.168.1.2}}, ports: [30080]", "holds"),
+        (f"deny: {WEB_TO}svc/shop/each}}, ports: [80]", "holds"),
+        (f"allow: {WEB_TO}svc/shop/each}}, ports: [8080]", "holds"),
+        (f"allow: {WEB_TO}svc/shop/each}}", "holds"),
         # A node on other ports, and a balancer that forwards itself, are addresses.
         (f"deny: {WEB_TO}192.168.1.2}}, ports: [22]", "holds"),
         (f"deny: {WEB_TO}203.0.113.51}}, ports: [80]", "holds"),

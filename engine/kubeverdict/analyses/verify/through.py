@@ -63,11 +63,16 @@ class Fronts:
         fronts: list[Entry] = []
         for part in assertion.destination.parts:
             entries = self._entries(assertion, part)
+            if entries and entries[0].service.headless and assertion.ports is not None:
+                # Nothing translates ports: what is asked is asked of the pods.
+                backends = (one for entry in entries for one in self._resolver.backends(entry))
+                plain += dict.fromkeys(map(_part, backends))
+                continue
             fronts += entries or ()
             if entries is None or self._is_plain_too(assertion, part, entries):
                 plain.append(part)
-        if len(plain) == len(assertion.destination.parts) and not fronts:
-            return [assertion]
+        if not fronts:
+            return [replace(assertion, destination=End(tuple(plain)))]
         if self._compiled.profile.service_egress == "cluster-ip":
             title = self._compiled.profile.title
             message = f"{title} judges egress before a Service is translated: name its pods instead"
@@ -153,7 +158,8 @@ class Fronts:
         else:
             return None
         # What may be reached and nothing else may be reached on whatever port.
-        ports = assertion.ports if assertion.claim is not Claim.ONLY_TO else None
+        headless = name is not None and every and every[0].service.headless
+        ports = None if assertion.claim is Claim.ONLY_TO or headless else assertion.ports
         found = tuple(one for one in every if _is_about(ports, one))
         if not found:
             if address and not self._claims(address):
