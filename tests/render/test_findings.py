@@ -173,6 +173,26 @@ def test_github() -> None:
     assert third.startswith("::notice file=a%3Ab%2Cc.yaml,line=3,title=")
 
 
+def test_what_does_not_show_the_place_names_the_object() -> None:
+    """In a dump without line ends every place is line 1."""
+    one = Finding(
+        "dns-blocked",
+        Severity.ERROR,
+        "isolates all",
+        "dump.json",
+        1,
+        about="NetworkPolicy shop/deny",
+        fingerprint="0123456789abcdef",
+    )
+    report = Report("lint", (DNS,), (one,))
+    assert "::NetworkPolicy shop/deny: isolates all" in github.findings(report, PLAIN)
+    (result,) = json.loads(sarif.findings(report, PLAIN))["runs"][0]["results"]
+    assert result["message"]["text"] == "NetworkPolicy shop/deny: isolates all"
+    assert result["partialFingerprints"] == {"kubeverdict/v1": "0123456789abcdef"}
+    (suite,) = fromstring(junit.findings(report, PLAIN).encode())
+    assert suite[0][0].attrib["message"] == "NetworkPolicy shop/deny: isolates all"
+
+
 def test_nothing_found() -> None:
     report = Report("lint", (DNS,), ())
     assert json.loads(sarif.findings(report, PLAIN))["runs"][0]["results"] == []

@@ -268,7 +268,13 @@ class _Load:
             try:
                 head = known.decoder.decode(body)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                report_invalid(self.objects.place(kind, origin, body), error, body)
+                place = self.objects.place(kind, origin, body)
+                if kind in exposing.KINDS:  # no verdict depends on it: a warning is enough
+                    aside = Findings()
+                    report_invalid(Place(aside, origin, place.subject), error, body)
+                    self.findings.warnings += aside.errors
+                else:
+                    report_invalid(place, error, body)
                 return
         record: Record | Policy | None
         if known.method:
