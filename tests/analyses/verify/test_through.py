@@ -38,6 +38,7 @@ WEB_TO = "{from: shop/web, to: "
         (f"deny: {WEB_TO}svc/shop/each}}, ports: [80]", "holds"),
         (f"allow: {WEB_TO}svc/shop/each}}, ports: [8080]", "holds"),
         (f"allow: {WEB_TO}svc/shop/each}}", "holds"),
+        ("deny: {from: 192.168.1.2, to: svc/shop/local}", "violated"),
         # A node on other ports, and a balancer that forwards itself, are addresses.
         (f"deny: {WEB_TO}192.168.1.2}}, ports: [22]", "holds"),
         (f"deny: {WEB_TO}203.0.113.51}}, ports: [80]", "holds"),

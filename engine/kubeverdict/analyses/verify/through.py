@@ -102,6 +102,12 @@ class Fronts:
         if not only_local or assertion.claim is Claim.ONLY_FROM:
             yield from self._on_targets(assertion, entry, self._resolver.backends(entry))
             return
+        blocks = tuple(part for part in assertion.source.parts if isinstance(part, BlockPeer))
+        if blocks:
+            # On which node connections from addresses are sent on is not known.
+            self._note(assertion, remarks(entry, Client(), unsure=True))
+            outside = replace(assertion, source=End(blocks))
+            yield from self._on_targets(outside, entry, self._resolver.backends(entry))
         by_node: dict[str, list[Pod]] = {}
         for pod in sources():
             by_node.setdefault(pod.node, []).append(pod)
