@@ -122,3 +122,21 @@ def bench_memory_of_a_large_dump(measure: Measure, record: Record) -> None:
     _, median = measure(runs, rounds=2)
     record(Figure("cold whatif, mixed 100k/10k, compact JSON", median, "s"))
     record(Figure("cold whatif, mixed 100k/10k, memory", runs.peak_mb(), "MB", 900.0))
+
+
+@pytest.mark.parametrize("form", ["json", "matrix", "table"])
+@pytest.mark.parametrize(("shape", "policies"), [("dense", 8), ("mixed", 24)])
+def bench_list_of_pods(
+    measure: Measure, record: Record, shape: str, policies: int, form: str
+) -> None:
+    """A thousand pods with more than half a million allowed pod pairs, each a row: ``dense`` with
+    547 identities, ``mixed`` with 28."""
+    dump = dump_file(ROOT / "build" / "workloads", shape, 1_000, policies, compact=True)
+    dump.read_bytes()
+    runs = Runs("list", "-f", dump, "--pods", "-o", form)
+    _, median = measure(runs, rounds=7)
+    pairs = "550k" if shape == "dense" else "644k"
+    name = f"list --pods -o {form}, {shape} 1,000 pods, {pairs} pod pairs"
+    record(Figure(name, median, "s", {"json": 1.2, "matrix": 1.0}.get(form)))
+    if form == "json":
+        record(Figure(f"{name}, memory", runs.peak_mb(), "MB", 200.0))

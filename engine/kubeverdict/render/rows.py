@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from kubeverdict.model.address_text import shortened
-from kubeverdict.render.counts import count
+from kubeverdict.model.counts import count
 from kubeverdict.render.style import WIDTH
 
 if TYPE_CHECKING:
