@@ -26,6 +26,7 @@ from kubeverdict.cli_running import verb
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS, WRONG
 from kubeverdict.interrupts import at_interrupt
+from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import Pair, ScenarioReport
@@ -196,7 +197,7 @@ def _finish(
             show("bulk", output, ranking)
     say(
         "note",
-        f"{total.scenarios:,} scenarios, {total.changed:,} change something, "
+        f"{count(total.scenarios, 'scenario')}, {total.changed:,} with changes, "
         f"{total.redundant:,} redundant, {total.failed:,} failed; "
         f"{len(found) / max(seconds, 1e-9):,.0f} a second",
     )

@@ -20,6 +20,7 @@ from kubeverdict.cli_parts import (
 from kubeverdict.cli_running import verb
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS
+from kubeverdict.model.counts import count
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS
 
@@ -113,7 +114,7 @@ def lint(
     if write_baseline:
         lint_baseline.write_baseline(write_baseline, remembered(report.findings))
         number = len(report.findings)
-        say("note", f"{number:,} finding{'' if number == 1 else 's'} written to {write_baseline}")
+        say("note", f"{count(number, 'finding')} written to {write_baseline}")
         return CLEAN
     if known is not None:
         report = without_known(report, known)

@@ -19,6 +19,7 @@ from click.types import StringParamType
 from kubeverdict.errors import InputError, KubeverdictError
 from kubeverdict.failures import WRONG
 from kubeverdict.interrupts import INTERRUPTED
+from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -126,8 +127,7 @@ def _say_problems(error: InputError) -> None:
         click.echo(f"warning: {warning}", err=True)
     for problem in error.problems:
         click.echo(str(problem), err=True)
-    count = len(error.problems)
-    errors = "1 error" if count == 1 else f"{count} errors"
+    errors = count(len(error.problems), "error")
     # A document has a line; a file that cannot be read has none, and cannot be skipped.
     skip = "; --skip-invalid goes on without these documents"
     skippable = error.skippable and all(problem.line for problem in error.problems)

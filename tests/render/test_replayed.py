@@ -23,7 +23,7 @@ def test_replay_says_what_breaks_and_why() -> None:
         "7 smaller groups of connections are not listed",
         "2 of 5 rules allowed nothing that was seen",
         "another rule allows the same",
-        "8 pod pairs are allowed to connect, 3 of them were seen to",
+        "8 pod pairs are allowed to connect, 3 of them seen to",
     ):
         assert part in text
     rows = render("replay", "csv", REPLAY, Style()).splitlines()
@@ -75,7 +75,7 @@ def test_recommend_says_what_it_did_not_do() -> None:
         "shop/web[Deployment]: ingress is left as it is",
         "shop/db[StatefulSet]: egress is isolated by recommended-default-deny",
         "  12 records could not be attributed: nothing is proven of them",
-        "  1 malformed lines could not be read: nothing is proven of them",
+        "  1 malformed line could not be read: nothing is proven of them",
         "shop/a[Job], shop/b[Job]",
         "say --in-namespace for them: kube-system",
         "no DNS pods were found",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubeverdict.analyses.decisions import Decision, because
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.misses import PolicyView
@@ -120,8 +121,7 @@ def _message(verb: str, effects: list[Effect]) -> str:
 def connection(effect: Effect) -> str:
     """Ends, ports and how many pod pairs."""
     family = f" over {effect.family}" if effect.family else ""
-    plural = "" if effect.pairs == 1 else "s"
-    pairs = f" ({effect.pairs:,} pod pair{plural})" if effect.pairs else ""
+    pairs = f" ({count(effect.pairs, 'pod pair')})" if effect.pairs else ""
     return f"{effect.source} to {effect.destination}, {effect.ports}{family}{pairs}"
 
 

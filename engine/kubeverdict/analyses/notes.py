@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.model.counts import count
 from kubeverdict.model.profile import REFERENCE
 
 # Longer lists are cut short, with a count.
@@ -51,14 +52,10 @@ def _left_out(compiled: CompiledPolicy) -> Iterator[str]:
     for pod, reason in compiled.excluded:
         reasons.setdefault(reason, []).append(str(pod))
     for reason, pods in sorted(reasons.items()):
-        yield f"{_count(len(pods), 'pod')} left out, {reason}: {_listed(pods)}"
+        yield f"{count(len(pods), 'pod')} left out, {reason}: {_listed(pods)}"
 
 
 def _listed(names: list[str]) -> str:
     more = len(names) - SHOWN
     text = ", ".join(names[:SHOWN])
     return f"{text} and {more} more" if more > 0 else text
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

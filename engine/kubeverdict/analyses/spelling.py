@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from kubeverdict.model.counts import count
+
 
 class Guess(msgspec.Struct, frozen=True):
     """An existing word and how many letters it is away from the one that was written."""
@@ -14,8 +16,7 @@ class Guess(msgspec.Struct, frozen=True):
     letters: int
 
     def __str__(self) -> str:
-        plural = "" if self.letters == 1 else "s"
-        return f'did you mean "{self.word}"? {self.letters} letter{plural} off'
+        return f'did you mean "{self.word}"? {count(self.letters, "letter")} off'
 
 
 def distance(one: str, other: str, limit: int) -> int:

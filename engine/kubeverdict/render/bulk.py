@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kubeverdict.model.counts import count
 from kubeverdict.render.removal import removal
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
@@ -102,7 +103,8 @@ def _examples(one: ScenarioReport, style: Style) -> Iterator[str]:
             yield f"      before {_because(change.before)}"
             yield f"      after {_because(change.after)}"
     if one.breaks:
-        yield f"    breaks {one.broken:,} pod pairs that are connected before and after it all"
+        pairs = count(one.broken, "pod pair that is", "pod pairs that are")
+        yield f"    breaks {pairs} connected before and after it all"
 
 
 def _connection(change: Change, style: Style) -> str:
@@ -131,10 +133,10 @@ def _rest(ranking: Ranking, shown: int) -> list[str]:
     lines = []
     more = total.changed - shown
     if more > 0:
-        lines.append(f"{more:,} more scenarios change something")
+        lines.append(f"{count(more, 'more scenario changes', 'more scenarios change')} something")
     idle = total.scenarios - total.changed - total.failed
     if idle:
-        lines.append(f"{idle:,} of {total.scenarios:,} scenarios change nothing")
+        lines.append(f"{idle:,} of {count(total.scenarios, 'scenario')} change nothing")
     return ["\n".join(lines)] if lines else []
 
 

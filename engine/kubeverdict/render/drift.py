@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kubeverdict.analyses.drift import effect
+from kubeverdict.model.counts import count
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
@@ -61,9 +62,9 @@ def _cell(report: ScenarioReport) -> str:
 def summary(run: DriftRun) -> str:
     """A line about all of them."""
     differ = sum(bool(one.differ) for one in run.scenarios)
-    scenarios = "1 scenario" if len(run.scenarios) == 1 else f"{len(run.scenarios):,} scenarios"
+    scenarios, clusters = count(len(run.scenarios), "scenario"), count(len(run.clusters), "cluster")
     differs = "1 has" if differ == 1 else f"{differ:,} have" if differ else "none has"
     return (
-        f"{scenarios} on {len(run.clusters)} clusters: {differs} another effect on some of them"
+        f"{scenarios} on {clusters}: {differs} another effect on some of them"
         " (opens, closes, both or nothing; how much is not compared)"
     )

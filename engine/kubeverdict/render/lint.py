@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.model.counts import count
 from kubeverdict.render.json import Json, document
 from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
@@ -118,7 +119,9 @@ def _section(group: Group, whole: bool, places: _Places, style: Style) -> list[s
     lines = [heading]
     shown = group.shown(whole)
     if _count(shown) < len(found):
-        lines.append(f"  {_findings(len(found))} in {_namespaces(len(group.namespaces))}")
+        lines.append(
+            f"  {count(len(found), 'finding')} in {count(len(group.namespaces), 'namespace')}"
+        )
     # What all of them have in common is said once.
     why, fix = ({one.why for one in found}, {one.fix for one in found})
     if len(why) == 1 and (text := why.pop()):
@@ -162,7 +165,7 @@ def _gone(report: LintReport) -> list[str]:
     gone = report.compared.gone if report.compared else ()
     if not gone:
         return []
-    lines = [f"known and gone: {_findings(len(gone))}"]
+    lines = [f"known and gone: {count(len(gone), 'finding')}"]
     shown = gone if report.whole else gone[:_LISTED]
     lines += [_wrapped(f"{one.id}  {one.object}", "  ") for one in shown]
     if len(shown) < len(gone):
@@ -175,19 +178,17 @@ def summary(report: LintReport) -> str:
     if not report.findings:
         text = "no new findings" if report.compared else "no findings"
     else:
-        parts = [
-            f"{number:,} {severity.value}{'' if number == 1 else 's'}"
-            for severity, number in report.counts.items()
-        ]
+        parts = [count(number, severity.value) for severity, number in report.counts.items()]
         files = len({one.file for one in report.findings if one.file})
         new = "new: " if report.compared else ""
-        text = f"{new}{', '.join(parts)} in {files:,} file{'' if files == 1 else 's'}"
+        text = f"{new}{', '.join(parts)} in {count(files, 'file')}"
     if report.compared:
         text += f"; {report.compared.known:,} known"
     if report.suppressed:
         text += f"; {report.suppressed:,} turned off by annotations"
     if report.without_pods:
-        text += f"; {report.without_pods:,} rules were not checked: there is no pod in the input"
+        rules = count(report.without_pods, "rule was", "rules were")
+        text += f"; {rules} not checked: there is no pod in the input"
     shown = sum(_count(group.shown(report.whole)) for group in groups(report))
     if shown < len(report.findings):
         text += f"; {shown:,} of {len(report.findings):,} shown, --all shows every one"
@@ -196,14 +197,6 @@ def summary(report: LintReport) -> str:
 
 def _count(shown: dict[str, list[Finding]]) -> int:
     return sum(map(len, shown.values()))
-
-
-def _findings(number: int) -> str:
-    return f"{number:,} finding{'' if number == 1 else 's'}"
-
-
-def _namespaces(number: int) -> str:
-    return f"{number:,} namespace{'' if number == 1 else 's'}"
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kubeverdict.model.counts import count
+
 if TYPE_CHECKING:
     from kubeverdict.analyses.replay import Log, Lost
 
@@ -11,29 +13,25 @@ if TYPE_CHECKING:
 def lines(log: Log) -> list[str]:
     """In words; what there was none of is left out."""
     hold = "holds" if log.lines == 1 else "hold"
-    records = _count(log.records, "record")
-    found = [f"{_count(log.lines, 'line')} {hold} {records} of connections"]
+    records = count(log.records, "record")
+    found = [f"{count(log.lines, 'line')} {hold} {records} of connections"]
     if log.malformed:
         first = "; ".join(map(str, log.malformed_first[:1]))
         were = "was skipped:" if log.malformed == 1 else "were skipped, the first is"
-        found.append(f"  {_count(log.malformed, 'malformed line')} {were} {first}")
+        found.append(f"  {count(log.malformed, 'malformed line')} {were} {first}")
     if log.skipped:
         kinds = ", ".join(f"{one.reason} ({one.records:,})" for one in log.skipped)
         found.append(f"  skipped: {kinds}")
     if log.lost:
-        found.append(f"  {_count(log.lost_records, 'record')} could not be attributed")
+        found.append(f"  {count(log.lost_records, 'record')} could not be attributed")
         found += [f"    {one.reason} ({one.records:,}): {_some(one)}" for one in log.lost]
     if log.by_workload:
         names = "names" if log.by_workload == 1 else "name"
         found.append(
-            f"  {_count(log.by_workload, 'record')} {names} pods that are gone: a pod of the same "
+            f"  {count(log.by_workload, 'record')} {names} pods that are gone: a pod of the same "
             "workload stands for each"
         )
     return found
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def content(log: Log) -> dict[str, Any]:

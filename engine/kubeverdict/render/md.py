@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kubeverdict.analyses.effects import causes
+from kubeverdict.model.counts import count
 from kubeverdict.render.bulk import blocks, short_rows
 from kubeverdict.render.drift import rows as drift_rows
 from kubeverdict.render.drift import summary, telling
@@ -57,7 +58,7 @@ def drift(report: DriftRun, style: Style) -> str:
 
 def whatif(report: WhatIf, style: Style) -> str:
     """A heading that says it all, the totals, and a row for each connection."""
-    opened, closed = (_connections(len(one)) for one in (report.opened, report.closed))
+    opened, closed = (count(len(one), "connection") for one in (report.opened, report.closed))
     title = f"Network policy: opens {opened}, closes {closed}"
     totals = "\n".join(pair_totals(one, len(report.pairs) > 1, style) for one in report.pairs)
     parts = [f"### {title}", escaped(totals)]
@@ -74,10 +75,6 @@ def _effect(verb: str, one: Effect) -> Row:
     pairs = f"{one.pairs:,}" if one.pairs else ""
     ends = (str(one.source), str(one.destination))
     return (verb, *ends, ports, pairs, *causes(one))
-
-
-def _connections(count: int) -> str:
-    return "1 connection" if count == 1 else f"{count:,} connections"
 
 
 def table(heading: Row, rows: list[Row]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kubeverdict.model.counts import count
 from kubeverdict.render import log
 from kubeverdict.render.json import document
 from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
 from kubeverdict.render.policies import policies
-from kubeverdict.render.replay import count, group_content, group_lines
+from kubeverdict.render.replay import counted, group_content, group_lines, words
 from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
@@ -106,10 +107,10 @@ def json(report: Report, style: Style) -> str:
             "notes": list(found.notes),
             "denied_connections": found.denied,
             "proof": {
-                "replayed": count(proof.replayed),
-                "newly_blocked": count(proof.blocked),
-                "repaired": count(proof.repaired),
-                "still_denied": count(proof.still_denied),
+                "replayed": counted(proof.replayed),
+                "newly_blocked": counted(proof.blocked),
+                "repaired": counted(proof.repaired),
+                "still_denied": counted(proof.still_denied),
                 "blocks": [group_content(group) for group in proof.blocked_groups],
                 "still_denies": [group_content(group) for group in proof.still_denied_groups],
                 "permitted": proof.permitted,
@@ -140,7 +141,7 @@ def _policy(one: Draft) -> Row:
     def rules(given: tuple[object, ...] | None) -> str:
         if given is None:
             return "-"
-        return f"{len(given)} {'rule' if len(given) == 1 else 'rules'}" if given else "nothing"
+        return count(len(given), "rule") if given else "nothing"
 
     return (
         f"{one.namespace}/{one.name}",
@@ -186,14 +187,14 @@ def _gap(one: Gap) -> str:
 
 def _proof(report: Report, style: Style) -> list[list[str]]:
     proof, total = report.proof, report.proof.replayed
-    found = [[f"{total.connections:,} connections ({total.records:,} records) replayed"]]
+    found = [[f"{words(total)} replayed"]]
     lost = report.log.lost_records
-    for number, what in (
-        (lost, f"{'record' if lost == 1 else 'records'} could not be attributed"),
-        (report.log.malformed, "malformed lines could not be read"),
+    for number, thing, what in (
+        (lost, "record", "attributed"),
+        (report.log.malformed, "malformed line", "read"),
     ):
         if number:
-            text = f"{number:,} {what}: nothing is proven of them"
+            text = f"{count(number, thing)} could not be {what}: nothing is proven of them"
             found.append([style.paint(text, "yellow")])
     blocked = proof.blocked.connections
     word = style.paint(f"{blocked:,} newly blocked", "red" if blocked else "green")

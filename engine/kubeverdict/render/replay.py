@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kubeverdict.analyses.decisions import because
+from kubeverdict.model.counts import count
 from kubeverdict.render import log
 from kubeverdict.render.json import decision, document
 from kubeverdict.render.md import cell
@@ -83,11 +84,11 @@ def json(report: Replay, style: Style) -> str:
             "profile": report.profile,
             "proposed": report.proposed,
             "log": log.content(report.log),
-            "allowed": count(report.allowed),
-            "breaking": count(report.breaking),
-            **({"broken_by_change": count(report.broken_by_change)} if report.proposed else {}),
-            "denied_then_and_now": count(report.refused),
-            "denied_then_allowed_now": count(report.admitted),
+            "allowed": counted(report.allowed),
+            "breaking": counted(report.breaking),
+            **({"broken_by_change": counted(report.broken_by_change)} if report.proposed else {}),
+            "denied_then_and_now": counted(report.refused),
+            "denied_then_allowed_now": counted(report.admitted),
             "breaks": [group_content(group) for group in report.breaks],
             "admits": [group_content(group) for group in report.admits],
             "groups_left_out": report.groups_left_out,
@@ -117,31 +118,30 @@ def _left_out(report: Replay) -> list[str]:
 
 
 def _summary(report: Replay, style: Style) -> list[str]:
-    found = [f"{_words(report.allowed)} got through when logged, and the policies allow them"]
+    found = [f"{words(report.allowed)} got through when logged, and the policies allow them"]
     if report.breaking.records:
-        text = f"{_words(report.breaking)} got through when logged, and would break"
+        text = f"{words(report.breaking)} got through when logged, and would break"
         if report.proposed:
-            text += f"; {_words(report.broken_by_change)} of them by what is proposed"
+            text += f"; {words(report.broken_by_change)} of them by what is proposed"
         found.append(style.paint(text, "red"))
     else:
         found.append(style.paint("no connection that was seen would break", "green"))
     if report.refused.records:
-        found.append(f"{_words(report.refused)} were denied when logged, and still are")
+        found.append(f"{words(report.refused)} were denied when logged, and still are")
     if report.admitted.records:
         text = "were denied when logged, and the policies allow them"
-        found.append(f"{_words(report.admitted)} {text}")
+        found.append(f"{words(report.admitted)} {text}")
     if report.pairs_allowed is not None:
         found.append(
-            f"{report.pairs_allowed:,} pod pairs are allowed to connect, "
-            f"{report.pairs_seen:,} of them were seen to"
+            f"{count(report.pairs_allowed, 'pod pair is', 'pod pairs are')} allowed to connect, "
+            f"{report.pairs_seen:,} of them seen to"
         )
     return found
 
 
-def _words(count: Count) -> str:
-    connections = "connection" if count.connections == 1 else "connections"
-    records = "record" if count.records == 1 else "records"
-    return f"{count.connections:,} {connections} ({count.records:,} {records})"
+def words(of: Count) -> str:
+    """``1 connection (2 records)``."""
+    return f"{count(of.connections, 'connection')} ({count(of.records, 'record')})"
 
 
 def group_lines(groups: Sequence[Group], style: Style) -> list[str]:
@@ -189,7 +189,7 @@ def _idle(report: Replay) -> list[str]:
     return found
 
 
-def count(given: Count) -> dict[str, int]:
+def counted(given: Count) -> dict[str, int]:
     return {"records": given.records, "connections": given.connections}
 
 

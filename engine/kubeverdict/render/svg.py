@@ -8,6 +8,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from kubeverdict.analyses.matrix import Matrix, matrix
+from kubeverdict.model.counts import count
 from kubeverdict.render.style import Style
 from kubeverdict.render.svg_changes import differences, whatif
 from kubeverdict.render.svg_grid import LETTER, MARGIN, ROOMY, SMALL_CELL, grid, labels
@@ -54,14 +55,13 @@ def _text(table: Matrix, title: str) -> str:
 
 def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
     most = max(table.counts.values(), default=1)
-    for (row, column), count in sorted(table.counts.items()):
-        share = log(1 + count) / log(1 + most)
+    for (row, column), number in sorted(table.counts.items()):
+        share = log(1 + number) / log(1 + most)
         red, green, blue = (round(p + (d - p) * share) for p, d in zip(PALE, DEEP, strict=True))
         x, y = left + cell * column, top + cell * row
         source, destination = table.sources[row], table.destinations[column]
-        plural = "" if count == 1 else "s"
         yield (
-            f"<g><title>{escape(source)} to {escape(destination)}: {count} connection{plural}"
+            f"<g><title>{escape(source)} to {escape(destination)}: {count(number, 'connection')}"
             f'</title><rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" '
             f'fill="rgb({red},{green},{blue})"/>'
         )
@@ -69,6 +69,6 @@ def _cells(table: Matrix, cell: int, left: float, top: float) -> Iterator[str]:
             ink = "#ffffff" if share > 0.6 else "#1f2328"
             yield (
                 f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}" text-anchor="middle" '
-                f'fill="{ink}">{count}</text>'
+                f'fill="{ink}">{number}</text>'
             )
         yield "</g>"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeverdict.model.counts import count
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def whatif(report: WhatIf, style: Style) -> str:
     ):
         branches = tuple(_effect(effect, style) for effect in effects)
         if branches:
-            connections = _count(len(branches), "connection")
+            connections = count(len(branches), "connection")
             parts.append(
                 _draw(Branch(style.paint(f"{title} {connections}", color), branches), style)
             )
@@ -63,9 +64,9 @@ def pair_totals(pairs: PairTotals, apart: bool, style: Style) -> str:
     family = f"IPv{pairs.families[0]}: " if apart else ""
     before, after = pairs.before, pairs.after
     if not pairs.opened and not pairs.closed:
-        return f"{family}nothing changes between pods: {_count(after, 'pod pair')} connected"
+        return f"{family}nothing changes between pods: {count(after, 'pod pair')} connected"
     return (
-        f"{family}opens ports between {_count(pairs.opened, 'pod pair')}, closes ports between "
+        f"{family}opens ports between {count(pairs.opened, 'pod pair')}, closes ports between "
         f"{pairs.closed}; {before} {style.arrow} {after} connected"
     )
 
@@ -143,7 +144,7 @@ def _miss(miss: PolicyMiss) -> Branch:
 
 def _effect(effect: Effect, style: Style) -> Branch:
     family = f" over {effect.family}" if effect.family else ""
-    pairs = f"  ({_count(effect.pairs, 'pod pair')})" if effect.pairs else ""
+    pairs = f"  ({count(effect.pairs, 'pod pair')})" if effect.pairs else ""
     title = f"{effect.source} {style.arrow} {effect.destination}  {effect.ports}{family}{pairs}"
     return Branch(
         title,
@@ -185,10 +186,6 @@ def _names(names: Sequence[str]) -> str:
     more = len(names) - SHOWN
     listed = ", ".join(names[:SHOWN])
     return f"{listed} and {more} more" if more > 0 else listed
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _draw(branch: Branch, style: Style) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kubeverdict.analyses.verify.report import connection, reasons
+from kubeverdict.model.counts import count
 from kubeverdict.render.json import decision, document, ports_of
 from kubeverdict.render.md import cell
 from kubeverdict.render.md import table as md_table
@@ -90,9 +91,11 @@ def _summary(report: Verification) -> str:
         (failed, "could not be judged"),
     ]
     total = len(report.results)
-    head = f"{total:,} assertion{'' if total == 1 else 's'}"
+    head = count(total, "assertion")
     whom = "for any pod that could be created" if report.anyone else "for the pods that exist"
-    return f"{head} {whom}: {', '.join(f'{count:,} {words}' for count, words in counts if count)}"
+    return (
+        f"{head} {whom}: {', '.join(f'{number:,} {words}' for number, words in counts if number)}"
+    )
 
 
 def _result(one: Result) -> Json:

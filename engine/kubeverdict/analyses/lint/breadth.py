@@ -10,8 +10,9 @@ from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint import dns
 from kubeverdict.analyses.lint.exposure import Exposure
 from kubeverdict.analyses.lint.facts import Facts, allowing
-from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
+from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
 from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import Profile

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.exposure import Backend, Exposure
 from kubeverdict.analyses.lint.facts import Facts
-from kubeverdict.analyses.lint.finding import Hit, count, listed
+from kubeverdict.analyses.lint.finding import Hit, listed
 from kubeverdict.analyses.lint.reach import let_in, nearest, sample
 from kubeverdict.analyses.wellknown import (
     API_SERVER_LABELS,
@@ -32,6 +32,7 @@ from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import ApiServerCalls
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
-from kubeverdict.analyses.lint.finding import Hit, ObjectKey, count, inside, listed
+from kubeverdict.analyses.lint.finding import Hit, ObjectKey, inside, listed
 from kubeverdict.model.cluster import Pod, WorkloadRef
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Direction, Policy
 
 # Namespaces of the cluster itself, whose pods distributions install and guard.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
-from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
+from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss
 from kubeverdict.analyses.lint.selectors import peer_miss
 from kubeverdict.analyses.wellknown import (
@@ -26,6 +26,7 @@ from kubeverdict.evaluate.ends import address_ids, service_id
 from kubeverdict.evaluate.flows import Verdicts, judge
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Pod, Service, ServicePort
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.sources import Source

@@ -96,11 +96,3 @@ def listed(names: Sequence[str]) -> str:
     more = len(names) - SHOWN
     text = ", ".join(names[:SHOWN])
     return f"{text} and {more:,} more" if more > 0 else text
-
-
-_MANY = {"policy": "policies", "address": "addresses"}
-
-
-def count(number: int, thing: str) -> str:
-    """``1 pod``, ``2 pods``, ``2 policies``."""
-    return f"{number:,} {thing if number == 1 else _MANY.get(thing, f'{thing}s')}"

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.facts import Facts
-from kubeverdict.analyses.lint.finding import Hit, count, inside
+from kubeverdict.analyses.lint.finding import Hit, inside
 from kubeverdict.compile.dialect import adapt
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, Kind, allowing, peer_question, workload_names
-from kubeverdict.analyses.lint.finding import SHOWN, Hit, count, inside, listed
+from kubeverdict.analyses.lint.finding import SHOWN, Hit, inside, listed
 from kubeverdict.analyses.lint.labels import near
 from kubeverdict.model.cluster import Pod
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange
 

@@ -6,11 +6,12 @@ from collections.abc import Generator, Iterator
 
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, peer_question
-from kubeverdict.analyses.lint.finding import Hit, count, inside, listed, peer_field
+from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss, near
 from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.lowering import Where
 from kubeverdict.model.cluster import METADATA_NAME
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Action, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Selector
 from kubeverdict.model.sources import Source

@@ -25,6 +25,7 @@ from kubeverdict.analyses.traffic import Reading, Traffic
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
@@ -266,10 +267,10 @@ class _Writer:
     def _pod_rule(self, specs: tuple[PortSpec, ...] | None, peers: list[tuple[Group, int]]) -> Rule:
         peers.sort(key=lambda item: (item[0].namespace, item[0].name))
         found = tuple(PodPeer(peer.namespace, peer.labels) for peer, _ in peers)
-        why = [f"{_records(count)}: {peer}" for peer, count in peers[:_TOLD]]
+        why = [f"{count(number, 'record')}: {peer}" for peer, number in peers[:_TOLD]]
         if len(peers) > _TOLD:
             more = sum(count for _, count in peers[_TOLD:])
-            why.append(f"{_records(more)}: {len(peers) - _TOLD} more")
+            why.append(f"{count(more, 'record')}: {len(peers) - _TOLD} more")
         return Rule(found, specs, (*why, *_portless(specs)))
 
     def _block_rule(
@@ -286,7 +287,7 @@ class _Writer:
         blocks = cover(parsed, self._most_blocks)
         ports = ", ".join(port_text(Protocol(at[0]), at[1]) for at in sorted(counts))
         seen = _listed(addresses)
-        why = [f"{_records(sum(counts.values()))} on {ports}: {seen}"]
+        why = [f"{count(sum(counts.values()), 'record')} on {ports}: {seen}"]
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
             why.append(f"{wide:,} addresses more than were seen")
@@ -298,7 +299,7 @@ def _dns_rule(resolver: Resolver, records: int) -> Rule:
     peers: list[Peer] = [PodPeer(resolver.namespace, resolver.labels)]
     if resolver.cache is not None:
         peers.append(BlockPeer(resolver.cache))
-    seen = f"DNS, {_records(records)}" if records else "DNS, always"
+    seen = f"DNS, {count(records, 'record')}" if records else "DNS, always"
     return Rule(tuple(peers), resolver.ports, (seen,))
 
 
@@ -309,10 +310,6 @@ def _has_no_rule(at: Port) -> bool:
 
 def _portless(specs: tuple[PortSpec, ...] | None) -> tuple[str, ...]:
     return () if specs is not None else ("ICMP or the like: no rule can name it, so all ports",)
-
-
-def _records(count: int) -> str:
-    return f"{count:,} record" if count == 1 else f"{count:,} records"
 
 
 def _listed(texts: Sequence[str]) -> str:
