@@ -24,10 +24,17 @@ V = TypeVar("V")
 
 # Where a column gets an array from. It is checked then, so it is not asked for before it is needed.
 Load = Callable[[], NDArray[Any]]
+# What comes of text or JSON that cannot be read back, and who says which file that is in.
+_UNREADABLE = (UnicodeDecodeError, msgspec.MsgspecError)
+Unreadable = Callable[[Exception], Exception]
 # Items are made in one thread: two must not get different objects for one pod.
 _making = RLock()
 # Making an item by itself takes about so many times as long as making it with all the others.
 _SINGLY = 8
+
+
+def _as_it_is(error: Exception) -> Exception:
+    return error
 
 
 class Column(Sequence[T]):
@@ -88,9 +95,12 @@ class Numbers(Column[T]):
 class Texts(Column[str]):
     """Strings: UTF-8, one behind the other. ``start`` (items + 1,) tells where each begins."""
 
-    def __init__(self, start: Load, data: Load, length: int) -> None:
+    def __init__(
+        self, start: Load, data: Load, length: int, unreadable: Unreadable = _as_it_is
+    ) -> None:
         super().__init__(length)
         self._loads = start, data
+        self._unreadable = unreadable
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], memoryview]:
@@ -99,7 +109,7 @@ class Texts(Column[str]):
 
     def one(self, place: int) -> str:
         start, data = self._arrays
-        return decode_text(bytes(data[start[place] : start[place + 1]]))
+        return self._decoded(bytes(data[start[place] : start[place + 1]]))
 
     def all(self) -> list[str]:
         start, data = self._arrays
@@ -109,7 +119,13 @@ class Texts(Column[str]):
         if whole.isascii():
             text = whole.decode("ascii")
             return [text[first:stop] for first, stop in spans]
-        return [decode_text(whole[first:stop]) for first, stop in spans]
+        return [self._decoded(whole[first:stop]) for first, stop in spans]
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            return decode_text(data)
+        except UnicodeDecodeError as error:
+            raise self._unreadable(error) from error
 
 
 def encode_text(text: str) -> bytes:
@@ -125,10 +141,18 @@ class Values(Column[T]):
     """Values without an identity: a JSON array, and in ``start`` (items + 1,) where each item of
     it begins."""
 
-    def __init__(self, kind: Any, start: Load, data: Load, length: int) -> None:
+    def __init__(
+        self,
+        kind: Any,
+        start: Load,
+        data: Load,
+        length: int,
+        unreadable: Unreadable = _as_it_is,
+    ) -> None:
         super().__init__(length)
         self._loads = start, data
         self._kind = kind
+        self._unreadable = unreadable
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], memoryview]:
@@ -141,11 +165,20 @@ class Values(Column[T]):
 
     def one(self, place: int) -> T:
         start, data = self._arrays
-        # Up to the comma or the bracket.
-        return self._decoder.decode(data[start[place] : start[place + 1] - 1])
+        try:
+            # Up to the comma or the bracket.
+            return self._decoder.decode(data[start[place] : start[place + 1] - 1])
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
 
     def all(self) -> list[T]:
-        items: list[T] = msgspec.json.decode(self._arrays[1], type=list[self._kind])  # type: ignore
+        data = self._arrays[1]
+        try:
+            items: list[T] = msgspec.json.decode(data, type=list[self._kind])  # type: ignore
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
+        if len(items) != self._length:
+            raise self._unreadable(ValueError(f"{len(items)} items, not {self._length}"))
         return items
 
 

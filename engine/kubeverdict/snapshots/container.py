@@ -12,7 +12,9 @@ the arrays            each at a multiple of 64 bytes from the first, which is it
 
 Numbers are little-endian. The header has a CRC-32 for each array: the header is checked when the
 file is opened and an array when it is asked for first, because most questions need few of them.
-That finds damage; it is no protection against somebody who writes a file on purpose.
+That finds damage. What is read is held against the types that it is to have as well: an array's
+numbers, lengths that belong together, places that lead somewhere. The shapes of arrays that stand
+by themselves and what their numbers mean are not; a file written on purpose can say anything.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import stat
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
+from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import Struct
@@ -138,14 +141,39 @@ class Container:
 
     def array(self, number: int) -> NDArray[Any]:
         """Array ``number``, read-only, without a copy. Raises InputError if it is damaged."""
-        section = self.header.sections[number]
+        sections = self.header.sections
+        if type(number) is not int or not 0 <= number < len(sections):
+            raise self.damaged(f"there is no array {number}")
+        section = sections[number]
         data = self._bytes[section.offset : section.offset + section.length]
         if number not in self._checked:
+            if not _is_sound(section, self._bytes.size):
+                raise self.damaged(f"{section.name} does not fit what is said of it")
             if crc32(data.data) != section.checksum:
-                raise problem(self.name, f"is damaged: {section.name} does not match its checksum")
+                raise self.damaged(f"{section.name} does not match its checksum")
             self._checked.add(number)
         found: NDArray[Any] = data.view(section.dtype).reshape(section.shape)
         return found
+
+    def damaged(self, how: str) -> InputError:
+        """The error for content that is not as it was written."""
+        return problem(self.name, f"is damaged: {how}")
+
+
+def _is_sound(section: Section, size: int) -> bool:
+    """Whether an array lies inside ``size`` bytes and has the length that its shape takes."""
+    try:
+        dtype = np.dtype(section.dtype)
+    except (TypeError, ValueError):
+        return False
+    inside = 0 <= section.offset <= section.offset + section.length <= size
+    whole = section.offset % _ALIGNMENT == 0 and min(section.shape, default=1) >= 0
+    return (
+        inside
+        and whole
+        and dtype.kind in "biuf"
+        and dtype.itemsize * prod(section.shape) == section.length
+    )
 
 
 def _header(data: memoryview, name: str, layout: str) -> tuple[Header, int]:

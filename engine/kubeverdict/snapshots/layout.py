@@ -63,6 +63,16 @@ def is_array(kind: Any) -> bool:
 
 
 @cache
+def element_of(kind: Any) -> np.dtype[Any] | None:
+    """The type of the numbers in an array type; None where it takes any."""
+    element = get_args(kind)[-1]
+    if get_origin(element) is np.dtype:
+        (element,) = get_args(element)
+    concrete = inspect.isclass(element) and issubclass(element, np.generic)
+    return np.dtype(element) if concrete else None
+
+
+@cache
 def is_plain(kind: Any) -> bool:
     """Whether values of a type hold neither arrays nor anything with an identity."""
     if is_array(kind) or is_entity(kind) or is_product(kind):

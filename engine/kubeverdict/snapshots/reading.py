@@ -6,11 +6,12 @@ The twin of :mod:`kubeverdict.snapshots.writing`: the same types in the same ord
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from threading import RLock
 from typing import Any, get_args, get_origin
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from kubeverdict.model.sources import FieldPath, Source
 from kubeverdict.snapshots.columns import (
@@ -26,8 +27,18 @@ from kubeverdict.snapshots.columns import (
     Values,
 )
 from kubeverdict.snapshots.container import Container
-from kubeverdict.snapshots.layout import fields_of, is_array, is_entity, is_plain, is_product
+from kubeverdict.snapshots.layout import (
+    element_of,
+    fields_of,
+    is_array,
+    is_entity,
+    is_plain,
+    is_product,
+)
 from kubeverdict.snapshots.writing import NUMBERS, SOURCE_FIELDS, Tree
+
+# What comes of a tree that is not as the types have it.
+_MISFITS = (TypeError, ValueError, LookupError, AttributeError, OverflowError, msgspec.MsgspecError)
 
 
 class Place(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -56,48 +67,71 @@ class Reader:
         self._lock = RLock()
 
     def value(self, kind: Any, tree: Tree) -> Any:
-        """The value behind a tree. Raises InputError where an array of it is damaged."""
+        """The value behind a tree. Raises InputError where an array of it is damaged, or is not
+        what its type says."""
         with self._lock:
-            return self._value(kind, tree)
+            try:
+                return self._value(kind, tree)
+            except _MISFITS as error:
+                raise self._container.damaged(f"its content does not fit: {error}") from error
 
     def _value(self, kind: Any, tree: Tree) -> Any:
         if is_array(kind):
-            return self._container.array(tree)
+            return self._array(kind, tree)
         origin, parts = get_origin(kind), get_args(kind)
         if origin is Sequence:
             return self.column(parts[0], tree)
         if origin is Mapping:
-            return LazyMapping(*map(self.column, parts, tree))
+            keys, values = map(self.column, parts, tree)
+            self._must(len(keys) == len(values), "keys without values")
+            return LazyMapping(keys, values)
         if is_plain(kind):
             return msgspec.convert(tree, kind)
         if origin is tuple:
             return tuple(self._value(parts[0], part) for part in tree)
         if isinstance(tree, int):
-            return self._made[tree]
-        made = kind(*map(self._value, fields_of(kind).values(), tree))
+            made = self._made[tree]
+            self._must(tree >= 0 and type(made) is kind, "a value of another type")
+            return made
+        fields = fields_of(kind).values()
+        self._must(len(tree) == len(fields), f"{kind.__name__} has other fields")
+        made = kind(*map(self._value, fields, tree))
         self._made.append(made)
         return made
+
+    def _array(self, kind: Any, number: int) -> NDArray[Any]:
+        found = self._container.array(number)
+        element = element_of(kind)
+        self._must(element is None or found.dtype == element, f"array {number} is of another type")
+        return found
 
     def column(self, kind: Any, tree: Tree) -> Column[Any]:
         """The items behind the tree of a column; nothing of them is read yet."""
         length = tree[0]
+        self._must(type(length) is int and length >= 0, "a column without a length")
         if kind in NUMBERS:
-            return Numbers(self._load(tree[1]), length)
+            return Numbers(self._load(tree[1], length, NUMBERS[kind]), length)
         if kind is Source:
             return Made(_source, self._columns(SOURCE_FIELDS.values(), tree), length)
         if is_entity(kind):
-            return Rows(self._load(tree[1]), self._table(kind), length)
+            table = self._table(kind)
+            return Rows(self._places(tree[1], length, len(table)), table, length)
         if is_product(kind):
             return Made(kind, self._columns(fields_of(kind).values(), tree), length)
         if kind is str or is_plain(kind):
             return self._distinct(kind, *tree)
         parts = get_args(kind)
         if parts[1:] == (...,):
-            return Groups(self._load(tree[1]), self.column(parts[0], tree[2]), length)
+            items = self.column(parts[0], tree[2])
+            return Groups(self._edges(tree[1], length, len(items)), items, length)
         return Made(_pair, self._columns(parts, tree), length)
 
     def _columns(self, kinds: Any, tree: Tree) -> list[Column[Any]]:
-        return list(map(self.column, kinds, tree[1]))
+        columns = list(map(self.column, kinds, tree[1]))
+        fits = len(columns) == len(kinds) == len(tree[1])
+        fits &= all(len(column) == tree[0] for column in columns)
+        self._must(fits, "columns of other lengths")
+        return columns
 
     def _table(self, kind: type) -> Made[Any]:
         if kind not in self._tables:
@@ -109,12 +143,70 @@ class Reader:
     def _distinct(
         self, kind: Any, length: int, coded: int | None, count: int, start: int, data: int
     ) -> Column[Any]:
-        loads = self._load(start), self._load(data)
-        distinct: Column[Any] = Texts(*loads, count) if kind is str else Values(kind, *loads, count)
-        return distinct if coded is None else Coded(self._load(coded), distinct, length)
+        self._must(type(count) is int and count >= 0, "a column without a length")
+        self._must(coded is not None or count == length, "columns of other lengths")
 
-    def _load(self, number: int) -> Load:
-        return partial(self._container.array, number)
+        def text() -> NDArray[Any]:
+            found = self._container.array(data)
+            self._must(found.dtype == np.uint8 and found.ndim == 1, f"array {data} is no text")
+            return found
+
+        # Items of a JSON array begin behind its bracket.
+        loads = self._edges(start, count, None, text), text
+        distinct: Column[Any] = (
+            Texts(*loads, count, self._unreadable)
+            if kind is str
+            else Values(kind, *loads, count, self._unreadable)
+        )
+        if coded is None:
+            return distinct
+        return Coded(self._places(coded, length, count), distinct, length)
+
+    def _load(self, number: int, length: int, element: Any = None) -> Load:
+        """Numbers of a given type, or any that count, as many as ``length``."""
+
+        def load() -> NDArray[Any]:
+            found = self._container.array(number)
+            fits = found.shape == (length,)
+            fits &= found.dtype == element if element is not None else found.dtype.kind in "iu"
+            self._must(fits, f"array {number} is not what belongs there")
+            return found
+
+        return load
+
+    def _places(self, number: int, length: int, among: int) -> Load:
+        """Places among so many items."""
+        load = self._load(number, length)
+
+        def checked() -> NDArray[Any]:
+            found = load()
+            inside = not length or (int(found.min()) >= 0 and int(found.max()) < among)
+            self._must(inside, f"array {number} leads nowhere")
+            return found
+
+        return checked
+
+    def _edges(self, number: int, length: int, size: int | None, data: Load | None = None) -> Load:
+        """Where each of ``length`` items begins and the last ends, among ``size`` others or in
+        ``data``."""
+        load = self._load(number, length + 1)
+
+        def checked() -> NDArray[Any]:
+            found = load()
+            whole = size if data is None else data().size + 1
+            ascending = bool((found[1:] >= found[:-1]).all()) and int(found[0]) >= 0
+            inside = ascending and int(found[-1]) <= (whole or 0)
+            self._must(inside, f"array {number} leads nowhere")
+            return found
+
+        return checked
+
+    def _unreadable(self, error: Exception) -> Exception:
+        return self._container.damaged(f"its content does not fit: {error}")
+
+    def _must(self, fits: object, otherwise: str) -> None:
+        if not fits:
+            raise self._container.damaged(f"its content does not fit: {otherwise}")
 
 
 def _pair(*items: Any) -> tuple[Any, ...]:

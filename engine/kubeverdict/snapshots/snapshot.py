@@ -109,7 +109,10 @@ def read(path: str) -> Snapshot:
 def read_bytes(data: Data, name: str = "snapshot") -> Snapshot:
     """As :func:`read`, for a snapshot in memory that errors call ``name``."""
     container = Container(data, name, _layout())
-    content = msgspec.msgpack.decode(container.header.tree, type=_Content)
+    try:
+        content = msgspec.msgpack.decode(container.header.tree, type=_Content)
+    except msgspec.MsgspecError as error:
+        raise container.damaged(str(error)) from error
     reader = Reader(container, content.tables)
     return Snapshot(
         path=name,
