@@ -220,9 +220,10 @@ def test_what_is_not_there_cannot_be_taken_out() -> None:
         Edit("namespace", namespaces_out=("no",)),
         Edit("node", nodes_out=("no",)),
         Edit("service", services_out=(("x", "no"),)),
+        Edit("endpoints", endpoints_out=(("EndpointSlice", "x", "no"),)),
         Edit("cni", profile="no"),
         Edit("fine", pods_out=((web.namespace, web.name),)),
     ]
     errors = [outcome.error for outcome in evaluate(bench, edits)]
-    assert [bool(error) for error in errors] == [True] * 6 + [False]
+    assert [bool(error) for error in errors] == [True] * 7 + [False]
     assert errors[0] == "cannot take out what the cluster has not: NetworkPolicy/x/no"

@@ -22,7 +22,7 @@ from kubeverdict.evaluate import moving, switches, whole
 from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Cluster, Pod
-from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
+from kubeverdict.model.edit import Edit, PolicyKey, edited, endpoints_key, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES
 
@@ -76,6 +76,9 @@ class Workbench:
             gone += [
                 f"Service/{'/'.join(key)}" for key in edit.services_out if key not in self._services
             ]
+        if edit.endpoints_out:
+            lists = set(map(endpoints_key, cluster.endpoints))
+            gone += ["/".join(key) for key in edit.endpoints_out if key not in lists]
         if edit.namespaces_out:
             names = {one.name for one in cluster.namespaces}
             gone += [f"Namespace/{name}" for name in edit.namespaces_out if name not in names]
