@@ -16,7 +16,7 @@ import msgspec
 from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import Findings, Place
-from kubeverdict.manifests.pod_templates import UNKNOWN_LABELS, Found
+from kubeverdict.manifests.pod_templates import UNKNOWN_LABELS, FoundTemplate
 from kubeverdict.manifests.resources import Resource, group_of, kind_name
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
 from kubeverdict.manifests.undecodable import report_invalid
@@ -284,7 +284,11 @@ class ObjectReader:
         return Place(self._findings, origin, subject(kind, metadata, namespace))
 
     def custom(
-        self, resource: Resource, value: dict[str, Any], found: Sequence[Found], origin: Origin
+        self,
+        resource: Resource,
+        value: dict[str, Any],
+        found: Sequence[FoundTemplate],
+        origin: Origin,
     ) -> WorkloadRecord | None:
         """A workload of a kind that Kubernetes does not have, with the templates ``found``."""
         group, kind = resource
@@ -305,7 +309,7 @@ class ObjectReader:
         return msgspec.structs.replace(records[0], more=tuple(records[1:]))
 
     def _templated(
-        self, place: Place, ref: WorkloadRef, owner: Owner | None, found: Found
+        self, place: Place, ref: WorkloadRef, owner: Owner | None, found: FoundTemplate
     ) -> WorkloadRecord:
         path, row = found.path, found.row
         template = schema.Template()

@@ -19,7 +19,7 @@ EACH = "*"
 Path = tuple[str, ...]
 
 
-class Template(NamedTuple):
+class TemplatePlace(NamedTuple):
     """Pod templates of a kind: at ``path`` of the object, as many pods as the product of the
     numbers at ``replicas`` (1 where one is absent).
 
@@ -77,7 +77,9 @@ _KNATIVE_UNKNOWN = (
 )
 _KUBEVIRT_LABELS = {"kubevirt.io": "virt-launcher"}
 _KUBEVIRT_UNKNOWN = ("kubevirt.io/created-by", "vmi.kubevirt.io/id")
-_VM = Template(_PLAIN, (), {**_KUBEVIRT_LABELS, "vm.kubevirt.io/name": "{name}"}, _KUBEVIRT_UNKNOWN)
+_VM = TemplatePlace(
+    _PLAIN, (), {**_KUBEVIRT_LABELS, "vm.kubevirt.io/name": "{name}"}, _KUBEVIRT_UNKNOWN
+)
 _LWS = "leaderworkerset.sigs.k8s.io"
 _LWS_UNKNOWN = tuple(
     f"{_LWS}/{name}" for name in ("group-index", "group-key", "template-revision-hash")
@@ -106,7 +108,7 @@ _VOLCANO_LABELS = {
 _VOLCANO_UNKNOWN = ("volcano.sh/queue-name", "volcano.sh/task-index")
 
 
-def _ray(*at: str, cluster: str = "") -> tuple[Template, ...]:
+def _ray(*at: str, cluster: str = "") -> tuple[TemplatePlace, ...]:
     """The head and the workers of a Ray cluster whose spec is at a path. The name of a cluster
     that another object makes is not known."""
     labels = {"ray.io/is-ray-node": "yes", **({"ray.io/cluster": cluster} if cluster else {})}
@@ -119,13 +121,13 @@ def _ray(*at: str, cluster: str = "") -> tuple[Template, ...]:
         unknown += ("ray.io/cluster",)
     workers = (*at, "workerGroupSpecs", EACH)
     return (
-        Template(
+        TemplatePlace(
             (*at, "headGroupSpec", "template"),
             (),
             {**labels, "ray.io/node-type": "head"},
             (*unknown, "ray.io/group"),
         ),
-        Template(
+        TemplatePlace(
             (*workers, "template"),
             ((*workers, "replicas"),),
             {**labels, "ray.io/node-type": "worker", "ray.io/group": "{part}"},
@@ -134,24 +136,24 @@ def _ray(*at: str, cluster: str = "") -> tuple[Template, ...]:
     )
 
 
-def _united(kind: str) -> Template:
+def _united(kind: str) -> TemplatePlace:
     path = ("spec", "template", f"{kind}Template", "spec", "template")
-    return Template(path, unknown=("apps.kruise.io/subset-name",))
+    return TemplatePlace(path, unknown=("apps.kruise.io/subset-name",))
 
 
-def _kubeflow(framework: str) -> tuple[Template, ...]:
+def _kubeflow(framework: str) -> tuple[TemplatePlace, ...]:
     roles = ("spec", f"{framework}ReplicaSpecs", EACH)
-    return (Template((*roles, "template"), ((*roles, "replicas"),)),)
+    return (TemplatePlace((*roles, "template"), ((*roles, "replicas"),)),)
 
 
-TEMPLATES: dict[Resource, tuple[Template, ...]] = {
+TEMPLATES: dict[Resource, tuple[TemplatePlace, ...]] = {
     ("apps.openshift.io", "DeploymentConfig"): (
-        Template(_PLAIN, labels={"deploymentconfig": "{name}"}, unknown=("deployment",)),
+        TemplatePlace(_PLAIN, labels={"deploymentconfig": "{name}"}, unknown=("deployment",)),
     ),
     # Argo
-    _ROLLOUT: (Template(_PLAIN, unknown=("rollouts-pod-template-hash",)),),
+    _ROLLOUT: (TemplatePlace(_PLAIN, unknown=("rollouts-pod-template-hash",)),),
     ("argoproj.io", "Experiment"): (
-        Template(
+        TemplatePlace(
             ("spec", "templates", EACH, "template"),
             (("spec", "templates", EACH, "replicas"),),
             unknown=("rollouts-pod-template-hash",),
@@ -159,23 +161,25 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
     ),
     # OpenKruise
     (_KRUISE, "CloneSet"): (
-        Template(
+        TemplatePlace(
             _PLAIN, unknown=("apps.kruise.io/cloneset-instance-id", "controller-revision-hash")
         ),
     ),
-    (_KRUISE, "StatefulSet"): (Template(_PLAIN),),
-    (_KRUISE, "DaemonSet"): (Template(_PLAIN, ()),),
-    (_KRUISE, "BroadcastJob"): (Template(_PLAIN, ()),),
+    (_KRUISE, "StatefulSet"): (TemplatePlace(_PLAIN),),
+    (_KRUISE, "DaemonSet"): (TemplatePlace(_PLAIN, ()),),
+    (_KRUISE, "BroadcastJob"): (TemplatePlace(_PLAIN, ()),),
     (_KRUISE, "AdvancedCronJob"): (
-        Template(("spec", "template", "jobTemplate", "spec", "template"), (), {}, _JOB_UNKNOWN),
-        Template(("spec", "template", "broadcastJobTemplate", "spec", "template"), ()),
+        TemplatePlace(
+            ("spec", "template", "jobTemplate", "spec", "template"), (), {}, _JOB_UNKNOWN
+        ),
+        TemplatePlace(("spec", "template", "broadcastJobTemplate", "spec", "template"), ()),
     ),
     (_KRUISE, "UnitedDeployment"): tuple(
         map(_united, ("statefulSet", "advancedStatefulSet", "cloneSet", "deployment"))
     ),
     # Knative
     (_KNATIVE, "Service"): (
-        Template(
+        TemplatePlace(
             _PLAIN,
             (),
             {f"{_KNATIVE}/service": "{name}", f"{_KNATIVE}/configuration": "{name}"},
@@ -184,18 +188,18 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
         ),
     ),
     (_KNATIVE, "Configuration"): (
-        Template(
+        TemplatePlace(
             _PLAIN, (), {f"{_KNATIVE}/configuration": "{name}"}, _KNATIVE_UNKNOWN, _QUEUE_PROXY
         ),
     ),
     (_KNATIVE, "Revision"): (
-        Template((), (), {f"{_KNATIVE}/revision": "{name}"}, _KNATIVE_UNKNOWN, _QUEUE_PROXY),
+        TemplatePlace((), (), {f"{_KNATIVE}/revision": "{name}"}, _KNATIVE_UNKNOWN, _QUEUE_PROXY),
     ),
     # KubeVirt: the ports of the guest are none of the container's.
     ("kubevirt.io", "VirtualMachine"): (_VM,),
     ("kubevirt.io", "VirtualMachineInstance"): (_VM._replace(path=()),),
     ("kubevirt.io", "VirtualMachineInstanceReplicaSet"): (
-        Template(
+        TemplatePlace(
             _PLAIN,
             labels=_KUBEVIRT_LABELS,
             unknown=("vm.kubevirt.io/name", *_KUBEVIRT_UNKNOWN),
@@ -203,12 +207,12 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
     ),
     # Groups of pods and Jobs
     ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"): (
-        Template(
+        TemplatePlace(
             ("spec", "leaderWorkerTemplate", "leaderTemplate"),
             labels={f"{_LWS}/name": "{name}", f"{_LWS}/worker-index": "0"},
             unknown=_LWS_UNKNOWN,
         ),
-        Template(
+        TemplatePlace(
             ("spec", "leaderWorkerTemplate", "workerTemplate"),
             (("spec", "replicas"), ("spec", "leaderWorkerTemplate", "size")),
             {f"{_LWS}/name": "{name}"},
@@ -217,7 +221,7 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
         ),
     ),
     ("jobset.x-k8s.io", "JobSet"): (
-        Template(
+        TemplatePlace(
             ("spec", "replicatedJobs", EACH, *_JOB[1:]),
             (
                 ("spec", "replicatedJobs", EACH, "replicas"),
@@ -228,7 +232,7 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
         ),
     ),
     ("batch.volcano.sh", "Job"): (
-        Template(
+        TemplatePlace(
             ("spec", "tasks", EACH, "template"),
             (("spec", "tasks", EACH, "replicas"),),
             _VOLCANO_LABELS,
@@ -236,7 +240,7 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
         ),
     ),
     ("batch.volcano.sh", "CronJob"): (
-        Template(
+        TemplatePlace(
             ("spec", "jobTemplate", "spec", "tasks", EACH, "template"),
             (("spec", "jobTemplate", "spec", "tasks", EACH, "replicas"),),
             {key: text for key, text in _VOLCANO_LABELS.items() if text != "{name}"},
@@ -247,7 +251,7 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
     ("ray.io", "RayCluster"): _ray("spec", cluster="{name}"),
     ("ray.io", "RayJob"): (
         *_ray("spec", "rayClusterSpec"),
-        Template(("spec", "submitterPodTemplate"), ()),
+        TemplatePlace(("spec", "submitterPodTemplate"), ()),
     ),
     ("ray.io", "RayService"): _ray("spec", "rayClusterConfig"),
     ("kubeflow.org", "PyTorchJob"): _kubeflow("pytorch"),
@@ -256,7 +260,7 @@ TEMPLATES: dict[Resource, tuple[Template, ...]] = {
 }
 
 
-class Found(NamedTuple):
+class FoundTemplate(NamedTuple):
     """A pod template in an object: where it is, what ``EACH`` stood for, and how many pods.
 
     ``of`` are the kind and name of a workload beside it whose template is meant.
@@ -267,11 +271,11 @@ class Found(NamedTuple):
     template: dict[str, Any]
     replicas: int
     scaled: bool
-    row: Template
+    row: TemplatePlace
     of: tuple[str, str] | None = None
 
 
-def found_in(resource: Resource, value: Any) -> list[Found]:
+def found_in(resource: Resource, value: Any) -> list[FoundTemplate]:
     """The pod templates of an object: at the places that the table has for its kind, or, where
     the kind is not known, whatever looks like one."""
     rows = TEMPLATES.get(resource)
@@ -283,7 +287,7 @@ def found_in(resource: Resource, value: Any) -> list[Found]:
     return found
 
 
-def _referenced(value: Any, row: Template) -> Iterator[Found]:
+def _referenced(value: Any, row: TemplatePlace) -> Iterator[FoundTemplate]:
     """The template that a Rollout takes from another workload."""
     spec = value.get("spec")
     reference = spec.get("workloadRef") if isinstance(spec, dict) else None
@@ -294,10 +298,10 @@ def _referenced(value: Any, row: Template) -> Iterator[Found]:
         replicas = _number(value, ("spec", "replicas"), ())
         of = (kind_name(group_of(version), kind), name)
         count = 1 if replicas is None else replicas
-        yield Found(("spec", "workloadRef"), "", {}, count, replicas is not None, row, of)
+        yield FoundTemplate(("spec", "workloadRef"), "", {}, count, replicas is not None, row, of)
 
 
-def _templates_at(value: Any, row: Template) -> Iterator[Found]:
+def _templates_at(value: Any, row: TemplatePlace) -> Iterator[FoundTemplate]:
     """The templates that a row of the table finds in an object."""
     for path, part, template in _walk(value, row.path, (), ""):
         if not isinstance(template, dict):
@@ -308,7 +312,7 @@ def _templates_at(value: Any, row: Template) -> Iterator[Found]:
             factors[-1] -= 1
         replicas = prod(factors)
         scaled = any(number is not None for number in given)
-        yield Found(path, part, template, replicas, scaled, row)
+        yield FoundTemplate(path, part, template, replicas, scaled, row)
 
 
 def _walk(
@@ -346,10 +350,10 @@ def _number(value: Any, wanted: Path, at: FieldPath) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-_ANY = Template(())
+_ANY = TemplatePlace(())
 
 
-def _looking_so(value: Any) -> list[Found]:
+def _looking_so(value: Any) -> list[FoundTemplate]:
     """What looks like a pod template in the spec of an object of an unknown kind: a map with a
     ``spec`` that has a list of containers with names."""
     found = list(_shaped(value.get("spec"), ("spec",), value))
@@ -359,7 +363,7 @@ def _looking_so(value: Any) -> list[Found]:
     return found
 
 
-def _shaped(value: Any, path: FieldPath, around: Any) -> Iterator[Found]:
+def _shaped(value: Any, path: FieldPath, around: Any) -> Iterator[FoundTemplate]:
     if isinstance(value, list):
         for number, entry in enumerate(value):
             yield from _shaped(entry, (*path, number), value)
@@ -367,7 +371,7 @@ def _shaped(value: Any, path: FieldPath, around: Any) -> Iterator[Found]:
         return
     if path[-1] == "spec" and _has_containers(value) and isinstance(around, dict):
         names = [str(step) for step in path[1:-1] if step not in ("spec", "template")]
-        yield Found(path[:-1], "-".join(names).lower(), around, 1, False, _ANY)
+        yield FoundTemplate(path[:-1], "-".join(names).lower(), around, 1, False, _ANY)
         return
     for key, entry in value.items():
         for one in _shaped(entry, (*path, key), value):
