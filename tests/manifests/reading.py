@@ -60,6 +60,8 @@ def meaning(loaded: Loaded) -> dict[str, Any]:
         name: msgspec.to_builtins(getattr(cluster, name))
         for name in ("namespaces", "pods", "nodes", "services")
     }
+    for service in plain["services"]:
+        service["also"] = bool(service["also"])  # places
     policies = [
         (
             str(policy),
