@@ -128,14 +128,18 @@ def _changes(source: Peer, destination: Peer, outcome: Outcome) -> Iterator[Chan
         yield Change(source, destination, before, after, family)
 
 
-class _Piece(msgspec.Struct, frozen=True):
-    """Something at one end that no connection tells apart: pods, or a range of addresses.
+Within = frozenset[tuple[int, str]]
 
-    ``within`` holds the peers that it is a part of, with their side (0 before, 1 after).
+
+class _Piece(msgspec.Struct, frozen=True):
+    """Something at one end that no connection tells apart: pods, or addresses.
+
+    ``within`` holds the names of the peers that it is a part of, with their side (0 before, 1
+    after).
     """
 
     peer: Peer
-    within: frozenset[tuple[int, Peer]]
+    within: Within
 
     @property
     def is_one_pod(self) -> bool:
@@ -159,7 +163,8 @@ def _refined(
         held = [
             (side, one)
             for side, one in sided
-            if (side, one.source) in source.within and (side, one.destination) in destination.within
+            if (side, one.source.name) in source.within
+            and (side, one.destination.name) in destination.within
         ]
         return _outcome(
             [one for side, one in held if side == 0], [one for side, one in held if side == 1]
@@ -180,17 +185,17 @@ def _pieces(
     peers: Sequence[tuple[int, Peer]],
     pods: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
 ) -> list[_Piece]:
-    distinct = dict.fromkeys(peers)
+    distinct = {(side, peer.name): peer for side, peer in peers}
     first = peers[0][1]
     if not first.whole:
-        return _ranges(list(distinct))
-    if not any(peer.pods for _, peer in distinct):
+        return _addresses(distinct)
+    if not any(peer.pods for peer in distinct.values()):
         return [_Piece(first, frozenset(distinct))]
-    alike: dict[frozenset[tuple[int, Peer]], list[str]] = {}
+    alike: dict[Within, list[str]] = {}
     for name in dict.fromkeys((*pods[0].get(first.whole, ()), *pods[1].get(first.whole, ()))):
         within = frozenset(
-            (side, peer)
-            for side, peer in distinct
+            (side, text)
+            for (side, text), peer in distinct.items()
             if name in (peer.pods or pods[side].get(peer.whole, ()))
         )
         alike.setdefault(within, []).append(name)
@@ -200,28 +205,29 @@ def _pieces(
     ]
 
 
-def _ranges(peers: Sequence[tuple[int, Peer]]) -> list[_Piece]:
-    """Addresses cut where any of the peers begins or ends."""
+def _addresses(peers: Mapping[tuple[int, str], Peer]) -> list[_Piece]:
+    """Addresses cut where any of the peers begins or ends; those within the same are together."""
     pieces = []
-    for family in sorted({peer.family for _, peer in peers}):
-        begins: dict[int, list[tuple[int, Peer]]] = {}
-        ends: dict[int, list[tuple[int, Peer]]] = {}
-        for side, peer in peers:
+    for family in sorted({peer.family for peer in peers.values()}):
+        begins: dict[int, list[tuple[int, str]]] = {}
+        ends: dict[int, list[tuple[int, str]]] = {}
+        for key, peer in peers.items():
             for first, last in peer.spans if peer.family == family else ():
-                begins.setdefault(first, []).append((side, peer))
-                ends.setdefault(last + 1, []).append((side, peer))
-        within: set[tuple[int, Peer]] = set()
+                begins.setdefault(first, []).append(key)
+                ends.setdefault(last + 1, []).append(key)
+        within: set[tuple[int, str]] = set()
+        alike: dict[Within, list[Span]] = {}
         for first, following in pairwise(sorted({*begins, *ends})):
             within.difference_update(ends.get(first, ()))
             within.update(begins.get(first, ()))
             if within:
-                pieces.append(_Piece(_span_peer(family, (first, following - 1)), frozenset(within)))
+                alike.setdefault(frozenset(within), []).append((first, following - 1))
+        # Without names: they are only compared.
+        pieces += [
+            _Piece(Peer("", "", (family, spans[0][0], ""), spans=tuple(spans)), key)
+            for key, spans in alike.items()
+        ]
     return pieces
-
-
-def _span_peer(family: Family, span: Span) -> Peer:
-    """Without a name: it is only compared."""
-    return Peer("", "", (family, span[0], ""), spans=(span,))
 
 
 def _whole(chosen: Sequence[_Piece], everything: Sequence[_Piece], by_range: bool) -> list[Peer]:
@@ -234,9 +240,10 @@ def _whole(chosen: Sequence[_Piece], everything: Sequence[_Piece], by_range: boo
         names = [name for piece in chosen for name in piece.peer.pods]
         return [pod_peer(first.whole, first.namespace, names)]
     spans: dict[Family, list[Span]] = {}
-    for piece in chosen:
-        joined = spans.setdefault(piece.peer.family, [])
-        begin, end = piece.peer.spans[0]
+    for family, (begin, end) in sorted(
+        (piece.peer.family, span) for piece in chosen for span in piece.peer.spans
+    ):
+        joined = spans.setdefault(family, [])
         if joined and joined[-1][1] + 1 == begin:
             begin, _ = joined.pop()
         joined.append((begin, end))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeverdict.model.address_text import shortened
 from kubeverdict.model.counts import count
 from kubeverdict.render.style import Style
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Longer lists of pods are cut short, with a count.
 SHOWN = 4
+# So are sets of addresses that take more room; JSON has them in full.
+_END = 64
 
 # What decided where no rule did, of a subject.
 REASONS = {
@@ -145,7 +148,9 @@ def _miss(miss: PolicyMiss) -> Branch:
 def _effect(effect: Effect, style: Style) -> Branch:
     family = f" over {effect.family}" if effect.family else ""
     pairs = f"  ({count(effect.pairs, 'pod pair')})" if effect.pairs else ""
-    title = f"{effect.source} {style.arrow} {effect.destination}  {effect.ports}{family}{pairs}"
+    ends = effect.source, effect.destination
+    source, destination = (shortened(end.name, _END) if end.spans else end.name for end in ends)
+    title = f"{source} {style.arrow} {destination}  {effect.ports}{family}{pairs}"
     return Branch(
         title,
         (
