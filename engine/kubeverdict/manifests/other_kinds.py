@@ -53,7 +53,6 @@ _IRRELEVANT_KINDS: dict[str, tuple[str, ...]] = {
         "Binding",
         "ComponentStatus",
         "ConfigMap",
-        "Endpoints",
         "Event",
         "LimitRange",
         "PersistentVolume",
