@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -64,7 +65,7 @@ def _copy(target: Path) -> None:
     import shutil
 
     for name in _EXAMPLES:
-        if (target / name).exists() or (target / name).is_symlink():
+        if os.path.lexists(target / name):
             raise UsageError(f"{target / name} is there already, and is not overwritten")
     try:
         target.mkdir(parents=True, exist_ok=True)
