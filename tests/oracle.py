@@ -19,7 +19,16 @@ from itertools import groupby
 
 from kubeverdict.model.addresses import Block, Family
 from kubeverdict.model.cluster import Cluster, ContainerKind, ContainerPort, Pod
-from kubeverdict.model.policy import Action, BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    Peer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from kubeverdict.model.selectors import Operator, Selector
@@ -52,6 +61,16 @@ class OracleVerdict:
     allowed: bool
     egress: Decider
     ingress: Decider
+
+
+@dataclass(frozen=True)
+class Way:
+    """One direction through the tiers: what decided it, the rules that passed it on, in order,
+    and the policies that deny by default where no rule of their tier matched."""
+
+    decided: Decider
+    passed: tuple[tuple[Policy, Rule], ...] = ()
+    isolating: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,10 +196,24 @@ class Oracle:
         if opener.pod is not None and opener.pod is answerer.pod:
             return OracleVerdict(True, Reason.SELF, Reason.SELF)
         flow = Flow(opener, answerer, protocol, port, shared[0])
-        egress = self._direction(Direction.EGRESS, flow)
-        ingress = self._direction(Direction.INGRESS, flow)
+        egress = self._direction(Direction.EGRESS, flow).decided
+        ingress = self._direction(Direction.INGRESS, flow).decided
         allowed = decides_to_allow(egress) and decides_to_allow(ingress)
         return OracleVerdict(allowed, egress, ingress)
+
+    def way(
+        self,
+        direction: Direction,
+        source: Pod | str,
+        destination: Pod | str,
+        protocol: Protocol,
+        port: int,
+        family: Family,
+    ) -> Way:
+        """How one direction of a connection, between ends that share a family, is decided."""
+        return self._direction(
+            direction, Flow(self.end(source), self.end(destination), protocol, port, family)
+        )
 
     # -- who and where -----------------------------------------------------------------------
 
@@ -251,7 +284,7 @@ class Oracle:
 
     # -- one direction -----------------------------------------------------------------------
 
-    def _direction(self, direction: Direction, flow: Flow) -> Decider:
+    def _direction(self, direction: Direction, flow: Flow) -> Way:
         """What decides one direction. The subject is the end whose policies speak."""
         if direction is Direction.EGRESS:
             subject, other = flow.source, flow.destination
@@ -260,33 +293,38 @@ class Oracle:
             subject, other = flow.destination, flow.source
             node_passes = self.profile.own_node_to_pod
         if subject.pod is None or not self.profile.enforces:
-            return Reason.NOT_ISOLATED
+            return Way(Reason.NOT_ISOLATED)
         if node_passes and self._is_own_node(other, subject.pod, flow.family):
-            return Reason.OWN_NODE
+            return Way(Reason.OWN_NODE)
         speaking = [
             policy
             for policy in self.policies
             if self._is_subject(policy, subject.pod) and speaks_of(policy, direction)
         ]
-        if not speaking:
-            return Reason.NOT_ISOLATED
-        if self.profile.icmp == "always" and flow.protocol is Protocol.ICMP:
-            return Reason.ALWAYS_ICMP
         return self._tiers(direction, speaking, other, flow)
 
     def _tiers(
         self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow
-    ) -> Decider:
+    ) -> Way:
         """Tier by tier. Pass, or no match under a Pass default, goes on to the next."""
-        for _tier, members in groupby(speaking, key=lambda policy: policy.tier):
+        passed: list[tuple[Policy, Rule]] = []
+        for tier, members in groupby(speaking, key=lambda policy: policy.tier):
             policies = list(members)
+            if tier == NETWORK_POLICY_TIER and self._lets_icmp_through(flow):
+                return Way(Reason.ALWAYS_ICMP, tuple(passed))
             match = self._first_match(direction, policies, other, flow)
+            isolating = tuple(policy for policy in policies if isolates(policy, direction))
             if match is not None:
                 if match[1].action is not Action.PASS:
-                    return match
-            elif any(isolates(policy, direction) for policy in policies):
-                return Reason.NO_RULE_MATCHES
-        return Reason.NOT_ISOLATED
+                    return Way(match, tuple(passed))
+                passed.append(match)
+            elif isolating:
+                return Way(Reason.NO_RULE_MATCHES, tuple(passed), isolating)
+        return Way(Reason.NOT_ISOLATED, tuple(passed))
+
+    def _lets_icmp_through(self, flow: Flow) -> bool:
+        """Does the CNI's NetworkPolicy, and no other API, leave ICMP alone?"""
+        return self.profile.icmp == "always" and flow.protocol is Protocol.ICMP
 
     def _first_match(
         self, direction: Direction, policies: Iterable[Policy], other: End, flow: Flow
@@ -307,21 +345,25 @@ class Oracle:
 
     def _is_refused(self, policy: Policy) -> bool:
         """A CNI without named ports may refuse the whole policy that has one."""
-        return self.profile.named_ports == "reject-policy" and any(
+        return self._reading(policy).named_ports == "reject-policy" and any(
             isinstance(port, NamedPort) for rule in policy.rules for port in rule.ports or ()
         )
+
+    def _reading(self, policy: Policy) -> Profile:
+        """How the rules of a policy are read: a CNI's ways are those of its NetworkPolicy."""
+        return self.profile if policy.tier == NETWORK_POLICY_TIER else REFERENCE
 
     # -- one rule ----------------------------------------------------------------------------
 
     def _rule_matches(self, policy: Policy, rule: Rule, other: End, flow: Flow) -> bool:
         """Peers and ports both match. Each list is an OR; None is no restriction."""
-        numbered = rule.ports is None or self._numbers_match(rule, flow)
+        numbered = rule.ports is None or self._numbers_match(policy, rule, flow)
         if rule.peers is None:
             return numbered or self._names_match_anyone(policy, rule, flow)
         named = self._names_match(policy, rule, flow)
         if any(self._pod_peer_matches(peer, other, flow) for peer in rule.peers):
             return numbered or named
-        if self._blocks_match(rule.peers, other, flow):
+        if self._blocks_match(policy, rule.peers, other, flow):
             through = rule.direction is Direction.INGRESS or self.profile.named_port_through_ipblock
             return numbered or (named and through)
         return False
@@ -345,7 +387,7 @@ class Oracle:
             in_namespace = selects(peer.namespaces, self.namespace_labels[pod.namespace])
         return in_namespace and (peer.pods is None or selects(peer.pods, pod.labels))
 
-    def _blocks_match(self, peers: Iterable[Peer], other: End, flow: Flow) -> bool:
+    def _blocks_match(self, policy: Policy, peers: Iterable[Peer], other: End, flow: Flow) -> bool:
         address = other.address(flow.family)
         if address is None:
             return False
@@ -354,7 +396,7 @@ class Oracle:
         if not self.profile.ipblock_matches_nodes and self._is_node_address(address):
             return False
         blocks = [peer for peer in peers if isinstance(peer, BlockPeer)]
-        if self.profile.except_scope == "rule":
+        if self._reading(policy).except_scope == "rule":
             return longest_prefix_matches(blocks, address)
         return any(
             address in network(peer.block)
@@ -364,47 +406,48 @@ class Oracle:
 
     # -- ports -------------------------------------------------------------------------------
 
-    def _ranges(self, rule: Rule) -> Iterator[PortRange]:
+    def _ranges(self, policy: Policy, rule: Rule) -> Iterator[PortRange]:
         """The numeric ports of a rule, as the CNI understands them."""
-        ports = rule.ports or ()
+        ports, profile = rule.ports or (), self._reading(policy)
         for port in ports:
             if isinstance(port, PortRange):
                 whole = (port.first, port.last) == (1, 65535)
-                if self.profile.end_port or whole:
+                if profile.end_port or whole:
                     yield port
                 else:
                     yield PortRange(port.protocol, port.first, port.first)
-            elif self.profile.named_ports == "any-port" and not any(
+            elif profile.named_ports == "any-port" and not any(
                 isinstance(each, PortRange) and each.protocol is port.protocol for each in ports
             ):
                 yield PortRange(port.protocol, 1, 65535)
 
-    def _numbers_match(self, rule: Rule, flow: Flow) -> bool:
+    def _numbers_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
         return flow.protocol in PORTED and any(
             each.protocol is flow.protocol and each.first <= flow.port <= each.last
-            for each in self._ranges(rule)
+            for each in self._ranges(policy, rule)
         )
 
     def _names_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
         """Does a named port of the rule have this number on the destination pod?"""
-        if rule.direction is Direction.INGRESS and self.profile.named_port_union:
+        if rule.direction is Direction.INGRESS and self._reading(policy).named_port_union:
             pods = [pod for pod in self.managed if self._is_subject(policy, pod)]
         else:
             pods = [flow.destination.pod] if flow.destination.pod is not None else []
-        return self._named_on(rule, pods, flow)
+        return self._named_on(policy, rule, pods, flow)
 
     def _names_match_anyone(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
         """The same for a rule without peers, where CNIs differ on egress."""
-        if rule.direction is Direction.INGRESS or self.profile.named_port_to_anyone == "per-pod":
+        reading = self._reading(policy)
+        if rule.direction is Direction.INGRESS or reading.named_port_to_anyone == "per-pod":
             return self._names_match(policy, rule, flow)
-        if self.profile.named_port_to_anyone == "never":
+        if reading.named_port_to_anyone == "never":
             return False
         own = [pod for pod in self.managed if policy.namespace in (None, pod.namespace)]
-        return self._named_on(rule, own, flow)
+        return self._named_on(policy, rule, own, flow)
 
-    def _named_on(self, rule: Rule, pods: Iterable[Pod], flow: Flow) -> bool:
+    def _named_on(self, policy: Policy, rule: Rule, pods: Iterable[Pod], flow: Flow) -> bool:
         """Does a named port of the rule have this protocol and number on any of ``pods``?"""
-        if self.profile.named_ports != "resolve":
+        if self._reading(policy).named_ports != "resolve":
             return False
         names = {
             port.name

@@ -29,7 +29,7 @@ from kubeverdict.interrupts import at_interrupt
 from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.bulk import Pair, ScenarioReport
+    from kubeverdict.analyses.bulk import Order, Pair, ScenarioReport
     from kubeverdict.analyses.redundancy import Removable
     from kubeverdict.distributed.client import Judged
     from kubeverdict.evaluate.bulk import Workbench
@@ -177,7 +177,7 @@ def _finish(
     pairs: tuple[Pair, ...],
     idle: Removable | None,
     steps: list[ScenarioReport],
-    order: tuple[str, ...] | None,
+    order: Order | None,
     shown: tuple[int, str, float],
 ) -> int:
     """Show a run on one cluster, and say how it went."""
@@ -340,9 +340,9 @@ def _pairs(bench: Workbench, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
 
 def _rollout(
     bench: Workbench, path: str, namespace: str, options: Options
-) -> tuple[list[ScenarioReport], tuple[str, ...] | None]:
+) -> tuple[list[ScenarioReport], Order | None]:
     """The steps, and an order in which none breaks a connection where that is not theirs."""
-    from kubeverdict.analyses.bulk import report
+    from kubeverdict.analyses.bulk import Order, report
     from kubeverdict.evaluate import combine
     from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.manifests.scenarios import apply_each
@@ -353,7 +353,7 @@ def _rollout(
     order = None
     if any(outcome.breaks for outcome in outcomes):
         found = combine.safe_order(bench, edits)
-        order = tuple(edits[step].name for step in found) if found is not None else None
+        order = Order(tuple(edits[step].name for step in found.steps or ()), found.complete)
     known = bench.compiled.unevaluated
     return [report(outcome, known) for outcome in outcomes], order
 

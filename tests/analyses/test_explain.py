@@ -6,16 +6,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kubeverdict.analyses.explain import Answer, Explanation, explain
+from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.questions import parse_port
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
 from kubeverdict.model.cluster import Cluster, Pod, Service, ServicePort
-from kubeverdict.model.policy import Policy
+from kubeverdict.model.policy import Direction, Policy
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from kubeverdict.model.sources import field_text
 from tests.analyses.clusters import block, cluster, pod, pods_in, pods_where, policy, port, tcp
 from tests.generated import clusters, profiles
-from tests.oracle import Oracle, Reason
+from tests.oracle import FAMILIES, Oracle, Reason
 
 WEB = [pod(f"shop/web-{n}", f"app=web,n={n}", f"10.0.0.{n + 1}", workload="web") for n in (0, 1, 2)]
 DB = [
@@ -242,15 +244,27 @@ def test_every_denial_has_a_cause_that_can_be_said(
     source, destination = (data.draw(st.sampled_from(oracle.managed)) for _ in range(2))
     number = data.draw(st.sampled_from([80, 81, 443, 8080]))
     report = explain(compiled, str(source), str(destination), parse_port(str(number)))
+    ends = oracle.end(source), oracle.end(destination)
+    shared = next((one for one in FAMILIES if all(end.has(one) for end in ends)), 4)
     for answer in report.answers:
         verdict = oracle.judge(source, destination, Protocol.TCP, number, answer.family)
         assert verdict.allowed == answer.allowed
-        for decision, decided in (
-            (answer.egress, verdict.egress),
-            (answer.ingress, verdict.ingress),
+        for direction, decision, decided in (
+            (Direction.EGRESS, answer.egress, verdict.egress),
+            (Direction.INGRESS, answer.ingress, verdict.ingress),
         ):
             assert (decision.reason == "no-rule-matches") == (decided is Reason.NO_RULE_MATCHES)
-            if decided is Reason.NO_RULE_MATCHES:
-                assert decision.isolated_by
+            if decided in (Reason.SELF, Reason.NO_ADDRESS):
+                assert not decision.passed
+                continue
+            way = oracle.way(
+                direction, source, destination, Protocol.TCP, number, answer.family or shared
+            )
+            assert {policy_view(policy) for policy in way.isolating} == {
+                miss.policy for miss in decision.isolated_by
+            }
+            assert [(view.policy, view.field) for view in decision.passed] == [
+                (policy_view(policy), field_text(rule.source.path)) for policy, rule in way.passed
+            ]
             for miss in decision.isolated_by:
                 assert miss.nearest is None or miss.nearest.failures

@@ -24,10 +24,10 @@ from tests.generated import build_cluster, change_cluster
 from tests.oracle import Oracle
 
 
-def steps_of(cluster: Cluster, seed: int) -> list[Edit]:
+def steps_of(cluster: Cluster, seed: int, tiers: bool = False) -> list[Edit]:
     """A few edits of policies, some of which take back what an earlier one did."""
     choose = Random(seed)
-    other = change_cluster(choose.choice, cluster)
+    other = change_cluster(choose.choice, cluster, tiers)
     edits = [Edit(f"in {policy}", policies_in=(policy,)) for policy in other.policies]
     edits += [Edit(f"out {p}", policies_out=(policy_key(p),)) for p in cluster.policies]
     choose.shuffle(edits)
@@ -72,11 +72,12 @@ def test_each_step_of_a_rollout_is_on_top_of_the_last(seed: int) -> None:
         assert outcome.broken == max(broken_pairs(found, step) for found in by_family)
 
 
+@pytest.mark.parametrize("tiers", [False, True])
 @pytest.mark.parametrize("seed", range(25))
-def test_an_order_that_breaks_nothing_is_found_where_there_is_one(seed: int) -> None:
+def test_an_order_that_breaks_nothing_is_found_where_there_is_one(seed: int, tiers: bool) -> None:
     choose = Random(seed)
-    cluster = build_cluster(choose.choice, 5, 3)
-    edits = steps_of(cluster, seed)
+    cluster = build_cluster(choose.choice, 5, 3, tiers)
+    edits = steps_of(cluster, seed, tiers)
     bench = workbench(compile_cluster(cluster))
 
     def is_safe(order: Sequence[int]) -> bool:
@@ -87,7 +88,7 @@ def test_an_order_that_breaks_nothing_is_found_where_there_is_one(seed: int) -> 
     keys += [key for edit in edits for key in edit.policies_out]
     if len(keys) > len(set(keys)):
         return
-    order = safe_order(bench, edits)
+    order = safe_order(bench, edits).steps
     if order is not None:
         assert sorted(order) == list(range(len(edits))) and is_safe(order)
     else:

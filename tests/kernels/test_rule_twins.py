@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kubeverdict.kernels import flows, reach, selectors
+from kubeverdict.kernels import actions, flows, reach, selectors
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Entries, Rows, pack_ends
 from kubeverdict.kernels.jit import Kernel
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
@@ -62,8 +62,12 @@ identities = st.integers(0, SIZE - 1)
 atoms = st.integers(0, ATOMS - 1)
 
 
-def verdict(known: list[Rule], subject: int, peer: int, atom: int) -> tuple[bool, int]:
+def way(
+    known: list[Rule], subject: int, peer: int, atom: int
+) -> tuple[list[int], int | None, bool, int]:
+    """The rules that pass on, the tier that decides, and what it says by which rule."""
     passed = None
+    passing = []
     for number, rule in enumerate(known):
         if (
             rule.tier == passed
@@ -73,9 +77,15 @@ def verdict(known: list[Rule], subject: int, peer: int, atom: int) -> tuple[bool
         ):
             continue
         if rule.action != PASS:
-            return rule.action == ALLOW, number
+            return passing, rule.tier, rule.action == ALLOW, number
         passed = rule.tier
-    return True, flows.NOT_ISOLATED
+        passing.append(number)
+    return passing, None, True, actions.NOT_ISOLATED
+
+
+def verdict(known: list[Rule], subject: int, peer: int, atom: int) -> tuple[bool, int]:
+    _, _, allowed, decided = way(known, subject, peer, atom)
+    return allowed, decided
 
 
 EVERYTHING = frozenset(range(SIZE))
@@ -136,6 +146,18 @@ def test_decide(form: Form, known: list[Rule], subject: int, peer: int, atom: in
         arrays.entries(form), subject, peer, atom, arrays.sets, arrays.ports
     )
     assert decided == verdict(known, subject, peer, atom)
+
+
+@given(rules, identities, identities, atoms)
+def test_trace(form: Form, known: list[Rule], subject: int, peer: int, atom: int) -> None:
+    arrays = Arrays(known)
+    passed = np.zeros(3, np.int64)
+    count, tier, decided = form(flows.trace)(
+        arrays.entries(form), subject, peer, atom, arrays.sets, arrays.ports, passed
+    )
+    passing, decider, _, rule = way(known, subject, peer, atom)
+    assert passed[:count].tolist() == passing
+    assert (tier, decided) == (-1 if decider is None else decider, rule)
 
 
 @given(rules, identities, st.lists(identities, max_size=4))
@@ -204,7 +226,7 @@ def expect(
     if to_self and s == d and s < SIZE - 1:
         return True, flows.SELF, flows.SELF
     near = (0, 1)
-    egress, ingress = (True, flows.NOT_ISOLATED), (True, flows.NOT_ISOLATED)
+    egress, ingress = (True, actions.NOT_ISOLATED), (True, actions.NOT_ISOLATED)
     if direction == "egress":
         egress = verdict(known, s, d, atom)
     else:

@@ -185,7 +185,7 @@ STEP = bulk.ScenarioReport(
     "apply networkpolicy/shop/web", bulk.Figures(0, 2, 0, 2), breaks=True, broken=2
 )
 ROLLOUT = bulk.Ranking(
-    (STEP,), bulk.summary((STEP,)), top=5, rollout=True, safe_order=("second", "first")
+    (STEP,), bulk.summary((STEP,)), top=5, rollout=True, safe_order=bulk.Order(("second", "first"))
 )
 DRIFT = drift("delete networkpolicy/shop/web", {"a": SCENARIO, "b": SCENARIO, "c": FAILED})
 DRIFT_RUN = DriftRun(("a", "b", "c"), (DRIFT,), top=5)

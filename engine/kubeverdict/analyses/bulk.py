@@ -150,7 +150,7 @@ def redundancies(
     ]
     found = list(reports)
     for number, cover in zip(idle, covers(bench, [keys[n] for n in idle]), strict=True):
-        names = tuple(policy_view(policy).name for policy in cover.covered_by)
+        names = tuple(policy_view(policy).title for policy in cover.covered_by)
         beside = unmodelled_in(bench.compiled.unevaluated, keys[number][1] or None)
         unmodelled = tuple(f"{one.count} {one.resource}" for one in beside)
         redundant = Redundancy(cover.selects_nothing, names, unmodelled)
@@ -177,18 +177,26 @@ class Pair(msgspec.Struct, frozen=True):
     conflict: int
 
 
+class Order(msgspec.Struct, frozen=True):
+    """Steps of a rollout in an order in which none breaks a connection; empty where none was
+    found. ``complete`` tells whether there is then none: the search has a limit."""
+
+    steps: tuple[str, ...]
+    complete: bool = True
+
+
 class Ranking(msgspec.Struct, frozen=True):
     """The report of a run. ``top`` is how much of it is shown at length. ``removable`` are those
     of the redundant policies that can go together, where that was asked. In a rollout the
-    reports are its steps in order, and ``safe_order`` names them in an order in which none
-    breaks a connection, where there is one."""
+    reports are its steps in order, and ``safe_order`` is another where theirs breaks connections.
+    """
 
     reports: tuple[ScenarioReport, ...]
     summary: Summary
     top: int
     pairs: tuple[Pair, ...] = ()
     rollout: bool = False
-    safe_order: tuple[str, ...] | None = None
+    safe_order: Order | None = None
     removable: Removable | None = None
 
     @property

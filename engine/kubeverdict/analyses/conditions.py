@@ -17,7 +17,15 @@ from kubeverdict.analyses.questions import Flow
 from kubeverdict.analyses.spelling import Guess, closest
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, ContainerKind, Namespace, Pod
-from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    BlockPeer,
+    Direction,
+    Peer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import NamedPort, PortRange
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import Operator, Requirement, Selector
@@ -257,7 +265,10 @@ def _named_failure(
     profile = context.profile
     pod = flow.destination.pod
     egress = rule.direction is Direction.EGRESS
-    if egress and peer is None and profile.named_port_to_anyone == "own-namespace":
+    # How a CNI looks names up for a whole policy is a matter of its NetworkPolicies.
+    network = policy.tier == NETWORK_POLICY_TIER
+    to_anyone = egress and peer is None and network
+    if to_anyone and profile.named_port_to_anyone == "own-namespace":
         own = [other for other in context.cluster.pods if other.namespace == policy.namespace]
         return _resolved(port, flow, own, f"namespace {policy.namespace}", profile)
     if egress and isinstance(peer, BlockPeer) and not profile.named_port_through_ipblock:
@@ -267,7 +278,7 @@ def _named_failure(
         message = f"named port {port.name} cannot match {flow.destination.name}, which is no pod"
         return Failure("named port", message, str(port), flow.port_text)
     pods = [pod]
-    if profile.named_port_union and not egress:
+    if profile.named_port_union and not egress and network:
         pods = [
             other
             for other in context.cluster.pods

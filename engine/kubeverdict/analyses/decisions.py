@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from kubeverdict.analyses.conditions import Context
+from kubeverdict.analyses.ends import party_id
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, policy_miss, policy_view
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.isolation import Isolation
+from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.evaluate.flows import Trace, trace
 from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.sources import field_text
 
@@ -41,6 +45,8 @@ _SENTENCES = {
     "hairpin": "is open: a pod reaches itself through a Service",
     "no-local-backend": "is dropped: no backend on this node (internalTrafficPolicy Local)",
 }
+# What decides before any tier is asked.
+_BEFORE_TIERS = (Reason.SELF, Reason.OWN_NODE, Reason.NO_ADDRESS, Reason.HAIRPIN)
 # Policies that a sentence names.
 _NAMED = 3
 
@@ -57,6 +63,7 @@ class RuleView(msgspec.Struct, frozen=True):
 
 class Decision(msgspec.Struct, frozen=True):
     """One direction. ``reason`` is ``rule`` where a rule decided, or a word for what else did.
+    ``passed`` are the rules of earlier tiers that passed the connection on, in order.
 
     ``isolated_by`` is filled where nothing matched: the policies that isolate the pod, each with
     its nearest miss, the nearest of all first.
@@ -66,19 +73,23 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str
     rule: RuleView | None = None
     isolated_by: tuple[PolicyMiss, ...] = ()
+    passed: tuple[RuleView, ...] = ()
 
 
 def by_rule(ref: RuleRef) -> Decision:
     """What a rule decides."""
+    return Decision(ref.rule.action is Action.ALLOW, "rule", _rule_view(ref))
+
+
+def _rule_view(ref: RuleRef) -> RuleView:
     source = ref.rule.source
-    view = RuleView(
+    return RuleView(
         policy_view(ref.policy),
         field_text(source.path),
         source.file,
         source.line,
         ref.rule.action.name.lower(),
     )
-    return Decision(ref.rule.action is Action.ALLOW, "rule", view)
 
 
 def by_reason(reason: Reason) -> Decision:
@@ -92,12 +103,12 @@ def because(decision: Decision) -> str:
     if decision.rule is not None:
         rule = decision.rule
         verb = "allowed" if decision.allowed else "denied"
-        return f"{verb} by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
+        return f"{verb} by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
     if not decision.isolated_by:
         return _SENTENCES[decision.reason]
     parts = []
     for number, miss in enumerate(decision.isolated_by[:_NAMED]):
-        text = f"{miss.policy.name} ({miss.policy.file}:{miss.policy.line})"
+        text = f"{miss.policy.title} ({miss.policy.file}:{miss.policy.line})"
         # The nearest of all comes first, and is most likely what was meant to match.
         if number == 0 and miss.nearest is not None and miss.nearest.failures:
             near = miss.nearest
@@ -114,9 +125,10 @@ class Decider:
     """Puts names and places to what the engine decided."""
 
     def __init__(self, compiled: CompiledPolicy) -> None:
-        self._rules = compiled.rules
+        self._compiled = compiled
         self._context = Context(compiled.cluster, compiled.profile, compiled.policies)
         self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
+        self._tiers = tiers_of(compiled.policies)
 
     def decision(
         self, decided: int, direction: Direction, flow: Flow, misses: bool = True
@@ -126,13 +138,40 @@ class Decider:
         Looking for near misses costs a walk over the rules of each isolating policy; without
         ``misses`` only the policies are named.
         """
+        way = self._way(decided, direction, flow)
+        plain = self._plain(decided, direction, flow, way, misses)
+        passed = tuple(_rule_view(self._compiled.rules[rule]) for rule in way.passed)
+        return replace(plain, passed=passed) if passed else plain
+
+    def _way(self, decided: int, direction: Direction, flow: Flow) -> Trace:
+        """Through which tiers the flow came. One tier alone has nothing to pass on to."""
+        unknown = Trace((), None, decided)
+        if len(self._tiers) == 1 or decided in _BEFORE_TIERS:
+            return unknown
+        compiled = self._compiled
+        found = trace(
+            compiled,
+            direction,
+            party_id(compiled, flow.source),
+            party_id(compiled, flow.destination),
+            flow.protocol,
+            flow.port,
+            flow.family,
+        )
+        # Behind a Service the profile may have judged another end than this one.
+        return found if found is not None and found.decided == decided else unknown
+
+    def _plain(
+        self, decided: int, direction: Direction, flow: Flow, way: Trace, misses: bool
+    ) -> Decision:
         if decided >= 0:
-            return by_rule(self._rules[decided])
+            return by_rule(self._compiled.rules[decided])
         reason = Reason(decided)
         subject = flow.source if direction is Direction.EGRESS else flow.destination
         if reason is Reason.NO_RULE_MATCHES:
             assert subject.pod is not None
-            policies = self._isolation.of(subject.pod, direction)
+            tier = None if way.tier is None else self._tiers[way.tier]
+            policies = self._isolation.of(subject.pod, direction, tier)
             if misses:
                 isolated_by = [
                     policy_miss(self._context, policy, direction, flow) for policy in policies

@@ -9,6 +9,7 @@ import msgspec
 
 from kubeverdict.analyses.spelling import closest
 from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.ends import address_ids, pod_id
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import SHORT_NAMES, Pod, Service, WorkloadRef
 from kubeverdict.services.names import service_name
@@ -109,6 +110,13 @@ def address_party(text: str) -> Party:
     address = parse_address(text)
     assert address is not None, text
     return Party(text, (address,))
+
+
+def party_id(compiled: CompiledPolicy, party: Party) -> int:
+    """The party's id among the ends of flows. Raises UsageError for a pod that takes no part."""
+    if party.pod is not None:
+        return pod_id(compiled, party.pod)
+    return int(address_ids(compiled, [str(party.addresses[0])])[0])
 
 
 def split_name(text: str) -> tuple[str, str, str]:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.blocks import Block, blocks
 from kubeverdict.analyses.decisions import Decider, Decision
-from kubeverdict.analyses.ends import End, Party, address_party, find_end
+from kubeverdict.analyses.ends import End, Party, address_party, find_end, party_id
 from kubeverdict.analyses.questions import Flow, PortQuestion, resolve_port
 from kubeverdict.analyses.services import Asked, find_entries, no_backend, parties, remarks
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.ends import address_ids, pod_id
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.services import judge_backend, untranslated
 from kubeverdict.model.addresses import Family
@@ -354,10 +353,3 @@ def _judge_backend(
         for source in sources.tolist()
     )
     return [[(one.allowed, one.egress, one.ingress)] for one in found]
-
-
-def party_id(compiled: CompiledPolicy, party: Party) -> int:
-    """The party's id among the ends of flows."""
-    if party.pod is not None:
-        return pod_id(compiled, party.pod)
-    return int(address_ids(compiled, [str(party.addresses[0])])[0])

@@ -9,17 +9,23 @@ import msgspec
 
 from kubeverdict.analyses.conditions import Context, Failure, peer_failures, port_failures
 from kubeverdict.analyses.questions import Flow
-from kubeverdict.model.policy import Action, Direction, Policy, Rule
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Rule
 from kubeverdict.model.sources import field_text
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """A policy and its place in the input."""
+    """A policy and its place in the input. ``usual``: it is in the tier of NetworkPolicy."""
 
     kind: str
     name: str
     file: str
     line: int
+    usual: bool = True
+
+    @property
+    def title(self) -> str:
+        """The name, with its kind unless it is a NetworkPolicy, as most policies are."""
+        return self.name if self.usual else f"{self.kind} {self.name}"
 
 
 class RuleMiss(msgspec.Struct, frozen=True):
@@ -51,14 +57,15 @@ class PolicyMiss(msgspec.Struct, frozen=True):
 
 
 def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Flow) -> PolicyMiss:
-    """Which of the policy's allowing rules came nearest to the flow, and what was missing.
+    """Which of the policy's rules that allow, or pass on to a later tier, came nearest to the
+    flow, and what was missing.
 
     Nearest is the smallest sum of the weights of the failed conditions, over all rules and, in
     a rule, over all its peers; the first in the manifest where several are as near.
     """
     nearest: tuple[float, Rule, list[Failure]] | None = None
     for rule in policy.rules:
-        if rule.direction is not direction or rule.action is not Action.ALLOW:
+        if rule.direction is not direction or rule.action is Action.DENY:
             continue
         for failures in _attempts(context, policy, rule, flow):
             weight = sum(failure.weight for failure in failures)
@@ -79,7 +86,9 @@ def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Fl
 
 
 def policy_view(policy: Policy) -> PolicyView:
-    return PolicyView(policy.kind, str(policy), policy.source.file, policy.source.line)
+    source = policy.source
+    usual = policy.tier == NETWORK_POLICY_TIER
+    return PolicyView(policy.kind, str(policy), source.file, source.line, usual)
 
 
 def _attempts(context: Context, policy: Policy, rule: Rule, flow: Flow) -> Iterator[list[Failure]]:

@@ -25,13 +25,14 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.labels import LabelIds, PortNumbers
 from kubeverdict.compile.lowering import Questions, Where, lower
 from kubeverdict.compile.population import namespace_labels
+from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Homes, Rules
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Policy, Tier
+from kubeverdict.model.policy import Action, Policy, Tier
 
 # The order, inside its tier, of what isolation denies: behind every rule.
 LAST = 1 << 40
@@ -134,11 +135,6 @@ class Beside:
     @cached_property
     def questions(self) -> Questions:
         return lower(self.compiled.policies)
-
-
-def tiers_of(policies: Sequence[Policy]) -> list[Tier]:
-    """Tiers in order, as :func:`~kubeverdict.compile.lowering.lower` numbers them."""
-    return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
 
 
 def speaks(policy: Policy) -> int:

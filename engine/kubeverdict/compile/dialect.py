@@ -8,7 +8,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from kubeverdict.model.cluster import ContainerKind, Pod
-from kubeverdict.model.policy import BlockPeer, Direction, Policy, Rule
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING, Selector
@@ -53,16 +53,25 @@ def adapt(
     pods: Sequence[Pod],
     namespaces: Mapping[str, Mapping[str, str]],
 ) -> list[Policy | None]:
-    """Each policy as this CNI has it; None where it refuses or ignores it."""
+    """Each policy as this CNI has it; None where it refuses or ignores it.
+
+    What a profile says of rules is how the CNI reads NetworkPolicy; policies of other APIs are
+    taken as written.
+    """
     if _takes_rules_as_written(profile):
         return list(policies)
     names = _Names(profile, pods, namespaces)
-    return [
-        None
-        if not profile.enforces or (profile.named_ports == "reject-policy" and _names_ports(policy))
-        else _adapted(names.resolved(policy), profile)
-        for policy in policies
-    ]
+    return [_in_force(policy, profile, names) for policy in policies]
+
+
+def _in_force(policy: Policy, profile: Profile, names: _Names) -> Policy | None:
+    if not profile.enforces:
+        return None
+    if policy.tier != NETWORK_POLICY_TIER:
+        return policy
+    if profile.named_ports == "reject-policy" and _names_ports(policy):
+        return None
+    return _adapted(names.resolved(policy), profile)
 
 
 def _takes_rules_as_written(profile: Profile) -> bool:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace, Plane, PortSpace
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.sets import chosen, join, members, moved, offsets
+from kubeverdict.compile.tiers import ordered_tiers
 from kubeverdict.compile.universe import POD, SERVICE, Universe
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6, Ends, Entries, Rows, pack, pack_ends
 from kubeverdict.kernels.partition import index_rows, refine, representatives
 from kubeverdict.kernels.reach import BEFORE, View
 from kubeverdict.kernels.sets import combine
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Direction
 
 _NEVER_MERGED = -1
 
@@ -183,13 +184,6 @@ def indexed(
     work = keys.size * 8 + int(sets.word.size)
     start, row = index_rows.on(work)(keys, sets, bitmap, part, parts)
     return start, row
-
-
-def ordered_tiers(
-    tier: NDArray[np.integer], action: NDArray[np.integer], rule: NDArray[np.integer]
-) -> set[int]:
-    """Tiers in which the order of rules changes verdicts: those with other rules than Allow."""
-    return set(tier[(action != Action.ALLOW) & (rule >= 0)].tolist())
 
 
 def merged(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubeverdict.model.cluster import Namespace, Pod
-from kubeverdict.model.policy import Action, Direction, Policy
+from kubeverdict.model.policy import Action, Direction, Policy, Tier
 
 
 class Isolation:
@@ -22,11 +22,11 @@ class Isolation:
             if policy.tier.default is Action.DENY:
                 self._by_namespace.setdefault(policy.namespace, []).append(policy)
 
-    def of(self, pod: Pod, direction: Direction) -> list[Policy]:
-        """The policies that isolate ``pod``, in evaluation order; of the first tier that does.
+    def of(self, pod: Pod, direction: Direction, tier: Tier | None = None) -> list[Policy]:
+        """The policies of ``tier`` that isolate ``pod``, in evaluation order.
 
-        A tier that isolates a pod and has no rule for a connection ends the matter, so later
-        tiers have no part in the denial.
+        Without a tier it is the first that isolates the pod. That is the one which denies a
+        connection unless one of its rules passed the connection on to a later tier.
         """
         labels = self._labels[pod.namespace]
         policies = [
@@ -41,5 +41,6 @@ class Isolation:
             )
             if direction in policy.isolates and policy.pods.matches(pod.labels)
         ]
-        first = min((policy.tier for policy in policies), default=None)
-        return [policy for policy in policies if policy.tier == first]
+        if tier is None:
+            tier = min((policy.tier for policy in policies), default=None)
+        return [policy for policy in policies if policy.tier == tier]

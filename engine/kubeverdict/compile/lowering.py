@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from kubeverdict.compile.compiled import RuleRef
 from kubeverdict.compile.ports import PortList
-from kubeverdict.model.policy import Action, BlockPeer, Direction, PodPeer, Policy, Rule
+from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange
 from kubeverdict.model.selectors import EVERYTHING, Selector
 
@@ -48,9 +57,10 @@ class Questions:
     drafts: list[Draft] = field(default_factory=list)
     rules: list[RuleRef] = field(default_factory=list)
     # For each tier and direction, the subjects that it denies by default; and for each
-    # direction, all subjects that a policy says anything about.
+    # direction, all subjects of NetworkPolicies, with the number of their tier.
     isolated: dict[tuple[int, Direction], list[int]] = field(default_factory=dict)
-    judged: dict[Direction, set[int]] = field(default_factory=dict)
+    network_subjects: dict[Direction, set[int]] = field(default_factory=dict)
+    network_tier: int = 0
     # Port lists as rules write them, taken apart: the same few come again and again.
     ports: dict[tuple[PortMatch, ...], tuple[PortList, tuple[NamedPort, ...]]] = field(
         default_factory=dict
@@ -68,7 +78,7 @@ class Questions:
 def lower(policies: Sequence[Policy]) -> Questions:
     """Number everything that ``policies`` (in evaluation order) ask for."""
     questions = Questions()
-    tiers = {tier: number for number, tier in enumerate(sorted({p.tier for p in policies}))}
+    tiers = {tier: number for number, tier in enumerate(tiers_of(policies))}
     for policy in policies:
         where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
         subject = _selector(questions, (where, policy.pods, False))
@@ -76,11 +86,10 @@ def lower(policies: Sequence[Policy]) -> Questions:
         if policy.tier.default is Action.DENY:
             for direction in policy.isolates:
                 questions.isolated.setdefault((tier, direction), []).append(subject)
-        speaks_of = {rule.direction for rule in policy.rules}
-        if policy.tier.default is Action.DENY:
-            speaks_of.update(policy.isolates)
-        for direction in speaks_of:
-            questions.judged.setdefault(direction, set()).add(subject)
+        if policy.tier == NETWORK_POLICY_TIER:
+            questions.network_tier = tier
+            for direction in policy.isolates:
+                questions.network_subjects.setdefault(direction, set()).add(subject)
         for rule in policy.rules:
             questions.rules.append(RuleRef(policy, rule))
             questions.drafts.append(_draft(questions, policy, rule, tier, subject))

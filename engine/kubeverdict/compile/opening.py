@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.addresses import block_sets
-from kubeverdict.compile.beside import LAST, Beside, OpenPlane, Spans, speaks, tiers_of, where
+from kubeverdict.compile.beside import LAST, Beside, OpenPlane, Spans, speaks, where
 from kubeverdict.compile.compiled import ALL, CompiledPolicy, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, merged, parts_of, view
 from kubeverdict.compile.labels import classify, index_labels
@@ -19,6 +19,7 @@ from kubeverdict.compile.population import Population, namespace_labels, populat
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker
 from kubeverdict.compile.sets import bitmap, offsets
+from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.compile.universe import (
     POD,
     Universe,

@@ -154,8 +154,8 @@ class RowMaker:
                     self._add(draft, subject, self.derived.of(reached, holders), ports)
 
     def _add_isolation(self, questions: Questions) -> None:
-        """Deny behind the rules of each tier, and, where the CNI lets ICMP through, Allow in
-        front of them all."""
+        """Deny behind the rules of each tier; and, where the NetworkPolicies of a CNI let ICMP
+        through, Allow in front of the rules of their tier."""
         for (tier, direction), subjects in questions.isolated.items():
             denied = self._union_of(subjects)
             self._rows.append(
@@ -164,10 +164,11 @@ class RowMaker:
         if self._profile.icmp == "always":
             icmp = (PortRange(Protocol.ICMP, 0, 0),)
             ports = self._lists.setdefault(icmp, len(self._lists))
-            for direction, judged in questions.judged.items():
-                subject = self._union_of(judged)
+            tier = questions.network_tier
+            for direction, subjects_of in questions.network_subjects.items():
+                subject = self._union_of(subjects_of)
                 self._rows.append(
-                    (direction, 0, -1, subject, ALL, ports, Action.ALLOW, Reason.ALWAYS_ICMP)
+                    (direction, tier, -1, subject, ALL, ports, Action.ALLOW, Reason.ALWAYS_ICMP)
                 )
 
     def _union_of(self, subjects: Iterable[int]) -> int:

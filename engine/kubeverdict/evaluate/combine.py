@@ -13,6 +13,7 @@ from kubeverdict.compile.beside import OpenPlane
 from kubeverdict.compile.candidates import Candidates
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.sets import members
+from kubeverdict.compile.tiers import order_matters
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate import switches
 from kubeverdict.evaluate.bulk import Workbench, only_policies, workbench
@@ -24,6 +25,8 @@ from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.policy import BlockPeer, Policy
 
 _START, _END, _BEFORE, _AFTER = 1, 2, 4, 8
+# The search for a safe order ends after so many sets of steps.
+_MOST_STATES = 2_000
 # The versions of a pair: the base, both edits, the first alone, the second alone.
 _BASE, _TOGETHER, _FIRST, _SECOND = 1, 2, 4, 8
 
@@ -39,6 +42,14 @@ class Interaction(msgspec.Struct, frozen=True):
     second: int
     overlap: int
     conflict: int
+
+
+class SafeOrder(msgspec.Struct, frozen=True):
+    """The places of some edits in an order in which none breaks a connection; None where none was
+    found. ``complete`` tells whether there is then none: the search has a limit."""
+
+    steps: tuple[int, ...] | None
+    complete: bool = True
 
 
 class Cover(msgspec.Struct, frozen=True):
@@ -73,26 +84,46 @@ def rollout(
     return [switches.told(prepared, results, step, edit.name) for step, edit in enumerate(edits)]
 
 
-def safe_order(bench: Workbench, edits: Sequence[Edit]) -> tuple[int, ...] | None:
+def safe_order(bench: Workbench, edits: Sequence[Edit]) -> SafeOrder:
     """An order of ``edits`` in which no step breaks a connection that is open before the first
-    and after the last; None where there is none.
+    and after the last.
 
-    A step that breaks nothing now can be taken now: where rules only allow, that never makes a
-    later step worse, so that the search need not go back. With rules that deny it may miss an
-    order.
+    A step that breaks nothing now can be taken now: where rules add up, that never makes a later
+    step worse, so that the search need not go back. Where their order matters it goes back, and
+    tries each set of steps once, up to a limit.
     """
     steps = _Steps(bench, edits)
-    done: list[int] = []
-    left = list(range(len(edits)))
+    policies = (*bench.compiled.policies, *(one for edit in edits for one in edit.policies_in))
+    goes_back = order_matters(policies)
+    apart = _apart(edits)
+    left: list[tuple[int, ...]] = [()]
+    met: set[frozenset[int] | tuple[int, ...]] = set()
     while left:
-        prepared = steps.prepare([(tuple(done), step) for step in left], ANYTHING)
-        out = switches.judge(prepared).out
-        broken = out[:, :, [answers.BROKEN, answers.OUTSIDE_BROKEN]].any(axis=(0, 2))
-        safe = np.flatnonzero(~broken)
-        if not safe.size:
-            return None
-        done.append(left.pop(int(safe[0])))
-    return tuple(done)
+        done = left.pop()
+        if len(done) == len(edits):
+            return SafeOrder(done)
+        safe = steps.safe_after(done)
+        for step in reversed(safe if goes_back else safe[:1]):
+            order = (*done, step)
+            # What is in force after some steps does not depend on their order, unless two of
+            # them are about one policy.
+            state = frozenset(order) if apart else order
+            if state not in met:
+                met.add(state)
+                left.append(order)
+        if len(met) > _MOST_STATES:
+            return SafeOrder(None, complete=False)
+    return SafeOrder(None)
+
+
+def _apart(edits: Sequence[Edit]) -> bool:
+    """Whether no two edits are about one policy."""
+    keys = [key for edit in edits for key in _touched(edit)]
+    return len(set(keys)) == len(keys)
+
+
+def _touched(edit: Edit) -> set[PolicyKey]:
+    return {*edit.policies_out, *map(policy_key, edit.policies_in)}
 
 
 class _Steps:
@@ -105,6 +136,14 @@ class _Steps:
         self._bench = bench
         self._edits = edits
         self._candidates: Candidates | None = None
+
+    def safe_after(self, done: tuple[int, ...]) -> list[int]:
+        """The steps that break nothing when they come next."""
+        left = [step for step in range(len(self._edits)) if step not in done]
+        prepared = self.prepare([(done, step) for step in left], ANYTHING)
+        out = switches.judge(prepared).out
+        broken = out[:, :, [answers.BROKEN, answers.OUTSIDE_BROKEN]].any(axis=(0, 2))
+        return [step for step, breaks in zip(left, broken.tolist(), strict=True) if not breaks]
 
     def prepare(self, orders: Sequence[tuple[tuple[int, ...], int]], focus: Focus) -> Prepared:
         """Scenarios that each compare the state before and after a step that follows others."""
@@ -187,9 +226,7 @@ def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interactio
 
     Two edits of one policy are not compared.
     """
-    keys = [
-        {*edit.policies_out, *(policy_key(policy) for policy in edit.policies_in)} for edit in edits
-    ]
+    keys = [_touched(edit) for edit in edits]
     candidates: Candidates | None = None
     for first in range(len(edits) - 1):
         others = [n for n in range(first + 1, len(edits)) if keys[first].isdisjoint(keys[n])]
@@ -219,7 +256,7 @@ def _pairs(bench: Workbench, edits: Sequence[Edit], first: int, others: Sequence
             (edits[first], _FIRST, _SECOND),
             (edits[second], _SECOND, _FIRST),
         ):
-            for key in (*edit.policies_out, *map(policy_key, edit.policies_in)):
+            for key in _touched(edit):
                 if key in bench.numbers:
                     base[bench.numbers[key]] = _BASE | without
             coming |= {policy: _TOGETHER | alone for policy in edit.policies_in}

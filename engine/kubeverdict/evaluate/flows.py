@@ -13,6 +13,8 @@ from kubeverdict.kernels import flows as kernels
 from kubeverdict.kernels.flows import IPV4, IPV6
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.model.addresses import Family
+from kubeverdict.model.policy import Direction
+from kubeverdict.model.ports import Protocol
 
 _THREAD_WORTH = 200_000
 _BIT: dict[Family, int] = {4: IPV4, 6: IPV6}
@@ -88,6 +90,53 @@ def judge(
         out[0][left], out[1][left], out[2][left] = part
     _judge_outside(compiled, source, destination, asked, out)
     return Verdicts(out[0].astype(np.bool_), out[1], out[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How one direction of a flow is decided.
+
+    ``passed`` are the rules that passed it on to a later tier, in order. ``tier`` is the number,
+    among the tiers of the cluster in order, of the one that decides; None where none does.
+    ``decided`` is a rule id or a :class:`~kubeverdict.compile.compiled.Reason`.
+    """
+
+    passed: tuple[int, ...]
+    tier: int | None
+    decided: int
+
+
+def trace(
+    compiled: CompiledPolicy,
+    direction: Direction,
+    source: int,
+    destination: int,
+    protocol: Protocol,
+    port: int,
+    family: Family | None = None,
+) -> Trace | None:
+    """The way of a flow, as :func:`judge` takes one, through the tiers in one direction.
+
+    Only tiers are looked at, not what a profile lets through before them. None where the ends
+    share no address family that the pods use.
+    """
+    index = protocol * 65536 + port if protocol.has_ports else 3 * 65536 + protocol - 3
+    atom = int(compiled.ports.table[index])
+    asked = _BIT[family] if family is not None else IPV4 | IPV6
+    for plane in compiled.planes:
+        ends = plane.ends
+        shared = asked & sum(_BIT[own] for own in plane.families)
+        identities = int(ends.identity[source]), int(ends.identity[destination])
+        if min(identities) < 0 or not int(ends.about[source] & ends.about[destination]) & shared:
+            continue
+        subject, other = identities if direction is Direction.EGRESS else identities[::-1]
+        entries = plane.egress if direction is Direction.EGRESS else plane.ingress
+        passed = np.zeros(int(plane.rows.tier.max(initial=0)) + 1, np.int64)
+        count, tier, decided = kernels.trace.on(entries.word.shape[0])(
+            entries, subject, other, atom, plane.sets, compiled.ports.sets, passed
+        )
+        return Trace(tuple(passed[:count].tolist()), int(tier) if tier >= 0 else None, int(decided))
+    return None
 
 
 def _others(compiled: CompiledPolicy) -> int:

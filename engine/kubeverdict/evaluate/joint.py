@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
-from kubeverdict.compile.identities import bit_slices, indexed, ordered_tiers, parts_of
+from kubeverdict.compile.identities import bit_slices, indexed, parts_of
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
+from kubeverdict.compile.tiers import ordered_tiers
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View

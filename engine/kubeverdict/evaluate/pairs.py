@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, Reason, freeze
+from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, freeze
 from kubeverdict.compile.sets import bitmap, members
+from kubeverdict.compile.tiers import rows_add_up
 from kubeverdict.kernels import adding, reach
 from kubeverdict.kernels.jit import Kernel, in_threads
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import BEFORE, Space, View
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.policy import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,12 @@ def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tupl
 def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:
     groups = destination_groups(plane.into, plane.out_to, np.arange(plane.pods))
     space = pod_space(plane, compiled.ports)
-    if _only_allows(plane.into) and _only_allows(plane.out_to):
+    if all(rows_add_up(v.tier, v.action, v.rule) for v in (plane.into, plane.out_to)):
         counts = _added(groups, plane, space, compiled.port_runs, threads)
     else:
         counts = summed(reach.count_rows, 2, groups, plane.into, plane.out_to, space, threads)
     pods = int(plane.weight.sum())
     return PairCounts(plane.families, counts[0], counts[1], pods * (pods - 1))
-
-
-def _only_allows(view: View) -> bool:
-    """Whether order does not matter: one tier at most, with rules that allow, and isolation."""
-    denies = view.action[view.rule != Reason.NO_RULE_MATCHES] != Action.ALLOW
-    return not denies.any() and np.unique(view.tier).size <= 1
 
 
 def _added(

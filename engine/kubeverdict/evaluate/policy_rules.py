@@ -15,7 +15,7 @@ from kubeverdict.compile.beside import Beside, OpenPlane
 from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.sets import members
 from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE, SUBJECT, Rules
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Direction
 
 Bitmap = NDArray[np.uint64]
 
@@ -137,8 +137,3 @@ class PlaneRules:
 
     def holds(self, ports: int, place: int) -> bool:
         return any(low <= place < high for low, high in self.ranges(ports))
-
-
-def order_matters(beside: Beside) -> bool:
-    """Whether any rule denies or passes on: what follows is about rules that add up."""
-    return any(ref.rule.action is not Action.ALLOW for ref in beside.compiled.rules)

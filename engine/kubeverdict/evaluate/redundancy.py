@@ -15,9 +15,10 @@ import numpy as np
 
 from kubeverdict.compile.beside import Beside
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.tiers import order_matters
 from kubeverdict.evaluate.bulk import Workbench, evaluate, workbench
 from kubeverdict.evaluate.outcome import Outcome
-from kubeverdict.evaluate.policy_rules import PlaneRules, Row, order_matters
+from kubeverdict.evaluate.policy_rules import PlaneRules, Row
 from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.policy import Direction, Policy
 
@@ -51,7 +52,7 @@ def removal(bench: Workbench, among: Collection[int] | None = None) -> Removal:
     """The policies ``among`` some (None: all) whose rules and isolation others cover, as far as
     the rules say. Empty where rules deny: there more rules do not simply allow more."""
     beside = bench.beside
-    if order_matters(beside):
+    if order_matters(bench.compiled.policies):
         return Removal()
     together, stay = _Covers(beside).removal(among)
     proven, _ = _proven(bench, [cover.policy for cover in together])

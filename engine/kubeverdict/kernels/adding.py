@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.kernels.actions import ALLOW
 from kubeverdict.kernels.bits import ZERO, bit, count_ones, first_at_least
 from kubeverdict.kernels.jit import kernel, making_kernel
 from kubeverdict.kernels.ports import END, Cut, Runs, add_list, cut_memory, new_cut, patterns
 from kubeverdict.kernels.reach import Space, listed, pairs_of, weigh
-
-_ALLOW = 0
 
 
 class Adding(NamedTuple):
@@ -69,11 +68,11 @@ def _on_all_ports(view, destination, space, cut, allow):
     # Isolation takes away first what rules then give back: it is the last of the rules.
     for i in range(stop - 1, first - 1, -1):
         r = view.row[i]
-        if view.action[r] != _ALLOW:
+        if view.action[r] != ALLOW:
             _each(space.sets, view.sources[r], allow, True)
     for i in range(first, stop):
         r = view.row[i]
-        if view.action[r] == _ALLOW:
+        if view.action[r] == ALLOW:
             if view.ports[r] == 0:
                 _each(space.sets, view.sources[r], allow, False)
             else:
@@ -108,7 +107,7 @@ def _file(view, destination, runs, work, side, entry, found, write):
     for i in range(first, stop):
         r = np.int64(view.row[i])
         t = view.ports[r]
-        if t == 0 or view.action[r] != _ALLOW:
+        if t == 0 or view.action[r] != ALLOW:
             continue
         stamp = np.int32(2 * i + side)
         for k in range(runs.start[t], runs.start[t + 1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kubeverdict.kernels.actions import NOT_ISOLATED, PASS
 from kubeverdict.kernels.bits import ONE, ZERO, has, lowest
 from kubeverdict.kernels.collect import ABOUT, ACTION, PORTS, RULE, TIER, VERSION, collect
 from kubeverdict.kernels.jit import kernel
@@ -23,9 +24,6 @@ TOGETHER = 64
 SOURCE, DESTINATION, PLACE, STANDS_FOR, DECIDED = range(5)
 EXAMPLE = DECIDED + 4
 
-_PASS = 2
-_NOT_ISOLATED = -1
-
 
 @kernel
 def decide(rules, position, other, place, version, changes, ground, work):
@@ -40,10 +38,10 @@ def decide(rules, position, other, place, version, changes, ground, work):
             continue
         if own[ABOUT] != 0 and not has(ground.sets, own[ABOUT], other):
             continue
-        if own[ACTION] != _PASS:
+        if own[ACTION] != PASS:
             return own[RULE]
         passed = own[TIER]
-    return np.int64(_NOT_ISOLATED)
+    return np.int64(NOT_ISOLATED)
 
 
 @kernel

@@ -25,7 +25,6 @@ from kubeverdict.kernels.jit import kernel
 from kubeverdict.kernels.ports import Cut, Runs, cut_memory
 from kubeverdict.kernels.reach import View, listed
 
-ISOLATION = -2
 ALWAYS = np.uint8(0xFF)
 
 # Columns of a rule. Sets of the ends on both sides, port list (0 is everything), action, tier,

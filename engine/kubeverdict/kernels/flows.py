@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.kernels.actions import ALLOW, NO_ADDRESS, NOT_ISOLATED, OWN_NODE, PASS, SELF
 from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, has, highest, lowest
 from kubeverdict.kernels.jit import kernel, making_kernel
 
@@ -28,10 +29,6 @@ IPV4 = 1
 IPV6 = 2
 HOST = 4
 UNROLLED = 3
-NOT_ISOLATED = -1
-SELF = -3
-OWN_NODE = -4
-NO_ADDRESS = -5
 
 _ANY_PEER = np.uint64(0xFFFFFFFE)
 _WHOLE_SET = np.uint64(0xFFFFFFFF)
@@ -40,8 +37,6 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ACTION = np.uint64(48)
 _TIER = np.uint64(0xFFFF)
-_PASS = 2
-_ALLOW = 0
 _IDENTITY = 32
 _NODE = 0xFFFFFF00
 
@@ -169,11 +164,38 @@ def decide(entries, identity, other, atom, sets, ports):
         if tier == passed:
             continue
         action = np.int64(decision >> _ACTION)
-        if action == _PASS:
+        if action == PASS:
             passed = tier
             continue
-        return action == _ALLOW, np.int64(decision & _LOW) - RULE_BIAS
+        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS
     return True, NOT_ISOLATED
+
+
+@kernel
+def trace(entries, identity, other, atom, sets, ports, passed):
+    """How :func:`decide` comes to its answer: (tiers passed, tier that decides, rule or reason).
+
+    ``passed`` (tiers,) takes the rules that pass on, in order; the tier is -1 where none decides.
+    """
+    count = 0
+    group = entries.subject_class[identity]
+    if group < 0:
+        return count, np.int64(-1), np.int64(NOT_ISOLATED)
+    skipped = np.int64(-1)
+    for entry in range(entries.start[group], entries.start[group + 1]):
+        decision = entries.word[entry, 3]
+        tier = np.int64((decision >> _SHIFT) & _TIER)
+        if tier == skipped or not _is_about(entries, entry, other, sets):
+            continue
+        if not _has_atom(entries, entry, atom, ports):
+            continue
+        rule = np.int64(decision & _LOW) - RULE_BIAS
+        if np.int64(decision >> _ACTION) != PASS:
+            return count, tier, rule
+        passed[count] = rule
+        count += 1
+        skipped = tier
+    return count, np.int64(-1), np.int64(NOT_ISOLATED)
 
 
 @kernel
@@ -250,25 +272,30 @@ def _is_about(entries, entry, other, sets):
 
 
 @kernel
+def _has_atom(entries, entry, atom, ports):
+    wanted = np.uint64(atom)
+    span = entries.word[entry, 0]
+    if wanted < (span & _LOW) or wanted > (span >> _SHIFT):
+        return False
+    exact = entries.word[entry, 1] >> _SHIFT
+    return exact == _RANGE or has(ports, np.int64(exact), atom)
+
+
+@kernel
 def _first_of(entries, matched, count, atom, ports):
     """As :func:`decide`, among entries that are about the peer."""
-    wanted = np.uint64(atom)
     passed = np.int64(-1)
     for i in range(count):
         entry = matched[i]
-        span = entries.word[entry, 0]
-        if wanted < (span & _LOW) or wanted > (span >> _SHIFT):
-            continue
-        exact = entries.word[entry, 1] >> _SHIFT
-        if exact != _RANGE and not has(ports, np.int64(exact), atom):
+        if not _has_atom(entries, entry, atom, ports):
             continue
         decision = entries.word[entry, 3]
         tier = np.int64((decision >> _SHIFT) & _TIER)
         if tier == passed:
             continue
         action = np.int64(decision >> _ACTION)
-        if action == _PASS:
+        if action == PASS:
             passed = tier
             continue
-        return action == _ALLOW, np.int64(decision & _LOW) - RULE_BIAS
+        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS
     return True, NOT_ISOLATED

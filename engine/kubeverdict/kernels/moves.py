@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.kernels.actions import DENY
 from kubeverdict.kernels.answers import (
     DECIDED,
     DESTINATION,
@@ -55,7 +56,6 @@ from kubeverdict.kernels.rows import (
     start_slots,
 )
 
-_DENY = 1
 _BEFORE, _AFTER = 1, 2
 # Decides where an end does not exist, in examples.
 ABSENT = -100
@@ -83,7 +83,7 @@ def _collect_both(rules, view, before, after, moves, ground, work):
         if position < 0:
             work.own[own, ABOUT] = 0
             work.own[own, PORTS] = 0
-            work.own[own, ACTION] = _DENY
+            work.own[own, ACTION] = DENY
             work.own[own, TIER] = 0
             work.own[own, VERSION] = version
             own += 1

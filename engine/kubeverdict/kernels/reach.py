@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.kernels.actions import ALLOW, PASS
 from kubeverdict.kernels.bits import ONE, ZERO, Sets, bit, count_ones, has, lowest
 from kubeverdict.kernels.jit import kernel, making_kernel
 
-_ALLOW = 0
-_PASS = 2
 BEFORE = 1
 AFTER = 2
 
@@ -211,9 +210,9 @@ def fold(view, destination, version, atom, space, work, allow):
             if matched == ZERO:
                 continue
             work.open[w] ^= matched
-            if action == _ALLOW:
+            if action == ALLOW:
                 allow[w] |= matched
-            elif action == _PASS:
+            elif action == PASS:
                 work.passed[w] |= matched
                 passing = True
     some = ZERO

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from kubeverdict.kernels.actions import ALLOW, NO_RULE_MATCHES, PASS
 from kubeverdict.kernels.bits import ZERO, first_at_least
 from kubeverdict.kernels.collect import (
     ABOUT,
     ACTION,
     ALWAYS,
-    ISOLATION,
     PORTS,
     RULE,
     TIER,
@@ -23,10 +23,6 @@ from kubeverdict.kernels.collect import (
 )
 from kubeverdict.kernels.jit import kernel
 from kubeverdict.kernels.ports import add_list, holds, new_cut, patterns
-
-_ALLOW = 0
-_PASS = 2
-
 
 # --- slots -----------------------------------------------------------------------------------
 
@@ -76,11 +72,11 @@ def admit_changes(count, ground, work):
     for i in range(count):
         if own[i, VERSION] == ALWAYS:
             continue
-        if own[i, RULE] == ISOLATION:
+        if own[i, RULE] == NO_RULE_MATCHES:
             isolated = False
             for k in range(count):
                 isolated |= (
-                    own[k, RULE] == ISOLATION
+                    own[k, RULE] == NO_RULE_MATCHES
                     and own[k, VERSION] == ALWAYS
                     and own[k, TIER] == own[i, TIER]
                 )
@@ -263,9 +259,9 @@ def _fold(local, side, version, ground, work, allow):
         s = local[i, ABOUT]
         if s == 0:
             for k in range(slots):
-                if action == _ALLOW:
+                if action == ALLOW:
                     allow[k] |= work.open[k]
-                elif action == _PASS:
+                elif action == PASS:
                     work.passed[k] |= work.open[k]
                     passing = True
                 work.open[k] = ZERO
@@ -292,9 +288,9 @@ def _fold(local, side, version, ground, work, allow):
             if matched == ZERO:
                 continue
             work.open[k] ^= matched
-            if action == _ALLOW:
+            if action == ALLOW:
                 allow[k] |= matched
-            elif action == _PASS:
+            elif action == PASS:
                 work.passed[k] |= matched
                 passing = True
     for k in range(slots):

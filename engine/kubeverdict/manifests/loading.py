@@ -476,10 +476,13 @@ class _Origins(Mapping[ObjectKey, Origin]):
 def with_implied(
     namespaces: Sequence[Namespace], *namespaced: Sequence[Any]
 ) -> tuple[Namespace, ...]:
-    """``namespaces`` and those that only the objects in ``namespaced`` name, sorted by name."""
+    """``namespaces`` and those that only the objects in ``namespaced`` name, sorted by name.
+
+    An object of no namespace, such as a policy for the whole cluster, names none.
+    """
     names: set[str] = set()
     for objects in namespaced:
-        names.update(item.namespace for item in objects)
+        names.update(item.namespace for item in objects if item.namespace is not None)
     names.difference_update(namespace.name for namespace in namespaces)
     implied = [Namespace(name, {METADATA_NAME: name}, implied=True) for name in sorted(names)]
     return (*namespaces, *implied)

@@ -36,4 +36,5 @@ def _meaning(policy: Policy) -> tuple[object, ...]:
     rules = [
         (rule.direction, rule.index, rule.action, rule.peers, rule.ports) for rule in policy.rules
     ]
-    return policy.pods, policy.isolates, rules
+    subject = policy.namespaces, policy.pods
+    return policy.tier, policy.order, subject, policy.isolates, rules

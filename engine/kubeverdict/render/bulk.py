@@ -125,7 +125,7 @@ def _decided(decision: Decision) -> str:
     rule = decision.rule
     if rule is None:
         return _REASONS.get(decision.reason, decision.reason)
-    return f"by {rule.policy.name} {rule.field} ({rule.file}:{rule.line})"
+    return f"by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
 
 
 def _rest(ranking: Ranking, shown: int) -> list[str]:
@@ -205,7 +205,10 @@ def _together(ranking: Ranking) -> list[str]:
 def _order(ranking: Ranking) -> str:
     if not any(one.breaks for one in ranking.reports):
         return "no step breaks a connection"
-    if ranking.safe_order is None:
+    order = ranking.safe_order
+    if order is None or not order.steps:
+        if order is not None and not order.complete:
+            return "too many orders of these steps to try: in those that were, some step breaks one"
         return "there is no order of these steps in which none breaks a connection"
-    steps: Sequence[str] = [f"  {n}. {name}" for n, name in enumerate(ranking.safe_order, 1)]
+    steps: Sequence[str] = [f"  {n}. {name}" for n, name in enumerate(order.steps, 1)]
     return "\n".join(["an order in which no step breaks a connection", *steps])

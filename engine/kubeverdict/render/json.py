@@ -148,12 +148,15 @@ def _answer(answer: Answer) -> Json:
 
 
 def decision(decided: Decision) -> Json:
-    """``isolated_by`` only where policies isolate and nothing matched, ``rule`` where one did."""
+    """``isolated_by`` only where policies isolate and nothing matched, ``rule`` where one did,
+    ``passed`` where rules of earlier tiers passed the connection on."""
     content: Json = {"allowed": decided.allowed, "reason": decided.reason}
     if decided.rule is not None:
         content["rule"] = _rule(decided.rule)
     if decided.isolated_by:
         content["isolated_by"] = [_miss(miss) for miss in decided.isolated_by]
+    if decided.passed:
+        content["passed"] = [_rule(rule) for rule in decided.passed]
     return content
 
 

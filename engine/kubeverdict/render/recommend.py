@@ -223,7 +223,7 @@ def _proof(report: Report, style: Style) -> list[list[str]]:
 def _excess(one: Excess) -> Row:
     rule = one.rule
     addresses = f"{one.addresses:,}" if one.addresses else "-"
-    name = f"{rule.policy.name} {rule.field}"
+    name = f"{rule.policy.title} {rule.field}"
     return (name, f"{one.unseen:,}", f"{one.seen:,}", addresses, f"{rule.file}:{rule.line}")
 
 

@@ -177,7 +177,7 @@ _IDLE_HEADING: Row = ("policy", "rule", "direction", "place", "why")
 def _idle_row(one: IdleRule) -> Row:
     why = "another rule allows the same" if one.shadowed else "nothing was seen"
     rule = one.rule
-    return (rule.policy.name, rule.field, one.direction, f"{rule.file}:{rule.line}", why)
+    return (rule.policy.title, rule.field, one.direction, f"{rule.file}:{rule.line}", why)
 
 
 def _idle(report: Replay) -> list[str]:

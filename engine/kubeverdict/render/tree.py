@@ -14,7 +14,7 @@ from kubeverdict.render.style import Style
 if TYPE_CHECKING:
     from kubeverdict.analyses.decisions import Decision, RuleView
     from kubeverdict.analyses.explain import Answer, Explanation
-    from kubeverdict.analyses.misses import PolicyMiss, PolicyView
+    from kubeverdict.analyses.misses import PolicyMiss
     from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
 
 # Longer lists of pods are cut short, with a count.
@@ -114,22 +114,17 @@ def _direction(decision: Decision, title: str, subject: str, style: Style) -> Br
         branches = tuple(_miss(miss) for miss in decision.isolated_by)
     else:
         branches = (Branch(REASONS[decision.reason].format(subject=subject)),)
-    return Branch(f"{title}: {style.verdict(decision.allowed)}", branches)
+    passed = tuple(Branch(_rule(rule)) for rule in decision.passed)
+    return Branch(f"{title}: {style.verdict(decision.allowed)}", passed + branches)
 
 
 def _rule(rule: RuleView) -> str:
-    policy = _policy_name(rule.policy)
-    return f"{rule.action} by policy {policy} {rule.field} ({rule.file}:{rule.line})"
-
-
-def _policy_name(policy: PolicyView) -> str:
-    # The kind goes without saying for the policies that nearly every cluster has.
-    return policy.name if policy.kind == "NetworkPolicy" else f"{policy.kind} {policy.name}"
+    return f"{rule.action} by policy {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
 
 
 def _miss(miss: PolicyMiss) -> Branch:
     policy = miss.policy
-    title = f"policy {_policy_name(policy)} ({policy.file}:{policy.line}) isolates it"
+    title = f"policy {policy.title} ({policy.file}:{policy.line}) isolates it"
     nearest = miss.nearest
     if nearest is None:
         return Branch(f"{title} and has no rule for this direction")
@@ -175,10 +170,10 @@ def _verdict(verdict: Verdict | None, style: Style) -> str:
 def _cause(decision: Decision) -> str:
     if decision.rule is not None:
         rule = decision.rule
-        return f"by {_policy_name(rule.policy)} {rule.field} ({rule.file}:{rule.line})"
+        return f"by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
     if decision.isolated_by:
         policies = [
-            f"{_policy_name(miss.policy)} ({miss.policy.file}:{miss.policy.line})"
+            f"{miss.policy.title} ({miss.policy.file}:{miss.policy.line})"
             for miss in decision.isolated_by
         ]
         return f"isolated by {_names(policies)}"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.lint.facts import Facts, by_name
 from kubeverdict.analyses.lint.finding import Hit
 from kubeverdict.compile.compiled import RuleRef
-from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, Row, Side, order_matters
+from kubeverdict.compile.tiers import order_matters
+from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, Row, Side
 from kubeverdict.model.policy import Direction, PodPeer, Rule
 
 _ID = {Direction.EGRESS: "egress-one-sided", Direction.INGRESS: "ingress-one-sided"}
@@ -44,7 +45,7 @@ class Tally(msgspec.Struct):
 
 def check(facts: Facts) -> Iterator[Hit]:
     beside = facts.beside
-    if order_matters(beside):
+    if order_matters(facts.compiled.policies):
         return
     rules = facts.compiled.rules
     found: dict[int, list[Tally]] = {}

@@ -1,0 +1,41 @@
+"""The tiers of a cluster, and whether their order and that of their rules matters.
+
+Where every policy is of one tier and every rule allows, rules add up: a connection is allowed
+where any rule allows it, whichever comes first. Much is simpler and faster then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Policy, Tier
+
+
+def tiers_of(policies: Collection[Policy]) -> list[Tier]:
+    """The tiers in order: the number of each is its place."""
+    return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
+
+
+def order_matters(policies: Collection[Policy]) -> bool:
+    """Whether rules do not simply add up."""
+    return len(tiers_of(policies)) > 1 or any(
+        rule.action is not Action.ALLOW for policy in policies for rule in policy.rules
+    )
+
+
+def ordered_tiers(
+    tier: NDArray[np.integer], action: NDArray[np.integer], rule: NDArray[np.integer]
+) -> set[int]:
+    """The tiers of compiled rules, one element each, that hold others than Allow: in these the
+    order of rules changes verdicts. A default (``rule`` is negative) comes last in any case."""
+    return set(tier[(action != Action.ALLOW) & (rule >= 0)].tolist())
+
+
+def rows_add_up(
+    tier: NDArray[np.integer], action: NDArray[np.integer], rule: NDArray[np.integer]
+) -> bool:
+    """The contrary of :func:`order_matters`, for compiled rules."""
+    return not ordered_tiers(tier, action, rule) and np.unique(tier).size <= 1

@@ -1,0 +1,37 @@
+"""When two policies mean the same, and policies for the whole cluster."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from kubeverdict.manifests.loading import with_implied
+from kubeverdict.manifests.repeated import same
+from kubeverdict.model.policy import Action, Direction, Policy, Tier
+from tests.handmade import allow, label, policy
+
+ONE = policy("x/one", allow(Direction.INGRESS))
+EVERYWHERE = replace(ONE, namespace=None)
+
+
+def test_a_policy_means_what_it_says_wherever_it_stands() -> None:
+    assert same(ONE, replace(ONE, annotations={"owner": "team-a"}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ONE, tier=Tier(1.0, "admin", Action.PASS)),
+        replace(ONE, order=7.0),
+        replace(ONE, isolates=()),
+        replace(ONE, pods=label("app", "web")),
+        replace(ONE, namespaces=label("team", "a")),
+        replace(ONE, rules=(allow(Direction.INGRESS, action=Action.DENY),)),
+    ],
+)
+def test_a_policy_that_judges_otherwise_is_another(other: Policy) -> None:
+    assert not same(ONE, other)
+
+
+def test_a_policy_for_the_whole_cluster_implies_no_namespace() -> None:
+    assert [one.name for one in with_implied((), (ONE, EVERYWHERE))] == ["x"]
