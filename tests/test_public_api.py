@@ -26,7 +26,7 @@ FACE = {
         "threads",
     ],
     "judge_edits": ["bench", "edits", "focus", "examples", "threads"],
-    "load": ["paths", "stdin", "skip_invalid"],
+    "load": ["paths", "stdin", "skip_invalid", "namespace"],
     "pod_id": ["compiled", "pod"],
     "read_snapshot": ["path"],
     "rows": ["compiled", "plane", "destinations"],
