@@ -10,6 +10,7 @@ from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.questions import parse_port
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service, ServicePort
 from kubeverdict.model.policy import Direction, Policy
 from kubeverdict.model.ports import Protocol
@@ -245,7 +246,7 @@ def test_every_denial_has_a_cause_that_can_be_said(
     number = data.draw(st.sampled_from([80, 81, 443, 8080]))
     report = explain(compiled, str(source), str(destination), parse_port(str(number)))
     ends = oracle.end(source), oracle.end(destination)
-    shared = next((one for one in FAMILIES if all(end.has(one) for end in ends)), 4)
+    shared: Family = next((one for one in FAMILIES if all(end.has(one) for end in ends)), 4)
     for answer in report.answers:
         verdict = oracle.judge(source, destination, Protocol.TCP, number, answer.family)
         assert verdict.allowed == answer.allowed

@@ -67,7 +67,7 @@ def way(
 ) -> tuple[list[int], int | None, bool, int]:
     """The rules that pass on, the tier that decides, and what it says by which rule."""
     passed = None
-    passing = []
+    passing: list[int] = []
     for number, rule in enumerate(known):
         if (
             rule.tier == passed
@@ -222,9 +222,9 @@ def expect(
 ) -> tuple[bool, int, int]:
     to_self, to_pod, to_node = free
     if SIZE - 2 in (s, d) or 2 in (s, d):
-        return False, flows.NO_ADDRESS, flows.NO_ADDRESS
+        return False, actions.NO_ADDRESS, actions.NO_ADDRESS
     if to_self and s == d and s < SIZE - 1:
-        return True, flows.SELF, flows.SELF
+        return True, actions.SELF, actions.SELF
     near = (0, 1)
     egress, ingress = (True, actions.NOT_ISOLATED), (True, actions.NOT_ISOLATED)
     if direction == "egress":
@@ -232,9 +232,9 @@ def expect(
     else:
         ingress = verdict(known, d, s, atom)
     if to_node and s in near and d == SIZE - 1:
-        egress = True, flows.OWN_NODE
+        egress = True, actions.OWN_NODE
     if to_pod and d in near and s == SIZE - 1:
-        ingress = True, flows.OWN_NODE
+        ingress = True, actions.OWN_NODE
     return egress[0] and ingress[0], egress[1], ingress[1]
 
 

@@ -143,7 +143,7 @@ class _Steps:
         prepared = self.prepare([(done, step) for step in left], ANYTHING)
         out = switches.judge(prepared).out
         broken = out[:, :, [answers.BROKEN, answers.OUTSIDE_BROKEN]].any(axis=(0, 2))
-        return [step for step, breaks in zip(left, broken.tolist(), strict=True) if not breaks]
+        return [left[place] for place in np.flatnonzero(~broken).tolist()]
 
     def prepare(self, orders: Sequence[tuple[tuple[int, ...], int]], focus: Focus) -> Prepared:
         """Scenarios that each compare the state before and after a step that follows others."""
