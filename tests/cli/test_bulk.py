@@ -37,7 +37,7 @@ def test_every_policy_deleted() -> None:
     assert done.out.splitlines()[1].startswith("delete networkpolicy/shop/frontend")
     assert "3 policies are redundant" in done.out
     assert "covered by" in done.out
-    assert "note: 19 scenarios, 16 change something, 3 redundant, 0 failed" in done.err
+    assert "note: 19 scenarios, 16 with changes, 3 redundant, 0 failed" in done.err
 
 
 def test_lines_come_in_the_order_of_the_scenarios(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_changes_nothing_is_clean(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SCENARIOS[SCENARIOS.index("- name: nothing") :])
     done = run("bulk", "-f", SHOP, "--scenarios", tmp_path / "s.yaml")
     assert done.status == 0
-    assert "1 of 1 scenarios change nothing" in done.out
+    assert "1 of 1 scenario changes nothing" in done.out
 
 
 def test_one_bad_scenario_stops_no_other(tmp_path: Path) -> None:

@@ -131,33 +131,37 @@ class Decider:
         self._tiers = tiers_of(compiled.policies)
 
     def decision(
-        self, decided: int, direction: Direction, flow: Flow, misses: bool = True
+        self,
+        decided: int,
+        direction: Direction,
+        flow: Flow,
+        misses: bool = True,
+        ends: tuple[int, int] | None = None,
     ) -> Decision:
         """The decision behind ``decided``, a rule id or a :class:`Reason`.
+
+        ``ends`` are the endpoint ids of source and destination, for a flow whose parties do not
+        tell them.
 
         Looking for near misses costs a walk over the rules of each isolating policy; without
         ``misses`` only the policies are named.
         """
-        way = self._way(decided, direction, flow)
+        way = self._way(decided, direction, flow, ends)
         plain = self._plain(decided, direction, flow, way, misses)
         passed = tuple(_rule_view(self._compiled.rules[rule]) for rule in way.passed)
         return replace(plain, passed=passed) if passed else plain
 
-    def _way(self, decided: int, direction: Direction, flow: Flow) -> Trace:
+    def _way(
+        self, decided: int, direction: Direction, flow: Flow, ends: tuple[int, int] | None
+    ) -> Trace:
         """Through which tiers the flow came. One tier alone has nothing to pass on to."""
         unknown = Trace((), None, decided)
         if len(self._tiers) == 1 or decided in _BEFORE_TIERS:
             return unknown
         compiled = self._compiled
-        found = trace(
-            compiled,
-            direction,
-            party_id(compiled, flow.source),
-            party_id(compiled, flow.destination),
-            flow.protocol,
-            flow.port,
-            flow.family,
-        )
+        if ends is None:
+            ends = party_id(compiled, flow.source), party_id(compiled, flow.destination)
+        found = trace(compiled, direction, *ends, flow.protocol, flow.port, flow.family)
         # Behind a Service the profile may have judged another end than this one.
         return found if found is not None and found.decided == decided else unknown
 

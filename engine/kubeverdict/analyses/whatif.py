@@ -295,15 +295,15 @@ class _Writer:
                 zip(asked, ports, strict=True)
             ):
                 flow = Flow(self._party(source), self._party(destination), *port, family)
-                found[place] = Verdict(
-                    bool(verdicts.allowed[index]),
-                    decider.decision(
-                        int(verdicts.egress[index]), Direction.EGRESS, flow, misses=False
-                    ),
-                    decider.decision(
-                        int(verdicts.ingress[index]), Direction.INGRESS, flow, misses=False
-                    ),
+                ids = int(ends[source]), int(ends[destination])
+                egress, ingress = (
+                    decider.decision(int(decided[index]), direction, flow, misses=False, ends=ids)
+                    for direction, decided in (
+                        (Direction.EGRESS, verdicts.egress),
+                        (Direction.INGRESS, verdicts.ingress),
+                    )
                 )
+                found[place] = Verdict(bool(verdicts.allowed[index]), egress, ingress)
         return found
 
     def _party(self, end: int) -> Party:

@@ -136,7 +136,8 @@ def _rest(ranking: Ranking, shown: int) -> list[str]:
         lines.append(f"{count(more, 'more scenario changes', 'more scenarios change')} something")
     idle = total.scenarios - total.changed - total.failed
     if idle:
-        lines.append(f"{idle:,} of {count(total.scenarios, 'scenario')} change nothing")
+        verb = "changes" if idle == 1 else "change"
+        lines.append(f"{idle:,} of {count(total.scenarios, 'scenario')} {verb} nothing")
     return ["\n".join(lines)] if lines else []
 
 
