@@ -164,9 +164,9 @@ def diff(
 ) -> int:
     """The connections that differ between two inputs.
 
-    OLD and NEW are files or folders; the same one twice where only the CNIs differ. A connection
-    that is on more ports than before counts as added, on fewer as removed. Exit status 1 where any
-    connection differs.
+    OLD and NEW are files, folders, snapshots or -; the same one twice where only the CNIs differ.
+    Exit status 1 where any connection differs. For --fail-on, a changed connection with more ports
+    than before counts as added, one with fewer as removed.
     """
     from kubeverdict.analyses.connections import connections
     from kubeverdict.analyses.differences import differences

@@ -68,7 +68,9 @@ if TYPE_CHECKING:
     metavar="FILE|DIR",
     help="The policies in it applied one on top of the other, in the order of their files.",
 )
-@click.option("--only-opened", is_flag=True, help="Only scenarios that open something.")
+@click.option(
+    "--only-opened", is_flag=True, help="Show and count only scenarios that open something."
+)
 @click.option(
     "--in-namespace",
     "namespaces",
@@ -195,11 +197,11 @@ def _finish(
         if steps:
             ranking = Ranking(tuple(steps), summary(steps), top, (), True, order)
             show("bulk", output, ranking)
+    rate = f"; {len(found) / seconds:,.0f} a second" if seconds > _WORTH_A_RATE else ""
     say(
         "note",
         f"{count(total.scenarios, 'scenario')}, {total.changed:,} with changes, "
-        f"{total.redundant:,} redundant, {total.failed:,} failed; "
-        f"{len(found) / max(seconds, 1e-9):,.0f} a second",
+        f"{total.redundant:,} redundant, {total.failed:,} failed{rate}",
     )
     if total.failed:
         return WRONG
@@ -412,6 +414,8 @@ def _refuse_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) ->
             raise UsageError(f"--in-namespace {name}: there is no such namespace in the input")
 
 
+# Seconds from which on a run tells how many scenarios it judged in each.
+_WORTH_A_RATE = 1.0
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}
 
 

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).with_name("examples")
 # What each of them is, and a command that shows it where they were copied to.
 _EXAMPLES = {
     "shop": (
-        "a web shop whose checkout does not reach its database, for a typo",
+        "a web shop whose checkout does not reach its database, because of a typo",
         "explain -f shop --from shop/checkout --to svc/data/orders-db",
     ),
     "shop-change": (
@@ -24,7 +24,7 @@ _EXAMPLES = {
         "whatif -f shop --apply shop-change",
     ),
     "shop-dns": (
-        "policies for egress that forget DNS in one way and another",
+        "egress policies with a broken rule for DNS",
         "lint -f shop -f shop-dns",
     ),
     "shop-assertions.yaml": (
@@ -52,7 +52,11 @@ def examples(target: str | None) -> int:
     for name, (what, command) in _EXAMPLES.items():
         lines += [name, f"  {what}", f"  $ kubeverdict {command}"]
     if target is None:
-        lines += ["", f"They lie in {FOLDER}", "To copy them: kubeverdict examples --copy DIR"]
+        lines += [
+            "",
+            f"They are in {FOLDER}; the commands work there",
+            "To copy them: kubeverdict examples --copy DIR",
+        ]
     else:
         _copy(Path(target))
         lines += ["", f"Copied to {target}; the commands above work there"]

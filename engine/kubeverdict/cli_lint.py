@@ -51,7 +51,7 @@ _FORMATS = list(FORMATS["lint"])
     f"One of {', '.join(PROFILES)}.",
 )
 @click.option(
-    "--baseline", metavar="FILE", help="Leave out the findings that FILE knows: tell what is new."
+    "--baseline", metavar="FILE", help="Report only findings that are not listed in FILE."
 )
 @click.option(
     "--write-baseline",
@@ -90,8 +90,9 @@ def lint(
     connections that only one end allows, rules that open too much, pods that no policy guards.
     kubeverdict.toml in the current folder turns rules off and says which annotations every policy
     must have; the annotation kubeverdict.io/lint-disable.RULE turns a rule off for its policy, and
-    its value says why. --write-baseline and --baseline adopt lint on a cluster as it is: what is
-    known then is not told of again. Exit status 1 where anything is found that is more than a note.
+    its value says why. --write-baseline accepts the present findings, so that later runs with
+    --baseline report only new ones. Exit status 1 where anything reported is more than a note; 0
+    with --write-baseline.
     """
     if list_rules:
         return _show_rules(files, output)

@@ -104,7 +104,7 @@ def fail_on(*kinds: str) -> Callable[[Command], Command]:
         type=click.Choice([*kinds, "any"]),
         default="any",
         show_default=True,
-        help="Exit with status 1 only where a connection is so.",
+        help="Exit with status 1 only if a connection changes in this way.",
     )
 
 

@@ -20,6 +20,7 @@ from kubeverdict.cli_replay import check_inputs, flow_logs, say_nothing_judged, 
 from kubeverdict.cli_running import verb
 from kubeverdict.errors import UsageError
 from kubeverdict.failures import CLEAN, FINDINGS
+from kubeverdict.model.counts import count
 from kubeverdict.model.profile import PROFILES
 
 if TYPE_CHECKING:
@@ -129,9 +130,10 @@ def _why_unsound(proof: Proof) -> str:
         return "no connection got through that could be replayed: nothing is proven"
     reasons = []
     if proof.blocked.records:
-        reasons.append(f"{proof.blocked.connections:,} connections would be blocked")
+        reasons.append(f"{count(proof.blocked.connections, 'connection')} would be blocked")
     if proof.selects_nothing:
-        reasons.append(f"{len(proof.selects_nothing):,} selectors select no pod")
+        number = len(proof.selects_nothing)
+        reasons.append(f"{count(number, 'selector selects', 'selectors select')} no pod")
     return f"the proof fails: {', '.join(reasons)}"
 
 

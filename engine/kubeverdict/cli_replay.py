@@ -21,6 +21,7 @@ from kubeverdict.cli_parts import (
 from kubeverdict.cli_running import verb
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.failures import CLEAN, FINDINGS, WRONG
+from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.traffic import Reading, Traffic
@@ -66,8 +67,8 @@ def traffic_in(
     if not reading.records:
         problems = list(reading.malformed_first)
         names = ", ".join(logs)
-        lines = "1 line" if reading.lines == 1 else f"{reading.lines:,} lines"
-        kinds = ", ".join(f"{what} ({count:,})" for what, count in reading.skipped.most_common())
+        lines = count(reading.lines, "line")
+        kinds = ", ".join(f"{what} ({times:,})" for what, times in reading.skipped.most_common())
         text = f"no connection in {lines}{': ' if kinds else ''}{kinds}"
         problems.append(Problem(names, 0, "", text))
         raise InputError(problems)

@@ -58,6 +58,8 @@ def test_pods_that_are_left_out_are_counted_by_reason_and_named() -> None:
 def test_namespaces_without_an_object() -> None:
     made = cluster([WEB], [DENY])
     implied = replace(made, namespaces=tuple(replace(one, implied=True) for one in made.namespaces))
-    assert said(implied) == ("no Namespace object in the input, so no labels but the name: shop",)
+    assert said(implied) == (
+        "no Namespace object in the input, so only the name is known of: shop",
+    )
     # Without policies there is nothing that their labels could change.
     assert said(replace(implied, policies=())) == ()

@@ -271,8 +271,8 @@ spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {}
     done = run("bulk", "-f", "-", "--delete-each", stdin=three.encode())
     text = " ".join(done.out.split())
     assert done.status == 0
-    assert "3 policies are redundant: nothing changes without one of them" in text
-    assert "2 policies can be removed together, judged without all of them" in text
+    assert "3 policies are redundant: removing any single one changes nothing" in text
+    assert "2 policies can be removed together (checked: nothing changes without" in text
     assert "data/p2 data/p3 1 policy has to stay then" in text
     assert "data/p1: covered by data/p2, which goes" in text
     done = run("lint", "-f", "-", stdin=three.encode())

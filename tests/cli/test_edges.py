@@ -103,7 +103,7 @@ def test_implied_namespaces_and_excluded_pods_are_noted(tmp_path: Path) -> None:
     )
     done = run("list", "-f", path)
     assert "1 pod left out, finished (Succeeded): shop/web" in done.err
-    assert "no Namespace object in the input, so no labels but the name: data, shop" in done.err
+    assert "no Namespace object in the input, so only the name is known of: data, shop" in done.err
 
 
 def test_static_keeps_pods_without_an_address(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_what_is_recommended_repairs_it(tmp_path: Path) -> None:
     done = run("recommend", *HERE, "--in-namespace", "platform", "--out", out)
     assert done.status == 0
     assert "  0 newly blocked" in done.out
-    assert "4 that the present policies deny are allowed again" in done.out
+    assert "4 that present policies deny would be allowed" in done.out
     assert [path.name for path in out.iterdir()] == ["platform.yaml"]
     assert run("replay", *HERE, "--apply", out).status == 0
     # What it has written itself it may replace, and nothing else.
@@ -141,7 +141,7 @@ def test_nothing_is_written_where_nothing_got_through(tmp_path: Path) -> None:
     ("changes", "why"),
     [
         ({"blocked": Count(9, 4), "blocked_groups": (BROKEN,)}, "4 connections would be blocked"),
-        ({"selects_nothing": ("shop/web: app=x in shop",)}, "1 selectors select no pod"),
+        ({"selects_nothing": ("shop/web: app=x in shop",)}, "1 selector selects no pod"),
     ],
 )
 def test_nothing_is_written_where_the_proof_fails(

@@ -18,12 +18,12 @@ def test_replay_says_what_breaks_and_why() -> None:
         "skipped: replies (199)",
         "pods that are not in the cluster (12): a/b, a/c",
         "4 connections (9,000 records) got through when logged, and would break; "
-        "0 connections (0 records) of them by what is proposed",
+        "0 connections (0 records) of them because of the proposed policies",
         "the present policies deny it as well",
-        "7 smaller groups of connections are not listed",
+        "not listed: 7 smaller groups of connections",
         "2 of 5 rules allowed nothing that was seen",
         "another rule allows the same",
-        "8 pod pairs are allowed to connect, 3 of them seen to",
+        "policies allow 8 pod pairs, 3 of them seen connecting",
     ):
         assert part in text
     rows = render("replay", "csv", REPLAY, Style()).splitlines()
@@ -42,7 +42,7 @@ def test_replay_in_markdown_has_what_the_table_has() -> None:
         "the present policies deny it as well",
         "**Denied when logged, allowed by the policies**",
         "egress is open: no policy isolates the pod; ingress is open: no policy is about an",
-        "7 smaller groups of connections are not listed",
+        "not listed: 7 smaller groups of connections",
         "**Rules that nothing used**",
     ):
         assert part in text
@@ -72,12 +72,12 @@ def test_recommend_says_what_it_did_not_do() -> None:
     for part in (
         "  shop/idle[Deployment]",
         "  shop/off[Job]: is isolated by recommended-allow-dns",
-        "shop/web[Deployment]: ingress is left as it is",
+        "shop/web[Deployment]: ingress gets no rules",
         "shop/db[StatefulSet]: egress is isolated by recommended-default-deny",
         "  12 records could not be attributed: nothing is proven of them",
         "  1 malformed line could not be read: nothing is proven of them",
         "shop/a[Job], shop/b[Job]",
-        "say --in-namespace for them: kube-system",
+        "no policies written for (use --in-namespace): kube-system",
         "no DNS pods were found",
         "  4 newly blocked",
         "  20 (pod pair, port) permitted: 5 seen, 15 beyond that",
@@ -109,7 +109,7 @@ def test_what_goes_beside_the_policies_leaves_nothing_out() -> None:
         "log: 1,200 lines hold 1,000 records",
         "pods that are not in the cluster (12): a/b, a/c",
         "gap: no policy of their own",
-        "gap: namespaces left alone",
+        "gap: no policies written for",
         "gap: no DNS pods were found",
         "proof: 12 records could not be attributed: nothing is proven of them",
         "proof: 4 newly blocked\n",

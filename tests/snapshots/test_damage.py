@@ -162,5 +162,5 @@ def test_the_file_is_named_as_the_user_named_it(
     found = snapshots.read("./fine.kvs")
     assert found.path == "./fine.kvs"
     Path("bad.kvs").write_bytes(Path("fine.kvs").read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"^\./bad\.kvs: is cut short: 1 bytes are missing$"):
+    with pytest.raises(InputError, match=r"^\./bad\.kvs: is cut short: 1 byte is missing$"):
         snapshots.read("./bad.kvs")

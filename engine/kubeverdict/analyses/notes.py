@@ -44,7 +44,8 @@ def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
     yield from _left_out(compiled)
     implied = [space.name for space in compiled.cluster.namespaces if space.implied]
     if implied and compiled.policies:
-        yield (f"no Namespace object in the input, so no labels but the name: {_listed(implied)}")
+        names = _listed(implied)
+        yield f"no Namespace object in the input, so only the name is known of: {names}"
 
 
 def _left_out(compiled: CompiledPolicy) -> Iterator[str]:

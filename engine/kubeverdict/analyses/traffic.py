@@ -30,7 +30,7 @@ NO_ENDPOINTS = "connections to a Service whose endpoints the input does not have
 UNCLEAR = "connections to a Service that is defined twice with different content"
 DROPPED = "connections that the client's node drops: no backend there (internalTrafficPolicy Local)"
 REPLY = "replies"
-UNTOLD = "records of which the log does not tell which end began"
+UNTOLD = "records that do not say which end opened the connection"
 FROM_SERVICE = "connections from the address of a Service"
 
 # A connection as one number: source, destination, protocol, port, what was seen.

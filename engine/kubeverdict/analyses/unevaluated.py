@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from kubeverdict.model.counts import count
 from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 # Longer lists of kinds are cut short, with a count.
@@ -46,4 +47,4 @@ def _listed(found: Sequence[Unevaluated]) -> str:
     kinds = [f"{one.count:,} {one.resource}" for one in found]
     more = len(kinds) - SHOWN
     text = ", ".join(kinds[:SHOWN])
-    return f"{text} and {more:,} more kinds" if more > 0 else text
+    return f"{text} and {count(more, 'more kind')}" if more > 0 else text

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from kubeverdict.model.cluster import ContainerKind, Pod
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
 from kubeverdict.model.profile import Profile
@@ -34,8 +35,8 @@ def in_force(
     if not profile.enforces:
         if not policies:
             return (), ()
-        count = f"{len(policies)} polic{'y has' if len(policies) == 1 else 'ies have'}"
-        return (), (f"{profile.title} enforces no network policy: {count} no effect",)
+        have = count(len(policies), "policy has", "policies have")
+        return (), (f"{profile.title} enforces no network policy: {have} no effect",)
     kept: list[Policy] = []
     notes: list[str] = []
     in_order = sorted(policies, key=lambda policy: policy.sort_key)

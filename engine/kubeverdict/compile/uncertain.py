@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kubeverdict.compile.population import Population
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod
+from kubeverdict.model.counts import count
 from kubeverdict.model.policy import PodPeer, Policy
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 from kubeverdict.model.sources import FieldPath, Source, field_text
@@ -90,7 +91,7 @@ def _entry(
 ) -> Unevaluated:
     field: FieldPath = source.path
     keys = " and ".join(dict.fromkeys(one.key for one in tested))
-    whose = "1 pod" if len(pods) == 1 else f"{len(pods):,} pods"
+    whose = count(len(pods), "pod")
     return Unevaluated(
         policy.kind,
         "",

@@ -16,6 +16,7 @@ from kubeverdict.analyses.bulk import ScenarioReport
 from kubeverdict.distributed.worker import SnapshotPlugin, run_piece, version
 from kubeverdict.errors import UsageError
 from kubeverdict.manifests.scenarios import Scenario
+from kubeverdict.model.counts import count
 from kubeverdict.pipeline import Options
 
 # Seconds: to reach the scheduler, to see a first worker, and to go on without either.
@@ -191,9 +192,8 @@ class _Run:
 
     def _lost(self, what: str) -> UsageError:
         left = sum(len(piece) for _, piece in self._pending.values())
-        return UsageError(
-            f"--scheduler {self._address}: {what}; at least {left} scenarios were not judged"
-        )
+        lost = f"{count(left, 'scenario')} or more were not judged"
+        return UsageError(f"--scheduler {self._address}: {what}; {lost}")
 
     def _result(self, future: Any) -> list[ScenarioReport] | None:
         """The reports of a piece that was done; None where the worker that had them is gone: then

@@ -10,10 +10,10 @@ from kubeverdict.model.ports import MAX_PORT, Protocol
 # What a line is instead of a connection, as reports say it.
 HEADING: Final = "headings"
 REPLY: Final = "replies"
-NOT_A_FLOW: Final = "lines that tell of something else"
+NOT_A_FLOW: Final = "lines that are not connections"
 NO_PORT: Final = "records without a destination port"
 NO_VERDICT: Final = "records without a verdict"
-UNDER_WAY: Final = "packets of connections that were there before"
+UNDER_WAY: Final = "packets of connections already open"
 
 # More than any log counts in one record; sums of many of them fit into 64 bits.
 _MOST = 1 << 40

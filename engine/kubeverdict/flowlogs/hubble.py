@@ -18,7 +18,7 @@ from kubeverdict.flowlogs.fields import (
 from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
 
-_LOST = "times that Hubble says it lost events"
+_LOST = "lost-event notices from Hubble"
 _TRANSLATED = "records of Services before translation"
 _OTHER_DROP = "drops for other reasons than policy"
 

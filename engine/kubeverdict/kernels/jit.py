@@ -156,10 +156,14 @@ def _cache_directory() -> Iterator[None]:
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels of this version are kept."""
-    import hashlib
+    """Where compiled kernels of this version are kept.
 
-    digest = hashlib.sha256()
+    Each version of numba has a place of its own: it replaces what another one left.
+    """
+    import hashlib
+    from importlib.metadata import version
+
+    digest = hashlib.sha256(version("numba").encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

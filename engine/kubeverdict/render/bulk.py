@@ -50,7 +50,7 @@ def text(ranking: Ranking, style: Style) -> str:
             body += _examples(one, style)
         parts.append("\n".join(body))
     parts += blocks(ranking, len(shown))
-    return "\n\n".join(parts) if parts else "no scenarios"
+    return "\n\n".join(parts) if parts else "no scenario to show"
 
 
 def full_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
@@ -164,8 +164,8 @@ def _covered(ranking: Ranking) -> list[str]:
     for idle, many, single in (
         (
             certain,
-            "policies are redundant: nothing changes without one of them",
-            "1 policy is redundant: nothing changes without it",
+            "policies are redundant: removing any single one changes nothing",
+            "1 policy is redundant: removing it changes nothing",
         ),
         (
             others,
@@ -196,7 +196,7 @@ def _together(ranking: Ranking) -> list[str]:
                 words.append(f"together {pair.conflict:,} (pair, port) come out otherwise")
             lines.append(f"  {pair.first} / {pair.second}: {'; '.join(words)}")
         if len(ranking.pairs) > ranking.top:
-            lines.append(f"  and {len(ranking.pairs) - ranking.top:,} more pairs (--top)")
+            lines.append(f"  and {count(len(ranking.pairs) - ranking.top, 'more pair')} (--top)")
         blocks.append("\n".join(lines))
     if ranking.rollout:
         blocks.append(_order(ranking))

@@ -66,7 +66,7 @@ def whatif(report: WhatIf, style: Style) -> str:
     if effects:
         parts.append(table(_WHATIF, [_effect(*one) for one in effects[:_SHOWN]]))
     if len(effects) > _SHOWN:
-        parts.append(f"and {len(effects) - _SHOWN:,} more connections (`-o json` has all)")
+        parts.append(f"and {count(len(effects) - _SHOWN, 'more connection')} (`-o json` has all)")
     return "\n\n".join(parts)
 
 

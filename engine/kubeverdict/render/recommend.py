@@ -169,7 +169,7 @@ def _gaps(report: Report) -> list[list[str]]:
         blocks.append(["one policy, because no labels tell them apart", *_indented(lines)])
     if found.left_alone:
         names = ", ".join(found.left_alone)
-        blocks.append([f"namespaces left alone, say --in-namespace for them: {names}"])
+        blocks.append([f"no policies written for (use --in-namespace): {names}"])
     if found.denied:
         text = f"connections denied when logged, for which there is no rule: {found.denied:,}"
         blocks.append([text])
@@ -181,7 +181,7 @@ def _gap(one: Gap) -> str:
     if one.isolated_by:
         what = f"is isolated by {', '.join(one.isolated_by)}"
     elif one.direction:
-        what = "is left as it is"
+        what = "gets no rules"
     return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
 
 
@@ -200,10 +200,10 @@ def _proof(report: Report, style: Style) -> list[list[str]]:
     word = style.paint(f"{blocked:,} newly blocked", "red" if blocked else "green")
     found.append([word, *(group_lines(proof.blocked_groups, style) if blocked else [])])
     if proof.repaired.connections:
-        text = f"{proof.repaired.connections:,} that the present policies deny are allowed again"
+        text = f"{proof.repaired.connections:,} that present policies deny would be allowed"
         found.append([style.paint(text, "green")])
     if proof.still_denied.connections:
-        text = f"{proof.still_denied.connections:,} that the present policies deny stay denied"
+        text = f"{proof.still_denied.connections:,} that present policies deny would stay denied"
         found.append([style.paint(text, "yellow"), *group_lines(proof.still_denied_groups, style)])
     unseen = proof.permitted - proof.seen
     found.append(

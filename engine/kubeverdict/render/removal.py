@@ -1,9 +1,11 @@
-"""Policies that can be removed together, as ``lint`` and ``bulk`` tell of them."""
+"""Policies that can be removed together, as ``lint`` and ``bulk`` report them."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
+
+from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.redundancy import Removable
@@ -16,10 +18,10 @@ def removal(found: Removable | None, shown: int | None) -> list[str]:
     if found is None or not (found.together or found.stay or found.default_denies):
         return []
     number = len(found.together)
-    lines = [_heading(number) if number else "none of them can be removed, for the others' sake"]
+    lines = [_heading(number) if number else "none of them should be removed:"]
     lines += _some([f"  {name}" for name in found.together], shown)
     if found.stay:
-        has = "1 policy has" if len(found.stay) == 1 else f"{len(found.stay):,} policies have"
+        has = count(len(found.stay), "policy has", "policies have")
         lines.append(f"{has} to stay then, though nothing changes without one alone:")
         stay = [
             textwrap.fill(
@@ -34,19 +36,18 @@ def removal(found: Removable | None, shown: int | None) -> list[str]:
         ]
         lines += _some(stay, shown)
     denies = len(found.default_denies)
-    if denies == 1:
-        lines.append("1 default deny stays: it guards pods that are still to come")
-    elif denies:
-        lines.append(f"{denies:,} default denies stay: they guard pods that are still to come")
+    if denies:
+        stay_for = "stays: it protects" if denies == 1 else "stay: they protect"
+        lines.append(f"{count(denies, 'default deny')} {stay_for} pods created later")
     return ["\n".join(lines)]
 
 
 def _heading(number: int) -> str:
     if number == 1:
-        return "1 policy can be removed, judged without it:"
+        return "1 policy can be removed (checked: nothing changes without it):"
     return (
-        f"{number:,} policies can be removed together, judged without all of them (taken from\n"
-        "last to first; there may be a larger set):"
+        f"{number:,} policies can be removed together (checked: nothing changes without all\n"
+        "of them; a larger set may exist):"
     )
 
 

@@ -114,7 +114,7 @@ def json(report: Replay, style: Style) -> str:
 def _left_out(report: Replay) -> list[str]:
     if not report.groups_left_out:
         return []
-    return [f"{report.groups_left_out:,} smaller groups of connections are not listed"]
+    return [f"not listed: {count(report.groups_left_out, 'smaller group')} of connections"]
 
 
 def _summary(report: Replay, style: Style) -> list[str]:
@@ -122,19 +122,19 @@ def _summary(report: Replay, style: Style) -> list[str]:
     if report.breaking.records:
         text = f"{words(report.breaking)} got through when logged, and would break"
         if report.proposed:
-            text += f"; {words(report.broken_by_change)} of them by what is proposed"
+            text += f"; {words(report.broken_by_change)} of them because of the proposed policies"
         found.append(style.paint(text, "red"))
     else:
         found.append(style.paint("no connection that was seen would break", "green"))
     if report.refused.records:
-        found.append(f"{words(report.refused)} were denied when logged, and still are")
+        found.append(f"{words(report.refused)} denied when logged, and still denied")
     if report.admitted.records:
-        text = "were denied when logged, and the policies allow them"
+        text = "denied when logged, and the policies allow them"
         found.append(f"{words(report.admitted)} {text}")
     if report.pairs_allowed is not None:
         found.append(
-            f"{count(report.pairs_allowed, 'pod pair is', 'pod pairs are')} allowed to connect, "
-            f"{report.pairs_seen:,} of them seen to"
+            f"policies allow {count(report.pairs_allowed, 'pod pair')}, "
+            f"{report.pairs_seen:,} of them seen connecting"
         )
     return found
 

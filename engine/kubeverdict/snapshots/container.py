@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from kubeverdict import __version__
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.interrupts import at_interrupt
+from kubeverdict.model.counts import count
 
 MAGIC = b"\x89KVS\r\n\x1a\n"
 # Raise this when this file changes in a way that makes what it writes unreadable to it before.
@@ -208,9 +209,9 @@ def _header(data: memoryview, name: str, layout: str) -> tuple[Header, int]:
     first = _aligned(_START.size + length)
     missing = first + header.length - data.nbytes
     if missing > 0:
-        raise problem(name, f"is cut short: {missing} bytes are missing")
+        raise problem(name, f"is cut short: {count(missing, 'byte is', 'bytes are')} missing")
     if missing < 0:
-        raise problem(name, f"is damaged: {-missing} bytes too many")
+        raise problem(name, f"is damaged: {count(-missing, 'byte')} too many")
     return header, first
 
 

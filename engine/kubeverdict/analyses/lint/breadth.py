@@ -167,7 +167,7 @@ def _to_everywhere(policy: Policy, rule: Rule, opened: Opened) -> Iterator[Hit]:
         message += ", as where no policy isolates them for egress"
     metadata = bool(opened.families) and _is_on_http(rule)
     more = "; all addresses include that of cloud metadata" if metadata else ""
-    why = f"Whoever takes over the pod goes there too{more}."
+    why = f"A compromised pod can reach them too{more}."
     yield Hit("egress-to-everywhere", message, policy, opened.source, why=why)
 
 

@@ -73,7 +73,7 @@ RULES: tuple[Check, ...] = (
         "peer-split",
         "namespaceSelector and podSelector stand in two list items",
         _WARNING,
-        "Two items mean either: every pod of those namespaces, and such pods of the policy's own.",
+        "They are alternatives: every pod of those namespaces, and such pods of the policy's own.",
         "Put podSelector into the item of the namespaceSelector, without a dash of its own.",
     ),
     Check(
@@ -146,7 +146,7 @@ RULES: tuple[Check, ...] = (
         "egress-to-everywhere",
         "egress to everywhere",
         _NOTE,
-        "Whoever takes over the pod goes there too; all addresses include that of cloud metadata.",
+        "A compromised pod can reach them too, cloud metadata included.",
         "Name the destinations in `to`.",
     ),
     Check(
@@ -196,7 +196,7 @@ RULES: tuple[Check, ...] = (
         "aggregated-api-unreachable",
         "an APIService is served by pods that deny the API server",
         _ERROR,
-        "The API is gone for everybody, and with it the deletion of namespaces, which asks it.",
+        "Nobody can use the API, and namespaces can no longer be deleted.",
         "Allow ingress on the API's port without a `from`, or from the control plane.",
     ),
     Check(

@@ -290,7 +290,7 @@ class _Writer:
         why = [f"{count(sum(counts.values()), 'record')} on {ports}: {seen}"]
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
-            why.append(f"{wide:,} addresses more than were seen")
+            why.append(f"{count(wide, 'address')} more than were seen")
         return Rule(tuple(map(BlockPeer, blocks)), specs, (*why, *_portless(specs)))
 
 

@@ -87,7 +87,7 @@ class Fronts:
             if not asked:
                 message = (
                     f"svc/{entry.service} has no backend on the nodes of these sources, which drop "
-                    "the connections (internalTrafficPolicy Local): no policy is about that"
+                    "the connections whatever policies say (internalTrafficPolicy Local)"
                 )
                 raise self._cannot(assertion, "to", message)
             found += asked
@@ -117,7 +117,7 @@ class Fronts:
                 whose = ", ".join(map(str, pods[:_NAMED])) + (" …" if len(pods) > _NAMED else "")
                 dropped = (
                     f"connections of {whose} to svc/{service} are dropped: it has no backend on "
-                    f"node {node} (internalTrafficPolicy Local), and no policy is about that"
+                    f"node {node} (internalTrafficPolicy Local), whatever policies say"
                 )
                 self._note(assertion, [dropped])
                 continue
