@@ -117,6 +117,11 @@ def _status(group: click.Group, name: str) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(group, {}, name, variable, asked)
+    if not sys.argv[1:]:
+        # Wrong usage for click from 8.2 on, and an answer before that.
+        context = group.make_context(name, [], resilient_parsing=True)
+        click.echo(context.get_help(), err=True)
+        return WRONG
     with group.make_context(name, sys.argv[1:]) as context:
         status: int = group.invoke(context)
         return status
