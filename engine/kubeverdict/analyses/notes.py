@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.model.counts import count
+from kubeverdict.model.counts import count, listed
 from kubeverdict.model.profile import REFERENCE
 
 # Longer lists are cut short, with a count.
@@ -44,7 +44,7 @@ def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
     yield from _left_out(compiled)
     implied = [space.name for space in compiled.cluster.namespaces if space.implied]
     if implied and compiled.policies:
-        names = _listed(implied)
+        names = listed(implied, SHOWN)
         yield f"no Namespace object in the input, so only the name is known of: {names}"
 
 
@@ -53,10 +53,4 @@ def _left_out(compiled: CompiledPolicy) -> Iterator[str]:
     for pod, reason in compiled.excluded:
         reasons.setdefault(reason, []).append(str(pod))
     for reason, pods in sorted(reasons.items()):
-        yield f"{count(len(pods), 'pod')} left out, {reason}: {_listed(pods)}"
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    text = ", ".join(names[:SHOWN])
-    return f"{text} and {more} more" if more > 0 else text
+        yield f"{count(len(pods), 'pod')} left out, {reason}: {listed(pods, SHOWN)}"

@@ -10,6 +10,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.bulk import Workbench
 from kubeverdict.evaluate.outcome import Outcome
 from kubeverdict.evaluate.redundancy import Cover, Removal, removable
+from kubeverdict.model.counts import listed
 from kubeverdict.model.edit import PolicyKey
 from kubeverdict.model.ports import Protocol
 
@@ -65,9 +66,8 @@ def judged(bench: Workbench, keys: Sequence[PolicyKey]) -> Removable:
 
 def _covered(compiled: CompiledPolicy, cover: Cover, gone: set[int]) -> str:
     names = [str(compiled.policies[one]) for one in sorted(cover.together & gone)]
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     what = "which goes" if len(names) == 1 else "which go"
-    return f"covered by {', '.join(names[:_SHOWN])}{more}, {what}"
+    return f"covered by {listed(names, _SHOWN)}, {what}"
 
 
 def _changes(outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
+from kubeverdict.compile.ports import place
 from kubeverdict.errors import UsageError
 from kubeverdict.kernels import flows as kernels
 from kubeverdict.kernels.flows import IPV4, IPV6
@@ -120,8 +121,7 @@ def trace(
     Only tiers are looked at, not what a profile lets through before them. None where the ends
     share no address family that the pods use.
     """
-    index = protocol * 65536 + port if protocol.has_ports else 3 * 65536 + protocol - 3
-    atom = int(compiled.ports.table[index])
+    atom = int(compiled.ports.table[place(protocol, port)])
     asked = _BIT[family] if family is not None else IPV4 | IPV6
     for plane in compiled.planes:
         ends = plane.ends

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from kubeverdict.errors import Problem
 from kubeverdict.manifests import folders
 from kubeverdict.manifests.findings import Findings
+from kubeverdict.model.counts import listed
 
 STDIN = "<stdin>"
 # So many of the paths that are passed over are named for each reason.
@@ -83,9 +84,7 @@ def passed_over(found: Mapping[str, Sequence[str]]) -> str:
     """Files and folders that were not read, by the reason, in a few words."""
     parts = []
     for reason, paths in found.items():
-        rest = len(paths) - _NAMED
-        names = ", ".join(paths[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-        parts.append(f"{names} ({reason})")
+        parts.append(f"{listed(paths, _NAMED)} ({reason})")
     return "; ".join(parts)
 
 

@@ -1,6 +1,8 @@
-"""Counts in words."""
+"""Counts in words, and lists that are cut short with a count."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def count(number: int, thing: str, things: str = "") -> str:
@@ -13,3 +15,10 @@ def plural(thing: str) -> str:
     if thing.endswith("y") and thing[-2:-1] not in "aeiou":
         return f"{thing[:-1]}ies"
     return f"{thing}es" if thing.endswith(("s", "x", "ch", "sh")) else f"{thing}s"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """At most so many names, and how many more there are: ``a, b and 1,234 more``."""
+    more = len(names) - most
+    text = ", ".join(names[:most])
+    return f"{text} and {more:,} more" if more > 0 else text

@@ -9,6 +9,7 @@ import msgspec
 from kubeverdict.analyses.findings import Finding, Severity
 from kubeverdict.analyses.lint.catalogue import BY_ID
 from kubeverdict.analyses.lint.fingerprint import fingerprint, written
+from kubeverdict.model import counts
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -93,6 +94,4 @@ def peer_field(rule_path: FieldPath, index: int) -> FieldPath:
 
 def listed(names: Sequence[str]) -> str:
     """Some names, and how many more there are."""
-    more = len(names) - SHOWN
-    text = ", ".join(names[:SHOWN])
-    return f"{text} and {more:,} more" if more > 0 else text
+    return counts.listed(names, SHOWN)

@@ -25,7 +25,7 @@ from kubeverdict.analyses.traffic import Reading, Traffic
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.counts import count
+from kubeverdict.model.counts import count, listed
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
@@ -286,7 +286,7 @@ class _Writer:
         parsed = [address for address in map(parse_address, addresses) if address is not None]
         blocks = cover(parsed, self._most_blocks)
         ports = ", ".join(port_text(Protocol(at[0]), at[1]) for at in sorted(counts))
-        seen = _listed(addresses)
+        seen = listed(addresses, _TOLD)
         why = [f"{count(sum(counts.values()), 'record')} on {ports}: {seen}"]
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
@@ -310,11 +310,6 @@ def _has_no_rule(at: Port) -> bool:
 
 def _portless(specs: tuple[PortSpec, ...] | None) -> tuple[str, ...]:
     return () if specs is not None else ("ICMP or the like: no rule can name it, so all ports",)
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = len(texts) - _TOLD
-    return ", ".join(texts[:_TOLD]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _spec_order(spec: PortSpec) -> tuple[int, int, str]:
