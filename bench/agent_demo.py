@@ -20,7 +20,8 @@ import msgspec
 
 from bench.lab import Lab, LabPod, bpffs, missing
 from kubeverdict.errors import KubeverdictError
-from kubeverdict_agent import control, loading
+from kubeverdict_agent.control import control_socket
+from kubeverdict_agent.datapath import compiling
 
 ROOT = Path(__file__).parents[1]
 SHOP = "engine/kubeverdict/examples/shop"
@@ -39,7 +40,7 @@ def main() -> int:
     why_not = missing()
     if why_not is None:
         try:
-            loading.find_bcc()
+            compiling.find_bcc()
         except KubeverdictError as error:
             why_not = str(error)
     if why_not is not None:
@@ -72,7 +73,7 @@ def _play(lab: Lab, folder: Path, pins: Path) -> None:
     try:
         _try(frontend, cart, True)
         _try(frontend, payments, True)
-        demo.wait_for(lambda: bool(control.ask(demo.state, "report")["namespaces"]))
+        demo.wait_for(lambda: bool(control_socket.ask(demo.state, "report")["namespaces"]))
         demo.show("report")
 
         _headline("The namespace is enforced: the connection that the report named is cut")
@@ -115,7 +116,7 @@ class _Demo:
         if self._process.poll() is not None:
             raise RuntimeError(f"the agent ended:\n{self._log.read_text()}")
         try:
-            bound = control.ask(self.state, "status")["endpoints"]["bound"]
+            bound = control_socket.ask(self.state, "status")["endpoints"]["bound"]
         except KubeverdictError:
             return False
         return bool(bound == len(PODS))

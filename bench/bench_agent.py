@@ -23,11 +23,12 @@ from bench.lab import Lab, LabPod, bpffs, missing
 from bench.workloads import dump_file
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.manifests import load
-from kubeverdict_agent import control, kernel, layout
-from kubeverdict_agent.collecting import Collector
-from kubeverdict_agent.lowering import Local, lower
-from kubeverdict_agent.naming import Naming
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.control import control_socket
+from kubeverdict_agent.datapath import bpf_syscall, layout
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import Local, lower
+from kubeverdict_agent.observe.collecting import Collector
+from kubeverdict_agent.observe.naming import Naming
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -57,7 +58,7 @@ class Agent:
         self.wait_for(lambda: self.status()["publications"] > 0)
 
     def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = control.ask(self.state, "status")
+        answer: dict[str, Any] = control_socket.ask(self.state, "status")
         return answer
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -189,7 +190,7 @@ def bench_events(measure: Measure, record: Record, tmp_path: Path) -> None:
             nonlocal produced
             datapath.totals(drain=True)  # an event is told once for each total
             for number in range(EVENTS):
-                kernel.test_run(datapath.to_pod, datagram(produced % 60_000 + 1000, number))
+                bpf_syscall.test_run(datapath.to_pod, datagram(produced % 60_000 + 1000, number))
             produced += EVENTS
 
         seconds: list[float] = []

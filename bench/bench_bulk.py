@@ -17,14 +17,14 @@ from bench.figures import Figure
 from bench.workloads import cluster
 from kubeverdict import snapshots
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate import moving, switches, whole
-from kubeverdict.evaluate.bulk import Workbench, evaluate, switched, workbench
-from kubeverdict.evaluate.outcome import ANYTHING
+from kubeverdict.evaluate.scenarios import pod_batches, policy_batches, recompile
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING
+from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, switched, workbench
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import delete_each
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, edited, policy_key
-from kubeverdict.pipeline import Options, reports
+from kubeverdict.session.pipeline import ReportOptions, reports
 
 # Scenarios whose answer is compared with compiling the changed cluster as a whole.
 SAMPLE = 4
@@ -68,11 +68,11 @@ class Bench:
             for ref, pods in self.workloads().items()
         ]
 
-    def prepared(self, edits: list[Edit]) -> switches.Prepared:
-        batch = switches.Batch(self.bench.compiled)
+    def prepared(self, edits: list[Edit]) -> policy_batches.Prepared:
+        batch = policy_batches.PolicyBatch(self.bench.compiled)
         for number, edit in enumerate(edits):
             batch.add(number, *switched(self.bench, edit))
-        return switches.prepare(self.bench.beside, batch)
+        return policy_batches.prepare(self.bench.beside, batch)
 
     def check(self, edits: list[Edit]) -> None:
         """The bulk answer equals a full recompile, on a sample."""
@@ -80,7 +80,7 @@ class Bench:
         compiled = self.bench.compiled
         for edit, found in zip(sample, evaluate(self.bench, sample), strict=True):
             new = compile_cluster(edited(self.cluster, edit))
-            expected = whole.outcome("", compiled, new, ANYTHING, 0)
+            expected = recompile.outcome("", compiled, new, ANYTHING, 0)
             assert found.counts == expected.counts
             assert (found.workloads, found.namespaces) == (
                 expected.workloads,
@@ -114,7 +114,7 @@ def bench_policy_scenarios_on_one_core(
 ) -> None:
     edits = mixed.deletes()
     prepared = mixed.prepared(edits)
-    rate = measured(measure, lambda: switches.judge(prepared, threads=1), len(edits))
+    rate = measured(measure, lambda: policy_batches.judge(prepared, threads=1), len(edits))
     mixed.check(edits)
     rates["policy"] = rate
     record(Figure("bulk what-if, mixed 50k/5k, one core", rate, "/s", 20_000, "at least"))
@@ -125,7 +125,7 @@ def bench_policy_scenarios(
 ) -> None:
     edits = mixed.deletes()
     prepared = mixed.prepared(edits)
-    rate = measured(measure, lambda: switches.judge(prepared), len(edits))
+    rate = measured(measure, lambda: policy_batches.judge(prepared), len(edits))
     target = 60_000 if CORES >= 4 else None
     record(Figure(f"bulk what-if, mixed 50k/5k, {CORES} cores", rate, "/s", target, "at least"))
     if "policy" in rates and CORES >= 4:
@@ -138,7 +138,7 @@ def bench_new_policies(measure: Measure, record: Record, mixed: Bench) -> None:
     other = cluster("mixed", 50_000, 5_000, seed=2).policies
     edits = [Edit(str(p), policies_in=(replace(p, name=f"new-{p.name}"),)) for p in other]
     prepared = mixed.prepared(edits)
-    rate = measured(measure, lambda: switches.judge(prepared, threads=1), len(edits), 5)
+    rate = measured(measure, lambda: policy_batches.judge(prepared, threads=1), len(edits), 5)
     mixed.check(edits)
     record(Figure("bulk what-if, new policies, mixed 50k/5k, one core", rate, "/s"))
     started = perf_counter()
@@ -167,11 +167,11 @@ def _moves(
     what: str,
     edits: list[Edit],
 ) -> None:
-    batch = moving.MoveBatch(mixed.bench.compiled)
+    batch = pod_batches.PodBatch(mixed.bench.compiled)
     for number, edit in enumerate(edits):
         batch.add(number, edit)
-    prepared = moving.prepare(mixed.bench.beside, batch)
-    rate = measured(measure, lambda: moving.judge(prepared, threads=1), len(edits), 3)
+    prepared = pod_batches.prepare(mixed.bench.beside, batch)
+    rate = measured(measure, lambda: pod_batches.judge(prepared, threads=1), len(edits), 3)
     mixed.check(edits)
     record(Figure(f"{what} scenarios, mixed 50k/5k, one core", rate, "/s"))
     if "policy" in rates:
@@ -182,7 +182,7 @@ def bench_observed_density(measure: Measure, record: Record) -> None:
     made = Bench("observed", 50_000)
     edits = made.deletes()
     prepared = made.prepared(edits)
-    rate = measured(measure, lambda: switches.judge(prepared, threads=1), len(edits), 3)
+    rate = measured(measure, lambda: policy_batches.judge(prepared, threads=1), len(edits), 3)
     made.check(edits)
     record(Figure("bulk what-if, observed 50k/126k, one core", rate, "/s", 2_000, "at least"))
 
@@ -192,7 +192,10 @@ def bench_reports(measure: Measure, record: Record, mixed: Bench) -> None:
     resolver = Resolver(mixed.cluster)
     scenarios = list(delete_each(mixed.cluster))
     rate = measured(
-        measure, lambda: reports(mixed.bench, resolver, scenarios, Options()), len(scenarios), 3
+        measure,
+        lambda: reports(mixed.bench, resolver, scenarios, ReportOptions()),
+        len(scenarios),
+        3,
     )
     record(Figure("reports of scenarios, mixed 50k/5k", rate, "/s"))
 
@@ -225,6 +228,6 @@ def bench_growth(measure: Measure, record: Record, pods: int) -> None:
     made = Bench("mixed", pods)
     edits = made.deletes()
     prepared = made.prepared(edits)
-    rate = measured(measure, lambda: switches.judge(prepared, threads=1), len(edits), 3)
+    rate = measured(measure, lambda: policy_batches.judge(prepared, threads=1), len(edits), 3)
     name = f"one of many what-ifs, mixed {pods // 1000}k"
     record(Figure(name, 1e6 / rate, "us"))

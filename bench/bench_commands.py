@@ -52,7 +52,7 @@ sys.exit(process.returncode)
 """
 
 
-class Runs:
+class CommandRuns:
     """Runs one command: once a call, or once for its memory."""
 
     def __init__(self, *arguments: str | Path) -> None:
@@ -71,13 +71,13 @@ class Runs:
 
 
 def bench_help(measure: Measure, record: Record) -> None:
-    _, median = measure(Runs("--help"), rounds=15, warmup=2)
+    _, median = measure(CommandRuns("--help"), rounds=15, warmup=2)
     record(Figure("kubeverdict --help", median, "s", 0.2))
 
 
 def bench_explain_on_the_shop(measure: Measure, record: Record) -> None:
     ends = ("--from", "deployment/shop/checkout", "--to", "svc/data/orders-db")
-    runs = Runs("explain", "-f", SHOP, *ends, "--port", "5432/TCP")
+    runs = CommandRuns("explain", "-f", SHOP, *ends, "--port", "5432/TCP")
     _, median = measure(runs, rounds=15, warmup=2)
     record(Figure("kubeverdict explain on the shop", median, "s", 0.2))
 
@@ -101,11 +101,11 @@ def bench_cold_command(
     dump = dumps[layout]
     dump.read_bytes()  # into the page cache: this is not about the disk
     if verb == "whatif":
-        runs = Runs("whatif", "-f", dump, "--apply", CHANGE)
+        runs = CommandRuns("whatif", "-f", dump, "--apply", CHANGE)
     else:
         pods = cluster("mixed", 50_000, 5_000).pods
         ends = ("--from", str(pods[0]), "--to", str(pods[-1]))
-        runs = Runs("explain", "-f", dump, *ends, "--port", "80/TCP")
+        runs = CommandRuns("explain", "-f", dump, *ends, "--port", "80/TCP")
     _, median = measure(runs, rounds=5)
     size = dump.stat().st_size / 1e6
     held = layout == "compact"  # the targets are for this one
@@ -118,7 +118,7 @@ def bench_memory_of_a_large_dump(measure: Measure, record: Record) -> None:
     """From the dump of 100,000 pods to what a change does."""
     dump = dump_file(ROOT / "build" / "workloads", "mixed", 100_000, 10_000, compact=True)
     dump.read_bytes()
-    runs = Runs("whatif", "-f", dump, "--apply", CHANGE)
+    runs = CommandRuns("whatif", "-f", dump, "--apply", CHANGE)
     _, median = measure(runs, rounds=2)
     record(Figure("cold whatif, mixed 100k/10k, compact JSON", median, "s"))
     record(Figure("cold whatif, mixed 100k/10k, memory", runs.peak_mb(), "MB", 900.0))
@@ -133,7 +133,7 @@ def bench_list_of_pods(
     547 identities, ``mixed`` with 28."""
     dump = dump_file(ROOT / "build" / "workloads", shape, 1_000, policies, compact=True)
     dump.read_bytes()
-    runs = Runs("list", "-f", dump, "--pods", "-o", form)
+    runs = CommandRuns("list", "-f", dump, "--pods", "-o", form)
     _, median = measure(runs, rounds=7)
     pairs = "550k" if shape == "dense" else "644k"
     name = f"list --pods -o {form}, {shape} 1,000 pods, {pairs} pod pairs"

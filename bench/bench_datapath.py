@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 
-from bench.comparison.scenarios import NODE, SERVER, Scenario
+from bench.comparison.scenarios import NODE, SERVER, TrafficScenario
 from bench.conftest import Measure, Record
 from bench.designs import open_designs
 from bench.figures import Figure
@@ -24,11 +24,11 @@ from bench.shapes.sketch import Sketch, here, labelled, tcp
 from bench.workloads import cluster
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
-from kubeverdict_agent import kernel
-from kubeverdict_agent.arena import lay_out
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.lowering import Local, lower
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import bpf_syscall
+from kubeverdict_agent.datapath.arena import lay_out
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import Local, lower
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -54,7 +54,7 @@ _verdicts: dict[tuple[str, int], float] = {}
 
 @pytest.mark.parametrize("policies", POLICIES)
 def bench_verdict(measure: Measure, record: Record, policies: int) -> None:
-    scenario = Scenario(f"{policies} policies", policies, pods=PEERS)
+    scenario = TrafficScenario(f"{policies} policies", policies, pods=PEERS)
     server = scenario.local_pods[SERVER]
     with open_designs(scenario.compiled(), NODE, (server.namespace, server.name)) as designs:
 
@@ -118,9 +118,9 @@ def bench_program(measure: Measure, record: Record) -> None:
 
 
 def packet_time(programs: NodeDatapath, peer: str, own: str, flags: int) -> float:
-    kernel.test_run(programs.to_pod, frame(peer, own, SYN))
+    bpf_syscall.test_run(programs.to_pod, frame(peer, own, SYN))
     asked = frame(peer, own, flags)
-    return typical(lambda: kernel.test_run(programs.to_pod, asked, REPEAT)[1])
+    return typical(lambda: bpf_syscall.test_run(programs.to_pod, asked, REPEAT)[1])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.comparison.scenarios import NODE, SERVER, Scenario
+from bench.comparison.scenarios import NODE, SERVER, TrafficScenario
 from bench.conftest import Measure, Record
 from bench.designs import DESIGNS, Designs, open_designs
 from bench.figures import Figure
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 REPEAT = 200_000
 ROUNDS = 7
 SCENARIOS = tuple(
-    Scenario(f"{rules} rules, {pods // 1000}k pods", 30, rules, pods=pods)
+    TrafficScenario(f"{rules} rules, {pods // 1000}k pods", 30, rules, pods=pods)
     for rules in (10, 100)
     for pods in (1_000, 10_000, 50_000)
 )
@@ -29,7 +29,7 @@ SCENARIOS = tuple(
 
 @pytest.fixture(scope="module", params=SCENARIOS, ids=lambda scenario: scenario.name)
 def designs(request: pytest.FixtureRequest) -> Iterator[tuple[str, Designs]]:
-    scenario: Scenario = request.param
+    scenario: TrafficScenario = request.param
     server = scenario.local_pods[SERVER]
     pod = (server.namespace, server.name)
     with open_designs(scenario.compiled("reference"), NODE, pod) as designs:

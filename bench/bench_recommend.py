@@ -11,9 +11,9 @@ from bench.conftest import Measure, Record
 from bench.figures import Figure
 from bench.logged import distinct
 from bench.workloads import cluster
-from kubeverdict.analyses.recommend import Options, Recommendation, recommend
+from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
 from kubeverdict.analyses.recommend.proof import Proof, prove
-from kubeverdict.analyses.traffic import Reading, Traffic, collect
+from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import Problem
 from kubeverdict.manifests import Loaded, apply
@@ -27,7 +27,7 @@ FLOWS = 1_000_000
 WORKLOADS = 5_000
 
 
-class Lines:
+class LoggedLines:
     """Records as a reader of logs hands them over."""
 
     def __init__(self, records: list[FlowRecord]) -> None:
@@ -50,7 +50,7 @@ def given() -> Given:
     chosen = set(refs)
     pods = tuple(pod for pod in whole.pods if pod.workload in chosen)
     made = Cluster(whole.namespaces, pods, whole.policies, whole.nodes, whole.services)
-    (traffic,) = collect([Lines(distinct(made, FLOWS))], made, Reading(), None)
+    (traffic,) = collect([LoggedLines(distinct(made, FLOWS))], made, LogReading(), None)
     return Given(made, traffic)
 
 
@@ -59,8 +59,8 @@ def bench_recommend(measure: Measure, record: Record, given: Given) -> None:
 
     def run() -> tuple[Recommendation, Proof]:
         names = tuple(sorted({pod.namespace for pod in given.cluster.pods}))
-        options = Options(namespaces=names)
-        found = recommend(given.cluster, REFERENCE, False, given.traffic, Reading(), options)
+        options = DraftOptions(namespaces=names)
+        found = recommend(given.cluster, REFERENCE, False, given.traffic, LogReading(), options)
         by_space: dict[str, list[object]] = {}
         for draft in found.policies:
             by_space.setdefault(draft.namespace, []).append(draft)

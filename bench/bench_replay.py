@@ -15,7 +15,7 @@ from bench.workloads import cluster
 from kubeverdict import flowlogs
 from kubeverdict.analyses.attribution import TrafficEnd
 from kubeverdict.analyses.replay import Replay, judged, replay
-from kubeverdict.analyses.traffic import Reading, Traffic, collect
+from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
@@ -40,7 +40,7 @@ def bench_lines_from_disk(measure: Measure, record: Record, mixed: Mixed) -> Non
     path = hubble_file(FOLDER / f"mixed-50000-{LINES}.hubble.jsonl", mixed.cluster, LINES)
 
     def run() -> Replay:
-        reading = Reading()
+        reading = LogReading()
         batches = flowlogs.read([str(path)])
         return replay(collect(batches, mixed.cluster, reading), mixed.compiled, reading)
 
@@ -88,5 +88,5 @@ def measure_replay(traffic: Traffic, mixed: Mixed) -> tuple[Replay, float]:
     from time import perf_counter
 
     started = perf_counter()
-    report = replay([traffic], mixed.compiled, Reading())
+    report = replay([traffic], mixed.compiled, LogReading())
     return report, perf_counter() - started

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeverdict.interrupts import INTERRUPTED
+from kubeverdict.command.interrupts import INTERRUPTED
 from tests.cli.running import INTERRUPTIBLE
 
 INTERRUPT = "signal.raise_signal(signal.SIGINT)"
@@ -19,7 +19,7 @@ def run(*lines: str, before: tuple[str, ...] = INTERRUPTIBLE) -> subprocess.Comp
     program = "\n".join(
         (
             "import ctypes, signal, sys",
-            "from kubeverdict.interrupts import at_interrupt, end_at_interrupt",
+            "from kubeverdict.command.interrupts import at_interrupt, end_at_interrupt",
             "end_at_interrupt()",
             *lines,
             "print('went on')",

@@ -84,7 +84,7 @@ def test_every_reason_is_negative_and_every_protocol_has_its_number() -> None:
     assert [protocol.name for protocol in kv.Protocol] == ["TCP", "UDP", "SCTP", "ICMP", "OTHER"]
 
 
-@pytest.mark.parametrize("statement", ["import kubeverdict", "import kubeverdict.cli"])
+@pytest.mark.parametrize("statement", ["import kubeverdict", "import kubeverdict.cli.main"])
 def test_importing_brings_neither_numba_nor_numpy(statement: str) -> None:
     code = f"{statement}; import sys; sys.exit('numpy' in sys.modules or 'numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

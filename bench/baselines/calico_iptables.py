@@ -20,7 +20,7 @@ from bench.baselines.calico import (
     policies_of,
     policy_chain,
 )
-from bench.baselines.iptables import BUILT_IN, IpSet, Tables
+from bench.baselines.iptables import BUILT_IN, FilterTable, IpSet
 from bench.baselines.node import NodePod, NodeView, Selected, digest
 from kubeverdict.model.policy import BlockPeer, Direction
 from kubeverdict.model.ports import PortRange
@@ -29,7 +29,7 @@ _SET_ACCEPT = f"-j MARK --set-xmark {ACCEPT:#x}/{ACCEPT:#x}"
 _RETURN_IF_ACCEPTED = f"-m mark --mark {ACCEPT:#x}/{ACCEPT:#x} -j RETURN"
 
 
-def render(node: NodeView) -> Tables:
+def render(node: NodeView) -> FilterTable:
     """All chains and sets of a node."""
     sets: dict[str, IpSet] = {}
     chains: dict[str, list[str]] = {}
@@ -56,7 +56,7 @@ def render(node: NodeView) -> Tables:
             rules = chains[policy_chain(policy, direction)] = []
             for flat in flat_rules(policy, direction):
                 rules += _rule(flat, sets)
-    return Tables("legacy", True, {name: _signed(name, chains[name]) for name in chains}, sets)
+    return FilterTable("legacy", True, {name: _signed(name, chains[name]) for name in chains}, sets)
 
 
 def _signed(chain: str, rules: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.baselines.loading import Command
+from bench.baselines.loading import LoadCommand
 from kubeverdict.model.policy import BlockPeer
 
 Flavour = Literal["legacy", "nft"]
@@ -27,7 +27,7 @@ class IpSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class FilterTable:
     """A filter table with its sets.
 
     ``in_place`` says how the CNI changes what is there: only the chains and members that differ
@@ -39,12 +39,12 @@ class Tables:
     chains: Mapping[str, Sequence[str]]  # rules without -A and the chain; built-in ones included
     sets: Mapping[str, IpSet] = field(default_factory=dict)
 
-    def install(self) -> tuple[Command, ...]:
+    def install(self) -> tuple[LoadCommand, ...]:
         """What builds it where there is nothing."""
         fill = _fill(self.sets) if self.in_place else _swap_in(self.sets)
         return (*_ipset(fill), self._restore(self.chains))
 
-    def update(self, old: Tables) -> tuple[Command, ...]:
+    def update(self, old: FilterTable) -> tuple[LoadCommand, ...]:
         """What turns ``old`` into this. Sets come first: rules that name one need it."""
         gone = [f"destroy {name}" for name in old.sets if name not in self.sets]
         if not self.in_place:
@@ -56,14 +56,14 @@ class Tables:
         rules = (self._restore(changed, unused, flush=False),) if changed or unused else ()
         return (*_ipset(_differences(old.sets, self.sets)), *rules, *_ipset(gone))
 
-    def remove(self) -> tuple[Command, ...]:
+    def remove(self) -> tuple[LoadCommand, ...]:
         """What takes it away."""
         nothing: dict[str, list[str]] = {chain: [] for chain in BUILT_IN}
-        return (self._restore(nothing), Command(("ipset", "destroy")))
+        return (self._restore(nothing), LoadCommand(("ipset", "destroy")))
 
     def _restore(
         self, chains: Mapping[str, Sequence[str]], unused: Sequence[str] = (), *, flush: bool = True
-    ) -> Command:
+    ) -> LoadCommand:
         lines = ["*filter"]
         for name in chains:
             lines.append(f":{name} {'ACCEPT' if name in BUILT_IN else '-'} [0:0]")
@@ -74,12 +74,12 @@ class Tables:
         lines += [f"-F {name}" for name in unused] + [f"-X {name}" for name in unused]
         text = "\n".join([*lines, "COMMIT", ""])
         tool = f"iptables-{self.flavour}-restore"
-        return Command((tool,) if flush else (tool, "--noflush"), text)
+        return LoadCommand((tool,) if flush else (tool, "--noflush"), text)
 
 
-def _ipset(lines: Iterable[str]) -> tuple[Command, ...]:
+def _ipset(lines: Iterable[str]) -> tuple[LoadCommand, ...]:
     text = "".join(f"{line}\n" for line in lines)
-    return (Command(("ipset", "restore", "-exist"), text),) if text else ()
+    return (LoadCommand(("ipset", "restore", "-exist"), text),) if text else ()
 
 
 def _fill(sets: Mapping[str, IpSet]) -> Iterable[str]:

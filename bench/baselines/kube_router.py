@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.baselines.iptables import BUILT_IN, Flavour, IpSet, Tables, net_members
+from bench.baselines.iptables import BUILT_IN, FilterTable, Flavour, IpSet, net_members
 from bench.baselines.node import NodePod, NodePolicy, NodeRule, NodeView, digest
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import PortRange
@@ -20,7 +20,7 @@ _ACCEPT = "0x10000/0x10000"
 _DONE = "0x20000/0x20000"
 
 
-def render(node: NodeView, flavour: Flavour) -> Tables:
+def render(node: NodeView, flavour: Flavour) -> FilterTable:
     """All chains and sets of a node."""
     sets: dict[str, IpSet] = {}
     chains: dict[str, list[str]] = {
@@ -42,7 +42,7 @@ def render(node: NodeView, flavour: Flavour) -> Tables:
     for name in BUILT_IN:
         text = "rule to explicitly ACCEPT traffic that comply to network policies"
         chains[_top(name)].append(f"{_comment(text)} -m mark --mark {_DONE} -j ACCEPT")
-    return Tables(flavour, False, chains, sets)
+    return FilterTable(flavour, False, chains, sets)
 
 
 def _top(name: str) -> str:

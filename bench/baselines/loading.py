@@ -13,7 +13,7 @@ _TIMEOUT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class LoadCommand:
     """A tool to run in the node's namespace, and the text that it reads."""
 
     argv: tuple[str, ...]
@@ -26,17 +26,17 @@ class Command:
 class Rendering(Protocol):
     """The state of a dataplane."""
 
-    def install(self) -> tuple[Command, ...]:
+    def install(self) -> tuple[LoadCommand, ...]:
         """What builds it where there is nothing."""
 
-    def update(self, old: Self) -> tuple[Command, ...]:
+    def update(self, old: Self) -> tuple[LoadCommand, ...]:
         """What turns ``old`` into this, as the CNI does it."""
 
-    def remove(self) -> tuple[Command, ...]:
+    def remove(self) -> tuple[LoadCommand, ...]:
         """What takes it away."""
 
 
-def run(netns: str, commands: Iterable[Command]) -> None:
+def run(netns: str, commands: Iterable[LoadCommand]) -> None:
     """Run the commands in order. Raises RuntimeError with the message of one that fails."""
     for command in commands:
         run_in(netns, command.argv, input=command.text, timeout=_TIMEOUT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from bench.baselines.iptables import Tables
+from bench.baselines.iptables import FilterTable
 from bench.baselines.node import NodePod, NodeRule, NodeView, Selected
 from kubeverdict.model.policy import BlockPeer, Direction
 from kubeverdict.model.ports import PortRange
@@ -16,7 +16,7 @@ from kubeverdict.model.ports import PortRange
 _CHAINS = {Direction.EGRESS: "EGRESS", Direction.INGRESS: "INGRESS"}
 
 
-def render(node: NodeView) -> Tables:
+def render(node: NodeView) -> FilterTable:
     """All rules of a node."""
     established = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
     chains: dict[str, list[str]] = {
@@ -33,7 +33,7 @@ def render(node: NodeView) -> Tables:
                 chains[chain].append(rule)
             if pod.policies(direction):
                 chains[chain].append(f"{own} {pod.address}/32 -j DROP")
-    return Tables("legacy", False, chains)
+    return FilterTable("legacy", False, chains)
 
 
 def _pairs(pod: NodePod, direction: Direction, node: NodeView) -> Iterator[str]:

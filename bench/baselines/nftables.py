@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from bench.baselines.loading import Command
+from bench.baselines.loading import LoadCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Ruleset:
     hooks: Mapping[str, str]
     sets: Mapping[str, NftSet] = field(default_factory=dict)
 
-    def install(self) -> tuple[Command, ...]:
+    def install(self) -> tuple[LoadCommand, ...]:
         """What builds it where there is nothing."""
         # A map of verdicts needs its chains, rules need their sets: declare all, then fill.
         lines = [f"add table ip {self.table}"]
@@ -36,7 +36,7 @@ class Ruleset:
         lines += self._rules(self.chains)
         return (_load(lines),)
 
-    def update(self, old: Ruleset) -> tuple[Command, ...]:
+    def update(self, old: Ruleset) -> tuple[LoadCommand, ...]:
         """What turns ``old`` into this."""
         table = f"ip {self.table}"
         lines = [self._chain(name) for name in self.chains if name not in old.chains]
@@ -60,7 +60,7 @@ class Ruleset:
                 lines.append(f"delete {nft_set.word} {table} {name}")
         return (_load(lines),) if lines else ()
 
-    def remove(self) -> tuple[Command, ...]:
+    def remove(self) -> tuple[LoadCommand, ...]:
         """What takes it away."""
         return (_load([f"delete table ip {self.table}"]),)
 
@@ -84,5 +84,5 @@ def _elements(start: str, elements: tuple[str, ...] | list[str]) -> Iterator[str
         yield f"{start} {{ {', '.join(elements)} }}"
 
 
-def _load(lines: list[str]) -> Command:
-    return Command(("nft", "-f", "-"), "\n".join([*lines, ""]))
+def _load(lines: list[str]) -> LoadCommand:
+    return LoadCommand(("nft", "-f", "-"), "\n".join([*lines, ""]))

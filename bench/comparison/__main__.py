@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.comparison import report
-from bench.comparison.changes import CHANGES, Change, changes
+from bench.comparison.changes import CHANGES, ChangeKind, changes
 from bench.comparison.entrants import DATAPLANES, Entrant
 from bench.comparison.ipset import add_times
 from bench.comparison.plan import FULL, QUICK, Plan, takes_part
@@ -30,7 +30,7 @@ _BENCH = Path(__file__).parents[1]
 _LOCAL = SCENARIOS["policies-10"].local
 
 
-class Progress:
+class RunProgress:
     """Says on standard error what is being done, and how far a run is."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if why := missing():
         parser.error(why)
-    progress = Progress()
+    progress = RunProgress()
     plan = QUICK if options.quick else FULL
     traffic, changed, ipset_add = _measure(plan, progress)
     results = {
@@ -77,11 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(plan: Plan, progress: Progress) -> tuple[list[Measured], list[Change], list[float]]:
+def _measure(
+    plan: Plan, progress: RunProgress
+) -> tuple[list[Measured], list[ChangeKind], list[float]]:
     # The server on one core, clients and what they send through on the other.
     server_cpu, client_cpu = (1, 0) if (os.cpu_count() or 1) > 1 else (None, None)
     traffic: list[Measured] = []
-    changed: list[Change] = []
+    changed: list[ChangeKind] = []
     with ExitStack() as stack:
         progress.say(f"{len(DATAPLANES)} nodes with {_LOCAL} pods each")
         entrants = [
@@ -131,7 +133,7 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _write(results: dict[str, object], progress: Progress) -> None:
+def _write(results: dict[str, object], progress: RunProgress) -> None:
     folder = _BENCH / "results"
     folder.mkdir(exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -143,7 +145,7 @@ def _write(results: dict[str, object], progress: Progress) -> None:
 
 def write_page(path: Path) -> None:
     """RESULTS.md and its plots, from the JSON of a run."""
-    reading = report.Reading(json.loads(path.read_text()))
+    reading = report.ResultsView(json.loads(path.read_text()))
     folder = _BENCH / "results"
     for old in folder.glob("*.svg"):
         if old.name.startswith(("policies-", "rules-", "change-")):

@@ -15,7 +15,7 @@ from bench.comparison.scenarios import (
     CLIENT,
     FLOODER,
     SERVER,
-    Scenario,
+    TrafficScenario,
     local_address,
     rewritten,
     with_pod,
@@ -27,7 +27,7 @@ from kubeverdict import Cluster, Protocol
 _RATE = 2_000  # packets a second, each a connection of its own
 _LEAST_SECONDS = 0.4  # of traffic around a change
 
-CHANGES: dict[str, Callable[[Scenario], Cluster]] = {
+CHANGES: dict[str, Callable[[TrafficScenario], Cluster]] = {
     "one policy added": with_policy,
     "one pod added": with_pod,
     "everything rewritten": rewritten,
@@ -35,7 +35,7 @@ CHANGES: dict[str, Callable[[Scenario], Cluster]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeKind:
     """A kind of change: seconds of each repetition (see ``Updated``), and what packets saw.
 
     ``leaked`` of ``denied`` packets got through that policy denies before and after;
@@ -58,11 +58,11 @@ class Change:
 
 def changes(
     entrant: Entrant,
-    scenario: Scenario,
+    scenario: TrafficScenario,
     kinds: Sequence[str],
     repetitions: int,
     budget: float,
-) -> list[Change]:
+) -> list[ChangeKind]:
     """Every kind of change on a scenario that is in force, there and back, ``repetitions``
     times or until ``budget`` seconds have passed."""
     found = []
@@ -84,7 +84,9 @@ def changes(
                 _must_be_open(entrant)
             entrant.dataplane.update(scenario.cluster)
         found.append(
-            Change(scenario.name, entrant.name, kind, tuple(preparing), tuple(applying), *counts)
+            ChangeKind(
+                scenario.name, entrant.name, kind, tuple(preparing), tuple(applying), *counts
+            )
         )
     return found
 

@@ -14,7 +14,13 @@ from bench.baselines.loading import Rendering, run
 from bench.baselines.node import view
 from bench.comparison.dataplane import Dataplane, Updated
 from bench.comparison.ours import VARIANTS, KubeverdictDataplane
-from bench.comparison.scenarios import NODE, NODE_ADDRESS, Scenario, local_address, local_names
+from bench.comparison.scenarios import (
+    NODE,
+    NODE_ADDRESS,
+    TrafficScenario,
+    local_address,
+    local_names,
+)
 from bench.lab import Lab, LabPod
 from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
 
@@ -95,7 +101,7 @@ class Entrant:
     def name(self) -> str:
         return self.dataplane.name
 
-    def install(self, scenario: Scenario) -> float:
+    def install(self, scenario: TrafficScenario) -> float:
         """Put a scenario in force in place of the one before; seconds, everything included."""
         self.remove()
         begin = time.perf_counter()

@@ -16,12 +16,12 @@ from kubeverdict import PROFILES, Cluster, CompiledPolicy
 from kubeverdict.compile.compiler import compile_populated
 from kubeverdict.compile.population import Population, populate
 from kubeverdict.model.cluster import Pod
-from kubeverdict_agent import kernel
-from kubeverdict_agent.attaching import Attacher
-from kubeverdict_agent.joining import Joiner
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.lowering import Local, Tables, lower
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import bpf_syscall
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.joining import Joiner
+from kubeverdict_agent.lowering.tables import Local, Tables, lower
+from kubeverdict_agent.node.attaching import Attacher
 
 VARIANTS = {
     "kubeverdict": "kubeverdict, enforcing",
@@ -118,7 +118,7 @@ class KubeverdictDataplane:
         assert self._datapath is not None
         total = 0
         for pin in self._datapath.folder.iterdir():
-            fd = kernel.open_pin(pin)
+            fd = bpf_syscall.open_pin(pin)
             for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
                 if line.startswith("memlock:"):
                     total += int(line.split()[1])

@@ -26,7 +26,7 @@ Results = Mapping[str, Any]
 """As the JSON of a run holds them; see __main__.py."""
 
 
-class Reading:
+class ResultsView:
     """The results, as questions about them."""
 
     def __init__(self, results: Results) -> None:
@@ -65,7 +65,7 @@ class Reading:
         return [n for n in names if not n.startswith(OURS) and n not in ours_and_none]
 
 
-def plots(reading: Reading) -> dict[str, str]:
+def plots(reading: ResultsView) -> dict[str, str]:
     """SVG by file name."""
     found = {}
     for file, heading, scenarios, axis in (
@@ -94,12 +94,12 @@ def plots(reading: Reading) -> dict[str, str]:
     return found
 
 
-def _numbered(prefix: str, counts: Sequence[int], reading: Reading) -> list[tuple[int, str]]:
+def _numbered(prefix: str, counts: Sequence[int], reading: ResultsView) -> list[tuple[int, str]]:
     names = ((count, f"{prefix}-{count}") for count in counts)
     return [(count, name) for count, name in names if name in reading.traffic]
 
 
-def targets(reading: Reading) -> list[Figure]:
+def targets(reading: ResultsView) -> list[Figure]:
     """The figures that this project holds itself to."""
     figures = []
     for scenario in reading.traffic:
@@ -144,7 +144,7 @@ def _whole(change: Mapping[str, Any]) -> float:
     return float(median(preparing + applying for preparing, applying in parts))
 
 
-def page(reading: Reading, plot_files: Sequence[str]) -> str:
+def page(reading: ResultsView, plot_files: Sequence[str]) -> str:
     """The page, in Markdown."""
     return "\n".join(
         [
@@ -160,7 +160,7 @@ def page(reading: Reading, plot_files: Sequence[str]) -> str:
     )
 
 
-def _head(reading: Reading) -> Iterator[str]:
+def _head(reading: ResultsView) -> Iterator[str]:
     machine = reading.results["machine"]
     settings = reading.results["settings"]
     yield "# kubeverdict and the rules of iptables CNIs: the same policies, the same packets"
@@ -181,7 +181,7 @@ def _head(reading: Reading) -> Iterator[str]:
     yield ""
 
 
-def _targets(reading: Reading) -> Iterator[str]:
+def _targets(reading: ResultsView) -> Iterator[str]:
     figures = targets(reading)
     yield "## Against our own targets"
     yield ""
@@ -191,7 +191,7 @@ def _targets(reading: Reading) -> Iterator[str]:
     yield ""
 
 
-def _behind(reading: Reading) -> Iterator[str]:
+def _behind(reading: ResultsView) -> Iterator[str]:
     yield "## Where kubeverdict is not ahead"
     yield ""
     found = list(_not_ahead(reading))
@@ -199,7 +199,7 @@ def _behind(reading: Reading) -> Iterator[str]:
     yield ""
 
 
-def _not_ahead(reading: Reading) -> Iterator[str]:
+def _not_ahead(reading: ResultsView) -> Iterator[str]:
     for scenario in reading.traffic:
         for metric in reading.metrics(scenario):
             ratios = reading.ratios(scenario, metric)
@@ -236,7 +236,7 @@ def _not_ahead(reading: Reading) -> Iterator[str]:
                 )
 
 
-def _traffic(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
+def _traffic(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
     yield "## Traffic"
     yield ""
     yield (
@@ -275,7 +275,7 @@ def _traffic(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
             yield ""
 
 
-def _changes(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
+def _changes(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
     yield "## Changes"
     yield ""
     yield (
@@ -314,7 +314,7 @@ def _changes(reading: Reading, plot_files: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
-def _memory(reading: Reading) -> Iterator[str]:
+def _memory(reading: ResultsView) -> Iterator[str]:
     yield "## Memory in the kernel, and time to install"
     yield ""
     yield (
@@ -339,7 +339,7 @@ def _installed(measured: Mapping[str, Any], name: str) -> str:
     return f"{megabytes:.1f} MB, {_time(measured['install'][name])}"
 
 
-def _method(reading: Reading) -> Iterator[str]:
+def _method(reading: ResultsView) -> Iterator[str]:
     settings = reading.results["settings"]
     yield "## Method"
     yield ""

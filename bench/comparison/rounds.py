@@ -18,7 +18,7 @@ from bench.comparison.scenarios import (
     NODE,
     NODE_ADDRESS,
     SERVER,
-    Scenario,
+    TrafficScenario,
     local_address,
 )
 from bench.traffic import DENIED_PORT, METRICS
@@ -53,7 +53,7 @@ class Measured:
 
 
 def prepare(
-    scenario: Scenario, entrants: Sequence[Entrant], say: Callable[[str], None]
+    scenario: TrafficScenario, entrants: Sequence[Entrant], say: Callable[[str], None]
 ) -> tuple[Measured, list[Entrant]]:
     """Put a scenario in force everywhere, and prove each entrant before it is timed."""
     measured = Measured(scenario.name)
@@ -83,7 +83,7 @@ def prepare(
     return measured, ready
 
 
-def prove(entrant: Entrant, scenario: Scenario, measured: Measured) -> list[str]:
+def prove(entrant: Entrant, scenario: TrafficScenario, measured: Measured) -> list[str]:
     """What an entrant does against the engine's verdict."""
     compiled = entrant.compiled(scenario.cluster)
     probes = probing.choose(compiled, view(compiled, NODE), NODE_ADDRESS, _PROBES)

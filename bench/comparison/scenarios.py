@@ -41,7 +41,7 @@ _REMOTE_NETWORK = (10 << 24) + (2 << 16)
 
 
 @dataclass(frozen=True)
-class Scenario:
+class TrafficScenario:
     """``policies`` policies with ``rules`` rules each; ``local`` pods on the node,
     ``pods`` elsewhere. ``crowd`` pods more are what the rules of a set of that size select."""
 
@@ -95,23 +95,23 @@ POLICY_COUNTS = (10, 100, 1_000, 10_000)
 POD_COUNTS = (1_000, 10_000, 50_000)
 RULE_COUNTS = (1, 10, 100, 1_000)
 
-SCENARIOS: dict[str, Scenario] = {
+SCENARIOS: dict[str, TrafficScenario] = {
     scenario.name: scenario
     for scenario in (
-        *(Scenario(f"policies-{count}", count) for count in POLICY_COUNTS),
+        *(TrafficScenario(f"policies-{count}", count) for count in POLICY_COUNTS),
         # On ten pods: kube-router needs a minute and a half to install 30 times 1,000 rules.
-        *(Scenario(f"rules-{count}", 10, count) for count in RULE_COUNTS),
-        Scenario("change", 5_000),
-        Scenario("crowd", 30, crowd=10_000, pods=1_000),
-        *(Scenario(f"pods-{count}", 1_000, pods=count) for count in POD_COUNTS),
+        *(TrafficScenario(f"rules-{count}", 10, count) for count in RULE_COUNTS),
+        TrafficScenario("change", 5_000),
+        TrafficScenario("crowd", 30, crowd=10_000, pods=1_000),
+        *(TrafficScenario(f"pods-{count}", 1_000, pods=count) for count in POD_COUNTS),
         # Small enough that one pair a rule can be written out, and all kinds of rules occur.
-        Scenario("proof", 60, 4, pods=400),
-        Scenario("proof-wide", 10, 40, pods=400),
+        TrafficScenario("proof", 60, 4, pods=400),
+        TrafficScenario("proof-wide", 10, 40, pods=400),
     )
 }
 
 
-def with_policy(scenario: Scenario) -> Cluster:
+def with_policy(scenario: TrafficScenario) -> Cluster:
     """The cluster after one policy more, which lets ``ADDED_PEER`` reach ``ADDED_PORT``."""
     sketch = Sketch("comparison", 0)
     peer = BlockPeer(_block(f"{ADDED_PEER}/32"))
@@ -122,7 +122,7 @@ def with_policy(scenario: Scenario) -> Cluster:
     return Cluster(old.namespaces, old.pods, (*old.policies, *sketch.policies), old.nodes)
 
 
-def with_pod(scenario: Scenario) -> Cluster:
+def with_pod(scenario: TrafficScenario) -> Cluster:
     """The cluster after one more pod elsewhere: of the crowd, where there is one."""
     old = scenario.cluster
     index = scenario.pods + scenario.crowd
@@ -133,7 +133,7 @@ def with_pod(scenario: Scenario) -> Cluster:
     return Cluster(old.namespaces, (*old.pods, pod), old.policies, old.nodes)
 
 
-def rewritten(scenario: Scenario) -> Cluster:
+def rewritten(scenario: TrafficScenario) -> Cluster:
     """A cluster with the same pods where almost every rule is another one."""
     old = scenario.cluster
     return Cluster(
@@ -144,7 +144,7 @@ def rewritten(scenario: Scenario) -> Cluster:
     )
 
 
-def _cluster(scenario: Scenario) -> Cluster:
+def _cluster(scenario: TrafficScenario) -> Cluster:
     sketch = Sketch("comparison", 0)
     sketch.namespace(SHOP, {"team": "shop"})
     for team in range(_TEAMS):
@@ -186,7 +186,7 @@ def _cluster(scenario: Scenario) -> Cluster:
     )
 
 
-def _middle(scenario: Scenario) -> int:
+def _middle(scenario: TrafficScenario) -> int:
     """The round of the policies in the middle of those that isolate the server's ingress, which
     is that of the client's egress too."""
     return -(-scenario.policies // scenario.local) // 2 & ~1
@@ -200,7 +200,7 @@ def _local_peer(number: int) -> Peer:
     return PodPeer(labelled("app", _local_app(number)), SHOP)
 
 
-def _remote_pod(scenario: Scenario, index: int) -> Pod:
+def _remote_pod(scenario: TrafficScenario, index: int) -> Pod:
     address = format_address(4, _REMOTE_NETWORK + index)
     node = f"node-{index // _PODS_A_NODE:04d}"
     if scenario.crowd and index >= scenario.pods:
@@ -224,7 +224,7 @@ def _pod(namespace: str, name: str, labels: dict[str, str], address: str, node: 
     )
 
 
-def _rules(scenario: Scenario, chance: random.Random) -> Iterator[RuleSketch]:
+def _rules(scenario: TrafficScenario, chance: random.Random) -> Iterator[RuleSketch]:
     """Rules that let nobody of this node reach another pod of it on the ports that are timed."""
     for _ in range(scenario.rules):
         if scenario.crowd:

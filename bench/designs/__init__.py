@@ -5,9 +5,9 @@ In: a compiled cluster and a pod. Out: a program for each design, filled with th
 judges a list of tuples in turn under BPF_PROG_TEST_RUN. They exist here only, to compare designs
 on one frame and not the programs around them.
 
-Decided: the two others are filled from the tables that :func:`kubeverdict_agent.lowering.lower`
-makes, so that all hold the same policy: identities are its classes of peers, and a CIDR is an
-interval of its addresses. Rules that name no peer, which Cilium files apart, become entries of
+Decided: the two others are filled from the tables that
+:func:`kubeverdict_agent.lowering.tables.lower` makes, so that all hold the same policy: identities are its
+classes of peers, and a CIDR is an interval of its addresses. Rules that name no peer, which Cilium files apart, become entries of
 every identity; that favours neither.
 """
 

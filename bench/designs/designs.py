@@ -14,12 +14,12 @@ from bench.designs import filling
 from bench.lab import bpffs
 from bench.lab.packets import opening
 from kubeverdict import CompiledPolicy, Protocol
-from kubeverdict_agent import kernel
-from kubeverdict_agent.kernel import Flag, MapType
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.loading import compile_source
-from kubeverdict_agent.lowering import Local, lower
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import bpf_syscall
+from kubeverdict_agent.datapath.bpf_syscall import Flag, MapType
+from kubeverdict_agent.datapath.compiling import compile_source
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import Local, lower
 
 DESIGNS = {
     "nothing": "the frame alone",
@@ -46,18 +46,18 @@ class Designs:
         """What a design says of the first ``count`` tuples."""
         self._begin(TUPLES - 1)
         program = self._programs[design]
-        found = [kernel.test_run(program, self._packet)[0] for _ in range(count)]
+        found = [bpf_syscall.test_run(program, self._packet)[0] for _ in range(count)]
         assert set(found) <= {0, 1}
         return [bool(verdict) for verdict in found]
 
     def nanoseconds(self, design: str, repeat: int, *, hot: bool) -> int:
         """Mean time of a run: on the same tuple each time (``hot``), or on all in turn."""
         self._begin(0 if hot else TUPLES - 1)
-        return kernel.test_run(self._programs[design], self._packet, repeat)[1]
+        return bpf_syscall.test_run(self._programs[design], self._packet, repeat)[1]
 
     def _begin(self, mask: int) -> None:
         turn = np.array([0, mask], np.uint32)
-        kernel.update(self._turns, bytes(4), turn.tobytes())
+        bpf_syscall.update(self._turns, bytes(4), turn.tobytes())
 
 
 @contextmanager
@@ -76,21 +76,21 @@ def open_designs(compiled: CompiledPolicy, node: str, pod: tuple[str, str]) -> I
 
         def new(name: str, kind: MapType, key: int, value: int, entries: int) -> int:
             flags = Flag.NO_PREALLOC if kind is MapType.LPM_TRIE else 0
-            fd = kernel.create_map(kind, key, value, max(entries, 1), flags, name)
+            fd = bpf_syscall.create_map(kind, key, value, max(entries, 1), flags, name)
             stack.callback(os.close, fd)
-            kernel.pin(fd, folder / name)
+            bpf_syscall.pin(fd, folder / name)
             return fd
 
         prefix = filling.PREFIX.itemsize
         fd = new("tuples", MapType.ARRAY, 4, filling.TUPLE.itemsize, TUPLES)
-        kernel.update_batch(fd, np.arange(TUPLES, dtype=np.uint32), tuples)
+        bpf_syscall.update_batch(fd, np.arange(TUPLES, dtype=np.uint32), tuples)
         turns = new("turns", MapType.ARRAY, 4, 8, 1)
         fd = new("identities", MapType.LPM_TRIE, prefix, 4, addresses.size)
-        kernel.update_batch(fd, addresses, numbers)
+        bpf_syscall.update_batch(fd, addresses, numbers)
         fd = new("policies", MapType.LPM_TRIE, filling.POLICY.itemsize, 4, policies.size)
-        kernel.update_batch(fd, policies, np.ones(policies.size, np.uint32))
+        bpf_syscall.update_batch(fd, policies, np.ones(policies.size, np.uint32))
         fd = new("lists", MapType.LPM_TRIE, prefix, filling.LIST.itemsize, cidrs.size)
-        kernel.update_batch(fd, cidrs, lists)
+        bpf_syscall.update_batch(fd, cidrs, lists)
         programs = compile_source(_SOURCE.read_text(), folder, tuple(DESIGNS))
         for program in programs:
             stack.callback(os.close, program)

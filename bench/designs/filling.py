@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.model.policy import Direction
-from kubeverdict_agent.layout import DECISION_ALLOWS
-from kubeverdict_agent.lowering import Tables
+from kubeverdict_agent.datapath.layout import DECISION_ALLOWS
+from kubeverdict_agent.lowering.tables import Tables
 
 PROTOCOLS = (socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP)
 MOST_PORTS = 128

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from kubeverdict.failures import exit_with
+from kubeverdict.command.failures import exit_with
 
 
 def main() -> NoReturn:

@@ -19,17 +19,19 @@ from pathlib import Path
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import Profile
-from kubeverdict_agent import control, metrics, privileges
-from kubeverdict_agent.alarms import Alarms, Log
-from kubeverdict_agent.answers import Answers
-from kubeverdict_agent.applying import Applied, Applier
-from kubeverdict_agent.collecting import Collector
-from kubeverdict_agent.modes import Modes
-from kubeverdict_agent.naming import Naming
-from kubeverdict_agent.node import Node
-from kubeverdict_agent.node_datapath import NodeDatapath
-from kubeverdict_agent.source import FileSource
-from kubeverdict_agent.tending import WATCH_SECONDS, Tender
+from kubeverdict_agent.control import control_socket
+from kubeverdict_agent.control.handlers import Handlers
+from kubeverdict_agent.control.housekeeping import WATCH_SECONDS, Housekeeper
+from kubeverdict_agent.control.modes import Modes
+from kubeverdict_agent.control.reconciler import Applied, Reconciler
+from kubeverdict_agent.control.source import FileSource
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.node import privileges
+from kubeverdict_agent.node.node import LocalNode
+from kubeverdict_agent.observe import metrics
+from kubeverdict_agent.observe.alarms import Alarms, EventLog
+from kubeverdict_agent.observe.collecting import Collector
+from kubeverdict_agent.observe.naming import Naming
 
 LOCK = "lock"
 LIVE_MODES = "modes"
@@ -82,7 +84,7 @@ def locked(state: Path) -> Iterator[None]:
 
 def run(settings: Settings) -> None:
     """Run an agent until SIGTERM or SIGINT. Raises KubeverdictError where it cannot start."""
-    log = Log(settings.node)
+    log = EventLog(settings.node)
     with locked(settings.state), contextlib.ExitStack() as stack:
         wakeup = stack.enter_context(_signals())
         datapath = NodeDatapath.open(settings.bpffs, flows=settings.flows)
@@ -92,20 +94,20 @@ def run(settings: Settings) -> None:
         if not datapath.generation:
             datapath.adopt_for(settings.adopt_seconds)
         alarms, naming = Alarms(log), Naming()
-        node = Node(settings.node, datapath, naming, alarms, log, settings.adopt_seconds)
+        node = LocalNode(settings.node, datapath, naming, alarms, log, settings.adopt_seconds)
         stack.callback(node.close)
         collector = Collector(datapath, naming, node.whose)
         privileges.drop()
         # Before anything else: a pod that is there now should not wait for a large input.
         node.list_all()
 
-        exporter: metrics.Server | None = None
+        exporter: metrics.MetricsServer | None = None
 
         def applied(state: Applied) -> None:
             if exporter is not None and state.since_change:
                 exporter.applied(state.since_change)
 
-        applier = Applier(
+        applier = Reconciler(
             settings.node,
             FileSource(settings.files, settings.skip_invalid),
             settings.profile,
@@ -117,22 +119,26 @@ def run(settings: Settings) -> None:
             settings.state / LIVE_MODES,
             applied,
         )
-        answers = Answers(
+        answers = Handlers(
             settings.node, datapath, node, applier, collector, alarms, settings.state / LIVE_MODES
         )
         if settings.metrics_address:
-            exporter = metrics.Server(settings.metrics_address, answers.sample)
+            exporter = metrics.MetricsServer(settings.metrics_address, answers.sample)
             stack.callback(exporter.close)
-        server = control.Server(settings.state / control.SOCKET, answers.handlers())
+        server = control_socket.ControlSocket(
+            settings.state / control_socket.SOCKET, answers.handlers()
+        )
         stack.callback(server.close)
         applier.start()
         stack.callback(applier.stop)
-        stack.callback(Tender(datapath, collector, node, applier, alarms).close)
+        stack.callback(Housekeeper(datapath, collector, node, applier, alarms).close)
         _follow_links(wakeup, node, applier, alarms)
         log("info", "ended; what is attached stays in force")
 
 
-def _follow_links(wakeup: socket.socket, node: Node, applier: Applier, alarms: Alarms) -> None:
+def _follow_links(
+    wakeup: socket.socket, node: LocalNode, applier: Reconciler, alarms: Alarms
+) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(node.monitor, selectors.EVENT_READ)

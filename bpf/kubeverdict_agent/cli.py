@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from kubeverdict.cli_running import SETTINGS, Group
-from kubeverdict.cli_running import run as run_
-from kubeverdict.cli_version import version_option
+from kubeverdict.command.failures import CLEAN, FINDINGS, write_out
+from kubeverdict.command.running import SETTINGS, VerbGroup
+from kubeverdict.command.running import run as run_
+from kubeverdict.command.version import version_option
 from kubeverdict.errors import UsageError
-from kubeverdict.failures import CLEAN, FINDINGS, write_out
 from kubeverdict.model.profile import PROFILES, REFERENCE
 
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
@@ -71,7 +71,7 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
-@click.group(cls=Group, context_settings=SETTINGS)
+@click.group(cls=VerbGroup, context_settings=SETTINGS)
 @version_option
 def cli() -> None:
     """Audit or enforce a cluster's network policies on this node, in the kernel."""
@@ -164,7 +164,8 @@ def run(
     Ending the agent changes nothing: what is attached stays in force, and the next agent takes
     over from it. Logs are JSON lines on standard error.
     """
-    from kubeverdict_agent import agent, modes
+    from kubeverdict_agent import agent
+    from kubeverdict_agent.control import modes
 
     if "-" in files:
         raise UsageError("standard input cannot be watched: name files or folders")
@@ -199,8 +200,8 @@ def report(namespace: str | None, output: str, state: Path) -> int:
 
     Exit status 1 where there is anything.
     """
-    from kubeverdict_agent import report as reports
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control.control_socket import ask
+    from kubeverdict_agent.observe import report as reports
 
     answer = ask(state, "report", namespace=namespace or "")
     if output == "json":
@@ -216,7 +217,7 @@ def report(namespace: str | None, output: str, state: Path) -> int:
 @state_option
 def events(last: int, follow: bool, state: Path) -> int:
     """Denials as they happen, as flows of Hubble: one JSON object a line."""
-    from kubeverdict_agent.control import follow as follow_
+    from kubeverdict_agent.control.control_socket import follow as follow_
 
     for answer in follow_(state, "events", last=last, follow=follow):
         if answer:
@@ -229,7 +230,7 @@ def events(last: int, follow: bool, state: Path) -> int:
 @state_option
 def status(output: str, state: Path) -> int:
     """How the agent is. Exit status 1 while an alarm stands."""
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control.control_socket import ask
 
     answer = ask(state, "status")
     if output == "json":
@@ -244,7 +245,7 @@ def status(output: str, state: Path) -> int:
 @state_option
 def endpoints(output: str, state: Path) -> int:
     """The links of this node, and the pod behind each."""
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control.control_socket import ask
 
     answer = ask(state, "endpoints")
     if output == "json":
@@ -261,7 +262,7 @@ def endpoints(output: str, state: Path) -> int:
 @state_option
 def policy(pod: str, output: str, state: Path) -> int:
     """What the kernel's tables say, in words: of all pods of this node, or of NAMESPACE/POD."""
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control.control_socket import ask
 
     answer = ask(state, "policy", pod=pod)
     if output == "json":
@@ -278,7 +279,7 @@ def policy(pod: str, output: str, state: Path) -> int:
 @state_option
 def flows(limit: int, output: str, state: Path) -> int:
     """The connections that are tracked."""
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control.control_socket import ask
 
     answer = ask(state, "flows", limit=limit)
     if output == "json":
@@ -298,8 +299,8 @@ def mode(settings: tuple[str, ...], state: Path) -> int:
 
     In force when the command ends, and kept when the agent is started again.
     """
-    from kubeverdict_agent import modes
-    from kubeverdict_agent.control import ask
+    from kubeverdict_agent.control import modes
+    from kubeverdict_agent.control.control_socket import ask
 
     for setting in settings:
         modes.parse_setting(setting)
@@ -313,7 +314,7 @@ def mode(settings: tuple[str, ...], state: Path) -> int:
 @bpffs_option
 def check(output: str, bpffs: Path) -> int:
     """Whether this machine has what the agent needs. Exit status 1 where something is missing."""
-    from kubeverdict_agent.checking import check as check_
+    from kubeverdict_agent.node.checking import check as check_
 
     found = check_(bpffs)
     if output == "json":
@@ -328,7 +329,7 @@ def check(output: str, bpffs: Path) -> int:
 @state_option
 def detach(bpffs: Path, state: Path) -> int:
     """Remove everything that an agent ever put on this node; traffic is then not filtered."""
-    from kubeverdict_agent.detaching import detach as detach_
+    from kubeverdict_agent.node.detaching import detach as detach_
 
     removed = detach_(bpffs, state)
     click.echo(

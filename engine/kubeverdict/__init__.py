@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy, Reason
     from kubeverdict.compile.compiler import compile_cluster
     from kubeverdict.errors import InputError, KubeverdictError, UsageError
-    from kubeverdict.evaluate.bulk import Workbench, workbench
-    from kubeverdict.evaluate.bulk import evaluate as judge_edits
     from kubeverdict.evaluate.delta import Delta, delta
     from kubeverdict.evaluate.ends import address_ids, pod_id
     from kubeverdict.evaluate.flows import Verdicts, judge
-    from kubeverdict.evaluate.outcome import Outcome
     from kubeverdict.evaluate.pairs import count_pairs, rows
+    from kubeverdict.evaluate.scenarios.outcome import Outcome
+    from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
+    from kubeverdict.evaluate.scenarios.workbench import evaluate as judge_edits
     from kubeverdict.manifests import Loaded, load
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.model.edit import Edit
@@ -72,12 +72,12 @@ _HOMES = {
     "kubeverdict.compile.compiled": ("CompiledPolicy", "Reason"),
     "kubeverdict.compile.compiler": ("compile_cluster",),
     "kubeverdict.errors": ("InputError", "KubeverdictError", "UsageError"),
-    "kubeverdict.evaluate.bulk": ("Workbench", "judge_edits", "workbench"),
+    "kubeverdict.evaluate.scenarios.workbench": ("Workbench", "judge_edits", "workbench"),
     "kubeverdict.evaluate.delta": ("Delta", "delta"),
     "kubeverdict.evaluate.ends": ("address_ids", "pod_id"),
     "kubeverdict.evaluate.flows": ("Verdicts", "judge"),
     "kubeverdict.evaluate.pairs": ("count_pairs", "rows"),
-    "kubeverdict.evaluate.outcome": ("Outcome",),
+    "kubeverdict.evaluate.scenarios.outcome": ("Outcome",),
     "kubeverdict.manifests": ("Loaded", "load"),
     "kubeverdict.model.cluster": ("Cluster",),
     "kubeverdict.model.edit": ("Edit",),

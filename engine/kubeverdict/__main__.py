@@ -6,8 +6,8 @@ import sys
 from pathlib import PurePath
 from typing import NoReturn
 
-from kubeverdict.failures import exit_with
-from kubeverdict.interrupts import end_at_interrupt
+from kubeverdict.command.failures import exit_with
+from kubeverdict.command.interrupts import end_at_interrupt
 
 
 def main() -> NoReturn:
@@ -17,8 +17,8 @@ def main() -> NoReturn:
     name = "kubectl kubeverdict" if plugin else "kubeverdict"
 
     def command() -> int:
-        from kubeverdict.cli import cli
-        from kubeverdict.cli_running import run
+        from kubeverdict.cli.main import cli
+        from kubeverdict.command.running import run
 
         return run(cli, name)
 

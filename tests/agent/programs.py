@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from kubeverdict_agent import kernel
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import bpf_syscall
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 
 NOT_ROOT = "needs root: it loads eBPF programs"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason=NOT_ROOT)
@@ -35,6 +35,6 @@ class Bench:
 
     @staticmethod
     def _passes(program: int, frame: bytes) -> bool:
-        action, _ = kernel.test_run(program, frame)
+        action, _ = bpf_syscall.test_run(program, frame)
         assert action in (PASSES, DROPS)
         return action == PASSES

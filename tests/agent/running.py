@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from bench.lab import Lab, LabPod, bpffs, missing
 from kubeverdict.errors import UsageError
-from kubeverdict_agent import control, loading
+from kubeverdict_agent.control import control_socket
+from kubeverdict_agent.datapath import compiling
 from kubeverdict_agent.errors import DatapathError
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def why_not() -> str | None:
     reason = missing()
     if reason is None:
         try:
-            loading.find_bcc()
+            compiling.find_bcc()
         except DatapathError as error:
             reason = str(error)
     return reason
@@ -104,7 +105,7 @@ class Agent:
             assert self.process is not None
             assert self.process.poll() is None, self.log_text()
             try:
-                return bool(control.ask(self.state, "status"))
+                return bool(control_socket.ask(self.state, "status"))
             except UsageError:
                 return False
 
@@ -155,7 +156,7 @@ class Agent:
     # --- questions ---------------------------------------------------------------------------
 
     def ask(self, verb: str, **fields: object) -> Any:
-        return control.ask(self.state, verb, **fields)
+        return control_socket.ask(self.state, verb, **fields)
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.ask("status")

@@ -10,9 +10,10 @@ import pytest
 
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.manifests import load
-from kubeverdict_agent import collecting, layout
-from kubeverdict_agent.collecting import OTHER_ADDRESSES, Collector
-from kubeverdict_agent.naming import Naming, owners
+from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.observe import collecting
+from kubeverdict_agent.observe.collecting import OTHER_ADDRESSES, Collector
+from kubeverdict_agent.observe.naming import Naming, owners
 from tests.agent import manifests
 
 _FULL = 50
@@ -29,8 +30,8 @@ class Kernel:
         packed = b"\0" * 10 + b"\xff\xff" + bytes(int(part) for part in address.split("."))
         keys["remote"] = np.frombuffer(packed, "<u4")
         keys["port"], keys["protocol"] = list(ports), 6
-        keys["direction"], keys["mode"] = layout.Direction.EGRESS, layout.Mode.AUDIT
-        keys["reason"] = layout.Reason.DENIED
+        keys["direction"], keys["mode"] = layout.PodDirection.EGRESS, layout.Mode.AUDIT
+        keys["reason"] = layout.PacketReason.DENIED
         self.keys = np.concatenate((self.keys, keys))
 
     def totals(self, *, drain: bool) -> tuple[Any, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.lab import bpffs
-from kubeverdict_agent.layout import Direction, Mode, Reason, State
-from kubeverdict_agent.lowering import with_modes
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection, State
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import with_modes
 from tests.agent import packets
 from tests.agent.packets import ACK, FIN, RST, SYN, SYN_ACK, TCP, UDP, ethernet, ipv4, ipv6, packet
 from tests.agent.programs import LOOPBACK, Bench, needs_root
@@ -87,7 +87,7 @@ def test_a_revoked_connection_is_cut_both_ways_and_cannot_come_back(web: Web) ->
     web.use(open_out)
     assert not web.leaves(packet(WEB, CLIENT, TCP, 80, 40000, flags=ACK))
     assert not web.arrives(packet(CLIENT, WEB, TCP, 40000, 80, flags=ACK))
-    assert web.counted(Direction.INGRESS, Reason.REVOKED, dropped=True) > 0
+    assert web.counted(PodDirection.INGRESS, PacketReason.REVOKED, dropped=True) > 0
     # Allowed again, it goes on: the entry was kept.
     web.use(POLICY)
     assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80, flags=ACK))
@@ -110,7 +110,7 @@ def test_icmp_errors_about_a_connection_pass(web: Web) -> None:
     assert web.arrives(from_router)
     other = packets.icmp(3, 4, rest=ipv4(WEB, DB, UDP, packets.udp(5354, 53))[:28])
     assert not web.arrives(ethernet(0x0800, ipv4(WORLD, WEB, packets.ICMP, other)))
-    assert web.counted(Direction.INGRESS, Reason.RELATED, dropped=False) > 0
+    assert web.counted(PodDirection.INGRESS, PacketReason.RELATED, dropped=False) > 0
     web.use(REVOKED)
     assert not web.arrives(from_router)
 
@@ -158,9 +158,11 @@ def test_discovery_and_arp_pass(web: Web) -> None:
 )
 def test_a_pod_sends_from_its_own_addresses(web: Web, source: str, peer: str, own: bool) -> None:
     """With the address of another pod, or of the node, it could pass the policies of its peers."""
-    before = web.counted(Direction.EGRESS, Reason.SPOOFED, dropped=True)
+    before = web.counted(PodDirection.EGRESS, PacketReason.SPOOFED, dropped=True)
     assert web.leaves(packet(source, peer, TCP, port=5432)) is own
-    assert web.counted(Direction.EGRESS, Reason.SPOOFED, dropped=True) - before == (not own)
+    assert web.counted(PodDirection.EGRESS, PacketReason.SPOOFED, dropped=True) - before == (
+        not own
+    )
 
 
 def test_the_node_reaches_its_pods(web: Web) -> None:
@@ -230,11 +232,11 @@ def test_audit_passes_and_counts_each_denied_connection(web: Web) -> None:
         assert web.leaves(packet(WEB, WORLD, TCP, 40000, 443, flags=ACK))
     keys, totals = web.datapath.totals()
     assert set(keys["port"].tolist()) == {443}
-    assert set(keys["direction"].tolist()) == {Direction.EGRESS}
+    assert set(keys["direction"].tolist()) == {PodDirection.EGRESS}
     assert set(keys["mode"].tolist()) == {Mode.AUDIT}
     # Replies are not denials of their own.
     assert int(totals["packets"].sum()) == 6
-    assert web.counted(Direction.EGRESS, Reason.DENIED, dropped=False) >= 3
+    assert web.counted(PodDirection.EGRESS, PacketReason.DENIED, dropped=False) >= 3
 
 
 def test_auditing_counts_ports_that_are_used_again(web: Web) -> None:
@@ -245,7 +247,9 @@ def test_auditing_counts_ports_that_are_used_again(web: Web) -> None:
         assert web.arrives(packet(WORLD, WEB, TCP, 443, 40000, flags=SYN_ACK))
         assert web.leaves(packet(WEB, WORLD, TCP, 40000, 443, flags=RST | ACK))
     keys, _ = web.datapath.totals()
-    assert {(int(key["direction"]), int(key["port"])) for key in keys} == {(Direction.EGRESS, 443)}
+    assert {(int(key["direction"]), int(key["port"])) for key in keys} == {
+        (PodDirection.EGRESS, 443)
+    }
 
 
 def test_enforcing_cuts_what_auditing_let_through(web: Web) -> None:
@@ -314,7 +318,7 @@ def test_a_full_table_forgets_the_oldest_and_denies_nothing_new(web: Web) -> Non
     assert web.arrives(packet(DB, WEB, TCP, 5432, 1024 + 5999, flags=SYN_ACK))
     # Fail closed: of a connection that was forgotten, replies have nothing to pass by.
     assert not web.arrives(packet(DB, WEB, TCP, 5432, 1024, flags=SYN_ACK))
-    assert web.counted(Direction.INGRESS, Reason.NO_FLOW, dropped=True) > 0
+    assert web.counted(PodDirection.INGRESS, PacketReason.NO_FLOW, dropped=True) > 0
 
 
 def test_one_end_may_close_and_go_on_listening(web: Web) -> None:
@@ -345,7 +349,7 @@ def test_a_denial_is_told_once_and_counted_always(web: Web) -> None:
     event = events[0]
     assert (event["local_port"], event["remote_port"], event["tcp_flags"]) == (40000, 443, SYN)
     assert bytes(event["remote"].tobytes())[-4:] == bytes([203, 0, 113, 9])
-    assert event["reason"] == Reason.DENIED and event["mode"] == Mode.ENFORCE
+    assert event["reason"] == PacketReason.DENIED and event["mode"] == Mode.ENFORCE
     assert event["generation"] == web.datapath.generation
     keys, totals = web.datapath.totals(drain=True)
     assert totals["packets"].tolist() == [50]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kubeverdict.errors import UsageError
-from kubeverdict_agent import control
+from kubeverdict_agent.control import control_socket
 
 
 def echo(request: dict[str, Any]) -> object:
@@ -36,7 +36,7 @@ def numbers(request: dict[str, Any]) -> Iterator[object]:
     return ({"number": number} for number in count())
 
 
-HANDLERS: dict[str, control.Handler] = {
+HANDLERS: dict[str, control_socket.Handler] = {
     "echo": echo,
     "fail": fail,
     "crash": crash,
@@ -46,16 +46,16 @@ HANDLERS: dict[str, control.Handler] = {
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    server = control.Server(tmp_path / control.SOCKET, HANDLERS)
+    server = control_socket.ControlSocket(tmp_path / control_socket.SOCKET, HANDLERS)
     yield tmp_path
     server.close()
-    assert not (tmp_path / control.SOCKET).exists()
+    assert not (tmp_path / control_socket.SOCKET).exists()
 
 
 def send(state: Path, data: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(60)
-        connection.connect(str(state / control.SOCKET))
+        connection.connect(str(state / control_socket.SOCKET))
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         answer = b""
@@ -65,7 +65,7 @@ def send(state: Path, data: bytes) -> bytes:
 
 
 def test_an_answer_for_a_question(state: Path) -> None:
-    assert control.ask(state, "echo", one=1, text="ä") == {"got": {"one": 1, "text": "ä"}}
+    assert control_socket.ask(state, "echo", one=1, text="ä") == {"got": {"one": 1, "text": "ä"}}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_an_answer_for_a_question(state: Path) -> None:
 )
 def test_complaints_reach_the_asker(state: Path, verb: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        control.ask(state, verb)
-    assert control.ask(state, "echo") == {"got": {}}
+        control_socket.ask(state, verb)
+    assert control_socket.ask(state, "echo") == {"got": {}}
 
 
 @pytest.mark.parametrize(
@@ -104,25 +104,25 @@ def test_a_malformed_request_takes_nothing_down(state: Path, data: bytes) -> Non
     except ConnectionError:
         answer = b'{"error"'  # hung up before all of it was sent
     assert answer.startswith(b'{"error"')
-    assert control.ask(state, "echo") == {"got": {}}
+    assert control_socket.ask(state, "echo") == {"got": {}}
 
 
 def test_followers_that_hang_up_are_let_go(state: Path) -> None:
     for _ in range(100):
-        stream = control.follow(state, "numbers", patience=60)
+        stream = control_socket.follow(state, "numbers", patience=60)
         assert [next(stream) for _ in range(3)] == [{"number": number} for number in range(3)]
         stream.close()  # type: ignore[attr-defined]
-    assert control.ask(state, "echo") == {"got": {}}
+    assert control_socket.ask(state, "echo") == {"got": {}}
 
 
 def test_askers_do_not_wait_for_each_other(state: Path) -> None:
     idle = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(5)]
     try:
         for connection in idle:
-            connection.connect(str(state / control.SOCKET))
+            connection.connect(str(state / control_socket.SOCKET))
         answers: list[object] = []
         threads = [
-            threading.Thread(target=lambda: answers.append(control.ask(state, "echo")))
+            threading.Thread(target=lambda: answers.append(control_socket.ask(state, "echo")))
             for _ in range(10)
         ]
         for thread in threads:
@@ -136,15 +136,15 @@ def test_askers_do_not_wait_for_each_other(state: Path) -> None:
 
 
 def test_only_the_owner_may_ask(state: Path) -> None:
-    mode = stat.S_IMODE((state / control.SOCKET).stat().st_mode)
+    mode = stat.S_IMODE((state / control_socket.SOCKET).stat().st_mode)
     assert mode == 0o600
     if os.geteuid() != 0:
         pytest.skip("becoming somebody else needs root")
     # Even where the file's mode is got round, the kernel says who asks.
     with tempfile.TemporaryDirectory() as open_folder:
         os.chmod(open_folder, 0o755)
-        path = Path(open_folder, control.SOCKET)
-        server = control.Server(path, HANDLERS)
+        path = Path(open_folder, control_socket.SOCKET)
+        server = control_socket.ControlSocket(path, HANDLERS)
         os.chmod(path, 0o666)
         answers: list[bytes] = []
 
@@ -163,13 +163,13 @@ def test_only_the_owner_may_ask(state: Path) -> None:
 
 def test_without_an_agent(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no agent answers at .*agent\.sock"):
-        control.ask(tmp_path, "status")
+        control_socket.ask(tmp_path, "status")
 
 
 @pytest.mark.parametrize("said", [b"", b'{"number": 1', b"12", b"no json\n"])
 def test_an_agent_that_dies_within_an_answer(tmp_path: Path, said: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(tmp_path / control.SOCKET))
+        listener.bind(str(tmp_path / control_socket.SOCKET))
         listener.listen()
 
         def answer() -> None:
@@ -181,13 +181,13 @@ def test_an_agent_that_dies_within_an_answer(tmp_path: Path, said: bytes) -> Non
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(UsageError, match=r"agent"):
-            control.ask(tmp_path, "status")
+            control_socket.ask(tmp_path, "status")
         thread.join()
 
 
 def test_a_socket_that_a_killed_agent_left_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
-        left.bind(str(tmp_path / control.SOCKET))
-    server = control.Server(tmp_path / control.SOCKET, HANDLERS)
-    assert control.ask(tmp_path, "echo") == {"got": {}}
+        left.bind(str(tmp_path / control_socket.SOCKET))
+    server = control_socket.ControlSocket(tmp_path / control_socket.SOCKET, HANDLERS)
+    assert control_socket.ask(tmp_path, "echo") == {"got": {}}
     server.close()

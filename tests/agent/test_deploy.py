@@ -11,8 +11,9 @@ import click
 import pytest
 import yaml
 
-from kubeverdict_agent import modes, privileges
 from kubeverdict_agent.cli import BPFFS, STATE, cli
+from kubeverdict_agent.control import modes
+from kubeverdict_agent.node import privileges
 
 DEPLOY = Path(__file__).parents[2] / "bpf" / "deploy"
 DOCUMENTS = [

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import random
 
-from kubeverdict_agent.endpoints import Binding, Endpoints, PodKey, Veth
-from kubeverdict_agent.netlink import Address, Link
+from kubeverdict_agent.node.endpoints import Binding, NodeEndpoints, PodKey, Veth
+from kubeverdict_agent.node.netlink import Link, LinkAddress
 
 WEB, DB, API = ("shop", "web"), ("data", "db"), ("shop", "api")
 
 
-def add(books: Endpoints, index: int, *addresses: str) -> Veth:
+def add(books: NodeEndpoints, index: int, *addresses: str) -> Veth:
     veth = books.see_link(Link(index, f"veth{index}", 2, index))
     assert veth is not None
-    books.see_addresses(index, [Address(index, 2, text) for text in addresses])
+    books.see_addresses(index, [LinkAddress(index, 2, text) for text in addresses])
     return veth
 
 
-def publish(books: Endpoints, known: set[PodKey], expected: tuple[PodKey, ...] = ()) -> None:
+def publish(books: NodeEndpoints, known: set[PodKey], expected: tuple[PodKey, ...] = ()) -> None:
     books.published(books.assign(expected, known))
 
 
-def settle(books: Endpoints, veth: Veth) -> Binding | None:
+def settle(books: NodeEndpoints, veth: Veth) -> Binding | None:
     binding, change = books.settle(veth)
     if change:
         books.bound(veth, binding)
@@ -29,7 +29,7 @@ def settle(books: Endpoints, veth: Veth) -> Binding | None:
 
 
 def test_a_link_is_bound_only_when_the_tables_hold_its_pod() -> None:
-    books = Endpoints(4)
+    books = NodeEndpoints(4)
     books.see_cluster({"10.0.0.1": WEB})
     veth = add(books, 7, "10.0.0.1")
     assert settle(books, veth) is None and books.is_waiting(veth)
@@ -42,14 +42,14 @@ def test_a_link_is_bound_only_when_the_tables_hold_its_pod() -> None:
 
 
 def test_pods_expected_on_the_node_are_bound_at_once() -> None:
-    books = Endpoints(4)
+    books = NodeEndpoints(4)
     books.see_cluster({"10.0.0.1": WEB})
     publish(books, {WEB, DB}, (WEB,))
     assert settle(books, add(books, 7, "10.0.0.1")) is not None
 
 
 def test_pods_behind_links_come_before_those_expected() -> None:
-    books = Endpoints(1)
+    books = NodeEndpoints(1)
     books.see_cluster({"10.0.0.1": WEB, "10.0.0.2": DB})
     publish(books, {WEB, DB}, (DB,))
     veth = add(books, 7, "10.0.0.1")
@@ -59,7 +59,7 @@ def test_pods_behind_links_come_before_those_expected() -> None:
 
 
 def test_more_pods_than_slots_are_named() -> None:
-    books = Endpoints(1)
+    books = NodeEndpoints(1)
     books.see_cluster({"10.0.0.1": WEB, "10.0.0.2": DB})
     veths = [add(books, 7, "10.0.0.1"), add(books, 8, "10.0.0.2")]
     publish(books, {WEB, DB})
@@ -70,7 +70,7 @@ def test_more_pods_than_slots_are_named() -> None:
 
 def test_an_address_that_changes_hands_gets_a_new_endpoint_number() -> None:
     """No packet of the new pod may meet a connection of the old one."""
-    books = Endpoints(4)
+    books = NodeEndpoints(4)
     books.see_cluster({"10.0.0.1": WEB})
     old = add(books, 7, "10.0.0.1")
     publish(books, {WEB})
@@ -89,7 +89,7 @@ def test_an_address_that_changes_hands_gets_a_new_endpoint_number() -> None:
 
 
 def test_a_slot_that_is_bound_is_not_given_away() -> None:
-    books = Endpoints(2)
+    books = NodeEndpoints(2)
     books.see_cluster({"10.0.0.1": WEB, "10.0.0.2": DB})
     web = add(books, 7, "10.0.0.1")
     publish(books, {WEB})
@@ -105,7 +105,7 @@ def test_a_slot_that_is_bound_is_not_given_away() -> None:
 
 
 def test_a_restarted_agent_finds_slots_and_numbers() -> None:
-    books = Endpoints(4, bound={7: (40, 2), 8: (41, 3)}, numbers=[90])
+    books = NodeEndpoints(4, bound={7: (40, 2), 8: (41, 3)}, numbers=[90])
     books.see_cluster({"10.0.0.1": WEB, "10.0.0.2": DB, "10.0.0.3": API})
     web, new = add(books, 7, "10.0.0.1"), add(books, 9, "10.0.0.3")
     assert web.binding == Binding(40, 2) and books.left_behind == [8]
@@ -118,14 +118,14 @@ def test_a_restarted_agent_finds_slots_and_numbers() -> None:
 
 
 def test_a_pod_that_is_known_but_not_in_force_keeps_its_binding() -> None:
-    books = Endpoints(4, bound={7: (40, 2)})
+    books = NodeEndpoints(4, bound={7: (40, 2)})
     books.see_cluster({"10.0.0.1": WEB})
     veth = add(books, 7, "10.0.0.1")
     assert books.settle(veth) == (Binding(40, 2), False)
 
 
 def test_a_link_whose_pod_nobody_knows_is_unbound() -> None:
-    books = Endpoints(4, bound={7: (40, 2)})
+    books = NodeEndpoints(4, bound={7: (40, 2)})
     books.see_cluster({})
     veth = add(books, 7, "10.0.0.1")
     assert books.settle(veth) == (None, True)
@@ -134,7 +134,7 @@ def test_a_link_whose_pod_nobody_knows_is_unbound() -> None:
 def test_namespaces_and_names_do_not_collide() -> None:
     """`a.b` + `c` is not `a` + `b.c`, nor is `a-b` + `c` the same as `a` + `b-c`."""
     keys = [("a.b", "c"), ("a", "b.c"), ("a-b", "c"), ("a", "b-c")]
-    books = Endpoints(8)
+    books = NodeEndpoints(8)
     books.see_cluster({f"10.0.0.{n}": key for n, key in enumerate(keys)})
     for index in range(4):
         add(books, index + 1, f"10.0.0.{index}")
@@ -142,19 +142,19 @@ def test_namespaces_and_names_do_not_collide() -> None:
 
 
 def test_addresses_that_come_one_by_one() -> None:
-    books = Endpoints(4)
+    books = NodeEndpoints(4)
     books.see_cluster({"10.0.0.1": WEB, "fd00::1": WEB})
     veth = books.see_link(Link(7, "veth7", 2, 5))
     assert veth is not None and veth.pod is None
-    assert books.see_address(Address(5, 3, "10.0.0.1"), True) == []  # another interface of it
-    assert books.see_address(Address(5, 2, "10.0.0.1"), True) == [veth] and veth.pod == WEB
-    assert books.see_address(Address(5, 2, "fd00::1"), True) == []
-    assert books.see_address(Address(5, 2, "10.0.0.1"), False) == [] and veth.pod == WEB
-    assert books.see_address(Address(5, 2, "fd00::1"), False) == [veth] and veth.pod is None
+    assert books.see_address(LinkAddress(5, 3, "10.0.0.1"), True) == []  # another interface of it
+    assert books.see_address(LinkAddress(5, 2, "10.0.0.1"), True) == [veth] and veth.pod == WEB
+    assert books.see_address(LinkAddress(5, 2, "fd00::1"), True) == []
+    assert books.see_address(LinkAddress(5, 2, "10.0.0.1"), False) == [] and veth.pod == WEB
+    assert books.see_address(LinkAddress(5, 2, "fd00::1"), False) == [veth] and veth.pod is None
 
 
 def test_a_rename_changes_nothing_but_the_name() -> None:
-    books = Endpoints(4)
+    books = NodeEndpoints(4)
     books.see_cluster({"10.0.0.1": WEB})
     veth = add(books, 7, "10.0.0.1")
     books.see_link(Link(7, "other", 2, 7))
@@ -166,7 +166,7 @@ def test_random_histories_never_bind_a_pod_to_a_slot_of_another() -> None:
     """The kernel's side of it: the tables that were published and the bindings that were made."""
     for seed in range(60):
         chance = random.Random(seed)
-        books = Endpoints(6)
+        books = NodeEndpoints(6)
         tables: dict[int, PodKey] = {}
         kernel: dict[int, Binding] = {}
         numbers: dict[int, PodKey] = {}

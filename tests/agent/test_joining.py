@@ -12,9 +12,9 @@ import pytest
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import format_address, parse_address
 from kubeverdict.model.cluster import Pod
-from kubeverdict_agent.joining import Joiner
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.lowering import Local, Tables, lower
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.lowering.joining import Joiner
+from kubeverdict_agent.lowering.tables import Local, Tables, lower
 from tests.agent import packets
 from tests.agent.packets import TCP, packet
 from tests.agent.programs import needs_root

@@ -22,10 +22,10 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, Profile
-from kubeverdict_agent import layout
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.lowering import Local, lower
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import Local, lower
 from tests.agent.packets import probe
 from tests.agent.programs import Bench, needs_root
 from tests.generated import ends, random_cluster, services

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from bench.lab import bpffs
-from kubeverdict_agent import layout
+from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.datapath.compiling import compile_programs, compile_source
+from kubeverdict_agent.datapath.maps import Maps, open_maps
 from kubeverdict_agent.errors import DatapathError
-from kubeverdict_agent.loading import compile_programs, compile_source
-from kubeverdict_agent.maps import Maps, open_maps
 from tests.agent.programs import needs_root
 
 pytestmark = needs_root

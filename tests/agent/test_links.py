@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from bench.lab import Lab, Layout
-from kubeverdict_agent.alarms import Alarms, Log
-from kubeverdict_agent.attaching import Attacher
 from kubeverdict_agent.errors import DatapathError
-from kubeverdict_agent.naming import Naming
-from kubeverdict_agent.netlink import Address, Event, Link, Lister, Monitor
-from kubeverdict_agent.node import Node
+from kubeverdict_agent.node.attaching import Attacher
+from kubeverdict_agent.node.netlink import Event, Link, LinkAddress, Lister, Monitor
+from kubeverdict_agent.node.node import LocalNode
+from kubeverdict_agent.observe.alarms import Alarms, EventLog
+from kubeverdict_agent.observe.naming import Naming
 from tests.agent import manifests
 from tests.agent.bytecode import DROP, PASS, program
 from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
@@ -75,7 +75,7 @@ def test_links_and_the_addresses_behind_them_are_told(layout: Layout) -> None:
                     use.monitor,
                     lambda all_: (
                         {"10.1.0.2", "fd00:1::2"}
-                        <= {what.text for _, what in all_ if isinstance(what, Address)}
+                        <= {what.text for _, what in all_ if isinstance(what, LinkAddress)}
                     ),
                 )
                 index = socket.if_nametoindex(pod.host_ifname)
@@ -228,8 +228,8 @@ def test_messages_that_are_lost_are_made_up_for() -> None:
         def on_node() -> None:
             with tools() as use, contextlib.ExitStack() as stack:
                 text = io.StringIO()
-                log = Log("node", text)
-                node = Node("node", Kernel(use), Naming(), Alarms(log), log)  # type: ignore
+                log = EventLog("node", text)
+                node = LocalNode("node", Kernel(use), Naming(), Alarms(log), log)  # type: ignore
                 stack.callback(node.close)
                 gone = lab.add_pod("shop", "gone", ipv4="10.1.0.9")
                 node.list_all()
@@ -254,9 +254,9 @@ def test_what_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def on_node() -> None:
             with tools() as use, contextlib.ExitStack() as stack:
-                log = Log("node", io.StringIO())
+                log = EventLog("node", io.StringIO())
                 alarms = Alarms(log)
-                node = Node("node", Kernel(use), Naming(), alarms, log)  # type: ignore
+                node = LocalNode("node", Kernel(use), Naming(), alarms, log)  # type: ignore
                 stack.callback(node.close)
                 pods = [lab.add_pod("shop", f"p{n}", ipv4=f"10.1.1.{n}") for n in range(3)]
                 bad = socket.if_nametoindex(pods[1].host_ifname)
@@ -266,7 +266,7 @@ def test_what_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
                         raise DatapathError("not today")
                     return attach(index, *programs)
 
-                def refuse_addresses(netns: int | None) -> list[Address]:
+                def refuse_addresses(netns: int | None) -> list[LinkAddress]:
                     if netns == refused:
                         raise TimeoutError("no answer")
                     return addresses(netns)

@@ -8,8 +8,8 @@ import pytest
 
 from kubeverdict.errors import InputError, UsageError
 from kubeverdict.model.cluster import Pod, WorkloadRef
-from kubeverdict_agent import modes
-from kubeverdict_agent.layout import Mode
+from kubeverdict_agent.control import modes
+from kubeverdict_agent.datapath.layout import Mode
 
 WEB = Pod("shop", "web-1", {}, WorkloadRef("shop", "web", "Deployment"))
 DB = Pod("data", "db-0", {}, WorkloadRef("data", "db", "StatefulSet"))

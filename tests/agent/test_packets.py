@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from kubeverdict_agent.layout import Direction, Mode, Reason
+from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection
 from tests.agent import packets
 from tests.agent.packets import TCP, UDP, ethernet, ipv4, ipv6, packet
 from tests.agent.programs import needs_root
@@ -73,10 +73,10 @@ BAD = {
 def test_what_cannot_be_parsed_is_dropped_when_enforcing_and_counted_when_auditing(
     web: Web, what: str
 ) -> None:
-    reasons = (Reason.MALFORMED, Reason.UNSUPPORTED)
+    reasons = (PacketReason.MALFORMED, PacketReason.UNSUPPORTED)
 
     def refused(dropped: bool) -> int:
-        return sum(web.counted(Direction.EGRESS, reason, dropped=dropped) for reason in reasons)
+        return sum(web.counted(PodDirection.EGRESS, reason, dropped=dropped) for reason in reasons)
 
     before = refused(True), refused(False)
     assert not web.leaves(BAD[what])

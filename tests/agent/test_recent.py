@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench.lab import bpffs
-from kubeverdict_agent import loading
-from kubeverdict_agent.layout import Direction, Mode, Reason, State
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath import compiling
+from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection, State
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from tests.agent.packets import ACK, FIN, RST, SYN, SYN_ACK, TCP, UDP, packet
 from tests.agent.programs import needs_root
 from tests.agent.web import (
@@ -74,13 +74,13 @@ def counted(web: Web, local_port: int) -> tuple[int, int]:
 def test_every_packet_is_counted_wherever_that_is(web: Web, own: str, db: str) -> None:
     before = recalled(web)
     frame = packet(own, db, UDP, 5353, 53)
-    passed = web.counted(Direction.EGRESS, Reason.FLOW, dropped=False)
+    passed = web.counted(PodDirection.EGRESS, PacketReason.FLOW, dropped=False)
     for _ in range(MANY):
         assert web.leaves(frame)
     assert recalled(web) > before, "nothing was recalled, so this shows nothing"
     assert counted(web, 5353) == (MANY, MANY * len(frame))
     # The first began the flow.
-    assert web.counted(Direction.EGRESS, Reason.FLOW, dropped=False) == passed + MANY - 1
+    assert web.counted(PodDirection.EGRESS, PacketReason.FLOW, dropped=False) == passed + MANY - 1
 
 
 def test_the_end_of_a_connection_is_not_overlooked(web: Web) -> None:
@@ -146,7 +146,7 @@ def test_a_busy_flow_comes_back_from_a_full_table(web: Web) -> None:
 def copied(folder: Path, least: int) -> Path:
     """The sources of a datapath that recalls flows of more than ``least`` packets."""
     sources = folder / "datapath"
-    shutil.copytree(loading.SOURCES, sources)
+    shutil.copytree(compiling.SOURCES, sources)
     header = sources / "recent.h"
     text, changes = re.subn(
         r"(?m)^(#define WORTH_RECALLING) 8$", rf"\1 {least}u", header.read_text()
@@ -206,7 +206,7 @@ def test_recalling_changes_nothing(
         for folder, least in ((always_on, 0), (never_on, 1 << 31)):
             place = tmp_path_factory.mktemp("sources")
             with monkeypatch.context() as patched:
-                patched.setattr(loading, "SOURCES", copied(place, least))
+                patched.setattr(compiling, "SOURCES", copied(place, least))
                 datapath = NodeDatapath.open(folder / "packets", flows=2048)
             webs.append(Web(datapath, tmp_path_factory.mktemp("cluster")))
         recalling, plain = webs

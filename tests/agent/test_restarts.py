@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab import Lab, LabPod
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from tests.agent import manifests
 from tests.agent.bytecode import PASS, program
 from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
@@ -348,9 +348,9 @@ def test_policy_is_swapped_ten_thousand_times_under_traffic(agent: Agent) -> Non
     """Straight into the tables, as fast as they take it: 0 leaked and 0 lost."""
     from kubeverdict.compile.compiler import compile_cluster
     from kubeverdict.manifests import load
-    from kubeverdict_agent.arena import lay_out
-    from kubeverdict_agent.layout import Mode
-    from kubeverdict_agent.lowering import Local, lower
+    from kubeverdict_agent.datapath.arena import lay_out
+    from kubeverdict_agent.datapath.layout import Mode
+    from kubeverdict_agent.lowering.tables import Local, lower
 
     swaps = 10_000
     agent.put(texts=texts(agent))

@@ -11,7 +11,7 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import InputError
 from kubeverdict.manifests import load
 from kubeverdict.model.cluster import Cluster
-from kubeverdict_agent.source import FileSource, Reading, settled
+from kubeverdict_agent.control.source import ClusterReading, FileSource, settled
 
 POD = """apiVersion: v1
 kind: Pod
@@ -41,7 +41,7 @@ def wait(seconds: float) -> None:
     """Files of these tests are written in one piece."""
 
 
-def read(source: FileSource) -> Reading:
+def read(source: FileSource) -> ClusterReading:
     assert source.changed()
     found = source.read(wait)
     assert not source.changed()
@@ -52,7 +52,7 @@ def names(cluster: Cluster) -> list[str]:
     return sorted(str(policy) for policy in cluster.policies)
 
 
-def same_as_read_at_once(reading: Reading, folder: Path) -> None:
+def same_as_read_at_once(reading: ClusterReading, folder: Path) -> None:
     """A partial reading gives what reading everything gives."""
     whole = load([str(folder)]).cluster
     assert names(reading.cluster) == names(whole)

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.lab import bpffs
-from kubeverdict_agent import kernel, layout
-from kubeverdict_agent.arena import lay_out
+from kubeverdict_agent.datapath import bpf_syscall, layout
+from kubeverdict_agent.datapath.arena import lay_out
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.datapath.maps import open_maps, remove_pins
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath, over_cpus
 from kubeverdict_agent.errors import DatapathError, DoesNotFit
-from kubeverdict_agent.hashing import table_of_ipv4, table_of_ipv6
-from kubeverdict_agent.layout import Mode
-from kubeverdict_agent.maps import open_maps, remove_pins
-from kubeverdict_agent.node_datapath import NodeDatapath, over_cpus
+from kubeverdict_agent.lowering.hashing import table_of_ipv4, table_of_ipv6
 from tests.agent import packets
 from tests.agent.packets import ACK, TCP, UDP, packet
 from tests.agent.programs import Bench, needs_root
@@ -176,7 +176,7 @@ def test_half_a_set_of_pins_is_completed() -> None:
         for name in ("arena", "events", "flows6"):
             (folder / "maps" / name).unlink()
         maps = open_maps(folder / "maps", 64)
-        assert kernel.map_info(maps.arena).value_size == layout.ARENA_BYTES
+        assert bpf_syscall.map_info(maps.arena).value_size == layout.ARENA_BYTES
         maps.close()
         remove_pins(folder / "maps")
         assert not (folder / "maps").exists()
@@ -186,8 +186,10 @@ def test_half_a_set_of_pins_is_completed() -> None:
 def test_a_map_of_another_layout_is_refused_by_name() -> None:
     with bpffs() as folder:
         (folder / "maps").mkdir()
-        fd = kernel.create_map(kernel.MapType.ARRAY, 4, 64, 1, kernel.Flag.MMAPABLE, "arena")
-        kernel.pin(fd, folder / "maps" / "arena")
+        fd = bpf_syscall.create_map(
+            bpf_syscall.MapType.ARRAY, 4, 64, 1, bpf_syscall.Flag.MMAPABLE, "arena"
+        )
+        bpf_syscall.pin(fd, folder / "maps" / "arena")
         with pytest.raises(DatapathError, match=r"arena is a map of another shape.*detach"):
             open_maps(folder / "maps", 64)
 
@@ -233,7 +235,7 @@ def test_counters_count_what_passes_and_what_does_not(web: Web) -> None:
     web.leaves(frame)
     web.leaves(packets.packet(WEB, DB, UDP, 1234, 53))
     change = web.datapath.counters() - before
-    egress = change[layout.Direction.EGRESS]
-    assert egress[1, layout.Reason.DENIED].tolist() == [1, len(frame)]
-    assert egress[0, layout.Reason.POLICY, 0] == 1
-    assert change[layout.Direction.INGRESS].sum() == 0
+    egress = change[layout.PodDirection.EGRESS]
+    assert egress[1, layout.PacketReason.DENIED].tolist() == [1, len(frame)]
+    assert egress[0, layout.PacketReason.POLICY, 0] == 1
+    assert change[layout.PodDirection.INGRESS].sum() == 0

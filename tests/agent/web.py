@@ -16,9 +16,9 @@ import pytest
 import kubeverdict as kv
 from bench.lab import bpffs
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict_agent.layout import Direction, Mode, Reason
-from kubeverdict_agent.lowering import Local, Tables, lower
-from kubeverdict_agent.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection
+from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.lowering.tables import Local, Tables, lower
 from tests.agent.programs import Bench
 
 WEB, DB, CLIENT, NODE, WORLD = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "203.0.113.9"
@@ -108,7 +108,7 @@ class Web(Bench):
         self.endpoint += 1
         self.bind(0, self.endpoint)
 
-    def counted(self, direction: Direction, reason: Reason, *, dropped: bool) -> int:
+    def counted(self, direction: PodDirection, reason: PacketReason, *, dropped: bool) -> int:
         return int(self.datapath.counters()[direction, int(dropped), reason, 0])
 
     def state(self, local_port: int) -> int:

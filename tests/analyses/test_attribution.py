@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from kubeverdict.analyses.attribution import ANOTHERS, NOBODYS, NOT_AN_ADDRESS, NOT_IN_CLUSTER
-from kubeverdict.analyses.traffic import NO_BACKEND, Reading, Traffic, collect
+from kubeverdict.analyses.traffic import NO_BACKEND, LogReading, Traffic, collect
 from kubeverdict.model.cluster import Cluster, Node, Service, ServicePort
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
@@ -44,8 +44,8 @@ def named(text: str, address: str = "") -> FlowEnd:
 OUT = at("203.0.113.9", outside=True)
 
 
-def collected(*records: FlowRecord, inside: Cluster = CLUSTER) -> tuple[Traffic, Reading]:
-    reading = Reading()
+def collected(*records: FlowRecord, inside: Cluster = CLUSTER) -> tuple[Traffic, LogReading]:
+    reading = LogReading()
     (traffic,) = collect([Lines(records)], inside, reading)
     return traffic, reading
 
@@ -141,7 +141,7 @@ def test_what_left_and_was_refused_did_not_get_through() -> None:
 
 def test_batches_are_bounded_and_nothing_is_lost() -> None:
     records = [record(at(f"203.0.{n % 7}.{n % 250}"), named("shop/db-0")) for n in range(3000)]
-    reading = Reading()
+    reading = LogReading()
     batches = [Lines(records[first : first + 100]) for first in range(0, 3000, 100)]
     found = list(collect(batches, CLUSTER, reading, most=150))
     assert len(found) > 5

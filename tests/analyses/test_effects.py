@@ -8,7 +8,7 @@ from kubeverdict.analyses.effects import Responsible, responsible
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView
 from kubeverdict.analyses.peers import pod_peer
 from kubeverdict.analyses.port_text import Ports
-from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
+from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
 
 OPEN = Decision(True, "not-isolated")
 
@@ -29,7 +29,10 @@ def isolated(*names: str) -> Decision:
 
 def effect(before: Decision | None, after: Decision | None, number: int = 0) -> Effect:
     """Of which ingress turns."""
-    was, now = (None if one is None else Verdict(one.allowed, OPEN, one) for one in (before, after))
+    was, now = (
+        None if one is None else ConnectionVerdict(one.allowed, OPEN, one)
+        for one in (before, after)
+    )
     ends = pod_peer(f"a/web{number}[Pod]", "a"), pod_peer("b/db[Pod]", "b")
     return Effect(*ends, Ports(everything=True), 1, was, now)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from kubeverdict.analyses.recommend import Options, Recommendation, recommend
+from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
 from kubeverdict.analyses.recommend.baselines import INGRESS_CONTROLLER, drafts
-from kubeverdict.analyses.recommend.drafts import Gap
+from kubeverdict.analyses.recommend.drafts import UnseenWorkload
 from kubeverdict.analyses.recommend.groups import groups_of
-from kubeverdict.analyses.traffic import Reading, collect
+from kubeverdict.analyses.traffic import LogReading, collect
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, Service, ServicePort
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
@@ -24,7 +24,7 @@ DNS = [
     pod("kube-system/dns-1", "k8s-app=kube-dns", workload="dns"),
 ]
 HTTP = port("http", 8080)
-EVERYTHING = Options()
+EVERYTHING = DraftOptions()
 
 
 def seen(
@@ -40,12 +40,12 @@ def seen(
 def found(
     pods: Iterable[Pod],
     *flows: FlowRecord,
-    options: Options = EVERYTHING,
+    options: DraftOptions = EVERYTHING,
     profile: str = "reference",
     services: Iterable[Service] = (),
 ) -> Recommendation:
     made: Cluster = cluster(pods, services=services)
-    reading = Reading()
+    reading = LogReading()
     (traffic,) = collect([Lines(flows)], made, reading, None)
     return recommend(made, PROFILES[profile], False, traffic, reading, options)
 
@@ -106,15 +106,15 @@ spec:
 """
     )
     assert report.one_way == (
-        Gap("shop/db[Deployment]", "egress"),
-        Gap("shop/web[Deployment]", "ingress"),
+        UnseenWorkload("shop/db[Deployment]", "egress"),
+        UnseenWorkload("shop/web[Deployment]", "ingress"),
     )
     assert report.left_alone == ("kube-system",)
 
 
 def test_nothing_is_written_for_the_silent() -> None:
     report = found([*shop("web", "db", "idle"), *DNS], seen("shop/web-0", "shop/db-1", 8080))
-    assert report.silent == (Gap("shop/idle[Deployment]"),)
+    assert report.silent == (UnseenWorkload("shop/idle[Deployment]"),)
     assert {one.name for one in report.policies} == {"recommended-web", "recommended-db"}
     assert all(one.ingress or one.egress for one in report.policies)
 
@@ -192,7 +192,7 @@ def test_dns_is_found_behind_its_service() -> None:
 
 
 def test_dns_itself_answers_everybody() -> None:
-    options = Options(namespaces=("kube-system",))
+    options = DraftOptions(namespaces=("kube-system",))
     report = found(
         [*shop("web"), *DNS],
         seen("shop/web-0", "kube-system/dns-0", 53, Protocol.UDP),
@@ -215,7 +215,9 @@ def test_icmp_needs_a_rule_for_all_ports_and_says_so() -> None:
 def test_baselines() -> None:
     prometheus = pod("ops/prometheus-0", "app=prometheus", workload="prometheus")
     web = shop("web", ports=[HTTP, port("metrics", 9090)])
-    options = Options(("shop",), baselines=("deny-all", "dns", "monitoring", "ingress-controller"))
+    options = DraftOptions(
+        ("shop",), baselines=("deny-all", "dns", "monitoring", "ingress-controller")
+    )
     report = found(
         [*web, prometheus, *DNS], seen("shop/web-0", "203.0.113.9", 443), options=options
     )
@@ -241,13 +243,13 @@ def test_who_is_isolated_by_a_baseline_is_not_said_to_be_open_and_has_dns() -> N
     report = found(
         [*shop("web", "db", "idle"), *DNS],
         seen("shop/web-0", "shop/db-1", 8080),
-        options=Options(baselines=("deny-all",)),
+        options=DraftOptions(baselines=("deny-all",)),
     )
     deny = ("recommended-default-deny",)
-    assert report.silent == (Gap("shop/idle[Deployment]", "", deny),)
+    assert report.silent == (UnseenWorkload("shop/idle[Deployment]", "", deny),)
     assert report.one_way == (
-        Gap("shop/db[Deployment]", "egress", deny),
-        Gap("shop/web[Deployment]", "ingress", deny),
+        UnseenWorkload("shop/db[Deployment]", "egress", deny),
+        UnseenWorkload("shop/web[Deployment]", "ingress", deny),
     )
     by_name = {one.name: one for one in report.policies}
     egress = by_name["recommended-db"].egress
@@ -256,11 +258,11 @@ def test_who_is_isolated_by_a_baseline_is_not_said_to_be_open_and_has_dns() -> N
     only_dns = found(
         [*shop("web", "db"), *DNS],
         seen("shop/web-0", "shop/db-1", 8080),
-        options=Options(baselines=("dns",)),
+        options=DraftOptions(baselines=("dns",)),
     )
     assert only_dns.one_way == (
-        Gap("shop/db[Deployment]", "egress", ("recommended-allow-dns",)),
-        Gap("shop/web[Deployment]", "ingress"),
+        UnseenWorkload("shop/db[Deployment]", "egress", ("recommended-allow-dns",)),
+        UnseenWorkload("shop/web[Deployment]", "ingress"),
     )
 
 
@@ -268,7 +270,7 @@ def test_without_a_connection_there_is_no_baseline() -> None:
     denied = FlowRecord(
         FlowEnd("shop", "web-0"), FlowEnd("shop", "db-0"), Protocol.TCP, 1, Seen.DENIED
     )
-    options = Options(baselines=("deny-all", "dns"))
+    options = DraftOptions(baselines=("deny-all", "dns"))
     for flows in ((), (denied,)):
         assert found([*shop("web", "db"), *DNS], *flows, options=options).policies == ()
 
@@ -306,7 +308,7 @@ def test_the_same_flows_give_the_same_text() -> None:
 
 def test_at_most_so_many_blocks() -> None:
     flows = [seen("shop/web-0", f"203.0.113.{number}", 443) for number in range(0, 40, 2)]
-    report = found(shop("web"), *flows, options=Options(most_blocks=3))
+    report = found(shop("web"), *flows, options=DraftOptions(most_blocks=3))
     (policy,) = report.policies
     assert policy.egress is not None
     (rule,) = policy.egress

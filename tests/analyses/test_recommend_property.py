@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeverdict.analyses.finished import with_finished
-from kubeverdict.analyses.recommend import Options, Recommendation, recommend
+from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
 from kubeverdict.analyses.recommend.proof import Proof, prove
 from kubeverdict.analyses.replay import judged, replay
-from kubeverdict.analyses.traffic import Reading, Traffic, collect
+from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import Problem
 from kubeverdict.manifests import Loaded, apply
@@ -54,8 +54,8 @@ def records(asked: Iterable[Probe]) -> list[FlowRecord]:
     ]
 
 
-def traffic_of(cluster: Cluster, asked: Iterable[Probe]) -> tuple[Traffic, Reading]:
-    reading = Reading()
+def traffic_of(cluster: Cluster, asked: Iterable[Probe]) -> tuple[Traffic, LogReading]:
+    reading = LogReading()
     (traffic,) = collect([Lines(records(asked))], cluster, reading, None)
     return traffic, reading
 
@@ -69,10 +69,10 @@ def read_back(found: Recommendation) -> tuple[Policy, ...]:
 
 
 def recommended(
-    cluster: Cluster, profile: Profile, traffic: Traffic, reading: Reading, most_blocks: int = 4
+    cluster: Cluster, profile: Profile, traffic: Traffic, reading: LogReading, most_blocks: int = 4
 ) -> tuple[Recommendation, Proof, Cluster]:
     names = tuple(sorted({pod.namespace for pod in cluster.pods}))
-    options = Options(names, most_blocks)
+    options = DraftOptions(names, most_blocks)
     found = recommend(cluster, profile, False, traffic, reading, options)
     read = read_back(found)
     after = apply(cluster, Loaded(Cluster(policies=read)))
@@ -109,7 +109,7 @@ def check(cluster: Cluster, profile: Profile, asked: list[Probe]) -> None:
     assert still == []
     assert proof.selects_nothing == ()
     assert 0 <= proof.seen <= proof.permitted
-    report = replay([traffic], compile_cluster(after, profile), Reading())
+    report = replay([traffic], compile_cluster(after, profile), LogReading())
     assert report.breaking.records == 0
     for draft in found.policies:
         assert draft.ingress or draft.egress, "a policy without a rule"

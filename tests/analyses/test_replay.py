@@ -7,7 +7,7 @@ import pytest
 
 from kubeverdict.analyses.replay import Replay, judged, only, replay
 from kubeverdict.analyses.rule_use import RuleUse
-from kubeverdict.analyses.traffic import Reading, Traffic, collect
+from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import Family
@@ -53,7 +53,7 @@ def replayed(
     def compiled(given: tuple[Policy, ...]) -> Cluster:
         return cluster(PODS, given)
 
-    reading = Reading()
+    reading = LogReading()
     batches = collect([Lines(found)], cluster(PODS), reading)
     before = None if present is None else compile_cluster(compiled(present))
     return replay(batches, compile_cluster(compiled(policies)), reading, before)

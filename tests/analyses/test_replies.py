@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from kubeverdict.analyses.traffic import REPLY, UNTOLD, Reading, collect
-from kubeverdict.flowlogs.reading import Batch
+from kubeverdict.analyses.traffic import REPLY, UNTOLD, LogReading, collect
+from kubeverdict.flowlogs.reading import LineBatch
 from kubeverdict.model.cluster import Cluster, ContainerPort, Namespace, Pod, WorkloadRef
 from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
@@ -42,10 +42,10 @@ def record(source: str, source_port: int, destination: str, port: int) -> FlowRe
 Told = tuple[str, int, str, int]
 
 
-def traffic(*told: Told) -> tuple[list[tuple[str, str, int]], Reading]:
+def traffic(*told: Told) -> tuple[list[tuple[str, str, int]], LogReading]:
     """Connections, as source, destination and port; and how reading went."""
-    reading = Reading()
-    batch = Batch([record(*one) for one in told], len(told))
+    reading = LogReading()
+    batch = LineBatch([record(*one) for one in told], len(told))
     (found,) = collect([batch], CLUSTER, reading, None)
     rows = zip(found.source.tolist(), found.destination.tolist(), found.port.tolist(), strict=True)
     names = [(found.ends[a].name, found.ends[b].name, port) for a, b, port in rows]

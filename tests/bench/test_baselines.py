@@ -15,7 +15,7 @@ from bench.comparison.scenarios import (
     NODE,
     NODE_ADDRESS,
     SCENARIOS,
-    Scenario,
+    TrafficScenario,
     rewritten,
     with_pod,
     with_policy,
@@ -30,7 +30,7 @@ PROOFS = tuple(SCENARIOS[name] for name in ("proof", "proof-wide"))
 ENFORCING = tuple(baseline for baseline in BASELINES.values() if baseline.enforces)
 
 
-def node_lab(layout: Layout, scenario: Scenario) -> Iterator[tuple[Lab, LabPod]]:
+def node_lab(layout: Layout, scenario: TrafficScenario) -> Iterator[tuple[Lab, LabPod]]:
     with Lab(layout, node_ipv4=NODE_ADDRESS) as lab:
         for pod in scenario.local_pods:
             lab.add_pod(pod.namespace, pod.name, ipv4=pod.addresses[0])
@@ -41,7 +41,7 @@ def node_lab(layout: Layout, scenario: Scenario) -> Iterator[tuple[Lab, LabPod]]
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("scenario", PROOFS, ids=lambda scenario: scenario.name)
 def test_every_baseline_gives_the_verdicts_of_the_engine(
-    layout: Layout, scenario: Scenario
+    layout: Layout, scenario: TrafficScenario
 ) -> None:
     for lab, outside in node_lab(layout, scenario):
         for baseline in ENFORCING:

@@ -17,7 +17,7 @@ from bench.comparison.plots import bars, lines
 from bench.comparison.rounds import FLOOD, Measured, prepare, prove
 from bench.comparison.scenarios import SCENARIOS
 from bench.lab import missing
-from kubeverdict_agent import layout
+from kubeverdict_agent.datapath import layout
 
 needs_root = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -80,7 +80,7 @@ def results(**of_crr: list[float]) -> dict[str, Any]:
 
 def test_the_page_says_where_kubeverdict_is_not_ahead() -> None:
     base = [100.0, 100.0, 100.0, 100.0]
-    reading = report.Reading(
+    reading = report.ResultsView(
         results(
             **{
                 "none": base,

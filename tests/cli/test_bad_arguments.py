@@ -15,10 +15,10 @@ from random import Random
 import click
 import pytest
 
-from kubeverdict import cli_parts
-from kubeverdict.cli import cli
-from kubeverdict.cli_running import run
-from kubeverdict.failures import exit_with
+from kubeverdict.cli import options
+from kubeverdict.cli.main import cli
+from kubeverdict.command.failures import exit_with
+from kubeverdict.command.running import run
 from tests.cli.running import DENY, WEB_AND_DB, Done
 
 # A question to each verb that it answers; ``warmup`` and ``completion`` take nothing to go wrong.
@@ -85,7 +85,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Done:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "utf-8"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(err, "utf-8", "backslashreplace"))
-    cli_parts._said.clear()
+    options._said.clear()
     with pytest.raises(SystemExit) as end:
         exit_with("kubeverdict", lambda: run(cli, "kubeverdict"))
     assert isinstance(end.value.code, int)

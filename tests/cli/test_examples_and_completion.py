@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from kubeverdict.cli import cli
-from kubeverdict.cli_examples import FOLDER
-from kubeverdict.cli_running import FILES
+from kubeverdict.cli.examples import FOLDER
+from kubeverdict.cli.main import cli
+from kubeverdict.command.running import FILES
 from tests.cli.running import command, run
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeverdict.failures import BROKEN_PIPE, exit_with, write_out
+from kubeverdict.command.failures import BROKEN_PIPE, exit_with, write_out
 from tests.cli.running import SHOP, Done, command, run
 
 PROGRAM = {

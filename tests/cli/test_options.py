@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from kubeverdict.cli import cli
-from kubeverdict.cli_running import Command, Group, run
+from kubeverdict.cli.main import cli
+from kubeverdict.command.running import Command, VerbGroup, run
 from kubeverdict_agent.cli import cli as agent
 
 Given = tuple[click.Group, str, click.Option]
@@ -56,7 +56,7 @@ def test_one_that_takes_a_value_stands_once(
 
 def test_every_verb_is_declared_so() -> None:
     for group in (cli, agent):
-        assert isinstance(group, Group)
+        assert isinstance(group, VerbGroup)
         assert all(type(verb) is Command for verb in group.commands.values())
 
 

@@ -12,7 +12,7 @@ import pytest
 from kubeverdict.analyses.recommend import proof
 from kubeverdict.analyses.replay import Count
 from kubeverdict.analyses.traffic import Traffic
-from kubeverdict.cli_recommend import recommend
+from kubeverdict.cli.recommend import recommend
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.render import FORMATS
 from tests.cli.running import DENY, EXAMPLES, SHOP, WEB_AND_DB, run

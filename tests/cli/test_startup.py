@@ -25,5 +25,5 @@ def test_what_is_not_needed_is_not_imported(arguments: tuple[str, ...], heavy: s
         check=False,
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "kubeverdict.cli" in imported
+    assert "kubeverdict.cli.main" in imported
     assert imported & heavy == set()

@@ -23,12 +23,12 @@ from kubeverdict.analyses.bulk import ScenarioReport
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.distributed import client
 from kubeverdict.distributed import worker as on_worker
-from kubeverdict.distributed.client import Cluster as DaskCluster
+from kubeverdict.distributed.client import DaskCluster as DaskCluster
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.bulk import Workbench, workbench
+from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each
-from kubeverdict.pipeline import Options, reports
+from kubeverdict.session.pipeline import ReportOptions, reports
 from tests.cli.running import SHOP, run
 from tests.generated import random_cluster
 
@@ -156,7 +156,7 @@ def timeless(report: ScenarioReport) -> ScenarioReport:
 
 
 def expected(bench: Workbench, scenarios: list[Scenario]) -> dict[str, ScenarioReport]:
-    found = reports(bench, Resolver(bench.compiled.cluster), scenarios, Options())
+    found = reports(bench, Resolver(bench.compiled.cluster), scenarios, ReportOptions())
     return {report.name: timeless(report) for report in found}
 
 
@@ -167,7 +167,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(
     found: dict[str, ScenarioReport] = {}
     seen: Counter[str] = Counter()
     with a_lab(3) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
-        for name, _, report in dask.judge({"one": shipped}, scenarios, Options()):
+        for name, _, report in dask.judge({"one": shipped}, scenarios, ReportOptions()):
             assert name == "one"
             seen[report.name] += 1
             found[report.name] = timeless(report)
@@ -185,7 +185,7 @@ def test_work_goes_on_when_the_last_worker_is_replaced(bench: Workbench, shipped
     scenarios = scenarios_of(bench, 20)
     names: list[str] = []
     with a_lab(1) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
-        for _, _, report in dask.judge({"one": shipped}, scenarios, Options()):
+        for _, _, report in dask.judge({"one": shipped}, scenarios, ReportOptions()):
             names.append(report.name)
             if len(names) == 50:
                 workers[0].kill()
@@ -196,7 +196,7 @@ def test_work_goes_on_when_the_last_worker_is_replaced(bench: Workbench, shipped
 def test_losing_everything_is_said(bench: Workbench, shipped: bytes) -> None:
     scenarios = scenarios_of(bench, 200)
     with a_lab(1) as (lab, workers), DaskCluster(lab.address, reach=60.0) as dask:
-        run = dask.judge({"one": shipped}, scenarios, Options(), patience=3.0)
+        run = dask.judge({"one": shipped}, scenarios, ReportOptions(), patience=3.0)
         next(run)
         workers[0].kill()
         with pytest.raises(UsageError, match="all workers are gone"):
@@ -205,7 +205,7 @@ def test_losing_everything_is_said(bench: Workbench, shipped: bytes) -> None:
 
 def test_losing_the_scheduler_is_said(bench: Workbench, shipped: bytes) -> None:
     with a_lab(1) as (lab, _), DaskCluster(lab.address, reach=60.0) as dask:
-        run = dask.judge({"one": shipped}, scenarios_of(bench, 200), Options(), patience=3.0)
+        run = dask.judge({"one": shipped}, scenarios_of(bench, 200), ReportOptions(), patience=3.0)
         next(run)
         lab.scheduler.kill()
         with pytest.raises(UsageError, match="the scheduler is gone"):
@@ -233,7 +233,7 @@ def test_a_worker_that_is_lost_with_what_it_had_done(
         wait = client._wait
         monkeypatch.setattr(client, "_wait", wait_and_kill)
         monkeypatch.setattr(client, "_FETCH", 1.0)
-        run = dask.judge({"one": shipped}, scenarios, Options(), patience=3.0)
+        run = dask.judge({"one": shipped}, scenarios, ReportOptions(), patience=3.0)
         if replaced:
             assert sorted(report.name for _, _, report in run) == sorted(
                 one.name for one in scenarios

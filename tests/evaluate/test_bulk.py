@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate import whole
-from kubeverdict.evaluate.bulk import evaluate, workbench
 from kubeverdict.evaluate.delta import delta
-from kubeverdict.evaluate.outcome import ANYTHING, Focus, Outcome
+from kubeverdict.evaluate.scenarios import recompile
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.kernels.jit import compiled_only
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, edited, policy_key
@@ -77,7 +77,7 @@ def compare(cluster: Cluster, edits: list[Edit], profile: Profile, focus: Focus)
     found = evaluate(workbench(compiled), edits, focus=focus, threads=1)
     for edit, outcome in zip(edits, found, strict=True):
         new = compile_cluster(edited(cluster, edit), profile)
-        expected = whole.outcome(edit.name, compiled, new, focus, examples=3)
+        expected = recompile.outcome(edit.name, compiled, new, focus, examples=3)
         assert figures(outcome) == figures(expected), edit.name
         check_examples(outcome, expected, focus)
     return sum(not outcome.recompiled for outcome in found)
@@ -180,7 +180,7 @@ def test_many_pods_scaled_in_both_families_count_each_workload_once() -> None:
     for edit, outcome in list(zip(edits, found, strict=True))[60:70]:
         compiled = compile_cluster(edited(cluster, edit))
         assert figures(outcome) == figures(
-            whole.outcome(edit.name, bench.compiled, compiled, ANYTHING, 0)
+            recompile.outcome(edit.name, bench.compiled, compiled, ANYTHING, 0)
         )
 
 

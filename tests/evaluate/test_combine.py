@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate import whole
-from kubeverdict.evaluate.bulk import evaluate, workbench
-from kubeverdict.evaluate.combine import covers, interactions, rollout, safe_order
-from kubeverdict.evaluate.outcome import ANYTHING
+from kubeverdict.evaluate.scenarios import recompile
+from kubeverdict.evaluate.scenarios.combine import covers, interactions, rollout, safe_order
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited, policy_key
@@ -68,7 +68,7 @@ def test_each_step_of_a_rollout_is_on_top_of_the_last(seed: int) -> None:
     by_family = [reached(versions, family) for family in (4, 6)]
     for step, outcome in enumerate(outcomes):
         old, new = (compile_cluster(versions[step + later]) for later in (0, 1))
-        assert figures(outcome) == figures(whole.outcome("", old, new, ANYTHING, 0))
+        assert figures(outcome) == figures(recompile.outcome("", old, new, ANYTHING, 0))
         assert outcome.broken == max(broken_pairs(found, step) for found in by_family)
 
 

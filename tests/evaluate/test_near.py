@@ -9,7 +9,7 @@ import pytest
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate.near import decisions, near, port_classes
+from kubeverdict.evaluate.local_classes import decisions, local_classes, port_classes
 from kubeverdict.kernels.flows import decide
 from kubeverdict.model.policy import Direction
 from tests.generated import random_cluster
@@ -30,7 +30,7 @@ def test_classes_decide_as_their_members_do(seed: int, direction: Direction) -> 
     random = Random(seed)
     for plane in compiled.planes:
         subjects = np.array(random.sample(range(plane.pods), min(4, plane.pods)), np.int32)
-        classes = near(plane, direction, subjects)
+        classes = local_classes(plane, direction, subjects)
         of_atom, atoms = port_classes(compiled, [classes])
         made = decisions(compiled, plane, direction, classes, atoms)
         assert set(np.flatnonzero(classes.subject_of >= 0)) == set(subjects.tolist())
@@ -45,7 +45,7 @@ def test_classes_decide_as_their_members_do(seed: int, direction: Direction) -> 
 
 def test_what_no_subject_asks_about_is_one_class() -> None:
     compiled = compile_cluster(random_cluster(3, pods=25, policies=12))
-    classes = near(compiled.planes[0], Direction.INGRESS, np.zeros(0, np.int32))
+    classes = local_classes(compiled.planes[0], Direction.INGRESS, np.zeros(0, np.int32))
     assert classes.subject.size == 0 and classes.peer.size == 1
     _, atoms = port_classes(compiled, [classes])
     assert atoms.size == 1

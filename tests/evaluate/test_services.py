@@ -13,7 +13,7 @@ from kubeverdict.model.cluster import Cluster, Service, ServicePort
 from kubeverdict.model.policy import Direction, PodPeer, Policy
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from kubeverdict.services import Entry
+from kubeverdict.services import Frontend
 from tests.handmade import allow, block, cluster, label, pod, policy
 
 WEB = pod("x/web", "10.0.0.1", labels={"app": "web"})
@@ -36,7 +36,7 @@ def ask(known: Cluster, profile: Profile = REFERENCE, source: object = CLIENT) -
     compiled = compile_cluster(known, profile)
     from_pod = WEB if source is WEB else CLIENT
     (service,) = known.services
-    entry = Entry(service, PORT)
+    entry = Frontend(service, PORT)
     return judge_backend(compiled, entry, pod_id(compiled, from_pod), pod_id(compiled, WEB), 8080)
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from kubeverdict.errors import InputError, UsageError
-from kubeverdict.flowlogs import Batch, Mapping, read, sources
+from kubeverdict.flowlogs import LineBatch, Mapping, read, sources
 from tests.flowlogs.test_formats import FLOW, OVN, line
 
 GOOD = line({"flow": FLOW})
 
 
-def total(batches: Sequence[Batch]) -> tuple[int, int, int, int]:
+def total(batches: Sequence[LineBatch]) -> tuple[int, int, int, int]:
     """Lines, records, skipped and malformed."""
     return (
         sum(batch.lines for batch in batches),

@@ -12,15 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeverdict.compile.beside import Beside, OpenPlane
 from kubeverdict.compile.compiled import freeze
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.compile.opening import make_beside
+from kubeverdict.compile.overlay.opening import make_overlay
+from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import members
-from kubeverdict.evaluate.outcome import ANYTHING
 from kubeverdict.evaluate.pairs import destination_groups, pod_space
-from kubeverdict.evaluate.telling import ground
-from kubeverdict.kernels import adding, answers, moves, ports, reach, whatif
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING
+from kubeverdict.evaluate.scenarios.results import ground
+from kubeverdict.kernels import (
+    adding,
+    pod_scenarios,
+    policy_scenarios,
+    ports,
+    reach,
+    scenario_results,
+)
 from kubeverdict.kernels.collect import (
     ACTION,
     PEER,
@@ -34,7 +41,7 @@ from kubeverdict.kernels.collect import (
     scratch,
 )
 from kubeverdict.kernels.jit import Kernel
-from kubeverdict.kernels.moves import Moves
+from kubeverdict.kernels.pod_scenarios import Moves
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.model.policy import Action
 from tests.generated import random_cluster
@@ -109,19 +116,19 @@ def test_ports_in(form: Form, low: int, high: int, count: int) -> None:
 # --- switched policies -----------------------------------------------------------------------
 
 
-def opened(seed: int, tiers: bool = False) -> tuple[Beside, OpenPlane]:
-    beside = make_beside(compile_cluster(random_cluster(seed, pods=14, policies=10, tiers=tiers)))
+def opened(seed: int, tiers: bool = False) -> tuple[Overlay, OverlayPlane]:
+    beside = make_overlay(compile_cluster(random_cluster(seed, pods=14, policies=10, tiers=tiers)))
     return beside, beside.planes[0]
 
 
-def standing(beside: Beside, plane: OpenPlane) -> Ground:
+def standing(beside: Overlay, plane: OverlayPlane) -> Ground:
     return ground(beside, plane, plane.sets, beside.runs, plane.subject, ANYTHING)
 
 
 class Naive:
     """Verdicts between positions, straight from the table of rules."""
 
-    def __init__(self, beside: Beside, plane: OpenPlane) -> None:
+    def __init__(self, beside: Overlay, plane: OverlayPlane) -> None:
         self._runs = beside.runs
         self._plane = plane
         self._sets = [
@@ -183,18 +190,18 @@ def test_judge_scenarios(form: Form, seed: int, tiers: bool) -> None:
     start = np.cumsum([0, *map(len, offs)]).astype(np.int64)
     flat = np.array([number for off in offs for number in sorted(off)], np.int32)
     scenarios = Scenarios(start, flat, np.ones(flat.size, np.uint8), beside.speaks)
-    out = np.zeros((len(offs), answers.COLUMNS), np.int64)
-    examples = [np.zeros((len(offs), 2, answers.EXAMPLE), np.int64) for _ in range(2)]
+    out = np.zeros((len(offs), scenario_results.COLUMNS), np.int64)
+    examples = [np.zeros((len(offs), 2, scenario_results.EXAMPLE), np.int64) for _ in range(2)]
     sides = (plane.ingress, plane.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
     base = standing(beside, plane)
     freeze((scenarios, base))
     work = scratch(base, sides, views, plane.homes, 2, 0)
-    form(whatif.judge_scenarios)(
+    form(policy_scenarios.judge_scenarios)(
         0, len(offs), scenarios, 2, base, sides, views, plane.homes, work, out, *examples
     )
     for number, off in enumerate(offs):
-        assert out[number, : answers.WORKLOADS].tolist() == switched(naive, off)
+        assert out[number, : scenario_results.WORKLOADS].tolist() == switched(naive, off)
 
 
 def switched(naive: Naive, off: set[int]) -> list[int]:
@@ -205,15 +212,15 @@ def switched(naive: Naive, off: set[int]) -> list[int]:
         for place, size in naive.cells:
             was = naive.allowed(source, destination, place, set())
             now = naive.allowed(source, destination, place, off)
-            found[answers.PORTS_OPENED] += count * size * (now and not was)
-            found[answers.PORTS_CLOSED] += count * size * (was and not now)
+            found[scenario_results.PORTS_OPENED] += count * size * (now and not was)
+            found[scenario_results.PORTS_CLOSED] += count * size * (was and not now)
             gains |= now and not was
             loses |= was and not now
-        found[answers.PAIRS_OPENED] += count * gains
-        found[answers.PAIRS_CLOSED] += count * loses
+        found[scenario_results.PAIRS_OPENED] += count * gains
+        found[scenario_results.PAIRS_CLOSED] += count * loses
         if not count:
-            found[answers.OUTSIDE_OPENED] |= gains
-            found[answers.OUTSIDE_CLOSED] |= loses
+            found[scenario_results.OUTSIDE_OPENED] |= gains
+            found[scenario_results.OUTSIDE_CLOSED] |= loses
     return found
 
 
@@ -243,17 +250,19 @@ def test_judge_moves(form: Form, seed: int, tiers: bool) -> None:
     sides = (plane.ingress, plane.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
     work = scratch(base, sides, views, plane.homes, 2, 0)
-    out = np.zeros((len(wanted), answers.COLUMNS), np.int64)
-    examples = [np.zeros((len(wanted), 1, answers.EXAMPLE), np.int64) for _ in range(2)]
+    out = np.zeros((len(wanted), scenario_results.COLUMNS), np.int64)
+    examples = [np.zeros((len(wanted), 1, scenario_results.EXAMPLE), np.int64) for _ in range(2)]
     among = np.empty((1, 4), np.int64)
-    form(moves.judge_moves)(
+    form(pod_scenarios.judge_moves)(
         0, len(wanted), made, base, sides, views, plane.homes, among, work, out, *examples
     )
     for number, (before, after) in enumerate(wanted):
-        assert out[number, : answers.WORKLOADS].tolist() == moved(naive, plane, before, after)
+        assert out[number, : scenario_results.WORKLOADS].tolist() == moved(
+            naive, plane, before, after
+        )
 
 
-def moved(naive: Naive, plane: OpenPlane, before: int, after: int) -> list[int]:
+def moved(naive: Naive, plane: OverlayPlane, before: int, after: int) -> list[int]:
     found = [0] * 6
     for other in naive.ends:
         stays = int(plane.weight[other]) - (other == before)
@@ -268,15 +277,15 @@ def moved(naive: Naive, plane: OpenPlane, before: int, after: int) -> list[int]:
                     and naive.allowed(*((other, own) if into else (own, other)), place, set())
                     for own in (before, after)
                 )
-                found[answers.PORTS_OPENED] += stays * size * (now and not was)
-                found[answers.PORTS_CLOSED] += stays * size * (was and not now)
+                found[scenario_results.PORTS_OPENED] += stays * size * (now and not was)
+                found[scenario_results.PORTS_CLOSED] += stays * size * (was and not now)
                 gains |= now and not was
                 loses |= was and not now
-            found[answers.PAIRS_OPENED] += stays * gains
-            found[answers.PAIRS_CLOSED] += stays * loses
+            found[scenario_results.PAIRS_OPENED] += stays * gains
+            found[scenario_results.PAIRS_CLOSED] += stays * loses
             if outside:
-                found[answers.OUTSIDE_OPENED] |= gains
-                found[answers.OUTSIDE_CLOSED] |= loses
+                found[scenario_results.OUTSIDE_OPENED] |= gains
+                found[scenario_results.OUTSIDE_CLOSED] |= loses
     return found
 
 

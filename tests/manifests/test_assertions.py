@@ -9,7 +9,7 @@ import pytest
 from kubeverdict.errors import InputError
 from kubeverdict.manifests.assertions import read_assertions
 from kubeverdict.model.addresses import parse_block
-from kubeverdict.model.assertions import Assertion, Claim, End, PortName, WorkloadName
+from kubeverdict.model.assertions import Assertion, Claim, EndSpec, PortName, WorkloadName
 from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.selectors import EVERYTHING, Operator, Requirement, Selector
@@ -69,8 +69,8 @@ def test_what_a_file_means(tmp_path: Path) -> None:
     first, second, third = found.assertions
     assert (first.name, first.claim) == ("gateway only", Claim.ONLY_FROM)
     assert first.description == "Visitors have one way in."
-    assert first.source == End((GATEWAY,))
-    assert first.destination == End((WorkloadName("shop", "frontend", "deployment"),))
+    assert first.source == EndSpec((GATEWAY,))
+    assert first.destination == EndSpec((WorkloadName("shop", "frontend", "deployment"),))
     assert first.ports == (PortName("http"),)
     assert (first.origin.line, first.source_origin.line, first.destination_origin.line) == (
         7,
@@ -93,13 +93,13 @@ def test_what_a_file_means(tmp_path: Path) -> None:
     )
     assert second.may_be_empty and not first.may_be_empty
     assert (third.claim, third.ports) == (Claim.ONLY_TO, None)
-    assert third.destination == End((GATEWAY, DEV, blocks("10.0.0.0/8")))
+    assert third.destination == EndSpec((GATEWAY, DEV, blocks("10.0.0.0/8")))
 
 
 def test_json_is_read_too(tmp_path: Path) -> None:
     text = '{"assertions": [{"name": "a", "deny": {"from": "a/b", "to": "fd00::/8"}}]}'
     (one,) = read(tmp_path, text, "a.json")
-    assert one.destination == End((blocks("fd00::/8"),))
+    assert one.destination == EndSpec((blocks("fd00::/8"),))
 
 
 def test_files_are_read_in_order_and_have_zones_of_their_own(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_files_are_read_in_order_and_have_zones_of_their_own(tmp_path: Path) -> 
         "zones: {here: e/f}\nassertions: [{name: two, deny: {from: here, to: c/d}}]\n"
     )
     one, two = read_assertions([str(tmp_path)]).assertions
-    assert one.source == End((WorkloadName("a", "b"),))
-    assert two.source == End((WorkloadName("e", "f"),))
+    assert one.source == EndSpec((WorkloadName("a", "b"),))
+    assert two.source == EndSpec((WorkloadName("e", "f"),))
 
 
 def asserting(body: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubeverdict.manifests.objects import MAX_REPLICAS
-from kubeverdict.model.cluster import Backend, ContainerKind, ContainerPort, Pod, ServicePort
+from kubeverdict.model.cluster import BackendRef, ContainerKind, ContainerPort, Pod, ServicePort
 from kubeverdict.model.ports import Protocol
 from tests.manifests.reading import load_text, problems_of, told
 
@@ -300,9 +300,9 @@ metadata: {name: old, namespace: web}
     )
     one, other = loaded.cluster.ingresses
     assert (str(one), one.kind) == ("web/shop", "Ingress")
-    assert one.backends == (Backend("web", "front", 80), Backend("web", "api", "http"))
+    assert one.backends == (BackendRef("web", "front", 80), BackendRef("web", "api", "http"))
     assert (str(other), other.kind) == ("web/shop", "Route")
-    assert other.backends == (Backend("web", "front", 8080), Backend("web", "back", 8080))
+    assert other.backends == (BackendRef("web", "front", 8080), BackendRef("web", "back", 8080))
     # No verdict depends on one of another version, so it is no reason to stop.
     assert loaded.ignored == {"Ingress.extensions": 1}
 

@@ -17,7 +17,7 @@ from kubeverdict.model.edit import edited
 from kubeverdict.model.endpoints import Endpoint, EndpointGroup, EndpointList, EndpointPort
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE
-from kubeverdict.services import Entry, ServiceResolver
+from kubeverdict.services import Frontend, ServiceResolver
 from tests.manifests.reading import load_text, problems_of, told
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -221,7 +221,7 @@ def test_a_service_defined_twice_is_a_warning_until_somebody_asks_for_it() -> No
     (service,) = loaded.cluster.services
     assert service.ports[0].port == 80 and service.also == "<stdin>:1 and <stdin>:2"
     with pytest.raises(UsageError, match="web is defined twice with different content"):
-        ServiceResolver(loaded.cluster).backends(Entry(service, service.ports[0]))
+        ServiceResolver(loaded.cluster).backends(Frontend(service, service.ports[0]))
     # A change says which is meant.
     for after in both_ways(loaded.cluster, other):
         assert not after.services[0].also

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from kubeverdict.analyses.decisions import Decision, RuleView
 from kubeverdict.analyses.misses import PolicyView
-from kubeverdict.analyses.recommend.drafts import Gap, Recommendation
-from kubeverdict.analyses.recommend.proof import Excess, Proof, Report
-from kubeverdict.analyses.recommend.shapes import BlockPeer, Draft, PodPeer, Rule
-from kubeverdict.analyses.replay import Count, Group, IdleRule, Log, Lost, Replay
+from kubeverdict.analyses.recommend.drafts import Recommendation, UnseenWorkload
+from kubeverdict.analyses.recommend.proof import Excess, Proof, Recommended
+from kubeverdict.analyses.recommend.shapes import (
+    DraftBlockPeer,
+    DraftPodPeer,
+    DraftPolicy,
+    DraftRule,
+)
+from kubeverdict.analyses.replay import Count, FlowGroup, IdleRule, Log, Replay, Unjudged
 from kubeverdict.errors import Problem
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.ports import Protocol
@@ -16,13 +21,13 @@ from tests.render.reports import BY_RULE, ISOLATED, OPEN
 LOG = Log(
     lines=1200,
     records=1000,
-    skipped=(Lost("replies", 199),),
+    skipped=(Unjudged("replies", 199),),
     malformed=1,
     malformed_first=(Problem("flows.jsonl", 17, "", "JSON is malformed"),),
-    lost=(Lost("pods that are not in the cluster", 12, ("a/b", "a/c")),),
+    lost=(Unjudged("pods that are not in the cluster", 12, ("a/b", "a/c")),),
     by_workload=3,
 )
-BROKEN = Group(
+BROKEN = FlowGroup(
     "shop/web[Deployment]",
     "data/db[StatefulSet]",
     "5432/TCP",
@@ -34,7 +39,7 @@ BROKEN = Group(
     ISOLATED,
     before=False,
 )
-ADMITTED = Group(
+ADMITTED = FlowGroup(
     "shop/web[Deployment]",
     "203.0.113.9",
     "443/TCP",
@@ -69,21 +74,28 @@ REPLAY = Replay(
     pairs_allowed=8,
     log=LOG,
 )
-DRAFT = Draft(
+DRAFT = DraftPolicy(
     "shop",
     "recommended-web",
     (("app", "yes"),),
-    (Rule((PodPeer("data", (("app", "db"),)),), ((Protocol.TCP, "on"),), ("1 record: db",)),),
-    (Rule((BlockPeer(Block(6, 0, 0)),), None, ()),),
+    (
+        DraftRule(
+            (DraftPodPeer("data", (("app", "db"),)),), ((Protocol.TCP, "on"),), ("1 record: db",)
+        ),
+    ),
+    (DraftRule((DraftBlockPeer(Block(6, 0, 0)),), None, ()),),
     ("shop/web[Deployment]",),
 )
-RECOMMENDED = Report(
+RECOMMENDED = Recommended(
     Recommendation(
         policies=(DRAFT,),
-        silent=(Gap("shop/idle[Deployment]"), Gap("shop/off[Job]", "", ("recommended-allow-dns",))),
+        silent=(
+            UnseenWorkload("shop/idle[Deployment]"),
+            UnseenWorkload("shop/off[Job]", "", ("recommended-allow-dns",)),
+        ),
         one_way=(
-            Gap("shop/web[Deployment]", "ingress"),
-            Gap("shop/db[StatefulSet]", "egress", ("recommended-default-deny",)),
+            UnseenWorkload("shop/web[Deployment]", "ingress"),
+            UnseenWorkload("shop/db[StatefulSet]", "egress", ("recommended-default-deny",)),
         ),
         together=(("shop/a[Job]", "shop/b[Job]"),),
         left_alone=("kube-system",),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from kubeverdict.analyses import bulk
-from kubeverdict.analyses.conditions import Failure
+from kubeverdict.analyses.conditions import UnmetCondition
 from kubeverdict.analyses.connections import Connections
 from kubeverdict.analyses.decisions import Decision, RuleView
-from kubeverdict.analyses.differences import Change, Differences
+from kubeverdict.analyses.differences import Difference, Differences
 from kubeverdict.analyses.drift import DriftRun, drift
 from kubeverdict.analyses.explain import Answer, Explanation
 from kubeverdict.analyses.findings import Check, Finding, Severity
@@ -16,7 +16,7 @@ from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.spelling import Guess
-from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
+from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, PairTotals, WhatIf
 
 WEB = pod_peer("shop/web[Deployment]", "shop")
 DB = pod_peer("data/db[StatefulSet]", "data")
@@ -38,9 +38,9 @@ FAMILIES = Connections("reference", (Fan(WEB, (Target(DB, SQL, "IPv4"),)),), {})
 DIFFERENCES = Differences(
     "reference",
     (
-        Change(WEB, DB, NONE, SQL),
-        Change(WEB, WORLD, ALL, NONE),
-        Change(WORLD, WEB, SQL, MANY),
+        Difference(WEB, DB, NONE, SQL),
+        Difference(WEB, WORLD, ALL, NONE),
+        Difference(WORLD, WEB, SQL, MANY),
     ),
     appeared=("shop/web[Deployment]",),
     gone=(),
@@ -61,7 +61,7 @@ ISOLATED = Decision(
                 "data.yaml",
                 44,
                 (
-                    Failure(
+                    UnmetCondition(
                         "pod label",
                         "peer wants app=wep, shop/web-0 has app=web",
                         "app=wep",
@@ -69,7 +69,7 @@ ISOLATED = Decision(
                         Guess("web", 1),
                         0.5,
                     ),
-                    Failure("port", "port 80 is not in TCP 5432", "TCP 5432", "TCP 80"),
+                    UnmetCondition("port", "port 80 is not in TCP 5432", "TCP 5432", "TCP 80"),
                 ),
                 adapted=False,
             ),
@@ -130,10 +130,10 @@ WHATIF = WhatIf(
             DB,
             SQL,
             4,
-            before=Verdict(
+            before=ConnectionVerdict(
                 False, OPEN, Decision(False, "no-rule-matches", None, (PolicyMiss(DENY),))
             ),
-            after=Verdict(True, OPEN, BY_RULE),
+            after=ConnectionVerdict(True, OPEN, BY_RULE),
         ),
     ),
     closed=(),
@@ -152,7 +152,7 @@ BY_RULE = Decision(
         "allow",
     ),
 )
-CLOSED = bulk.Change(
+CLOSED = bulk.ChangedConnection(
     opens=False,
     source="shop/web-0",
     destination="data/db-0",

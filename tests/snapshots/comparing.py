@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.bulk import Workbench
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.sources import Source
 from kubeverdict.snapshots import Snapshot
 

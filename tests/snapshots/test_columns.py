@@ -13,7 +13,7 @@ import pytest
 
 from kubeverdict.model.ports import Protocol
 from kubeverdict.snapshots.columns import Column
-from kubeverdict.snapshots.container import Container
+from kubeverdict.snapshots.container import SnapshotFile
 from kubeverdict.snapshots.reading import Reader
 from kubeverdict.snapshots.writing import Writer
 
@@ -44,7 +44,7 @@ def stored(kind: Any, values: Sequence[Any]) -> Column[Any]:
     writer = Writer()
     tree = writer.column(kind, values, "column")
     data = b"".join(writer.builder.parts([tree, writer.tables()], ""))
-    container = Container(data, "test", "")
+    container = SnapshotFile(data, "test", "")
     tree, tables = msgspec.msgpack.decode(container.header.tree)
     return Reader(container, tables).column(kind, tree)
 
@@ -128,7 +128,9 @@ def test_a_few_of_many_do_not_bring_the_others() -> None:
     many = leaves(1000)
     writer = Writer()
     trees = [writer.column(Leaf, values, "leaves") for values in (many, many[500:503])]
-    container = Container(b"".join(writer.builder.parts([trees, writer.tables()], "")), "test", "")
+    container = SnapshotFile(
+        b"".join(writer.builder.parts([trees, writer.tables()], "")), "test", ""
+    )
     trees, tables = msgspec.msgpack.decode(container.header.tree)
     reader = Reader(container, tables)
     everything, few = (reader.column(Leaf, tree) for tree in trees)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.errors import InputError, UsageError
 from kubeverdict.snapshots import container
-from kubeverdict.snapshots.container import MAGIC, Builder, Container, mapped, replace_file
+from kubeverdict.snapshots.container import MAGIC, Builder, SnapshotFile, mapped, replace_file
 
 LAYOUT = "layout"
 TREE = {"answer": 42}
@@ -40,8 +40,8 @@ def packed(arrays: dict[str, NDArray[Any]] = ARRAYS, layout: str = LAYOUT) -> by
     return b"".join(builder.parts(TREE, layout))
 
 
-def opened(data: Any) -> Container:
-    return Container(data, "cluster.kvs", LAYOUT)
+def opened(data: Any) -> SnapshotFile:
+    return SnapshotFile(data, "cluster.kvs", LAYOUT)
 
 
 def complaint(data: Any) -> str:

@@ -12,9 +12,9 @@ from kubeverdict import snapshots
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import InputError
-from kubeverdict.evaluate.bulk import Workbench, workbench
 from kubeverdict.evaluate.pairs import count_pairs
-from kubeverdict.snapshots.container import Container, Section
+from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
+from kubeverdict.snapshots.container import Section, SnapshotFile
 from kubeverdict.snapshots.snapshot import _layout
 from tests.generated import random_cluster
 from tests.snapshots.comparing import assert_holds
@@ -30,7 +30,7 @@ class Sample:
         self.bench: Workbench = workbench(self.compiled)
         remarks = [("warning", "something")]
         self.data = snapshots.to_bytes(self.compiled, self.bench, remarks=remarks)
-        header = Container(self.data, NAME, _layout()).header
+        header = SnapshotFile(self.data, NAME, _layout()).header
         self.sections: list[Section] = header.sections
         self.first = len(self.data) - header.length
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, RuleRef
-from kubeverdict.evaluate.bulk import Workbench
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Peer, Policy, Rule, Tier

@@ -18,13 +18,13 @@ from kubeverdict import snapshots
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import InputError
-from kubeverdict.evaluate.bulk import Workbench, workbench
+from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
 from kubeverdict.snapshots.container import (
     _START,
     FORMAT,
     MAGIC,
-    Container,
     Header,
+    SnapshotFile,
     _aligned,
     _header_checksum,
 )
@@ -42,7 +42,7 @@ class Sample:
         self.compiled: CompiledPolicy = compile_cluster(random_cluster(5, pods=8, policies=5))
         self.bench: Workbench = workbench(self.compiled)
         data = snapshots.to_bytes(self.compiled, self.bench, remarks=[("note", "something")])
-        self.header: Header = Container(data, NAME, _layout()).header
+        self.header: Header = SnapshotFile(data, NAME, _layout()).header
         self.body = data[len(data) - self.header.length :]
         self.tree: Any = msgspec.msgpack.decode(self.header.tree)
 

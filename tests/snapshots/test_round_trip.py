@@ -22,12 +22,12 @@ from kubeverdict.analyses.whatif import whatif
 from kubeverdict.compile.compiled import CompiledPolicy, RuleRef
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import KubeverdictError, UsageError
-from kubeverdict.evaluate.bulk import evaluate, workbench
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.ends import address_ids, pod_id
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.evaluate.outcome import Judged, Outcome
 from kubeverdict.evaluate.pairs import count_pairs
+from kubeverdict.evaluate.scenarios.outcome import Judged, Outcome
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.manifests import apply, load
 from kubeverdict.model.cluster import Cluster, Pod, Service, ServicePort
 from kubeverdict.model.edit import Edit, edited, policy_key

@@ -10,7 +10,7 @@ import msgspec
 Value = TypeVar("Value", bound=Hashable)
 
 
-class Block(msgspec.Struct, Generic[Value], frozen=True):
+class CellBlock(msgspec.Struct, Generic[Value], frozen=True):
     """All of ``rows`` by all of ``columns`` hold ``value``; ``sample`` is a cell that does."""
 
     rows: tuple[int, ...]
@@ -19,7 +19,7 @@ class Block(msgspec.Struct, Generic[Value], frozen=True):
     sample: tuple[int, int]
 
 
-def blocks(table: Sequence[Sequence[Value | None]]) -> list[Block[Value]]:
+def blocks(table: Sequence[Sequence[Value | None]]) -> list[CellBlock[Value]]:
     """Cut ``table`` into blocks: equal rows are taken together, then equal columns.
 
     None is a cell that nobody asks about (a pod and itself): it takes the value of the cells
@@ -46,7 +46,7 @@ def blocks(table: Sequence[Sequence[Value | None]]) -> list[Block[Value]]:
                 None,
             )
             if sample is not None:
-                found.append(Block(tuple(rows), tuple(members), value, sample))
+                found.append(CellBlock(tuple(rows), tuple(members), value, sample))
     return found
 
 

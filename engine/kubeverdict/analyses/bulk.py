@@ -10,10 +10,10 @@ from kubeverdict.analyses.decisions import Decision, by_reason, by_rule
 from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.redundancy import Removable
 from kubeverdict.compile.compiled import Reason, RuleRef
-from kubeverdict.evaluate.bulk import Workbench
-from kubeverdict.evaluate.combine import covers
 from kubeverdict.evaluate.delta import DeltaCounts
-from kubeverdict.evaluate.outcome import Example, Judged, Outcome
+from kubeverdict.evaluate.scenarios.combine import covers
+from kubeverdict.evaluate.scenarios.outcome import Example, Judged, Outcome
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.edit import PolicyKey
 from kubeverdict.model.ports import Protocol
@@ -38,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     ingress: Decision
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connection that a scenario opens or closes. ``port`` is as ``8080/TCP``; an end that is
     no pod has no workload. ``before`` and ``after`` are None where an end does not exist."""
 
@@ -75,7 +75,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
     namespaces: int = 0
     outside_opened: bool = False
     outside_closed: bool = False
-    examples: tuple[Change, ...] = ()
+    examples: tuple[ChangedConnection, ...] = ()
     milliseconds: float = 0.0
     recompiled: bool = False
     redundant: Redundancy | None = None
@@ -232,11 +232,11 @@ def _figures(counts: DeltaCounts) -> Figures:
     )
 
 
-def _change(example: Example) -> Change:
+def _change(example: Example) -> ChangedConnection:
     (source, source_workload), (destination, destination_workload) = map(
         _end, (example.source, example.destination)
     )
-    return Change(
+    return ChangedConnection(
         opens=example.opens,
         source=source,
         destination=destination,

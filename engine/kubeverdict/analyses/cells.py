@@ -31,7 +31,7 @@ class Run(NamedTuple):
     value: int
 
 
-class Row(NamedTuple):
+class CellRow(NamedTuple):
     """The values of all sources, for each of ``destinations``."""
 
     destinations: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 # Rows into some identities; those without a value may be left out.
-Rows = Callable[[Sequence[int]], Iterator[Row]]
+Rows = Callable[[Sequence[int]], Iterator[CellRow]]
 
 
 class Intervals(msgspec.Struct, frozen=True, eq=False):
@@ -161,7 +161,7 @@ class _Gatherer:
             if columns.any():
                 self.outbound[kind] = [self._runs(column[at]) for column in columns.T]
 
-    def _spread(self, row: Row) -> NDArray[np.int32]:
+    def _spread(self, row: CellRow) -> NDArray[np.int32]:
         """(size,) the value of each source identity."""
         values = np.zeros(self._size, np.int32)
         for sources, value in zip(row.sources, row.values, strict=True):

@@ -40,7 +40,7 @@ NAMING = {
 }
 
 
-class Failure(msgspec.Struct, frozen=True):
+class UnmetCondition(msgspec.Struct, frozen=True):
     """One condition that does not hold. ``closest`` is what exists and is spelt nearly alike.
 
     ``weight`` says how far the condition is from holding: 1 for a plain mismatch, half for what
@@ -110,31 +110,31 @@ class Context:
 
 def peer_failures(
     context: Context, peer: Peer, rule: Rule, other: Party, family: Family | None
-) -> list[Failure]:
+) -> list[UnmetCondition]:
     """Why ``peer`` does not match ``other``, on addresses of ``family`` where one is given."""
     if isinstance(peer, BlockPeer):
         return _block_failures(context, peer, rule, other, family)
     return _pod_failures(context, peer, other)
 
 
-def _pod_failures(context: Context, peer: PodPeer, other: Party) -> list[Failure]:
+def _pod_failures(context: Context, peer: PodPeer, other: Party) -> list[UnmetCondition]:
     pod = other.pod
     wanted = peer_text(peer)
     if pod is None:
         message = f"peer wants {wanted}, {other.name} is not a pod"
-        return [Failure("kind", message, wanted, "an address", weight=3.0)]
+        return [UnmetCondition("kind", message, wanted, "an address", weight=3.0)]
     if not other.managed and not _selectable_on_host(context.profile, peer):
         message = (
             f"peer wants {wanted}, {other.name} uses the host network and counts as the address "
             "of its node"
         )
-        return [Failure("host network", message, wanted, "host network", weight=2.0)]
+        return [UnmetCondition("host network", message, wanted, "host network", weight=2.0)]
     failures = []
     if peer.namespace is not None and peer.namespace != pod.namespace:
         message = (
             f"peer wants pods of namespace {peer.namespace}, {other.name} is in {pod.namespace}"
         )
-        failures.append(Failure("namespace", message, peer.namespace, pod.namespace))
+        failures.append(UnmetCondition("namespace", message, peer.namespace, pod.namespace))
     if peer.namespace is None:
         failures += _label_failures(
             context,
@@ -145,7 +145,9 @@ def _pod_failures(context: Context, peer: PodPeer, other: Party) -> list[Failure
         )
         if failures and context.namespaces[pod.namespace].implied:
             message = f"the input has no Namespace object {pod.namespace}: its labels are unknown"
-            failures.append(Failure("namespace", message, "a Namespace object", "none", weight=0))
+            failures.append(
+                UnmetCondition("namespace", message, "a Namespace object", "none", weight=0)
+            )
     if peer.pods is not None:
         where = f" in namespace {peer.namespace}" if peer.namespace else ""
         failures += _label_failures(context, "pod", peer.pods, pod.labels, other.name, where)
@@ -165,7 +167,7 @@ def _label_failures(
     labels: Mapping[str, str],
     owner: str,
     where: str = "",
-) -> list[Failure]:
+) -> list[UnmetCondition]:
     failures = []
     for requirement in selector.requirements:
         if requirement.matches(labels):
@@ -176,7 +178,7 @@ def _label_failures(
         message = f"peer wants {requirement}{where}, {owner} has {found}{hint}"
         slip = guess is not None and guess.word in (labels.get(key), *labels)
         failures.append(
-            Failure(
+            UnmetCondition(
                 f"{things} label", message, str(requirement), found, guess, 0.5 if slip else 1.0
             )
         )
@@ -185,20 +187,20 @@ def _label_failures(
 
 def _block_failures(
     context: Context, peer: BlockPeer, rule: Rule, other: Party, family: Family | None
-) -> list[Failure]:
+) -> list[UnmetCondition]:
     wanted = peer_text(peer)
     profile = context.profile
     known = other.addresses if profile.dual_stack or not other.managed else other.addresses[:1]
     known = tuple(address for address in known if family in (None, address.family))
     if not known:
         message = f"peer wants {wanted}, {other.name} has no address yet"
-        return [Failure("ipBlock", message, wanted, "no address", weight=2.0)]
+        return [UnmetCondition("ipBlock", message, wanted, "no address", weight=2.0)]
     if other.managed and not profile.ipblock_matches_pods:
         message = f"peer wants {wanted}: in {profile.title} an ipBlock does not match pods"
-        return [Failure("ipBlock", message, wanted, "a pod", weight=3.0)]
+        return [UnmetCondition("ipBlock", message, wanted, "a pod", weight=3.0)]
     if not other.managed and not profile.ipblock_matches_nodes and _is_node(context, other):
         message = f"peer wants {wanted}: in {profile.title} an ipBlock does not match nodes"
-        return [Failure("ipBlock", message, wanted, "a node", weight=3.0)]
+        return [UnmetCondition("ipBlock", message, wanted, "a node", weight=3.0)]
     found = ", ".join(map(str, known))
     inside = [address for address in known if address in peer.block]
     if not inside:
@@ -206,12 +208,12 @@ def _block_failures(
             message = f"peer wants IPv{peer.block.family} {wanted}, {other.name} is {found}"
         else:
             message = f"peer wants {wanted}, {found} is not in it"
-        return [Failure("ipBlock", message, wanted, found, weight=2.0)]
+        return [UnmetCondition("ipBlock", message, wanted, found, weight=2.0)]
     excepts = {part for part in peer.excepts if any(address in part for address in inside)}
     if excepts:
         parts = ", ".join(sorted(map(str, excepts)))
         message = f"peer wants {wanted}, {found} is in except {parts}"
-        return [Failure("except", message, wanted, found)]
+        return [UnmetCondition("except", message, wanted, found)]
     return []
 
 
@@ -224,14 +226,14 @@ def _is_node(context: Context, party: Party) -> bool:
 
 def port_failures(
     context: Context, policy: Policy, rule: Rule, peer: Peer | None, flow: Flow
-) -> list[Failure]:
+) -> list[UnmetCondition]:
     """Why no port of the rule covers the flow; at most one failure, about all of its ports."""
     if rule.ports is None:
         return []
     found = flow.port_text
     if not rule.ports:
         message = f"{context.profile.title} makes nothing of the ports of this rule"
-        return [Failure("port", message, "no port", found)]
+        return [UnmetCondition("port", message, "no port", found)]
     wanted = ", ".join(map(str, rule.ports))
     same = [port for port in rule.ports if port.protocol is flow.protocol]
     if not same:
@@ -239,7 +241,7 @@ def port_failures(
             message = f"protocol {flow.protocol.name} is not in {wanted}"
         else:
             message = f"{found} is covered by no rule with ports, and this one has {wanted}"
-        return [Failure("protocol", message, wanted, found, weight=1.5)]
+        return [UnmetCondition("protocol", message, wanted, found, weight=1.5)]
     ranges = [port for port in same if isinstance(port, PortRange)]
     failures = [
         _named_failure(context, policy, rule, peer, port, flow)
@@ -255,12 +257,12 @@ def port_failures(
     weight = min((failure.weight for failure in named), default=1.0)
     guess = next((failure.closest for failure in named if failure.closest), None)
     condition = "port" if ranges else "named port"
-    return [Failure(condition, "; ".join(messages), wanted, found, guess, weight)]
+    return [UnmetCondition(condition, "; ".join(messages), wanted, found, guess, weight)]
 
 
 def _named_failure(
     context: Context, policy: Policy, rule: Rule, peer: Peer | None, port: NamedPort, flow: Flow
-) -> Failure | None:
+) -> UnmetCondition | None:
     """Why a named port does not come to the flow's port; None where it does."""
     profile = context.profile
     pod = flow.destination.pod
@@ -273,10 +275,10 @@ def _named_failure(
         return _resolved(port, flow, own, f"namespace {policy.namespace}", profile)
     if egress and isinstance(peer, BlockPeer) and not profile.named_port_through_ipblock:
         message = f"{profile.title} does not resolve named port {port.name} through an ipBlock"
-        return Failure("named port", message, str(port), flow.port_text)
+        return UnmetCondition("named port", message, str(port), flow.port_text)
     if pod is None:
         message = f"named port {port.name} cannot match {flow.destination.name}, which is no pod"
-        return Failure("named port", message, str(port), flow.port_text)
+        return UnmetCondition("named port", message, str(port), flow.port_text)
     pods = [pod]
     if profile.named_port_union and not egress and network:
         pods = [
@@ -289,7 +291,7 @@ def _named_failure(
 
 def _resolved(
     port: NamedPort, flow: Flow, pods: Iterable[Pod], owner: str, profile: Profile
-) -> Failure | None:
+) -> UnmetCondition | None:
     naming = NAMING[profile.named_port_containers]
     declared = [
         declared
@@ -303,14 +305,16 @@ def _resolved(
     if numbers:
         listed = ",".join(map(str, numbers))
         message = f"named port {port.name} is {listed} on {owner}, not {flow.port}"
-        return Failure("named port", message, str(port), flow.port_text)
+        return UnmetCondition("named port", message, str(port), flow.port_text)
     guess = closest(port.name, {other.name for other in declared if other.name})
     slip = guess is not None and any(
         other.name == guess.word and other.number == flow.port for other in declared
     )
     hint = f" ({guess})" if guess else ""
     message = f"{owner} has no {port.protocol.name} port named {port.name}{hint}"
-    return Failure("named port", message, str(port), flow.port_text, guess, 0.5 if slip else 1.0)
+    return UnmetCondition(
+        "named port", message, str(port), flow.port_text, guess, 0.5 if slip else 1.0
+    )
 
 
 def peer_text(peer: Peer | None) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from kubeverdict.analyses.cells import Cells, Row, gather
+from kubeverdict.analyses.cells import CellRow, Cells, gather
 from kubeverdict.analyses.ends import End, find_end
 from kubeverdict.analyses.external import External, families_in_use
-from kubeverdict.analyses.links import Fan, Fans, Kinds
+from kubeverdict.analyses.links import Fan, Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
-from kubeverdict.analyses.peers import Group, Peer, group_pods
+from kubeverdict.analyses.peers import Peer, PeerGroup, group_pods
 from kubeverdict.analyses.port_text import Ports, PortTexts
 from kubeverdict.analyses.spelling import closest
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
@@ -97,7 +97,7 @@ def connections(
         alone=alone,
     )
     wanted = _wanted(compiled, groups, selection, end)
-    kinds = Kinds(groups)
+    kinds = GroupKinds(groups)
     only = kinds.numbers(lambda group: group.peer.whole in wanted[0]) if wanted else None
     destinations = only if selection.direction is Direction.INGRESS else None
     texts = PortTexts(compiled.ports.first, without_icmp=compiled.profile.icmp == "always")
@@ -141,7 +141,7 @@ def _key(pod: Pod) -> tuple[str, str]:
 
 
 def _wanted(
-    compiled: CompiledPolicy, groups: list[Group], selection: Selection, end: End | None
+    compiled: CompiledPolicy, groups: list[PeerGroup], selection: Selection, end: End | None
 ) -> list[set[str]]:
     """The peers that the selection names; each set must have an end of a connection."""
     wanted: list[set[str]] = []
@@ -192,9 +192,9 @@ def _plane_cells(
     texts: PortTexts,
     destinations: set[int] | None,
 ) -> Cells:
-    def values(identities: Sequence[int]) -> Iterator[Row]:
+    def values(identities: Sequence[int]) -> Iterator[CellRow]:
         for row in rows(compiled, plane, identities):
-            yield Row(row.destinations, row.sources, [texts.number(one) for one in row.atoms])
+            yield CellRow(row.destinations, row.sources, [texts.number(one) for one in row.atoms])
 
     identity = plane.ends.identity.tolist()
     space = (

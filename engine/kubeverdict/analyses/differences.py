@@ -19,7 +19,7 @@ from kubeverdict.model.unevaluated import Unevaluated, merged
 Outcome = tuple[tuple[str, Ports, Ports], ...]
 
 
-class Change(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """A connection that one input has and the other has not, or on other ports.
 
     ``before`` or ``after`` holds no ports where the connection does not exist. ``family`` is
@@ -46,7 +46,7 @@ class Differences(msgspec.Struct, frozen=True):
     of its own."""
 
     profile: str
-    changes: tuple[Change, ...]
+    changes: tuple[Difference, ...]
     appeared: tuple[str, ...]
     gone: tuple[str, ...]
     by_range: bool = False
@@ -71,7 +71,7 @@ def differences(old: Connections, new: Connections) -> Differences:
     of addresses overlap, range by range.
     """
     by_range = old.by_range or new.by_range
-    changes: list[Change] = []
+    changes: list[Difference] = []
     by_pair = [_by_pair(side.connections) for side in (old, new)]
     for pair in dict.fromkeys((*by_pair[0], *by_pair[1])):
         before, after = (side.get(pair, []) for side in by_pair)
@@ -123,9 +123,9 @@ def _outcome(before: Sequence[Connection], after: Sequence[Connection]) -> Outco
     return tuple(found)
 
 
-def _changes(source: Peer, destination: Peer, outcome: Outcome) -> Iterator[Change]:
+def _changes(source: Peer, destination: Peer, outcome: Outcome) -> Iterator[Difference]:
     for family, before, after in outcome:
-        yield Change(source, destination, before, after, family)
+        yield Difference(source, destination, before, after, family)
 
 
 Within = frozenset[tuple[int, str]]
@@ -151,7 +151,7 @@ def _refined(
     after: Sequence[Connection],
     pods: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
     by_range: bool,
-) -> Iterator[Change]:
+) -> Iterator[Difference]:
     """Cut both ends so far that every connection holds for whole pieces, and compare those."""
     sided = [(0, one) for one in before] + [(1, one) for one in after]
     sources = _pieces([(side, one.source) for side, one in sided], pods)

@@ -11,7 +11,7 @@ from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.misses import PolicyView
-    from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
+    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
 
 OPENED = Check(
     "connection-opened",
@@ -131,7 +131,7 @@ def causes(effect: Effect) -> tuple[str, str]:
     return _cause(effect.before, effect.after), _cause(effect.after, effect.before)
 
 
-def _cause(verdict: Verdict | None, other: Verdict | None) -> str:
+def _cause(verdict: ConnectionVerdict | None, other: ConnectionVerdict | None) -> str:
     if verdict is None:
         return "an end is not there"
     telling = [

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses.blocks import Block, blocks
+from kubeverdict.analyses.blocks import CellBlock, blocks
 from kubeverdict.analyses.decisions import Decider, Decision
 from kubeverdict.analyses.ends import End, Party, address_party, find_end, party_id
 from kubeverdict.analyses.questions import Flow, PortQuestion, resolve_port
-from kubeverdict.analyses.services import Asked, find_entries, no_backend, parties, remarks
+from kubeverdict.analyses.services import AskedPorts, find_entries, no_backend, parties, remarks
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.services import judge_backend, untranslated
@@ -20,7 +20,7 @@ from kubeverdict.model.addresses import Family
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.unevaluated import Unevaluated
-from kubeverdict.services import Choice, Client, Entry, ServiceResolver
+from kubeverdict.services import Choice, Client, Frontend, ServiceResolver
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
@@ -73,7 +73,7 @@ class Question(msgspec.Struct, frozen=True, eq=False):
     destinations: tuple[Party, ...]
     protocol: Protocol
     port: int
-    entry: Entry | None = None
+    entry: Frontend | None = None
 
 
 # What came out for one flow: allowed, then what decided egress and ingress.
@@ -119,7 +119,7 @@ def _service_explanation(
     compiled: CompiledPolicy,
     resolver: ServiceResolver,
     origin: End,
-    asked: Asked,
+    asked: AskedPorts,
     port: PortQuestion | None,
 ) -> Explanation:
     """One answer a backend, and one for sources whose node drops the connection."""
@@ -155,7 +155,7 @@ def _service_explanation(
 
 
 def _choices(
-    resolver: ServiceResolver, origin: End, entry: Entry
+    resolver: ServiceResolver, origin: End, entry: Frontend
 ) -> list[tuple[Choice, list[Party]]]:
     """The sources by the backends that they get to."""
     found: dict[Choice, list[Party]] = {}
@@ -171,7 +171,7 @@ def _client(resolver: ServiceResolver, party: Party) -> Client:
     return Client(node, inside=bool(node))
 
 
-def _dropped(entry: Entry, origin: End, sources: list[Party]) -> Answer:
+def _dropped(entry: Frontend, origin: End, sources: list[Party]) -> Answer:
     decision = Decision(False, "no-local-backend")
     return Answer(
         sources=tuple(party.name for party in sources),
@@ -215,7 +215,9 @@ class _Writer:
             for block in blocks(table)
         ]
 
-    def _answer(self, question: Question, block: Block[Outcome], family: Family | None) -> Answer:
+    def _answer(
+        self, question: Question, block: CellBlock[Outcome], family: Family | None
+    ) -> Answer:
         allowed, egress, ingress = block.value
         flow = Flow(
             question.sources[block.sample[0]],
@@ -342,7 +344,7 @@ def _judge_plain(
 
 def _judge_backend(
     compiled: CompiledPolicy,
-    entry: Entry,
+    entry: Frontend,
     sources: NDArray[np.int64],
     destination: int,
     port: int,

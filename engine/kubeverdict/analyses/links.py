@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.blocks import blocks
 from kubeverdict.analyses.cells import Cells
 from kubeverdict.analyses.external import External
-from kubeverdict.analyses.peers import Group, Member, Peer
+from kubeverdict.analyses.peers import Member, Peer, PeerGroup
 
 Value = TypeVar("Value")
 
@@ -42,10 +42,10 @@ class Fan(msgspec.Struct, Generic[Value], frozen=True, eq=False, gc=False):
     targets: Sequence[Target[Value]]
 
 
-class Kinds:
+class GroupKinds:
     """Groups by kind, that is by the identities of their pods."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[PeerGroup]) -> None:
         self.ordered = sorted(groups, key=lambda group: group.peer.order)
         numbers: dict[Kind, int] = {}
         # (groups,) the kind of each
@@ -76,7 +76,7 @@ class Kinds:
         """The identities of each kind in a plane, ascending."""
         return [sorted({member[plane] for member in kind} - {-1}) for kind in self.kinds]
 
-    def numbers(self, wanted: Callable[[Group], bool]) -> set[int]:
+    def numbers(self, wanted: Callable[[PeerGroup], bool]) -> set[int]:
         """The kinds of which any group is wanted."""
         return {
             int(kind)
@@ -84,7 +84,7 @@ class Kinds:
             if wanted(group)
         }
 
-    def groups(self, kind: int) -> list[Group]:
+    def groups(self, kind: int) -> list[PeerGroup]:
         return [self.ordered[number] for number in self._members(kind).tolist()]
 
     def _members(self, kind: int) -> NDArray[np.int64]:
@@ -109,7 +109,7 @@ class Fans(Generic[Value]):
 
     def __init__(
         self,
-        kinds: Kinds,
+        kinds: GroupKinds,
         planes: Sequence[Cells],
         external: External,
         show: Callable[[int], Value],
@@ -249,7 +249,9 @@ class Fans(Generic[Value]):
 class _Targets(dict[int, Target[Value]]):
     """Targets by code, each made when it is first asked for."""
 
-    def __init__(self, groups: Sequence[Group], show: Callable[[int], Value], values: int) -> None:
+    def __init__(
+        self, groups: Sequence[PeerGroup], show: Callable[[int], Value], values: int
+    ) -> None:
         self._groups = groups
         self._show = show
         self._values = values

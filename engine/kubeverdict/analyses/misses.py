@@ -7,7 +7,7 @@ from math import inf
 
 import msgspec
 
-from kubeverdict.analyses.conditions import Context, Failure, peer_failures, port_failures
+from kubeverdict.analyses.conditions import Context, UnmetCondition, peer_failures, port_failures
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Rule
 from kubeverdict.model.sources import field_text
@@ -37,7 +37,7 @@ class RuleMiss(msgspec.Struct, frozen=True):
     field: str
     file: str
     line: int
-    failures: tuple[Failure, ...]
+    failures: tuple[UnmetCondition, ...]
     adapted: bool
 
 
@@ -63,7 +63,7 @@ def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Fl
     Nearest is the smallest sum of the weights of the failed conditions, over all rules and, in
     a rule, over all its peers; the first in the manifest where several are as near.
     """
-    nearest: tuple[float, Rule, list[Failure]] | None = None
+    nearest: tuple[float, Rule, list[UnmetCondition]] | None = None
     for rule in policy.rules:
         if rule.direction is not direction or rule.action is Action.DENY:
             continue
@@ -91,14 +91,16 @@ def policy_view(policy: Policy) -> PolicyView:
     return PolicyView(policy.kind, str(policy), source.file, source.line, usual)
 
 
-def _attempts(context: Context, policy: Policy, rule: Rule, flow: Flow) -> Iterator[list[Failure]]:
+def _attempts(
+    context: Context, policy: Policy, rule: Rule, flow: Flow
+) -> Iterator[list[UnmetCondition]]:
     """The failures at each peer of the rule."""
     other = flow.destination if rule.direction is Direction.EGRESS else flow.source
     if rule.peers is None:
         yield port_failures(context, policy, rule, None, flow)
     elif not rule.peers:
         message = f"{context.profile.title} drops this rule"
-        yield [Failure("profile", message, "a peer", "none", weight=3.0)]
+        yield [UnmetCondition("profile", message, "a peer", "none", weight=3.0)]
     else:
         for peer in rule.peers:
             yield [

@@ -61,7 +61,7 @@ def range_peers(family: Family, spans: Sequence[Span]) -> list[Peer]:
     ]
 
 
-class Group(msgspec.Struct, frozen=True, eq=False):
+class PeerGroup(msgspec.Struct, frozen=True, eq=False):
     """Pods that are shown as one peer: those of a workload, or a pod alone.
 
     ``members`` holds their names by identity, for the case that not all are treated alike.
@@ -88,19 +88,19 @@ def group_pods(
     *,
     by_pod: bool = False,
     alone: Collection[Hashable] = (),
-) -> list[Group]:
+) -> list[PeerGroup]:
     """Pods by workload, or each for itself.
 
     ``identities`` has a sequence for each plane, in the order of ``pods``. ``alone`` lists pods
     (namespace, name) to keep apart from their workload.
     """
-    found: dict[WorkloadRef, Group] = {}
+    found: dict[WorkloadRef, PeerGroup] = {}
     for pod, member in zip(pods, zip(*identities, strict=True), strict=True):
         ref = pod.workload
         if by_pod or (pod.namespace, pod.name) in alone:
             ref = WorkloadRef(pod.namespace, pod.name, "Pod")
         group = found.get(ref)
         if group is None:
-            found[ref] = group = Group(pod_peer(str(ref), ref.namespace), {})
+            found[ref] = group = PeerGroup(pod_peer(str(ref), ref.namespace), {})
         group.members.setdefault(member, []).append(pod.name)
     return list(found.values())

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.bulk import Workbench
-from kubeverdict.evaluate.outcome import Outcome
-from kubeverdict.evaluate.redundancy import Cover, Removal, removable
+from kubeverdict.evaluate.redundancy import PolicyCover, Removal, removable
+from kubeverdict.evaluate.scenarios.outcome import Outcome
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.counts import listed
 from kubeverdict.model.edit import PolicyKey
 from kubeverdict.model.ports import Protocol
@@ -64,7 +64,7 @@ def judged(bench: Workbench, keys: Sequence[PolicyKey]) -> Removable:
     return Removable(names, tuple(stay), tuple(denies))
 
 
-def _covered(compiled: CompiledPolicy, cover: Cover, gone: set[int]) -> str:
+def _covered(compiled: CompiledPolicy, cover: PolicyCover, gone: set[int]) -> str:
     names = [str(compiled.policies[one]) for one in sorted(cover.together & gone)]
     what = "which goes" if len(names) == 1 else "which go"
     return f"covered by {listed(names, _SHOWN)}, {what}"

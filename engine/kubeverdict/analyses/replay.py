@@ -16,7 +16,7 @@ from kubeverdict.analyses.decisions import Decider, Decision, RuleView, by_rule
 from kubeverdict.analyses.ends import Party, pod_party
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.analyses.rule_use import RuleUse
-from kubeverdict.analyses.traffic import Reading, Traffic, endpoints
+from kubeverdict.analyses.traffic import LogReading, Traffic, endpoints
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.errors import Problem
 from kubeverdict.evaluate.flows import Verdicts, judge
@@ -36,7 +36,7 @@ _PART = 250_000  # connections judged by one call
 EXPLAINED = 200
 
 
-class Group(msgspec.Struct, frozen=True):
+class FlowGroup(msgspec.Struct, frozen=True):
     """Connections between the same two workloads (or an address) on one port, decided alike.
 
     ``records`` and ``connections`` count them as the log does and distinct ones; ``source`` and
@@ -72,7 +72,7 @@ class Count(msgspec.Struct, frozen=True):
     connections: int = 0
 
 
-class Lost(msgspec.Struct, frozen=True):
+class Unjudged(msgspec.Struct, frozen=True):
     """Records that could not be judged, why, and some of the names behind them."""
 
     reason: str
@@ -86,10 +86,10 @@ class Log(msgspec.Struct, frozen=True):
 
     lines: int
     records: int
-    skipped: tuple[Lost, ...]
+    skipped: tuple[Unjudged, ...]
     malformed: int
     malformed_first: tuple[Problem, ...]
-    lost: tuple[Lost, ...]
+    lost: tuple[Unjudged, ...]
     by_workload: int
 
     @property
@@ -114,8 +114,8 @@ class Replay(msgspec.Struct, frozen=True):
     broken_by_change: Count
     refused: Count
     admitted: Count
-    breaks: tuple[Group, ...]
-    admits: tuple[Group, ...]
+    breaks: tuple[FlowGroup, ...]
+    admits: tuple[FlowGroup, ...]
     groups_left_out: int
     idle: tuple[IdleRule, ...]
     rules: int
@@ -128,7 +128,7 @@ class Replay(msgspec.Struct, frozen=True):
 def replay(
     batches: Iterable[Traffic],
     policies: CompiledPolicy,
-    reading: Reading,
+    reading: LogReading,
     present: CompiledPolicy | None = None,
 ) -> Replay:
     """Judge traffic by ``policies``; ``present`` are those in force where these are proposed."""
@@ -138,7 +138,7 @@ def replay(
     return run.report()
 
 
-class Judged(NamedTuple):
+class JudgedTraffic(NamedTuple):
     """Traffic by endpoint id, and its verdicts."""
 
     traffic: Traffic
@@ -147,7 +147,9 @@ class Judged(NamedTuple):
     verdicts: Verdicts
 
 
-def judged(compiled: CompiledPolicy, traffic: Traffic, reading: Reading | None = None) -> Judged:
+def judged(
+    compiled: CompiledPolicy, traffic: Traffic, reading: LogReading | None = None
+) -> JudgedTraffic:
     """Judge traffic. Ends that take no part in ``compiled`` are left out, and said so."""
     ids, why = endpoints(compiled, traffic.ends)
     if why:
@@ -157,7 +159,7 @@ def judged(compiled: CompiledPolicy, traffic: Traffic, reading: Reading | None =
         traffic = traffic.rows(~lost)
     source, destination = ids[traffic.source], ids[traffic.destination]
     verdicts = _verdicts(compiled, source, destination, traffic)
-    part = Judged(traffic, source, destination, verdicts)
+    part = JudgedTraffic(traffic, source, destination, verdicts)
     apart = verdicts.egress == Reason.NO_ADDRESS
     if apart.any():
         if reading is not None:
@@ -192,7 +194,7 @@ def _verdicts(
     )
 
 
-def _tell(lost: Traffic, why: dict[int, str], reading: Reading, what: str) -> None:
+def _tell(lost: Traffic, why: dict[int, str], reading: LogReading, what: str) -> None:
     columns = (lost.source, lost.destination, lost.observed + lost.denied)
     for source, destination, count in zip(*(c.tolist() for c in columns), strict=True):
         end = source if source in why else destination
@@ -209,7 +211,10 @@ class _Groups:
         self.left_out = 0
 
     def add(
-        self, part: Judged, weight: NDArray[np.int64], before: NDArray[np.bool_] | None = None
+        self,
+        part: JudgedTraffic,
+        weight: NDArray[np.int64],
+        before: NDArray[np.bool_] | None = None,
     ) -> None:
         """All rows of ``part``. Ends outside are put together as the policies do."""
         traffic, verdicts = part.traffic, part.verdicts
@@ -296,7 +301,7 @@ class _Tally:
 
 class _Run:
     def __init__(
-        self, policies: CompiledPolicy, reading: Reading, present: CompiledPolicy | None
+        self, policies: CompiledPolicy, reading: LogReading, present: CompiledPolicy | None
     ) -> None:
         self._policies = policies
         self._present = present
@@ -325,7 +330,7 @@ class _Run:
         self._admits.add(only(part, denied & allowed), traffic.denied[denied & allowed])
         self._used(only(part, observed & allowed))
 
-    def _before(self, part: Judged, broken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    def _before(self, part: JudgedTraffic, broken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """What the present policies say of connections that break."""
         if self._present is None:
             return None
@@ -339,7 +344,7 @@ class _Run:
         ).allowed
         return found
 
-    def _used(self, part: Judged) -> None:
+    def _used(self, part: JudgedTraffic) -> None:
         traffic = part.traffic
         protocol, port = traffic.protocol.astype(np.int64), traffic.port
         place = np.where(protocol < 3, protocol * 65536 + port, 3 * 65536 + protocol - 3)
@@ -386,14 +391,14 @@ class _Run:
             yield IdleRule(view, ref.rule.direction.word, shadowed)
 
 
-def grouped(compiled: CompiledPolicy, part: Judged) -> Iterator[Group]:
+def grouped(compiled: CompiledPolicy, part: JudgedTraffic) -> Iterator[FlowGroup]:
     """Connections that were seen, in groups, the largest first."""
     groups = _Groups()
     groups.add(part, part.traffic.observed)
     return _explained(compiled, groups, False)
 
 
-def _explained(compiled: CompiledPolicy, groups: _Groups, proposed: bool) -> Iterator[Group]:
+def _explained(compiled: CompiledPolicy, groups: _Groups, proposed: bool) -> Iterator[FlowGroup]:
     """The largest first."""
     decider = Decider(compiled)
     order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
@@ -403,7 +408,7 @@ def _explained(compiled: CompiledPolicy, groups: _Groups, proposed: bool) -> Ite
         parties = [_party(compiled, end) for end in (source, destination)]
         flow = Flow(parties[0], parties[1], Protocol(protocol), port)
         misses = place < EXPLAINED
-        yield Group(
+        yield FlowGroup(
             source_workload=_group_name(source),
             destination_workload=_group_name(destination),
             port=port_text(Protocol(protocol), port),
@@ -417,10 +422,10 @@ def _explained(compiled: CompiledPolicy, groups: _Groups, proposed: bool) -> Ite
         )
 
 
-def only(part: Judged, which: NDArray[np.bool_]) -> Judged:
+def only(part: JudgedTraffic, which: NDArray[np.bool_]) -> JudgedTraffic:
     """Some of the connections."""
     verdicts = part.verdicts
-    return Judged(
+    return JudgedTraffic(
         part.traffic.rows(which),
         part.source[which],
         part.destination[which],
@@ -453,16 +458,16 @@ def port_text(protocol: Protocol, port: int) -> str:
     return f"{port}/{protocol.name}" if protocol.has_ports else protocol.name
 
 
-def log_of(reading: Reading) -> Log:
+def log_of(reading: LogReading) -> Log:
     """How reading went, for a report."""
     return Log(
         lines=reading.lines,
         records=reading.records,
-        skipped=tuple(Lost(*item) for item in reading.skipped.most_common()),
+        skipped=tuple(Unjudged(*item) for item in reading.skipped.most_common()),
         malformed=reading.malformed,
         malformed_first=tuple(reading.malformed_first),
         lost=tuple(
-            Lost(reason, count, tuple(reading.unattributed_first[reason]))
+            Unjudged(reason, count, tuple(reading.unattributed_first[reason]))
             for reason, count in reading.unattributed.most_common()
         ),
         by_workload=reading.by_workload,

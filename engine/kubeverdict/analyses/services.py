@@ -13,24 +13,24 @@ from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Service, ServicePort
 from kubeverdict.model.ports import Protocol
-from kubeverdict.services import Backend, Client, Entry, ServiceResolver, Via
+from kubeverdict.services import Backend, Client, Frontend, ServiceResolver, Via
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
 
 
-class Asked(msgspec.Struct, frozen=True, eq=False):
+class AskedPorts(msgspec.Struct, frozen=True, eq=False):
     """The ports of a Service that a question is about. ``via`` is empty for a name."""
 
     service: Service
-    entries: tuple[Entry, ...]
+    entries: tuple[Frontend, ...]
     notes: tuple[str, ...] = ()
     via: str = ""
 
 
 def find_entries(
     compiled: CompiledPolicy, resolver: ServiceResolver, text: str, question: PortQuestion | None
-) -> Asked | None:
+) -> AskedPorts | None:
     """What ``text`` and a port (None: all of them) ask of a Service: ``svc/NS/NAME``, its name in
     DNS, or an address of it. None where they ask for something else.
 
@@ -58,10 +58,10 @@ def find_entries(
                 f"svc/{followed} is headless: nothing translates ports, so port {entry.direct} of "
                 f"its pods is asked about (it names {entry.port.target})"
             )
-    return Asked(followed, entries, tuple(notes))
+    return AskedPorts(followed, entries, tuple(notes))
 
 
-def _by_name(service: Service, question: PortQuestion | None) -> Iterator[Entry]:
+def _by_name(service: Service, question: PortQuestion | None) -> Iterator[Frontend]:
     """The ports that a question is about. Behind the name of a headless Service are its pods, on
     whatever port a client asks them."""
     named = [port for port in service.ports if question is None or _asks_for(question, port)]
@@ -71,7 +71,7 @@ def _by_name(service: Service, question: PortQuestion | None) -> Iterator[Entry]
         known = (port for port in service.ports if port.target == direct)
         plain = ServicePort(question.protocol, direct, direct)
         named = [next((one for one in known if one.protocol is plain.protocol), plain)]
-    yield from (Entry(service, port, direct=direct) for port in named)
+    yield from (Frontend(service, port, direct=direct) for port in named)
 
 
 def _asks_for(question: PortQuestion, port: ServicePort) -> bool:
@@ -82,11 +82,11 @@ def _asks_for(question: PortQuestion, port: ServicePort) -> bool:
 
 def _at_address(
     resolver: ServiceResolver, address: str, question: PortQuestion | None
-) -> Asked | None:
+) -> AskedPorts | None:
     if question is not None and not question.name:
         protocol = question.protocol or Protocol.TCP
         entry = resolver.entry(address, protocol, question.number)
-        entries: tuple[Entry, ...] = (entry,) if entry is not None else ()
+        entries: tuple[Frontend, ...] = (entry,) if entry is not None else ()
     else:
         entries = tuple(
             entry
@@ -102,7 +102,7 @@ def _at_address(
     elif question is None:
         entries = tuple(one for one in entries if one.service is entries[0].service)
     first = entries[0]
-    return Asked(first.service, entries, (_at(first),), first.via.value)
+    return AskedPorts(first.service, entries, (_at(first),), first.via.value)
 
 
 def _no_port(
@@ -121,12 +121,12 @@ def known_ports(ports: Iterable[ServicePort]) -> str:
     return ", ".join(known) or "none at all"
 
 
-def _at(entry: Entry) -> str:
+def _at(entry: Frontend) -> str:
     where = f"{entry.address}:{entry.front_port}" if entry.via is Via.NODE_PORT else entry.address
     return f"{where} is the {entry.via} of svc/{entry.service}: judged at its backends"
 
 
-def remarks(entry: Entry, client: Client, unsure: bool = False) -> Iterator[str]:
+def remarks(entry: Frontend, client: Client, unsure: bool = False) -> Iterator[str]:
     """What is not known of the connections of a client by way of an entry, a sentence each."""
     service = entry.service
     if unsure:

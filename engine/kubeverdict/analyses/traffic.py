@@ -52,7 +52,7 @@ class Lines(Shape):
 
 
 @dataclass(slots=True)
-class Reading:
+class LogReading:
     """How reading went. Everything counts lines or records as the log has them."""
 
     lines: int = 0
@@ -104,7 +104,7 @@ class Traffic:
 
 
 def collect(
-    batches: Iterable[Lines], cluster: Cluster, reading: Reading, most: int | None = BATCH
+    batches: Iterable[Lines], cluster: Cluster, reading: LogReading, most: int | None = BATCH
 ) -> Iterator[Traffic]:
     """The traffic that logs tell of, at most about ``most`` distinct connections at a time (None:
     all of them at once). What happened on the way goes into ``reading``."""
@@ -123,7 +123,7 @@ def collect(
 
 
 class _Collector:
-    def __init__(self, cluster: Cluster, reading: Reading) -> None:
+    def __init__(self, cluster: Cluster, reading: LogReading) -> None:
         self._reading = reading
         self._resolver = ServiceResolver(cluster)
         self._attribution = Attribution(cluster, self._resolver)

@@ -10,27 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses import effects
-from kubeverdict.analyses.cells import Cells, Row, gather
+from kubeverdict.analyses.cells import CellRow, Cells, gather
 from kubeverdict.analyses.decisions import Decider, Decision
 from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
-from kubeverdict.analyses.links import Fans, Kinds
+from kubeverdict.analyses.links import Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import Ports, PortTexts
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.evaluate.aligned import Aligned
 from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.evaluate.joint import Joint
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class ConnectionVerdict(msgspec.Struct, frozen=True):
     """Both directions of one connection, at one time."""
 
     allowed: bool
@@ -50,8 +50,8 @@ class Effect(msgspec.Struct, frozen=True):
     destination: Peer
     ports: Ports
     pairs: int
-    before: Verdict | None
-    after: Verdict | None
+    before: ConnectionVerdict | None
+    after: ConnectionVerdict | None
     family: str = ""
 
 
@@ -162,7 +162,7 @@ class _Writer:
             self._pods,
             [plane.identity[: change.ends.pods].tolist() for plane in change.planes],
         )
-        self._kinds = Kinds(groups)
+        self._kinds = GroupKinds(groups)
         self._members = {group.peer.whole: group.pods for group in groups}
         self._end_of_pod = {(pod.namespace, pod.name): end for end, pod in enumerate(self._pods)}
         self._addresses = _Addresses(change)
@@ -207,17 +207,17 @@ class _Writer:
             for draft, was, now in zip(drafts, before, after, strict=True)
         ]
 
-    def _cells(self, plane: Joint, kinds: list[list[int]]) -> Cells:
+    def _cells(self, plane: Aligned, kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}
         for row in self._change.rows(plane):
             for identity in row.destinations.tolist():
                 by_destination.setdefault(identity, []).append(row)
 
-        def changed(identities: Sequence[int]) -> Iterator[Row]:
+        def changed(identities: Sequence[int]) -> Iterator[CellRow]:
             for identity in identities:
                 found = by_destination.get(identity, ())
                 if found:
-                    yield Row(
+                    yield CellRow(
                         np.array([identity]),
                         [row.sources for row in found],
                         [self._value(row) for row in found],
@@ -271,10 +271,10 @@ class _Writer:
 
     def _verdicts(
         self, drafts: Sequence[_Draft], compiled: CompiledPolicy, ends: NDArray[np.int64]
-    ) -> list[Verdict | None]:
+    ) -> list[ConnectionVerdict | None]:
         """What decides in one version on the first port of each draft."""
         decider = Decider(compiled)
-        found: list[Verdict | None] = [None] * len(drafts)
+        found: list[ConnectionVerdict | None] = [None] * len(drafts)
         by_family: dict[Family | None, list[tuple[int, int, int]]] = {}
         for place, draft in enumerate(drafts):
             source, destination = self._sample(draft)
@@ -303,7 +303,7 @@ class _Writer:
                         (Direction.INGRESS, verdicts.ingress),
                     )
                 )
-                found[place] = Verdict(bool(verdicts.allowed[index]), egress, ingress)
+                found[place] = ConnectionVerdict(bool(verdicts.allowed[index]), egress, ingress)
         return found
 
     def _party(self, end: int) -> Party:

@@ -1,6 +1,6 @@
 """Stage 2a: what the rules ask for, interned: distinct selectors, blocks and named ports.
 
-One pass over the policies, before anything is evaluated. A rule becomes a :class:`Draft` of
+One pass over the policies, before anything is evaluated. A rule becomes a :class:`LoweredRule` of
 numbers; what those numbers stand for is evaluated once, however many rules share it.
 """
 
@@ -31,7 +31,7 @@ Where = str | Selector
 Asked = tuple[Where, Selector, bool]
 
 
-class Draft(NamedTuple):
+class LoweredRule(NamedTuple):
     """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
     of ``selectors`` and ``blocks``; ``ports`` None is every port; ``named`` are resolved later."""
 
@@ -54,7 +54,7 @@ class Questions:
     selectors: dict[Asked, int] = field(default_factory=dict)
     blocks: dict[BlockPeer, int] = field(default_factory=dict)
     named: set[NamedPort] = field(default_factory=set)
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[LoweredRule] = field(default_factory=list)
     rules: list[RuleRef] = field(default_factory=list)
     # For each tier and direction, the subjects that it denies by default; and for each
     # direction, all subjects of NetworkPolicies, with the number of their tier.
@@ -100,7 +100,9 @@ def _selector(questions: Questions, asked: Asked) -> int:
     return questions.selectors.setdefault(asked, len(questions.selectors))
 
 
-def _draft(questions: Questions, policy: Policy, rule: Rule, tier: int, subject: int) -> Draft:
+def _draft(
+    questions: Questions, policy: Policy, rule: Rule, tier: int, subject: int
+) -> LoweredRule:
     selectors: list[int] = []
     blocks: list[int] = []
     for peer in rule.peers or ():
@@ -120,7 +122,7 @@ def _draft(questions: Questions, policy: Policy, rule: Rule, tier: int, subject:
             questions.named.update(known[1])
         ports, named = known
     # By position: there are hundreds of thousands of these.
-    return Draft(
+    return LoweredRule(
         rule.direction,
         rule.action,
         tier,

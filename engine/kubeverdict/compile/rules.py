@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import ALL, Reason
 from kubeverdict.compile.labels import PortNumbers
-from kubeverdict.compile.lowering import Draft, Questions
+from kubeverdict.compile.lowering import LoweredRule, Questions
 from kubeverdict.compile.ports import PortList
 from kubeverdict.compile.sets import join, offsets
 from kubeverdict.kernels.bits import Sets
@@ -123,14 +123,14 @@ class RowMaker:
         )
         return rows, int((table[:, 0] == Direction.INGRESS).sum()), sets
 
-    def _add(self, draft: Draft, subject: int, peer: int, ports: PortList | None) -> None:
+    def _add(self, draft: LoweredRule, subject: int, peer: int, ports: PortList | None) -> None:
         number = self._lists.setdefault(ports, len(self._lists))
         rule = draft.rule
         self._rows.append(
             (draft.direction, draft.tier, rule, subject, peer, number, draft.action, rule)
         )
 
-    def _add_draft(self, draft: Draft) -> None:
+    def _add_draft(self, draft: LoweredRule) -> None:
         base = self._base
         subject = base.subjects[draft.subject]
         selected = tuple([base.peers[index] for index in draft.selectors])

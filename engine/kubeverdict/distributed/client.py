@@ -17,7 +17,7 @@ from kubeverdict.distributed.worker import SnapshotPlugin, run_piece, version
 from kubeverdict.errors import UsageError
 from kubeverdict.manifests.scenarios import Scenario
 from kubeverdict.model.counts import count
-from kubeverdict.pipeline import Options
+from kubeverdict.session.pipeline import ReportOptions
 
 # Seconds: to reach the scheduler, to see a first worker, and to go on without either.
 REACH, FIRST_WORKER, PATIENCE = 10.0, 60.0, 60.0
@@ -33,7 +33,7 @@ Judged = tuple[str, Scenario, ScenarioReport]
 """The name of the cluster, the scenario and what was found."""
 
 
-class Cluster:
+class DaskCluster:
     """A connection to a Dask cluster whose workers can judge scenarios."""
 
     def __init__(self, scheduler: str, reach: float = REACH, first: float = FIRST_WORKER) -> None:
@@ -58,7 +58,7 @@ class Cluster:
             self.close()
             raise
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> DaskCluster:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -83,7 +83,7 @@ class Cluster:
         self,
         clusters: Mapping[str, bytes],
         scenarios: Iterable[Scenario],
-        options: Options,
+        options: ReportOptions,
         patience: float = PATIENCE,
     ) -> Iterator[Judged]:
         """Judge every scenario against every cluster, given by name as the bytes of a snapshot.
@@ -110,7 +110,7 @@ class _Run:
         client: Any,
         address: str,
         digests: Mapping[str, str],
-        options: Options,
+        options: ReportOptions,
         patience: float,
     ) -> None:
         self._client = client

@@ -11,13 +11,13 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from kubeverdict import __version__, snapshots
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.bulk import workbench
+from kubeverdict.evaluate.scenarios.workbench import workbench
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Scenario
-from kubeverdict.pipeline import Options, reports
+from kubeverdict.session.pipeline import ReportOptions, reports
 
 if TYPE_CHECKING:
-    from kubeverdict.evaluate.bulk import Workbench
+    from kubeverdict.evaluate.scenarios.workbench import Workbench
 
 # Of this process: snapshots as they came, and what was made of them. Workers have threads.
 _data: dict[str, bytes] = {}
@@ -61,7 +61,7 @@ def run_piece(digest: str, scenarios: bytes, options: bytes) -> tuple[float, byt
     bench, resolver = _workbench(digest)
     started = perf_counter()
     asked = msgspec.json.decode(scenarios, type=list[Scenario])
-    wanted = msgspec.json.decode(options, type=Options)
+    wanted = msgspec.json.decode(options, type=ReportOptions)
     # The worker's own threads run other pieces.
     found = reports(bench, resolver, asked, wanted, threads=1)
     return perf_counter() - started, msgspec.json.encode(found)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.pairs import (
-    Groups,
+    DestinationGroups,
     RowReader,
     by_column,
     destination_groups,
@@ -24,7 +24,7 @@ from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.reach import BEFORE, Space
 
 
-class Check(NamedTuple):
+class ReachabilityClaim(NamedTuple):
     """A claim: nothing of ``source`` reaches ``destination`` on ``ports`` (``denied``), or all of
     it does. The three are numbers of :class:`Claims`."""
 
@@ -44,7 +44,7 @@ class Claims:
 
     ends: NDArray[np.bool_]
     ports: NDArray[np.bool_]
-    checks: Sequence[Check]
+    checks: Sequence[ReachabilityClaim]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,11 @@ def breaches(
 
 
 def _broken(
-    plane: Plane, groups: Groups, listed: kernels.Checks, space: Space, threads: int | None
+    plane: Plane,
+    groups: DestinationGroups,
+    listed: kernels.Checks,
+    space: Space,
+    threads: int | None,
 ) -> NDArray[np.bool_]:
     """(entries,) the entries of ``listed`` that fail, found in threads."""
     broken = np.zeros(listed.check.size, np.bool_)
@@ -106,7 +110,7 @@ def _broken(
     return broken
 
 
-def _listed(claims: Claims, groups: Groups, size: int) -> kernels.Checks:
+def _listed(claims: Claims, groups: DestinationGroups, size: int) -> kernels.Checks:
     """The checks by the groups that their destinations have a part in."""
     group_of = np.full(size, -1, np.int64)
     group_of[groups.member] = np.repeat(np.arange(groups.first.size), np.diff(groups.start))

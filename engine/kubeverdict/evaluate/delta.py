@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.joint import Joint, JointEnds, join_planes, joint_ends
-from kubeverdict.evaluate.pairs import Groups, RowReader, by_column, destination_groups, summed
+from kubeverdict.evaluate.aligned import Aligned, AlignedEnds, align_ends, align_planes
+from kubeverdict.evaluate.pairs import (
+    DestinationGroups,
+    RowReader,
+    by_column,
+    destination_groups,
+    summed,
+)
 from kubeverdict.kernels import reach
 from kubeverdict.kernels.reach import AFTER, BEFORE, View
 from kubeverdict.model.addresses import Family
@@ -39,7 +45,7 @@ class DeltaRow:
     """Sources and destinations between which the same ports changed.
 
     ``sources`` and ``destinations`` are joint identities; ``before`` and ``after`` are bitmaps
-    (atoms,) over ``Joint.ports`` of what is allowed in either version.
+    (atoms,) over ``Aligned.ports`` of what is allowed in either version.
     """
 
     destinations: NDArray[np.int64]
@@ -54,11 +60,11 @@ class Delta:
 
     old: CompiledPolicy
     new: CompiledPolicy
-    ends: JointEnds
-    planes: tuple[Joint, ...]
+    ends: AlignedEnds
+    planes: tuple[Aligned, ...]
     counts: tuple[DeltaCounts, ...]
 
-    def rows(self, plane: Joint) -> Iterator[DeltaRow]:
+    def rows(self, plane: Aligned) -> Iterator[DeltaRow]:
         """What changed in a plane, over pods and addresses."""
         reader = RowReader(plane.into, plane.out_to, plane.whole)
         for outside in (False, True):
@@ -83,8 +89,8 @@ class Delta:
 
 def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = None) -> Delta:
     """Compare two compiled clusters: pods match by namespace and name, addresses by value."""
-    ends = joint_ends(old, new)
-    planes = tuple(join_planes(old, new, ends, families) for families in _families(old, new))
+    ends = align_ends(old, new)
+    planes = tuple(align_planes(old, new, ends, families) for families in _families(old, new))
     return Delta(old, new, ends, planes, tuple(_count(plane, threads) for plane in planes))
 
 
@@ -95,7 +101,7 @@ def _families(old: CompiledPolicy, new: CompiledPolicy) -> list[tuple[Family, ..
     return [(family,) for family in sorted({one for part in of_old + of_new for one in part})]
 
 
-def _touched(plane: Joint, outside: bool) -> Groups:
+def _touched(plane: Aligned, outside: bool) -> DestinationGroups:
     """Destinations whose rules or sources are not the same in both versions."""
     identities = np.arange(plane.external, plane.size) if outside else np.arange(plane.pods)
     if np.array_equal(*plane.counting.universe):
@@ -119,7 +125,7 @@ def _changed_parts(view: View) -> NDArray[np.bool_]:
     return changed
 
 
-def _count(plane: Joint, threads: int | None) -> DeltaCounts:
+def _count(plane: Aligned, threads: int | None) -> DeltaCounts:
     groups = _touched(plane, outside=False)
     counts = summed(
         reach.count_changes, 4, groups, plane.into, plane.out_to, plane.counting, threads

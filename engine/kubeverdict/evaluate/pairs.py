@@ -33,7 +33,7 @@ class PairCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Groups:
+class DestinationGroups:
     """Destination identities that the same rules have as destination."""
 
     first: NDArray[np.int64]  # (groups,) one identity of each
@@ -60,7 +60,7 @@ def whole_space(plane: Plane, ports: PortSpace) -> Space:
 
 def destination_groups(
     into: View, out_to: View, identities: NDArray[np.int64], apart: NDArray[np.int64] | None = None
-) -> Groups:
+) -> DestinationGroups:
     """Group destinations by the rules that select them and the rules that name them as peer, and
     by ``apart`` (identities,), 0 to 3, where given."""
     # Parts are numbered from -1 and fewer than identities.
@@ -69,7 +69,7 @@ def destination_groups(
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     start = np.searchsorted(inverse[order], np.arange(first.size + 1)).astype(np.int64)
-    return Groups(identities[first], start, identities[order])
+    return DestinationGroups(identities[first], start, identities[order])
 
 
 def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tuple[PairCounts, ...]:
@@ -92,7 +92,7 @@ def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) ->
 
 
 def _added(
-    groups: Groups, plane: Plane, space: Space, runs: Runs, threads: int | None
+    groups: DestinationGroups, plane: Plane, space: Space, runs: Runs, threads: int | None
 ) -> list[int]:
     """Count by what each rule adds, in threads."""
     out = np.zeros((groups.first.size, 2), np.int64)
@@ -111,7 +111,7 @@ def _added(
 def summed(
     kernel: Kernel,
     columns: int,
-    groups: Groups,
+    groups: DestinationGroups,
     into: View,
     out_to: View,
     space: Space,
@@ -171,7 +171,7 @@ class RowReader:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class ReachRow:
     """What reaches one group of destination identities.
 
     ``sources[i]`` reach all of ``destinations`` at exactly the port atoms of ``atoms[i]``, a
@@ -189,7 +189,7 @@ def rows(
     compiled: CompiledPolicy,
     plane: Plane,
     destinations: Iterable[int] | None = None,
-) -> Iterator[Row]:
+) -> Iterator[ReachRow]:
     """The reachability matrix of a plane, row by row, over pods and external identities.
 
     ``destinations`` restricts it to some identities.
@@ -210,7 +210,7 @@ def rows(
             sources, patterns = by_column(bits)
             if sources:
                 targets = groups.member[groups.start[index] : groups.start[index + 1]]
-                yield Row(targets, sources, [reader.by_atom(pattern) for pattern in patterns])
+                yield ReachRow(targets, sources, [reader.by_atom(pattern) for pattern in patterns])
 
 
 def by_column(

@@ -1,7 +1,7 @@
 """The compiled rules of one plane, as sets that can be compared.
 
-Positions are those of :class:`~kubeverdict.compile.beside.OpenPlane`; bitmaps are words (words,)
-over them.
+Positions are those of :class:`~kubeverdict.compile.overlay.overlay.OverlayPlane`; bitmaps are
+words (words,) over them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.beside import Beside, OpenPlane
 from kubeverdict.compile.compiled import ALL
+from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import members
 from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE, SUBJECT, Rules
 from kubeverdict.model.policy import Direction
@@ -20,7 +20,7 @@ from kubeverdict.model.policy import Direction
 Bitmap = NDArray[np.uint64]
 
 
-class Row:
+class RuleRow:
     """One rule, or the isolation of one policy (``rule`` is then negative), in numbers of sets
     and lists."""
 
@@ -35,20 +35,20 @@ class Row:
         self.policy: int = columns[POLICY]
 
 
-class Side:
+class RuleSide:
     """The rules of one direction: all of them, and those of each part of the positions, which are
     the positions that the same rules select."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rows = [Row(row) for row in rules.table]
+        self.rows = [RuleRow(row) for row in rules.table]
         self._rules = rules
-        self._of_part: dict[int, list[Row]] = {}
+        self._of_part: dict[int, list[RuleRow]] = {}
 
     def part_of(self, positions: NDArray[np.int64]) -> NDArray[np.int32]:
         """The part of each position; -1 where no rule selects it."""
         return self._rules.part[positions]
 
-    def of_part(self, part: int) -> list[Row]:
+    def of_part(self, part: int) -> list[RuleRow]:
         found = self._of_part.get(part)
         if found is None:
             start = self._rules.start
@@ -60,11 +60,11 @@ class Side:
 class PlaneRules:
     """Both directions of one plane."""
 
-    def __init__(self, beside: Beside, plane: OpenPlane) -> None:
+    def __init__(self, beside: Overlay, plane: OverlayPlane) -> None:
         self.plane = plane
         self.sides = {
-            Direction.INGRESS: Side(plane.ingress),
-            Direction.EGRESS: Side(plane.egress),
+            Direction.INGRESS: RuleSide(plane.ingress),
+            Direction.EGRESS: RuleSide(plane.egress),
         }
         self._runs = beside.runs
         self._meet: dict[tuple[int, int], bool] = {}

@@ -13,17 +13,17 @@ from collections.abc import Collection, Sequence
 import msgspec
 import numpy as np
 
-from kubeverdict.compile.beside import Beside
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.compile.tiers import order_matters
-from kubeverdict.evaluate.bulk import Workbench, evaluate, workbench
-from kubeverdict.evaluate.outcome import Outcome
-from kubeverdict.evaluate.policy_rules import PlaneRules, Row
+from kubeverdict.evaluate.policy_rules import PlaneRules, RuleRow
+from kubeverdict.evaluate.scenarios.outcome import Outcome
+from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, workbench
 from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.policy import Direction, Policy
 
 
-class Cover(msgspec.Struct, frozen=True):
+class PolicyCover(msgspec.Struct, frozen=True):
     """What does all that a policy does: policies that do it ``alone``, and enough of them
     ``together``. All are places in ``CompiledPolicy.policies``."""
 
@@ -36,8 +36,8 @@ class Removal(msgspec.Struct, frozen=True):
     """Policies that can be removed ``together``; and those that ``stay`` because what does the
     same is among them, though each could go by itself."""
 
-    together: tuple[Cover, ...] = ()
-    stay: tuple[Cover, ...] = ()
+    together: tuple[PolicyCover, ...] = ()
+    stay: tuple[PolicyCover, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -147,17 +147,17 @@ def _proven(bench: Workbench, numbers: Sequence[int]) -> tuple[list[int], dict[i
 class _Covers:
     """The rules of all planes, policy by policy."""
 
-    def __init__(self, beside: Beside) -> None:
+    def __init__(self, beside: Overlay) -> None:
         self._policies = beside.compiled.policies
         self._planes = [PlaneRules(beside, plane) for plane in beside.planes]
         self._rows = [_rows_by_policy(plane) for plane in self._planes]
 
-    def removal(self, among: Collection[int] | None) -> tuple[list[Cover], list[Cover]]:
+    def removal(self, among: Collection[int] | None) -> tuple[list[PolicyCover], list[PolicyCover]]:
         """Covers of what can be taken out from last to first, and of what could have been before
         others were."""
         gone: set[int] = set()
-        together: list[Cover] = []
-        stay: list[Cover] = []
+        together: list[PolicyCover] = []
+        stay: list[PolicyCover] = []
         for number in range(len(self._policies) - 1, -1, -1):
             if (among is not None and number not in among) or is_default_deny(
                 self._policies[number]
@@ -172,7 +172,7 @@ class _Covers:
                 stay.append(cover)
         return together[::-1], stay[::-1]
 
-    def _cover(self, number: int, gone: Collection[int], missed: set[int]) -> Cover | None:
+    def _cover(self, number: int, gone: Collection[int], missed: set[int]) -> PolicyCover | None:
         """What covers a policy without those that are ``gone``; ``missed`` gets those of them
         that are about the same pods."""
         covers = []
@@ -184,7 +184,7 @@ class _Covers:
             covers.append(cover)
         alone = frozenset.intersection(*(frozenset(cover.alone) for cover in covers))
         together = frozenset[int]().union(*(cover.together for cover in covers))
-        return Cover(number, alone, together) if together else None
+        return PolicyCover(number, alone, together) if together else None
 
 
 class _Cover:
@@ -195,8 +195,8 @@ class _Cover:
         self.together: set[int] = set()
 
 
-def _rows_by_policy(plane: PlaneRules) -> dict[int, list[tuple[Direction, Row]]]:
-    found: dict[int, list[tuple[Direction, Row]]] = {}
+def _rows_by_policy(plane: PlaneRules) -> dict[int, list[tuple[Direction, RuleRow]]]:
+    found: dict[int, list[tuple[Direction, RuleRow]]] = {}
     for direction, side in plane.sides.items():
         for row in side.rows:
             found.setdefault(row.policy, []).append((direction, row))
@@ -205,7 +205,7 @@ def _rows_by_policy(plane: PlaneRules) -> dict[int, list[tuple[Direction, Row]]]
 
 def _covering(
     plane: PlaneRules,
-    own: list[tuple[Direction, Row]],
+    own: list[tuple[Direction, RuleRow]],
     policy: Policy,
     gone: Collection[int],
     missed: set[int],
@@ -246,7 +246,7 @@ def _covering(
     return cover
 
 
-def _contains(plane: PlaneRules, outer: Row, inner: Row) -> bool:
+def _contains(plane: PlaneRules, outer: RuleRow, inner: RuleRow) -> bool:
     if outer.ports != inner.ports and outer.ports:
         if not inner.ports:
             return False
@@ -259,7 +259,7 @@ def _contains(plane: PlaneRules, outer: Row, inner: Row) -> bool:
     return not (plane.bitmap(inner.peer) & ~plane.bitmap(outer.peer)).any()
 
 
-def _together(plane: PlaneRules, others: list[Row], row: Row) -> set[int] | None:
+def _together(plane: PlaneRules, others: list[RuleRow], row: RuleRow) -> set[int] | None:
     """Policies whose rules, taken together, allow all that ``row`` does; None where they do not."""
     peers = plane.bitmap(row.peer)
     near = [other for other in others if plane.meet(other.ports, row.ports)]
@@ -279,7 +279,7 @@ def _together(plane: PlaneRules, others: list[Row], row: Row) -> set[int] | None
     return used
 
 
-def _cells(plane: PlaneRules, others: list[Row], row: Row) -> list[int]:
+def _cells(plane: PlaneRules, others: list[RuleRow], row: RuleRow) -> list[int]:
     """A place in each part into which other rules cut the ports of one."""
     edges = {edge for other in others for span in plane.ranges(other.ports) for edge in span}
     cells: set[int] = set()

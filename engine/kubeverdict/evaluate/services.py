@@ -8,7 +8,7 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.evaluate.ends import address_ids, service_id
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import Family
-from kubeverdict.services.resolver import Entry, Via
+from kubeverdict.services.resolver import Frontend, Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class BackendVerdict:
 
 def judge_backend(
     compiled: CompiledPolicy,
-    entry: Entry,
+    entry: Frontend,
     source: int,
     backend: int,
     target: int,
@@ -75,7 +75,9 @@ def judge_backend(
     return BackendVerdict(allows(egress) and allows(ingress), egress, ingress)
 
 
-def untranslated(compiled: CompiledPolicy, entry: Entry, family: Family | None = None) -> list[str]:
+def untranslated(
+    compiled: CompiledPolicy, entry: Frontend, family: Family | None = None
+) -> list[str]:
     """The addresses on which egress by way of an entry is judged, because they have not been
     translated yet; none where it is judged at the backends."""
     if entry.via is not Via.PROXY and compiled.profile.service_egress == "backend":

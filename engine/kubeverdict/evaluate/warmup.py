@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate.bulk import evaluate, workbench
-from kubeverdict.evaluate.checks import Check, Claims, breaches
-from kubeverdict.evaluate.combine import rollout
+from kubeverdict.evaluate.checks import Claims, ReachabilityClaim, breaches
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.evaluate.near import decisions, near, port_classes
+from kubeverdict.evaluate.local_classes import decisions, local_classes, port_classes
 from kubeverdict.evaluate.pairs import count_pairs, rows
+from kubeverdict.evaluate.scenarios.combine import rollout
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.kernels import jit
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.cluster import Cluster, Namespace, Pod, WorkloadRef
@@ -62,7 +62,7 @@ def warmup(report: Report) -> None:
 def _one_node(compiled: CompiledPolicy) -> None:
     plane = compiled.planes[0]
     for direction in Direction:
-        classes = near(plane, direction, plane.ends.identity[:2])
+        classes = local_classes(plane, direction, plane.ends.identity[:2])
         _, atoms = port_classes(compiled, [classes])
         decisions(compiled, plane, direction, classes, atoms)
 
@@ -72,7 +72,7 @@ def _claims(compiled: CompiledPolicy) -> None:
     everything = Claims(
         ends=np.ones((1, plane.size), np.bool_),
         ports=np.ones((1, compiled.ports.weight.size), np.bool_),
-        checks=[Check(0, 0, 0, denied=True)],
+        checks=[ReachabilityClaim(0, 0, 0, denied=True)],
     )
     list(breaches(compiled, plane, everything))
 

@@ -2,7 +2,7 @@
 
 In: files, folders and standard input, plain or gzip, of Hubble (and of our own agent, which
 writes the same), Calico, the AWS agent, GKE, OVN, and of anyone whose columns are named. Out:
-:class:`Batch` after batch of :class:`~kubeverdict.model.flows.FlowRecord`, with what was in
+:class:`LineBatch` after batch of :class:`~kubeverdict.model.flows.FlowRecord`, with what was in
 between counted.
 
 Decided: one module a format, which is a function from a line to a record, to a word for what the
@@ -19,6 +19,6 @@ know the cluster).
 from __future__ import annotations
 
 from kubeverdict.flowlogs.columns import Mapping
-from kubeverdict.flowlogs.reading import Batch, read
+from kubeverdict.flowlogs.reading import LineBatch, read
 
-__all__ = ["Batch", "Mapping", "read"]
+__all__ = ["LineBatch", "Mapping", "read"]

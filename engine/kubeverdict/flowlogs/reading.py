@@ -19,7 +19,7 @@ from kubeverdict.model.flows import FlowRecord
 
 
 @dataclass(slots=True)
-class Batch:
+class LineBatch:
     """Some lines of one file.
 
     ``skipped`` counts lines that are no connections, by what they are; ``malformed`` are lines
@@ -34,7 +34,7 @@ class Batch:
 
 def read(
     paths: Sequence[str], stdin: BinaryIO | None = None, mapping: Mapping | None = None
-) -> Iterator[Batch]:
+) -> Iterator[LineBatch]:
     """The records of the logs behind ``paths``: files, folders, ``-`` for standard input.
 
     Raises InputError for what cannot be opened and for files in no format that is known.
@@ -58,7 +58,7 @@ def read(
             raise InputError([Problem(name, 0, "", message)]) from None
 
 
-def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:
+def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[LineBatch]:
     head = sources.more(stream)
     parse: Parse | None = None
     held: list[sources.Chunk] = []
@@ -89,15 +89,15 @@ def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[Batch]:
             yield _parsed(one, name, parse)
 
 
-def _malformed(chunk: sources.Chunk, name: str) -> Batch:
-    return Batch([], 1, malformed=[Problem(name, chunk.first, "", chunk.wrong)])
+def _malformed(chunk: sources.Chunk, name: str) -> LineBatch:
+    return LineBatch([], 1, malformed=[Problem(name, chunk.first, "", chunk.wrong)])
 
 
-def _parsed(chunk: sources.Chunk, name: str, parse: Parse) -> Batch:
+def _parsed(chunk: sources.Chunk, name: str, parse: Parse) -> LineBatch:
     if chunk.wrong:
         return _malformed(chunk, name)
     records: list[FlowRecord] = []
-    batch = Batch(records, len(chunk.lines))
+    batch = LineBatch(records, len(chunk.lines))
     add = records.append
     for number, line in enumerate(chunk.lines, chunk.first):
         try:
@@ -118,11 +118,11 @@ def _parsed(chunk: sources.Chunk, name: str, parse: Parse) -> Batch:
     return batch
 
 
-def _rows(path: str, mapping: Mapping) -> Iterator[Batch]:
+def _rows(path: str, mapping: Mapping) -> Iterator[LineBatch]:
     first = 1
     row_of = columns.rows_of(mapping)
     for rows in parquet.rows(os.fspath(path), mapping):
-        batch = Batch([], len(rows))
+        batch = LineBatch([], len(rows))
         for number, row in enumerate(rows, first):
             try:
                 found = columns.record(row_of(row))

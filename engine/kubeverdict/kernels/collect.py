@@ -81,7 +81,7 @@ class Homes(NamedTuple):
     namespace: NDArray[np.int32]  # by workload
 
 
-class Scratch(NamedTuple):
+class RuleScratch(NamedTuple):
     """Working memory of one thread."""
 
     state: NDArray[np.uint8]  # by policy: versions in which it is in force
@@ -124,7 +124,7 @@ def scratch(
     homes: Homes,
     versions: int,
     candidates: int,
-) -> Scratch:
+) -> RuleScratch:
     """Working memory for scenarios of ``versions`` versions whose candidates have no more than
     ``candidates`` rows of one direction."""
     words = ground.universe.size
@@ -137,7 +137,7 @@ def scratch(
     most_own = 2 * longest + 2 + candidates
     most_other = max(2 * longest, rows) + candidates
     bitmaps = [np.zeros(words, np.uint64) for _ in range(10)]
-    return Scratch(
+    return RuleScratch(
         state=state,
         cut=cut_memory(ground.runs),
         own=np.empty((most_own, COLLECTED), np.int64),

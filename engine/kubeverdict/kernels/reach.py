@@ -52,7 +52,7 @@ class Space(NamedTuple):
     slices: NDArray[np.uint64]  # (bits, words): bit b of the weights, by identity
 
 
-class Scratch(NamedTuple):
+class ReachScratch(NamedTuple):
     """Working memory of one thread."""
 
     part: NDArray[np.int32]  # by atom
@@ -69,12 +69,12 @@ class Scratch(NamedTuple):
     passed: NDArray[np.uint64]
 
 
-def scratch(space: Space) -> Scratch:
+def scratch(space: Space) -> ReachScratch:
     """Working memory for :func:`patterns` and :func:`fold`."""
     atoms = space.atom_weight.size
     port_sets = space.ports.start.size - 1
     words = space.universe.shape[1]
-    return Scratch(
+    return ReachScratch(
         part=np.zeros(atoms, np.int32),
         members=np.zeros(atoms + 2, np.int32),
         hits=np.zeros(atoms + 2, np.int32),

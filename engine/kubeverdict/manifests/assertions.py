@@ -28,7 +28,7 @@ from kubeverdict.errors import InputError, Problem
 from kubeverdict.manifests import sources
 from kubeverdict.manifests.blocks import BlockReader
 from kubeverdict.manifests.fields import nearest_name
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.selectors import SelectorReader
 from kubeverdict.manifests.validation import (
     dns_label_errors,
@@ -46,8 +46,8 @@ from kubeverdict.model.assertions import (
     Assertion,
     Assertions,
     Claim,
-    End,
     EndPart,
+    EndSpec,
     PortAsked,
     PortName,
     WorkloadName,
@@ -118,7 +118,7 @@ class _FileReader:
         self._selectors = SelectorReader()
         self._blocks = BlockReader()
         self._raw_zones: dict[str, tuple[Text, FieldPath, Any]] = {}
-        self._zones: dict[str, End | None] = {}  # None while it is being read, or is wrong
+        self._zones: dict[str, EndSpec | None] = {}  # None while it is being read, or is wrong
         self.pod_ranges: list[BlockPeer] = []
 
     def read(self, file: str, text: str) -> Iterator[Assertion]:
@@ -148,7 +148,7 @@ class _FileReader:
                     yield one
 
     def _wrong(self, text: Text, path: FieldPath, message: str) -> None:
-        Place(self._findings, text).error(path, message)
+        DocumentPlace(self._findings, text).error(path, message)
 
     def _unknown(
         self, text: Text, value: Mapping[str, Any], path: FieldPath, known: Sequence[str], what: str
@@ -180,11 +180,11 @@ class _FileReader:
             return
         for index, cidr in enumerate(value or ()):
             path: FieldPath = ("podRanges", index)
-            block = self._blocks.read(Place(self._findings, text), {"cidr": cidr}, path)
+            block = self._blocks.read(DocumentPlace(self._findings, text), {"cidr": cidr}, path)
             if block is not None:
                 self.pod_ranges.append(block)
 
-    def _zone(self, name: str) -> End | None:
+    def _zone(self, name: str) -> EndSpec | None:
         if name not in self._zones:
             self._zones[name] = None
             text, path, value = self._raw_zones[name]
@@ -212,7 +212,7 @@ class _FileReader:
         except _Wrong:
             return None
         ports = self._ports(text, value.get("ports"), (*path, "ports"))
-        read: list[End] = []
+        read: list[EndSpec] = []
         for end_value, end_path in ends:
             with suppress(_Wrong):
                 read.append(self._end(text, end_value, end_path))
@@ -287,21 +287,21 @@ class _FileReader:
 
     # -- ends ------------------------------------------------------------------------------------
 
-    def _end(self, text: Text, value: Any, path: FieldPath) -> End:
+    def _end(self, text: Text, value: Any, path: FieldPath) -> EndSpec:
         if isinstance(value, list):
             if not value:
                 self._wrong(text, path, required("an end is something"))
                 raise _Wrong
             read = [self._end(text, item, (*path, index)) for index, item in enumerate(value)]
-            return End(tuple(dict.fromkeys(part for end in read for part in end.parts)))
+            return EndSpec(tuple(dict.fromkeys(part for end in read for part in end.parts)))
         if isinstance(value, str):
             return self._named(text, value, path)
         if not isinstance(value, dict) or not value:
             self._wrong(text, path, wrong_type(value, "a name, a peer or a list of them"))
             raise _Wrong
-        return End((self._peer(text, value, path),))
+        return EndSpec((self._peer(text, value, path),))
 
-    def _named(self, text: Text, name: str, path: FieldPath) -> End:
+    def _named(self, text: Text, name: str, path: FieldPath) -> EndSpec:
         if name in self._raw_zones:
             zone = self._zone(name)
             if zone is None:
@@ -313,14 +313,14 @@ class _FileReader:
         address = parse_address(name)
         if address is not None or parse_address(name.partition("/")[0]) is not None:
             cidr = name if address is None else f"{name}/{32 if address.family == 4 else 128}"
-            block = self._blocks.read(Place(self._findings, text), {"cidr": cidr}, path)
+            block = self._blocks.read(DocumentPlace(self._findings, text), {"cidr": cidr}, path)
             if block is None:
                 raise _Wrong
-            return End((block,))
+            return EndSpec((block,))
         parts = name.split("/")
         if len(parts) in (2, 3) and all(parts):
             kind = parts[0].lower() if len(parts) == 3 else ""
-            return End((WorkloadName(parts[-2], parts[-1], kind),))
+            return EndSpec((WorkloadName(parts[-2], parts[-1], kind),))
         nearest = nearest_name(name, self._raw_zones)
         hint = f"did you mean {quoted(nearest)}?" if nearest else "is no zone of this file"
         message = f"{hint} (or say NS/NAME, KIND/NS/NAME, an address or a CIDR)"
@@ -328,7 +328,7 @@ class _FileReader:
         raise _Wrong
 
     def _peer(self, text: Text, value: dict[str, Any], path: FieldPath) -> EndPart:
-        place = Place(self._findings, text)
+        place = DocumentPlace(self._findings, text)
         before = len(self._findings.errors)
         self._unknown(text, value, path, _PEER, "an end")
         part: EndPart | None = None

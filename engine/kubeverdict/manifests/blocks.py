@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubeverdict.manifests import fields
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.manifests.validation import (
     CIDR,
     invalid,
@@ -30,7 +30,7 @@ class BlockReader:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Block | None, list[str]]] = {}
 
-    def read(self, place: Place, value: Any, path: FieldPath) -> BlockPeer | None:
+    def read(self, place: DocumentPlace, value: Any, path: FieldPath) -> BlockPeer | None:
         """The ``ipBlock`` at ``path``; None, and errors, where it has no CIDR."""
         entries = shape_object(place, value, path)
         fields.check(place, entries, path, fields.BLOCK)
@@ -57,7 +57,7 @@ class BlockReader:
             excepts.append(part)
         return None if block is None else BlockPeer(block, tuple(excepts))
 
-    def cidr(self, place: Place, text: str, path: FieldPath) -> Block | None:
+    def cidr(self, place: DocumentPlace, text: str, path: FieldPath) -> Block | None:
         """The block that ``text`` spells; None, and an error, where it spells none."""
         known = self._known.get(text)
         if known is None:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from kubeverdict.manifests import json_text, yaml_text
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.origins import FileOrigin, JsonOrigin, JsonText, YamlOrigin
 from kubeverdict.model.sources import Origin
 
@@ -123,12 +123,14 @@ def list_item_kind(kind: str | None, api_version: str | None) -> tuple[str | Non
     return kind.removesuffix("List"), api_version
 
 
-def from_yaml(name: str, text: str, part: yaml_text.Part, findings: Findings) -> Iterator[Document]:
+def from_yaml(
+    name: str, text: str, part: yaml_text.DocumentSpan, findings: Findings
+) -> Iterator[Document]:
     """The documents of one part of a YAML stream, read by PyYAML. Errors are reported."""
     try:
         value, spans = yaml_text.parse(text[part.start : part.end])
     except yaml_text.TextError as error:
-        Place(findings, FileOrigin(name, part.line + error.line)).error((), error.message)
+        DocumentPlace(findings, FileOrigin(name, part.line + error.line)).error((), error.message)
         return
     if value is None:
         return

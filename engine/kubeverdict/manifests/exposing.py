@@ -14,7 +14,7 @@ import msgspec
 
 from kubeverdict.manifests.objects import ObjectReader
 from kubeverdict.manifests.schema import Head, Metadata
-from kubeverdict.model.cluster import ApiServerCalls, Backend, Call, Ingress
+from kubeverdict.model.cluster import ApiServerCalls, BackendRef, Call, Ingress
 from kubeverdict.model.sources import Origin
 
 HTTPS = 443  # the port of a Service that the API server calls where none is named
@@ -23,11 +23,11 @@ HTTPS = 443  # the port of a Service that the API server calls where none is nam
 # --- shapes ----------------------------------------------------------------------------------
 
 
-class Part(msgspec.Struct, gc=False, rename="camel"):
+class ObjectPart(msgspec.Struct, gc=False, rename="camel"):
     """A part of an object."""
 
 
-class Reference(Part):
+class Reference(ObjectPart):
     """A reference of the Gateway API; without group and kind a backend is a Service."""
 
     group: str | None = None
@@ -37,11 +37,11 @@ class Reference(Part):
     port: int | None = None
 
 
-class GatewayRule(Part):
+class GatewayRule(ObjectPart):
     backend_refs: list[Reference] | None = None
 
 
-class GatewayRouteSpec(Part):
+class GatewayRouteSpec(ObjectPart):
     parent_refs: list[Reference] | None = None
     rules: list[GatewayRule] | None = None
 
@@ -57,19 +57,19 @@ class Gateway(Head):
     metadata: Metadata | None = None
 
 
-class ServiceReference(Part):
+class ServiceReference(ObjectPart):
     namespace: str | None = None
     name: str | None = None
     port: int | None = None
 
 
-class ClientConfig(Part):
+class ClientConfig(ObjectPart):
     """``service`` is None where the webhook is called by its URL."""
 
     service: ServiceReference | None = None
 
 
-class Webhook(Part):
+class Webhook(ObjectPart):
     name: str | None = None
     client_config: ClientConfig | None = None
     failure_policy: str | None = None
@@ -80,7 +80,7 @@ class WebhookConfiguration(Head):
     webhooks: list[Webhook] | None = None
 
 
-class APIServiceSpec(Part):
+class APIServiceSpec(ObjectPart):
     service: ServiceReference | None = None
 
 
@@ -89,11 +89,11 @@ class APIService(Head):
     spec: APIServiceSpec | None = None
 
 
-class Conversion(Part):
+class Conversion(ObjectPart):
     webhook: Webhook | None = None
 
 
-class CustomResourceDefinitionSpec(Part):
+class CustomResourceDefinitionSpec(ObjectPart):
     conversion: Conversion | None = None
 
 
@@ -145,7 +145,7 @@ class ExposingReader:
             return None
         namespace, name = named
         found = dict.fromkeys(
-            Backend(where or namespace, service, port) for where, service, port in backends
+            BackendRef(where or namespace, service, port) for where, service, port in backends
         )
         through = dict.fromkeys((where or namespace, gateway) for where, gateway in gateways)
         return Ingress(namespace, name, tuple(found), kind, tuple(through))
@@ -180,7 +180,7 @@ def _called(webhooks: Iterable[Webhook]) -> Iterator[Call]:
         service = webhook.client_config.service if webhook.client_config else None
         if service and service.namespace and service.name:
             port = service.port or HTTPS
-            backend = Backend(service.namespace, service.name, port)
+            backend = BackendRef(service.namespace, service.name, port)
             yield Call(webhook.name or "", backend, webhook.failure_policy != "Ignore")
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.model.sources import FieldPath
 
 POLICY = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
@@ -43,7 +43,9 @@ REQUIREMENT = frozenset({"key", "operator", "values"})
 _OPPOSITE = {"from": "to", "to": "from"}
 
 
-def check(place: Place, value: Mapping[str, Any], path: FieldPath, known: frozenset[str]) -> None:
+def check(
+    place: DocumentPlace, value: Mapping[str, Any], path: FieldPath, known: frozenset[str]
+) -> None:
     """Warn of each key of ``value`` that is not a field, and name the one that was meant."""
     if value.keys() <= known:
         return

@@ -31,7 +31,7 @@ class Findings:
         return any(problem.file.startswith(inside) for problem in self.errors)
 
 
-class Place:
+class DocumentPlace:
     """One document, as somewhere to report problems of.
 
     ``failed`` tells whether an error was reported, that is whether the document must be left

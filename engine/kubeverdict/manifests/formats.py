@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubeverdict.manifests import documents, templates, yaml_text
 from kubeverdict.manifests.documents import Document
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.json_text import JsonError
 from kubeverdict.manifests.origins import FileOrigin
 from kubeverdict.manifests.sources import Buffer
@@ -21,7 +21,7 @@ def read(buffer: Buffer, findings: Findings) -> Iterator[Document]:
 
     def fail(at: int, message: str) -> None:
         line = data[:at].count(b"\n") + buffer.line
-        Place(findings, FileOrigin(name, line)).error((), message)
+        DocumentPlace(findings, FileOrigin(name, line)).error((), message)
 
     if data[:64].lstrip()[:1] == b"{":
         try:
@@ -39,7 +39,7 @@ def read(buffer: Buffer, findings: Findings) -> Iterator[Document]:
         return
     if len(text) < BULK and (line := templates.first_action(text)):
         message = templates.what_to_do(name)
-        Place(findings, FileOrigin(name, line + buffer.line - 1)).error((), message)
+        DocumentPlace(findings, FileOrigin(name, line + buffer.line - 1)).error((), message)
         return
     if len(text) >= BULK and buffer.line == 1:
         # Here, because importing rapidyaml takes longer than reading a small input.

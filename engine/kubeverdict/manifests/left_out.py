@@ -17,7 +17,7 @@ from kubeverdict.model.unevaluated import Gap, Unevaluated
 # These are told by their names; of the others that may have pods only the namespace is kept.
 _NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART, Gap.PODS})
 _WITH_PODS = frozenset({Gap.PODS, Gap.NOT_READ})
-_decoder = msgspec.json.Decoder(schema.Namespace)
+_decoder = msgspec.json.Decoder(schema.NamespaceManifest)
 
 
 class _OfKind:

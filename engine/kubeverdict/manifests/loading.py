@@ -21,7 +21,7 @@ from kubeverdict.manifests import (
     sources,
 )
 from kubeverdict.manifests.documents import Document
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.left_out import LeftOut, metadata_of
 from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
 from kubeverdict.manifests.objects import (
@@ -152,13 +152,13 @@ _WORKLOADS = {
     "ReplicationController": "",
 }
 _KNOWN = {
-    "Pod": _known("", schema.Pod, "pod"),
-    "Namespace": _known("", schema.Namespace, "namespace"),
-    "Node": _known("", schema.Node, "node"),
-    "Service": _known("", schema.Service, "service"),
+    "Pod": _known("", schema.PodManifest, "pod"),
+    "Namespace": _known("", schema.NamespaceManifest, "namespace"),
+    "Node": _known("", schema.NodeManifest, "node"),
+    "Service": _known("", schema.ServiceManifest, "service"),
     "EndpointSlice": _known("discovery.k8s.io", schema.EndpointSlice, "endpoint_slice"),
-    "Endpoints": _known("", schema.Endpoints, "endpoints"),
-    "Ingress": _known("networking.k8s.io", schema.Ingress, "ingress"),
+    "Endpoints": _known("", schema.EndpointsManifest, "endpoints"),
+    "Ingress": _known("networking.k8s.io", schema.IngressManifest, "ingress"),
     "Route": _known("route.openshift.io", schema.Route, "route"),
     networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
     **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
@@ -257,7 +257,7 @@ class _Load:
             try:
                 head = _HEAD.decode(body)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                report_invalid(Place(self.findings, origin), error, body)
+                report_invalid(DocumentPlace(self.findings, origin), error, body)
                 return
             kind = head.kind or document.kind or ""
         if not self._is_used(kind, head.api_version or document.api_version, document, direct):
@@ -271,7 +271,7 @@ class _Load:
                 place = self.objects.place(kind, origin, body)
                 if kind in exposing.KINDS:  # no verdict depends on it: a warning is enough
                     aside = Findings()
-                    report_invalid(Place(aside, origin, place.subject), error, body)
+                    report_invalid(DocumentPlace(aside, origin, place.subject), error, body)
                     self.findings.warnings += aside.errors
                 else:
                     report_invalid(place, error, body)
@@ -284,7 +284,7 @@ class _Load:
             try:
                 value = json_text.parse(body)
             except json_text.JsonError as error:
-                Place(self.findings, origin, kind).error((), error.message)
+                DocumentPlace(self.findings, origin, kind).error((), error.message)
                 return
             record = self.policy_reader.read(value, origin)
         if record is not None:
@@ -296,7 +296,7 @@ class _Load:
         if not isinstance(value, dict):
             if direct or document.listed:
                 message = f"{NOT_AN_OBJECT}: it is {type_name(value)}"
-                Place(self.findings, origin).error((), message)
+                DocumentPlace(self.findings, origin).error((), message)
             else:
                 self.ignored[NOT_AN_OBJECT] += 1
             return
@@ -312,7 +312,7 @@ class _Load:
         try:
             body = msgspec.json.encode(value)
         except (TypeError, ValueError, RecursionError) as error:
-            Place(self.findings, origin, str(kind)).error((), f"cannot be read: {error}")
+            DocumentPlace(self.findings, origin, str(kind)).error((), f"cannot be read: {error}")
             return
         document.body = body
         self._take(document, direct)
@@ -325,7 +325,7 @@ class _Load:
         if known and known.accepts(api_version):
             self.documents += 1
             return True
-        place = Place(self.findings, document.origin, kind)
+        place = DocumentPlace(self.findings, document.origin, kind)
         if not kind or not api_version:
             if known or is_policy(kind) or direct or document.listed:
                 self.documents += 1
@@ -363,7 +363,7 @@ class _Load:
             if document.body is not None:
                 value = json_text.parse(document.body)
         except json_text.JsonError as error:
-            Place(self.findings, origin, kind).error((), error.message)
+            DocumentPlace(self.findings, origin, kind).error((), error.message)
             return
         found = found_in((group, kind), value)
         known = (group, kind) in TEMPLATES
@@ -398,7 +398,7 @@ class _Load:
             return
         where = f"{first[1].file}:{first[1].line_of(())}"
         message = f"defined twice with different content, first at {where}"
-        place = Place(self.findings, origin, subject)
+        place = DocumentPlace(self.findings, origin, subject)
         if kind in repeated.BESIDE:
             place.warn((), f"{message}; the first is used")
             if isinstance(first[0], Service):
@@ -421,7 +421,7 @@ class _Load:
             message += f":{first.line_of(())}"
             if len(self._repeated) > 1:
                 message += f" (and {len(self._repeated) - 1} more such objects)"
-            Place(self.findings, origin, subject).warn((), message)
+            DocumentPlace(self.findings, origin, subject).warn((), message)
 
     @cached_property
     def _unevaluated(self) -> tuple[Unevaluated, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubeverdict.manifests import fields
 from kubeverdict.manifests.blocks import BlockReader
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.selectors import SelectorReader
 from kubeverdict.manifests.validation import (
     dns_label_errors,
@@ -67,7 +67,7 @@ class NetworkPolicyReader:
 
     def read(self, document: dict[str, Any], origin: Origin) -> Policy | None:
         """The policy, or None where it has errors, which are then reported."""
-        place = Place(self._findings, origin, KIND)
+        place = DocumentPlace(self._findings, origin, KIND)
         namespace, name, annotations = self._metadata(place, document.get("metadata"))
         fields.check(place, document, (), fields.POLICY)
         if document.get("spec") is None:
@@ -105,7 +105,7 @@ class NetworkPolicyReader:
             listed=tuple(one for one in Direction if spec.get(one.word) is not None),
         )
 
-    def _metadata(self, place: Place, value: Any) -> tuple[str, str, dict[str, str]]:
+    def _metadata(self, place: DocumentPlace, value: Any) -> tuple[str, str, dict[str, str]]:
         path: FieldPath = ("metadata",)
         metadata = shape_object(place, value, path)
         place.subject = subject(KIND, metadata, self._namespace)
@@ -138,7 +138,9 @@ class NetworkPolicyReader:
                 annotations[key] = text or ""
         return namespace, name or "", annotations
 
-    def _policy_types(self, place: Place, value: Any, egress: list[Any]) -> tuple[Direction, ...]:
+    def _policy_types(
+        self, place: DocumentPlace, value: Any, egress: list[Any]
+    ) -> tuple[Direction, ...]:
         path: FieldPath = ("spec", "policyTypes")
         words = shape_list(place, value, path)
         if not words:
@@ -156,7 +158,7 @@ class NetworkPolicyReader:
         return tuple(sorted(found))
 
     def _rule(
-        self, place: Place, value: Any, direction: Direction, index: int, namespace: str
+        self, place: DocumentPlace, value: Any, direction: Direction, index: int, namespace: str
     ) -> Rule:
         path: FieldPath = ("spec", direction.word, index)
         if value is None:
@@ -181,7 +183,7 @@ class NetworkPolicyReader:
             source=Source(place.origin, path),
         )
 
-    def _port(self, place: Place, value: Any, path: FieldPath) -> PortMatch | None:
+    def _port(self, place: DocumentPlace, value: Any, path: FieldPath) -> PortMatch | None:
         port = shape_object(place, value, path)
         fields.check(place, port, path, fields.PORT)
         protocol: Protocol | None = Protocol.TCP
@@ -209,7 +211,7 @@ class NetworkPolicyReader:
             return NamedPort(protocol, number)
         return PortRange(protocol, number, number if end is None else end)
 
-    def _end_port(self, place: Place, end: Any, port: Any, path: FieldPath) -> int | None:
+    def _end_port(self, place: DocumentPlace, end: Any, port: Any, path: FieldPath) -> int | None:
         if end is None:
             return None
         if not isinstance(end, int) or isinstance(end, bool):
@@ -227,7 +229,9 @@ class NetworkPolicyReader:
                 place.error(path, invalid(end, message))
         return end
 
-    def _peer(self, place: Place, value: Any, path: FieldPath, namespace: str) -> Peer | None:
+    def _peer(
+        self, place: DocumentPlace, value: Any, path: FieldPath, namespace: str
+    ) -> Peer | None:
         peer = shape_object(place, value, path)
         fields.check(place, peer, path, fields.PEER)
         pods = self._optional_selector(place, peer, "podSelector", path)
@@ -248,7 +252,7 @@ class NetworkPolicyReader:
         return result
 
     def _optional_selector(
-        self, place: Place, peer: dict[str, Any], name: str, path: FieldPath
+        self, place: DocumentPlace, peer: dict[str, Any], name: str, path: FieldPath
     ) -> Selector | None:
         value = peer.get(name)
         return None if value is None else self._selectors.read(place, value, (*path, name))

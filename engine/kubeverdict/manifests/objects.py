@@ -15,7 +15,7 @@ import msgspec
 
 from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.pod_templates import UNKNOWN_LABELS, FoundTemplate
 from kubeverdict.manifests.resources import Resource, group_of, kind_name
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
@@ -25,7 +25,7 @@ from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
     ApiServerCalls,
-    Backend,
+    BackendRef,
     ContainerKind,
     ContainerPort,
     Ingress,
@@ -94,7 +94,7 @@ Record = (
     | ApiServerCalls
 )
 
-_CUSTOM = msgspec.json.Decoder(schema.Namespace)
+_CUSTOM = msgspec.json.Decoder(schema.NamespaceManifest)
 _TEMPLATE = msgspec.json.Decoder(schema.Template)
 _label_map = msgspec.json.Decoder(dict[str, str | None])
 _port_list = msgspec.json.Decoder(list[schema.Port] | None)
@@ -125,7 +125,7 @@ class ObjectReader:
         self._ports: dict[tuple[ContainerKind, bytes], tuple[ContainerPort, ...]] = {}
         self._texts: dict[str, str] = {}
 
-    def pod(self, kind: str, pod: schema.Pod, origin: Origin) -> PodRecord | None:
+    def pod(self, kind: str, pod: schema.PodManifest, origin: Origin) -> PodRecord | None:
         place, metadata = self._start(kind, pod.metadata, origin)
         spec = pod.spec or _NO_POD_SPEC
         status = pod.status or _NO_STATUS
@@ -143,7 +143,9 @@ class ObjectReader:
         )
         return None if place.failed else record
 
-    def namespace(self, kind: str, namespace: schema.Namespace, origin: Origin) -> Namespace | None:
+    def namespace(
+        self, kind: str, namespace: schema.NamespaceManifest, origin: Origin
+    ) -> Namespace | None:
         place, metadata = self._start(kind, namespace.metadata, origin)
         labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
         name = metadata.name or ""
@@ -151,7 +153,7 @@ class ObjectReader:
             labels = {METADATA_NAME: name, **labels}
         return None if place.failed else Namespace(name, labels)
 
-    def node(self, kind: str, node: schema.Node, origin: Origin) -> Node | None:
+    def node(self, kind: str, node: schema.NodeManifest, origin: Origin) -> Node | None:
         place, metadata = self._start(kind, node.metadata, origin)
         addresses = []
         found = (node.status.addresses if node.status else None) or ()
@@ -165,7 +167,7 @@ class ObjectReader:
         labels = self._label_map(place, metadata.labels, ("metadata", "labels"))
         return None if place.failed else Node(metadata.name or "", tuple(addresses), labels)
 
-    def service(self, kind: str, service: schema.Service, origin: Origin) -> Service | None:
+    def service(self, kind: str, service: schema.ServiceManifest, origin: Origin) -> Service | None:
         place, metadata = self._start(kind, service.metadata, origin)
         selector = (service.spec or schema.ServiceSpec()).selector
         labels = self._label_map(place, selector, ("spec", "selector"))
@@ -181,13 +183,13 @@ class ObjectReader:
         return None if place.failed else record
 
     def endpoints(
-        self, kind: str, endpoints: schema.Endpoints, origin: Origin
+        self, kind: str, endpoints: schema.EndpointsManifest, origin: Origin
     ) -> EndpointList | None:
         place, metadata = self._start(kind, endpoints.metadata, origin)
         record = read_endpoints(place, self._located(metadata), endpoints)
         return None if place.failed else record
 
-    def ingress(self, kind: str, ingress: schema.Ingress, origin: Origin) -> Ingress | None:
+    def ingress(self, kind: str, ingress: schema.IngressManifest, origin: Origin) -> Ingress | None:
         place, metadata = self._start(kind, ingress.metadata, origin)
         spec = ingress.spec or schema.IngressSpec()
         found = [spec.default_backend]
@@ -214,13 +216,13 @@ class ObjectReader:
 
     def _ingress(
         self,
-        place: Place,
+        place: DocumentPlace,
         kind: str,
         metadata: schema.Metadata,
         backends: Iterable[tuple[str, int | str]],
     ) -> Ingress | None:
         namespace = self._namespace_of(metadata)
-        found = dict.fromkeys(Backend(namespace, service, port) for service, port in backends)
+        found = dict.fromkeys(BackendRef(namespace, service, port) for service, port in backends)
         record = Ingress(namespace, metadata.name or "", tuple(found), kind)
         return None if place.failed else record
 
@@ -272,7 +274,7 @@ class ObjectReader:
         namespace = "" if kind in CLUSTER_SCOPED else self._namespace_of(metadata)
         return None if place.failed else (namespace, metadata.name or "")
 
-    def place(self, kind: str, origin: Origin, body: json_text.Bytes) -> Place:
+    def place(self, kind: str, origin: Origin, body: json_text.Bytes) -> DocumentPlace:
         """An object that does not decode, called by what can be read of its name."""
         try:
             value = json_text.parse(body)
@@ -281,7 +283,7 @@ class ObjectReader:
         found = value.get("metadata") if isinstance(value, dict) else None
         metadata = found if isinstance(found, dict) else {}
         namespace = None if kind in CLUSTER_SCOPED else self._namespace
-        return Place(self._findings, origin, subject(kind, metadata, namespace))
+        return DocumentPlace(self._findings, origin, subject(kind, metadata, namespace))
 
     def custom(
         self,
@@ -296,7 +298,7 @@ class ObjectReader:
         try:
             head = _CUSTOM.decode(body)
         except (msgspec.DecodeError, UnicodeError) as error:
-            report_invalid(Place(self._findings, origin, kind), error, body)
+            report_invalid(DocumentPlace(self._findings, origin, kind), error, body)
             return None
         kind = kind_name(group, kind)
         place, metadata = self._start(kind, head.metadata, origin)
@@ -309,7 +311,7 @@ class ObjectReader:
         return msgspec.structs.replace(records[0], more=tuple(records[1:]))
 
     def _templated(
-        self, place: Place, ref: WorkloadRef, owner: Owner | None, found: FoundTemplate
+        self, place: DocumentPlace, ref: WorkloadRef, owner: Owner | None, found: FoundTemplate
     ) -> WorkloadRecord:
         path, row = found.path, found.row
         template = schema.Template()
@@ -342,14 +344,14 @@ class ObjectReader:
 
     def _start(
         self, kind: str, head: schema.Metadata | None, origin: Origin
-    ) -> tuple[Place, schema.Metadata]:
+    ) -> tuple[DocumentPlace, schema.Metadata]:
         metadata = head or _NO_METADATA
         if not metadata.name and metadata.generate_name:
             metadata.name = generated_name(metadata.generate_name)
         name = metadata.name or "?"
         if kind not in CLUSTER_SCOPED:
             name = f"{metadata.namespace or self._namespace}/{name}"
-        place = Place(self._findings, origin, f"{kind} {name}")
+        place = DocumentPlace(self._findings, origin, f"{kind} {name}")
         if _ACTION in name:
             field = "name" if _ACTION in (metadata.name or "") else "namespace"
             place.error(("metadata", field), _UNRENDERED)
@@ -369,7 +371,7 @@ class ObjectReader:
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
 
-    def _label_map(self, place: Place, raw: msgspec.Raw, path: FieldPath) -> Labels:
+    def _label_map(self, place: DocumentPlace, raw: msgspec.Raw, path: FieldPath) -> Labels:
         text = bytes(raw)
         labels = self._labels.get(text)
         if labels is not None:
@@ -391,7 +393,9 @@ class ObjectReader:
         self._labels[text] = labels
         return labels
 
-    def _report_labels(self, place: Place, text: bytes, error: Exception, path: FieldPath) -> None:
+    def _report_labels(
+        self, place: DocumentPlace, text: bytes, error: Exception, path: FieldPath
+    ) -> None:
         """msgspec does not say which entry of a map is wrong."""
         try:
             value = json_text.parse(text)
@@ -405,7 +409,7 @@ class ObjectReader:
                 place.error((*path, key), wrong_type(entry, "a string"))
 
     def _pod_ports(
-        self, place: Place, spec: schema.PodSpec, path: FieldPath
+        self, place: DocumentPlace, spec: schema.PodSpec, path: FieldPath
     ) -> tuple[ContainerPort, ...]:
         ports: tuple[ContainerPort, ...] = ()
         for index, container in enumerate(spec.containers or ()):
@@ -419,7 +423,7 @@ class ObjectReader:
         return ports
 
     def _port_list(
-        self, place: Place, raw: msgspec.Raw, kind: ContainerKind, path: FieldPath
+        self, place: DocumentPlace, raw: msgspec.Raw, kind: ContainerKind, path: FieldPath
     ) -> tuple[ContainerPort, ...]:
         text = bytes(raw)
         ports = self._ports.get((kind, text))
@@ -465,7 +469,7 @@ def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
     return 0
 
 
-def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
+def _pod_addresses(place: DocumentPlace, status: schema.PodStatus) -> tuple[str, ...]:
     if not status.pod_ips:
         text = status.pod_ip
         if not text:
@@ -482,7 +486,7 @@ def _pod_addresses(place: Place, status: schema.PodStatus) -> tuple[str, ...]:
     return texts
 
 
-def _check_replicas(place: Place, replicas: int, path: FieldPath) -> None:
+def _check_replicas(place: DocumentPlace, replicas: int, path: FieldPath) -> None:
     if replicas < 0:
         place.error(path, invalid(replicas, "must be greater than or equal to 0"))
     elif replicas > MAX_REPLICAS:

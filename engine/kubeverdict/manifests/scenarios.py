@@ -29,7 +29,7 @@ import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.manifests import networkpolicy, sources
-from kubeverdict.manifests.findings import Findings, Place
+from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.objects import MAX_REPLICAS
 from kubeverdict.manifests.validation import (
     invalid,
@@ -186,7 +186,7 @@ class _Reader:
     def _wrong(self, path: FieldPath, message: str) -> None:
         """A mistake in the field at ``path``, which begins at the scenario."""
         whole = (*self._entry.at, *path)
-        Place(self._findings, self._entry.text).error(path, message, at=whole)
+        DocumentPlace(self._findings, self._entry.text).error(path, message, at=whole)
 
     def _line(self, path: FieldPath) -> int:
         return self._entry.text.line_of((*self._entry.at, *path))

@@ -38,14 +38,14 @@ class Port(_Part):
     protocol: str | None = None
 
 
-class Container(_Part):
+class ContainerManifest(_Part):
     ports: Raw = _EMPTY
     restart_policy: str | None = None
 
 
 class PodSpec(_Part):
-    containers: list[Container] | None = None
-    init_containers: list[Container] | None = None
+    containers: list[ContainerManifest] | None = None
+    init_containers: list[ContainerManifest] | None = None
     host_network: bool | None = None
     node_name: str | None = None
 
@@ -68,13 +68,13 @@ class Head(_Part):
     api_version: str | None = None
 
 
-class Pod(Head):
+class PodManifest(Head):
     metadata: Metadata | None = None
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
 
-class Namespace(Head):
+class NamespaceManifest(Head):
     metadata: Metadata | None = None
 
 
@@ -87,12 +87,12 @@ class NodeStatus(_Part):
     addresses: list[NodeAddress] | None = None
 
 
-class Node(Head):
+class NodeManifest(Head):
     metadata: Metadata | None = None
     status: NodeStatus | None = None
 
 
-class ServicePort(_Part):
+class ServicePortManifest(_Part):
     port: int | None = None
     name: str | None = None
     protocol: str | None = None
@@ -102,7 +102,7 @@ class ServicePort(_Part):
 
 class ServiceSpec(_Part):
     selector: Raw = _EMPTY
-    ports: list[ServicePort] | None = None
+    ports: list[ServicePortManifest] | None = None
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
@@ -125,7 +125,7 @@ class ServiceStatus(_Part):
     load_balancer: BalancerStatus | None = None
 
 
-class Service(Head):
+class ServiceManifest(Head):
     metadata: Metadata | None = None
     spec: ServiceSpec | None = None
     status: ServiceStatus | None = None
@@ -143,14 +143,14 @@ class ObjectReference(_Part):
     namespace: str | None = None
 
 
-class Endpoint(_Part):
+class EndpointManifest(_Part):
     addresses: list[str] | None = None
     conditions: EndpointConditions | None = None
     node_name: str | None = None
     target_ref: ObjectReference | None = None
 
 
-class EndpointPort(_Part):
+class EndpointPortManifest(_Part):
     name: str | None = None
     port: int | None = None
     protocol: str | None = None
@@ -159,8 +159,8 @@ class EndpointPort(_Part):
 class EndpointSlice(Head):
     metadata: Metadata | None = None
     address_type: str | None = None
-    endpoints: list[Endpoint] | None = None
-    ports: list[EndpointPort] | None = None
+    endpoints: list[EndpointManifest] | None = None
+    ports: list[EndpointPortManifest] | None = None
 
 
 class EndpointAddress(_Part):
@@ -172,10 +172,10 @@ class EndpointAddress(_Part):
 class EndpointSubset(_Part):
     addresses: list[EndpointAddress] | None = None
     not_ready_addresses: list[EndpointAddress] | None = None
-    ports: list[EndpointPort] | None = None
+    ports: list[EndpointPortManifest] | None = None
 
 
-class Endpoints(Head):
+class EndpointsManifest(Head):
     """What EndpointSlices replaced: the same, with a part of the status of each address."""
 
     metadata: Metadata | None = None
@@ -215,7 +215,7 @@ class IngressSpec(_Part):
     rules: list[IngressRule] | None = None
 
 
-class Ingress(Head):
+class IngressManifest(Head):
     metadata: Metadata | None = None
     spec: IngressSpec | None = None
 

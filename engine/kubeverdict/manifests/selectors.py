@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubeverdict.manifests import fields
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.manifests.validation import (
     forbidden,
     invalid,
@@ -30,7 +30,7 @@ class SelectorReader:
         self._keys: set[str] = set()
         self._values: set[str] = set()
 
-    def read(self, place: Place, value: Any, path: FieldPath) -> Selector:
+    def read(self, place: DocumentPlace, value: Any, path: FieldPath) -> Selector:
         """The selector; whether it has errors is told to ``place``."""
         selector = shape_object(place, value, path)
         if not selector:
@@ -54,7 +54,7 @@ class SelectorReader:
         return result
 
     def labels(
-        self, place: Place, value: Any, path: FieldPath, *, also: bool = False
+        self, place: DocumentPlace, value: Any, path: FieldPath, *, also: bool = False
     ) -> tuple[tuple[str, str], ...]:
         """The entries of a label map. ``also``: entries that were good before are good."""
         labels = shape_object(place, value, path)
@@ -73,7 +73,9 @@ class SelectorReader:
                 good.append((key, text))
         return tuple(good)
 
-    def key(self, place: Place, key: str, path: FieldPath, at: FieldPath | None = None) -> None:
+    def key(
+        self, place: DocumentPlace, key: str, path: FieldPath, at: FieldPath | None = None
+    ) -> None:
         if key in self._keys:
             return
         errors = label_key_errors(key)
@@ -82,7 +84,9 @@ class SelectorReader:
         if not errors:
             self._keys.add(key)
 
-    def value(self, place: Place, text: str, path: FieldPath, at: FieldPath | None = None) -> None:
+    def value(
+        self, place: DocumentPlace, text: str, path: FieldPath, at: FieldPath | None = None
+    ) -> None:
         if text in self._values:
             return
         errors = label_value_errors(text)
@@ -91,7 +95,7 @@ class SelectorReader:
         if not errors:
             self._values.add(text)
 
-    def _requirement(self, place: Place, value: Any, path: FieldPath) -> Requirement | None:
+    def _requirement(self, place: DocumentPlace, value: Any, path: FieldPath) -> Requirement | None:
         expression = shape_object(place, value, path)
         fields.check(place, expression, path, fields.REQUIREMENT)
         key = shape_string(place, expression.get("key"), (*path, "key"))

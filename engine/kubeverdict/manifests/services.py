@@ -8,7 +8,7 @@ import msgspec
 
 from kubeverdict.manifests import schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.manifests.validation import unsupported
 from kubeverdict.model.cluster import BalancerAddress, Service, ServicePort
 from kubeverdict.model.endpoints import Endpoint, EndpointGroup, EndpointList, EndpointPort
@@ -29,7 +29,7 @@ class Located(msgspec.Struct, gc=False):
 
 
 def read_service(
-    place: Place, at: Located, service: schema.Service, selector: Mapping[str, str]
+    place: DocumentPlace, at: Located, service: schema.ServiceManifest, selector: Mapping[str, str]
 ) -> Service:
     spec = service.spec or schema.ServiceSpec()
     found = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
@@ -55,7 +55,9 @@ def read_service(
     )
 
 
-def _service_ports(place: Place, ports: Iterable[schema.ServicePort]) -> Iterator[ServicePort]:
+def _service_ports(
+    place: DocumentPlace, ports: Iterable[schema.ServicePortManifest]
+) -> Iterator[ServicePort]:
     for index, port in enumerate(ports):
         path: FieldPath = ("spec", "ports", index)
         protocol = protocol_of(place, port.protocol, (*path, "protocol"))
@@ -66,7 +68,9 @@ def _service_ports(place: Place, ports: Iterable[schema.ServicePort]) -> Iterato
         yield ServicePort(protocol, number, target, port.name or "", port.node_port or 0)
 
 
-def _balancers(place: Place, status: schema.ServiceStatus | None) -> Iterator[BalancerAddress]:
+def _balancers(
+    place: DocumentPlace, status: schema.ServiceStatus | None
+) -> Iterator[BalancerAddress]:
     """The addresses; a balancer that is known by a name has none."""
     balancer = status.load_balancer if status else None
     for index, entry in enumerate((balancer.ingress if balancer else None) or ()):
@@ -76,7 +80,7 @@ def _balancers(place: Place, status: schema.ServiceStatus | None) -> Iterator[Ba
 
 
 def read_slice(
-    place: Place, at: Located, slice_: schema.EndpointSlice, labels: Mapping[str, str]
+    place: DocumentPlace, at: Located, slice_: schema.EndpointSlice, labels: Mapping[str, str]
 ) -> EndpointList:
     if slice_.address_type not in _FAMILIES:
         place.error(("addressType",), unsupported(slice_.address_type or "", _FAMILIES))
@@ -89,7 +93,7 @@ def read_slice(
 
 
 def _slice_endpoints(
-    place: Place, namespace: str, endpoints: Sequence[schema.Endpoint]
+    place: DocumentPlace, namespace: str, endpoints: Sequence[schema.EndpointManifest]
 ) -> Iterator[Endpoint]:
     for index, entry in enumerate(endpoints):
         if not entry.addresses:
@@ -108,7 +112,9 @@ def _slice_endpoints(
         )
 
 
-def read_endpoints(place: Place, at: Located, endpoints: schema.Endpoints) -> EndpointList:
+def read_endpoints(
+    place: DocumentPlace, at: Located, endpoints: schema.EndpointsManifest
+) -> EndpointList:
     groups = []
     for number, subset in enumerate(endpoints.subsets or ()):
         path: FieldPath = ("subsets", number)
@@ -130,7 +136,7 @@ def read_endpoints(place: Place, at: Located, endpoints: schema.Endpoints) -> En
 
 
 def _checked(
-    place: Place, entries: Sequence[schema.EndpointAddress], path: FieldPath
+    place: DocumentPlace, entries: Sequence[schema.EndpointAddress], path: FieldPath
 ) -> Sequence[schema.EndpointAddress]:
     for index, entry in enumerate(entries):
         check_address(place, entry.ip or "", (*path, index, "ip"))
@@ -144,7 +150,7 @@ def _pod(reference: schema.ObjectReference | None, namespace: str) -> str:
 
 
 def _ports(
-    place: Place, ports: Sequence[schema.EndpointPort], path: FieldPath
+    place: DocumentPlace, ports: Sequence[schema.EndpointPortManifest], path: FieldPath
 ) -> tuple[EndpointPort, ...]:
     """Ports with a number: those without one have a meaning outside of Services only."""
     return tuple(

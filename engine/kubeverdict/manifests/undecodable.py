@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kubeverdict.manifests import json_text
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.manifests.validation import wrong_type
 from kubeverdict.model.sources import FieldPath
 
@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def report_invalid(
-    place: Place, error: Exception, text: json_text.Bytes, path: FieldPath = ()
+    place: DocumentPlace, error: Exception, text: json_text.Bytes, path: FieldPath = ()
 ) -> None:
     """Report bytes of the field at ``path`` that do not decode as what is expected there."""
     message = str(error)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from kubeverdict.manifests.findings import Place
+from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.model.addresses import BITS, Block, parse_block
 from kubeverdict.model.ports import MAX_PORT
 from kubeverdict.model.sources import FieldPath
@@ -225,7 +225,7 @@ def wrong_type(value: Any, expected: str) -> str:
     return invalid(value, message)
 
 
-def shape_object(place: Place, value: Any, path: FieldPath) -> dict[str, Any]:
+def shape_object(place: DocumentPlace, value: Any, path: FieldPath) -> dict[str, Any]:
     """``value`` as an object; null is an empty one, as for the API server."""
     if isinstance(value, dict):
         return value
@@ -234,7 +234,7 @@ def shape_object(place: Place, value: Any, path: FieldPath) -> dict[str, Any]:
     return {}
 
 
-def shape_list(place: Place, value: Any, path: FieldPath) -> list[Any]:
+def shape_list(place: DocumentPlace, value: Any, path: FieldPath) -> list[Any]:
     if isinstance(value, list):
         return value
     if value is not None:
@@ -242,7 +242,7 @@ def shape_list(place: Place, value: Any, path: FieldPath) -> list[Any]:
     return []
 
 
-def shape_string(place: Place, value: Any, path: FieldPath) -> str | None:
+def shape_string(place: DocumentPlace, value: Any, path: FieldPath) -> str | None:
     """``value`` as a string, null as the empty one; None, and an error, for anything else."""
     if isinstance(value, str):
         return value

@@ -29,7 +29,7 @@ from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings
 from kubeverdict.manifests.networkpolicy import KIND
 from kubeverdict.manifests.origins import YamlOrigin
-from kubeverdict.manifests.yaml_text import Part, Span
+from kubeverdict.manifests.yaml_text import DocumentSpan, Span
 
 # Pieces are given to rapidyaml in batches of about this many characters: its tree of a whole
 # dump would be several times the dump.
@@ -74,14 +74,14 @@ _first_item = re.compile(r"^items:[ ]*\n(?P<indent> *)- ", re.MULTILINE)
 _anchor = re.compile(r"&(?<![^\s,\[{]&)([^\s,\[\]{}]+)")
 _alias = re.compile(r"\*(?<![^\s,\[{]\*)([^\s,\[\]{}]+)")
 
-_P = TypeVar("_P", Part, Span)
+_P = TypeVar("_P", DocumentSpan, Span)
 _other_breaks = re.compile("[\x85\u2028\u2029]")  # libyaml counts a line at these too
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read(name: str, text: str, findings: Findings) -> Iterator[Document]:
     """The documents of a large YAML text, the same as PyYAML's, in the same order."""
-    loose: list[Part] = []
+    loose: list[DocumentSpan] = []
     for part in yaml_text.documents(text):
         cut = _cut(text, part)
         if cut is None:
@@ -94,7 +94,7 @@ def read(name: str, text: str, findings: Findings) -> Iterator[Document]:
 
 
 def _read_parts(
-    name: str, text: str, parts: Iterable[Part], findings: Findings
+    name: str, text: str, parts: Iterable[DocumentSpan], findings: Findings
 ) -> Iterator[Document]:
     """Documents that are not cut."""
     for batch in _batches(parts):
@@ -106,7 +106,7 @@ def _read_parts(
                 yield Document(YamlOrigin(name, text, part.start, part.end, part.line), body)
 
 
-def _part_text(text: str, part: Part) -> str | None:
+def _part_text(text: str, part: DocumentSpan) -> str | None:
     """The document without its mark, or None where PyYAML must read it."""
     whole = text[part.start : part.end]
     preamble = _preamble.match(whole)
@@ -122,10 +122,10 @@ class _List(NamedTuple):
     kind: str | None
     api_version: str | None
     items: list[Span]
-    whole: Part
+    whole: DocumentSpan
 
 
-def _cut(text: str, part: Part) -> _List | None:
+def _cut(text: str, part: DocumentSpan) -> _List | None:
     """The items of a document that is a list in block style; None where it is not, or where
     cutting it by lines may not be what YAML means."""
     first = _first_item.search(text, part.start, part.end)
@@ -162,7 +162,7 @@ def _cut(text: str, part: Part) -> _List | None:
     return _List(*documents.list_item_kind(kind, found), list(spans), part)
 
 
-def _spans(text: str, part: Part, start: int, end: int, indent: str) -> Iterator[Span]:
+def _spans(text: str, part: DocumentSpan, start: int, end: int, indent: str) -> Iterator[Span]:
     dash = re.compile(rf"^{indent}- ", re.MULTILINE)
     line = part.line + text.count("\n", part.start, start)
     starts = [match.end() for match in dash.finditer(text, start, end)]

@@ -50,7 +50,7 @@ class Span(NamedTuple):
     column: int
 
 
-class Part(NamedTuple):
+class DocumentSpan(NamedTuple):
     """One document of a stream, as offsets into it. ``line`` counts from 1."""
 
     start: int
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 _BREAK = re.compile(r"^(?:---(?=\s|$)|\.\.\.(?=\s|$))", re.MULTILINE)
 
 
-def documents(text: str) -> Iterator[Part]:
+def documents(text: str) -> Iterator[DocumentSpan]:
     """Cut a stream at its document marks.
 
     A line that begins with ``---`` is such a mark wherever it stands, in quotes and block
@@ -75,7 +75,7 @@ def documents(text: str) -> Iterator[Part]:
     line = 1
     for start, end in itertools.pairwise(starts):
         if _has_content(text, start, end):
-            yield Part(start, end, line)
+            yield DocumentSpan(start, end, line)
         line += text.count("\n", start, end)
 
 

@@ -27,7 +27,7 @@ class WorkloadName(msgspec.Struct, frozen=True):
 EndPart = WorkloadName | PodPeer | BlockPeer
 
 
-class End(msgspec.Struct, frozen=True):
+class EndSpec(msgspec.Struct, frozen=True):
     """One end of an assertion: all of its parts together."""
 
     parts: tuple[EndPart, ...]
@@ -64,8 +64,8 @@ class Assertion(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     claim: Claim
-    source: End
-    destination: End
+    source: EndSpec
+    destination: EndSpec
     origin: Source
     source_origin: Source
     destination_origin: Source

@@ -181,7 +181,7 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"{self.namespace}/{self.name}"
 
 
-class Backend(msgspec.Struct, frozen=True, gc=False):
+class BackendRef(msgspec.Struct, frozen=True, gc=False):
     """A port of a Service that something leads to: a number or a name, 0 for every port; a Route
     of OpenShift may name the target port."""
 
@@ -198,7 +198,7 @@ class Ingress(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     namespace: str
     name: str
-    backends: tuple[Backend, ...] = ()
+    backends: tuple[BackendRef, ...] = ()
     kind: str = "Ingress"
     gateways: tuple[tuple[str, str], ...] = ()
 
@@ -211,7 +211,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     makes one call only; ``required``: what it is asked about fails where it does not answer."""
 
     name: str
-    backend: Backend
+    backend: BackendRef
     required: bool = True
 
 

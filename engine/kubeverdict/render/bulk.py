@@ -11,7 +11,7 @@ from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.bulk import Change, Ranking, ScenarioReport, Verdict
+    from kubeverdict.analyses.bulk import ChangedConnection, Ranking, ScenarioReport, Verdict
     from kubeverdict.analyses.decisions import Decision
 
 _HEADING: Row = (
@@ -107,7 +107,7 @@ def _examples(one: ScenarioReport, style: Style) -> Iterator[str]:
         yield f"    breaks {pairs} connected before and after it all"
 
 
-def _connection(change: Change, style: Style) -> str:
+def _connection(change: ChangedConnection, style: Style) -> str:
     family = f" ({change.family})" if change.family else ""
     return f"{change.source} {style.arrow} {change.destination} {change.port}{family}"
 

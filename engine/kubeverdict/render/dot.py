@@ -9,7 +9,7 @@ from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.connections import Connections
-    from kubeverdict.analyses.differences import Change, Differences
+    from kubeverdict.analyses.differences import Difference, Differences
     from kubeverdict.analyses.peers import Peer
 
 COLORS = {"added": "#1a7f37", "removed": "#cf222e", "changed": "#9a6700"}
@@ -66,7 +66,7 @@ def _edge(source: Peer, destination: Peer, label: str, color: str) -> str:
     )
 
 
-def _change_label(change: Change) -> str:
+def _change_label(change: Difference) -> str:
     if change.kind == "changed":
         return _label(f"{change.before} -> {change.after}", change.family)
     return _label(str(change.before or change.after), change.family)

@@ -13,16 +13,16 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.conditions import Failure
+    from kubeverdict.analyses.conditions import UnmetCondition
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.decisions import Decision, RuleView
-    from kubeverdict.analyses.differences import Change, Differences
+    from kubeverdict.analyses.differences import Difference, Differences
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.links import Target
     from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
     from kubeverdict.analyses.peers import Peer
     from kubeverdict.analyses.port_text import Ports
-    from kubeverdict.analyses.whatif import Effect, Verdict, WhatIf
+    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
 
 Json = dict[str, Any]
 
@@ -114,7 +114,7 @@ def _text(value: Any, indent: int = 0) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
 
 
-def _change(change: Change) -> Json:
+def _change(change: Difference) -> Json:
     """One set of ports for a connection that comes or goes, two for one that changes."""
     ends = {"source": change.source.name, "destination": change.destination.name}
     if change.kind == "changed":
@@ -195,7 +195,7 @@ def _rule_miss(miss: RuleMiss) -> Json:
     }
 
 
-def _failure(failure: Failure) -> Json:
+def _failure(failure: UnmetCondition) -> Json:
     content: Json = {
         "condition": failure.condition,
         "wanted": failure.wanted,
@@ -220,7 +220,7 @@ def _effect(effect: Effect) -> Json:
     }
 
 
-def _verdict(verdict: Verdict | None) -> Json | None:
+def _verdict(verdict: ConnectionVerdict | None) -> Json | None:
     """Null where an end does not exist at that time."""
     if verdict is None:
         return None

@@ -31,7 +31,7 @@ _CLUSTER = "the cluster"
 _LISTED = 10
 
 
-class Group(msgspec.Struct, frozen=True):
+class FindingGroup(msgspec.Struct, frozen=True):
     """What one rule found, with one severity: by namespace, those with most first."""
 
     rule: Check
@@ -47,14 +47,16 @@ class Group(msgspec.Struct, frozen=True):
         return {name: found[:1] for name, found in few}
 
 
-def groups(report: LintReport) -> list[Group]:
+def groups(report: LintReport) -> list[FindingGroup]:
     """The findings by severity and rule: the worst first, then what was found most often."""
     rules = {check.id: check for check in report.checks}
     found: dict[tuple[Severity, str], list[Finding]] = {}
     for one in report.findings:
         found.setdefault((one.severity, one.id), []).append(one)
     made = [
-        Group(rules.get(rule) or Check(rule, ""), severity, tuple(several), _by_namespace(several))
+        FindingGroup(
+            rules.get(rule) or Check(rule, ""), severity, tuple(several), _by_namespace(several)
+        )
         for (severity, rule), several in found.items()
     ]
     worst = list(Severity)
@@ -109,7 +111,7 @@ class _Places:
         return f"{one.file}:{line}" if line else one.file
 
 
-def _section(group: Group, whole: bool, places: _Places, style: Style) -> list[str]:
+def _section(group: FindingGroup, whole: bool, places: _Places, style: Style) -> list[str]:
     rule, found = group.rule, group.findings
     severity = style.paint(f"{group.severity.value}", _COLORS[group.severity])
     heading = f"{severity}  {style.paint(rule.id, 'bold')}"
@@ -147,7 +149,7 @@ def _entry(one: Finding, place: str, with_why: bool, with_fix: bool, style: Styl
     return lines
 
 
-def _rest(group: Group, shown: dict[str, list[Finding]]) -> Iterator[str]:
+def _rest(group: FindingGroup, shown: dict[str, list[Finding]]) -> Iterator[str]:
     """What is not shown of a rule: how many findings, and in which namespaces."""
     more = len(group.findings) - _count(shown)
     if not more:

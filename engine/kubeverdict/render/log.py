@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.replay import Log, Lost
+    from kubeverdict.analyses.replay import Log, Unjudged
 
 
 def lines(log: Log) -> list[str]:
@@ -53,5 +53,5 @@ def content(log: Log) -> dict[str, Any]:
     }
 
 
-def _some(lost: Lost) -> str:
+def _some(lost: Unjudged) -> str:
     return ", ".join(lost.names)

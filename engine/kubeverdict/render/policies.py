@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.recommend.groups import Labels
-    from kubeverdict.analyses.recommend.shapes import Draft, Peer, Rule
+    from kubeverdict.analyses.recommend.shapes import DraftPolicy, DraftRule, Peer
 
 _PLAIN = pattern(r"[A-Za-z][A-Za-z0-9_./-]*")
 # What YAML 1.1 takes for something else than text.
@@ -17,12 +17,12 @@ _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _METADATA_NAME = "kubernetes.io/metadata.name"
 
 
-def policies(drafts: Sequence[Draft]) -> str:
+def policies(drafts: Sequence[DraftPolicy]) -> str:
     """The text of a file with these policies, the same for the same policies."""
     return "\n---\n".join("\n".join(_policy(draft)) for draft in drafts) + "\n"
 
 
-def _policy(draft: Draft) -> Iterator[str]:
+def _policy(draft: DraftPolicy) -> Iterator[str]:
     for line in draft.why:
         yield f"# {line}"
     yield "apiVersion: networking.k8s.io/v1"
@@ -42,7 +42,7 @@ def _policy(draft: Draft) -> Iterator[str]:
                 yield from _rule(rule, word, draft.namespace)
 
 
-def _rule(rule: Rule, word: str, namespace: str) -> Iterator[str]:
+def _rule(rule: DraftRule, word: str, namespace: str) -> Iterator[str]:
     for line in rule.why:
         yield f"    # {line}"
     yield f"    - {word}:"
@@ -56,9 +56,9 @@ def _rule(rule: Rule, word: str, namespace: str) -> Iterator[str]:
 
 
 def _peer(peer: Peer, namespace: str) -> Iterator[str]:
-    from kubeverdict.analyses.recommend.shapes import BlockPeer
+    from kubeverdict.analyses.recommend.shapes import DraftBlockPeer
 
-    if isinstance(peer, BlockPeer):
+    if isinstance(peer, DraftBlockPeer):
         yield "ipBlock:"
         yield f"  cidr: {_scalar(str(peer.block))}"
         return

@@ -16,20 +16,20 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.recommend.drafts import Gap
-    from kubeverdict.analyses.recommend.proof import Excess, Report
-    from kubeverdict.analyses.recommend.shapes import Draft
+    from kubeverdict.analyses.recommend.drafts import UnseenWorkload
+    from kubeverdict.analyses.recommend.proof import Excess, Recommended
+    from kubeverdict.analyses.recommend.shapes import DraftPolicy
 
 _SHOWN = 20
 _POLICY_HEADING: Row = ("policy", "for", "ingress", "egress")
 _EXCESS_HEADING: Row = ("rule", "beyond what was seen", "seen", "addresses", "place")
 
 
-def yaml(report: Report, style: Style) -> str:
+def yaml(report: Recommended, style: Style) -> str:
     return policies(report.recommendation.policies).rstrip("\n")
 
 
-def table(report: Report, style: Style) -> str:
+def table(report: Recommended, style: Style) -> str:
     found = report.recommendation
     parts = ["\n".join(log.lines(report.log))]
     if found.policies:
@@ -58,7 +58,7 @@ def table(report: Report, style: Style) -> str:
     return "\n\n".join(parts)
 
 
-def md(report: Report, style: Style) -> str:
+def md(report: Recommended, style: Style) -> str:
     plain = Style(False, style.unicode)
     found = report.recommendation
     parts = [cell(line) for line in log.lines(report.log)]
@@ -71,7 +71,7 @@ def md(report: Report, style: Style) -> str:
     return "\n\n".join(parts)
 
 
-def json(report: Report, style: Style) -> str:
+def json(report: Recommended, style: Style) -> str:
     found, proof = report.recommendation, report.proof
     return document(
         "recommend",
@@ -127,7 +127,7 @@ def json(report: Report, style: Style) -> str:
     )
 
 
-def beside(report: Report) -> list[tuple[str, str]]:
+def beside(report: Recommended) -> list[tuple[str, str]]:
     """What the policies alone do not say, as remarks: a kind and a text each."""
     return [
         ("log", "\n".join(log.lines(report.log))),
@@ -137,7 +137,7 @@ def beside(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _policy(one: Draft) -> Row:
+def _policy(one: DraftPolicy) -> Row:
     def rules(given: tuple[object, ...] | None) -> str:
         if given is None:
             return "-"
@@ -151,7 +151,7 @@ def _policy(one: Draft) -> Row:
     )
 
 
-def _gaps(report: Report) -> list[list[str]]:
+def _gaps(report: Recommended) -> list[list[str]]:
     """What there is no policy for, and why."""
     found = report.recommendation
     blocks = []
@@ -176,7 +176,7 @@ def _gaps(report: Report) -> list[list[str]]:
     return [*blocks, *([note] for note in found.notes)]
 
 
-def _gap(one: Gap) -> str:
+def _gap(one: UnseenWorkload) -> str:
     what = ""
     if one.isolated_by:
         what = f"is isolated by {', '.join(one.isolated_by)}"
@@ -185,7 +185,7 @@ def _gap(one: Gap) -> str:
     return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
 
 
-def _proof(report: Report, style: Style) -> list[list[str]]:
+def _proof(report: Recommended, style: Style) -> list[list[str]]:
     proof, total = report.proof, report.proof.replayed
     found = [[f"{words(total)} replayed"]]
     lost = report.log.lost_records

@@ -18,7 +18,7 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.replay import Count, Group, IdleRule, Replay
+    from kubeverdict.analyses.replay import Count, FlowGroup, IdleRule, Replay
 
 # What people read; -o json has everything.
 _SHOWN = 20
@@ -144,7 +144,7 @@ def words(of: Count) -> str:
     return f"{count(of.connections, 'connection')} ({count(of.records, 'record')})"
 
 
-def group_lines(groups: Sequence[Group], style: Style) -> list[str]:
+def group_lines(groups: Sequence[FlowGroup], style: Style) -> list[str]:
     """A table of groups, each with what decides it."""
     title, *lines = aligned(_HEADING, [_row(group) for group in groups[:_SHOWN]])
     found = [style.paint(title, "bold")]
@@ -155,12 +155,12 @@ def group_lines(groups: Sequence[Group], style: Style) -> list[str]:
     return found
 
 
-def _row(group: Group) -> Row:
+def _row(group: FlowGroup) -> Row:
     counts = f"{group.records:,}", f"{group.connections:,}"
     return (group.source_workload, group.destination_workload, group.port, *counts)
 
 
-def _because(group: Group, style: Style) -> list[str]:
+def _because(group: FlowGroup, style: Style) -> list[str]:
     sides = (("egress", group.egress), ("ingress", group.ingress))
     allowed = all(one.allowed for _, one in sides)
     told = [f"{name} {because(one)}" for name, one in sides if one.allowed is allowed]
@@ -193,7 +193,7 @@ def counted(given: Count) -> dict[str, int]:
     return {"records": given.records, "connections": given.connections}
 
 
-def group_content(group: Group) -> dict[str, Any]:
+def group_content(group: FlowGroup) -> dict[str, Any]:
     return {
         "source_workload": group.source_workload,
         "destination_workload": group.destination_workload,

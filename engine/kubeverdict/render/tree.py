@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.decisions import Decision, RuleView
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.misses import PolicyMiss
-    from kubeverdict.analyses.whatif import Effect, PairTotals, Verdict, WhatIf
+    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, PairTotals, WhatIf
 
 # Longer lists of pods are cut short, with a count.
 SHOWN = 4
@@ -155,7 +155,7 @@ def _effect(effect: Effect, style: Style) -> Branch:
     )
 
 
-def _verdict(verdict: Verdict | None, style: Style) -> str:
+def _verdict(verdict: ConnectionVerdict | None, style: Style) -> str:
     """What allows it, or only what denies it: in a denial the other direction has no part."""
     if verdict is None:
         return "does not exist"

@@ -16,6 +16,6 @@ Decided:
 """
 
 from kubeverdict.services.backends import Backend, target_port
-from kubeverdict.services.resolver import Choice, Client, Entry, ServiceResolver, Via
+from kubeverdict.services.resolver import Choice, Client, Frontend, ServiceResolver, Via
 
-__all__ = ["Backend", "Choice", "Client", "Entry", "ServiceResolver", "Via", "target_port"]
+__all__ = ["Backend", "Choice", "Client", "Frontend", "ServiceResolver", "Via", "target_port"]

@@ -39,7 +39,7 @@ class Holder(NamedTuple):
     via: Via
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Frontend(msgspec.Struct, frozen=True):
     """A port of a Service, and how a client gets there. ``address`` is empty for a name.
 
     ``direct`` is the port that a client connects to at the pods of a headless Service, where
@@ -99,17 +99,17 @@ class ServiceResolver:
 
     # --- addresses ---------------------------------------------------------------------------
 
-    def entry(self, address: str, protocol: Protocol, port: int) -> Entry | None:
+    def entry(self, address: str, protocol: Protocol, port: int) -> Frontend | None:
         """The port of a Service that a connection to ``port`` of ``address`` (in its canonical
         spelling) is one to; None where no Service has it there."""
         for service, via in self._holders.get(address, ()):
             for one in service.ports:
                 if (one.protocol, one.port) == (protocol, port):
-                    return Entry(service, one, via, address)
+                    return Frontend(service, one, via, address)
         if address in self._hosts:
             found = self._node_ports.get((protocol, port))
             if found is not None:
-                return Entry(*found, Via.NODE_PORT, address)
+                return Frontend(*found, Via.NODE_PORT, address)
         return None
 
     def holders(self, address: str) -> Sequence[Holder]:
@@ -135,18 +135,18 @@ class ServiceResolver:
             if self._node_ports or address in self._holders:
                 yield address
 
-    def entries(self, address: str) -> Iterator[Entry]:
+    def entries(self, address: str) -> Iterator[Frontend]:
         """Every port of a Service that an address has; of two on one port the first."""
         seen = set()
         for service, via in self._holders.get(address, ()):
             for port in service.ports:
                 if (port.protocol, port.port) not in seen:
                     seen.add((port.protocol, port.port))
-                    yield Entry(service, port, via, address)
+                    yield Frontend(service, port, via, address)
         if address in self._hosts:
             for place, (service, port) in self._node_ports.items():
                 if place not in seen:
-                    yield Entry(service, port, Via.NODE_PORT, address)
+                    yield Frontend(service, port, Via.NODE_PORT, address)
 
     def node_of(self, address: str) -> str:
         """The name of the node that has an address, empty where none has."""
@@ -176,7 +176,7 @@ class ServiceResolver:
             service = known
         return service, ""
 
-    def backends(self, entry: Entry) -> tuple[Backend, ...]:
+    def backends(self, entry: Frontend) -> tuple[Backend, ...]:
         """The backends that get connections, wherever the client is. Raises UsageError for a
         Service of which the input has two definitions."""
         if entry.service.also:
@@ -196,7 +196,7 @@ class ServiceResolver:
             found = self._choices[key] = usable(every)
         return found
 
-    def choice(self, entry: Entry, client: Client) -> Choice:
+    def choice(self, entry: Frontend, client: Client) -> Choice:
         """The backends that a client may get to. Raises as ``backends``."""
         backends = self.backends(entry)
         node = self._only_on(entry, client)
@@ -229,7 +229,7 @@ class ServiceResolver:
 
     # --- indexes -----------------------------------------------------------------------------
 
-    def _only_on(self, entry: Entry, client: Client) -> str | None:
+    def _only_on(self, entry: Frontend, client: Client) -> str | None:
         """The node whose backends alone a client gets to, empty where it is not known; None
         where it makes no difference."""
         service = entry.service

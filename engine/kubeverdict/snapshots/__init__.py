@@ -1,8 +1,8 @@
 """A compiled cluster as a file that is read in milliseconds.
 
 In: a :class:`~kubeverdict.compile.compiled.CompiledPolicy`, a
-:class:`~kubeverdict.evaluate.bulk.Workbench` if there is one. Out: bytes, and from bytes a
-:class:`Snapshot` that answers as the original does, down to the file and line of each rule.
+:class:`~kubeverdict.evaluate.scenarios.workbench.Workbench` if there is one. Out: bytes, and from
+bytes a :class:`Snapshot` that answers as the original does, down to the file and line of each rule.
 
 Decided: arrays are views of the mapped file; pods, policies and rules are columns, made into
 objects when somebody asks for one. What is stored follows from the declared types, so that this

@@ -244,7 +244,7 @@ class Made(Column[T]):
         return self._items
 
 
-class Rows(Column[T]):
+class ReferenceColumn(Column[T]):
     """Items of another column, by their places there."""
 
     def __init__(self, rows: Load, table: Column[T], length: int) -> None:
@@ -266,7 +266,7 @@ class Rows(Column[T]):
         return list(map(self._table.all().__getitem__, rows))
 
 
-class Groups(Column[tuple[T, ...]]):
+class TupleColumn(Column[tuple[T, ...]]):
     """Tuples of items of another column, which follow one another there: tuple ``i`` is from
     ``start[i]`` to ``start[i + 1]``."""
 

@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict import __version__
+from kubeverdict.command.interrupts import at_interrupt
 from kubeverdict.errors import InputError, Problem, UsageError
-from kubeverdict.interrupts import at_interrupt
 from kubeverdict.model.counts import count
 
 MAGIC = b"\x89KVS\r\n\x1a\n"
@@ -128,7 +128,7 @@ def _header_checksum(version: int, text: bytes | memoryview) -> int:
     return crc32(text, crc32(_CHECKED.pack(version, len(text))))
 
 
-class Container:
+class SnapshotFile:
     """A file that was opened. Raises InputError, with ``name``, for what is none or is damaged."""
 
     def __init__(self, data: Data, name: str, layout: str) -> None:

@@ -17,16 +17,16 @@ from kubeverdict.model.sources import FieldPath, Source
 from kubeverdict.snapshots.columns import (
     Coded,
     Column,
-    Groups,
     LazyMapping,
     Load,
     Made,
     Numbers,
-    Rows,
+    ReferenceColumn,
     Texts,
+    TupleColumn,
     Values,
 )
-from kubeverdict.snapshots.container import Container
+from kubeverdict.snapshots.container import SnapshotFile
 from kubeverdict.snapshots.layout import (
     element_of,
     fields_of,
@@ -41,7 +41,7 @@ from kubeverdict.snapshots.writing import NUMBERS, SOURCE_FIELDS, Tree
 _MISFITS = (TypeError, ValueError, LookupError, AttributeError, OverflowError, msgspec.MsgspecError)
 
 
-class Place(msgspec.Struct, frozen=True, eq=False, gc=False):
+class SavedLine(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A line of a file. Implements ``model.sources.Origin`` for the one field whose line was
     stored; what is below that is on the same line, as far as anybody can tell."""
 
@@ -53,13 +53,13 @@ class Place(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def _source(file: str, line: int, path: FieldPath) -> Source:
-    return Source(Place(file, line), path)
+    return Source(SavedLine(file, line), path)
 
 
 class Reader:
     """Makes the values of one snapshot."""
 
-    def __init__(self, container: Container, tables: Mapping[str, Tree]) -> None:
+    def __init__(self, container: SnapshotFile, tables: Mapping[str, Tree]) -> None:
         self._container = container
         self._trees = tables
         self._tables: dict[type, Made[Any]] = {}
@@ -115,7 +115,7 @@ class Reader:
             return Made(_source, self._columns(SOURCE_FIELDS.values(), tree), length)
         if is_entity(kind):
             table = self._table(kind)
-            return Rows(self._places(tree[1], length, len(table)), table, length)
+            return ReferenceColumn(self._places(tree[1], length, len(table)), table, length)
         if is_product(kind):
             return Made(kind, self._columns(fields_of(kind).values(), tree), length)
         if kind is str or is_plain(kind):
@@ -123,7 +123,7 @@ class Reader:
         parts = get_args(kind)
         if parts[1:] == (...,):
             items = self.column(parts[0], tree[2])
-            return Groups(self._edges(tree[1], length, len(items)), items, length)
+            return TupleColumn(self._edges(tree[1], length, len(items)), items, length)
         return Made(_pair, self._columns(parts, tree), length)
 
     def _columns(self, kinds: Any, tree: Tree) -> list[Column[Any]]:

@@ -10,9 +10,9 @@ import msgspec
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.bulk import Workbench
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.bulk import collector_paused
-from kubeverdict.snapshots.container import Container, Data, mapped, replace_file
+from kubeverdict.snapshots.container import Data, SnapshotFile, mapped, replace_file
 from kubeverdict.snapshots.layout import fingerprint
 from kubeverdict.snapshots.reading import Reader
 from kubeverdict.snapshots.writing import Tree, Writer
@@ -108,7 +108,7 @@ def read(path: str) -> Snapshot:
 
 def read_bytes(data: Data, name: str = "snapshot") -> Snapshot:
     """As :func:`read`, for a snapshot in memory that errors call ``name``."""
-    container = Container(data, name, _layout())
+    container = SnapshotFile(data, name, _layout())
     try:
         content = msgspec.msgpack.decode(container.header.tree, type=_Content)
     except msgspec.MsgspecError as error:

@@ -12,8 +12,8 @@ from kubeverdict.analyses.lint import coverage, lint, onesided
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate.bulk import evaluate, workbench
 from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.policy import Direction, PodPeer, Rule

@@ -11,8 +11,8 @@ from kubeverdict.model.assertions import (
     Assertion,
     Assertions,
     Claim,
-    End,
     EndPart,
+    EndSpec,
     PortAsked,
     PortName,
     WorkloadName,
@@ -27,9 +27,9 @@ from tests.analyses.clusters import Document, selector
 ORIGIN = Source(Document("assertions.yaml"))
 
 
-def end(*parts: EndPart | str) -> End:
+def end(*parts: EndPart | str) -> EndSpec:
     """``shop/web`` is a workload, ``app=web`` are pods in every namespace."""
-    return End(tuple(_part(part) if isinstance(part, str) else part for part in parts))
+    return EndSpec(tuple(_part(part) if isinstance(part, str) else part for part in parts))
 
 
 def _part(text: str) -> EndPart:
@@ -52,8 +52,8 @@ def tcp(*ports: int | str) -> tuple[PortAsked, ...]:
 
 def claim(
     what: Claim,
-    source: End,
-    destination: End,
+    source: EndSpec,
+    destination: EndSpec,
     ports: tuple[PortAsked, ...] | None = None,
     *,
     may_be_empty: bool = False,

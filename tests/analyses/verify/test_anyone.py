@@ -17,7 +17,7 @@ from kubeverdict.analyses.verify.report import Imagined, Result
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
-from kubeverdict.model.assertions import Assertion, Claim, End, PortName
+from kubeverdict.model.assertions import Assertion, Claim, EndSpec, PortName
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, WorkloadRef
 from kubeverdict.model.policy import BlockPeer, PodPeer, Policy
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
@@ -226,7 +226,7 @@ def probes(made: Cluster, asked: tuple[PortRange, ...] | None) -> list[Probe]:
     )
 
 
-def member(made: Cluster, what: End, candidate: Pod) -> bool:
+def member(made: Cluster, what: EndSpec, candidate: Pod) -> bool:
     labels = {each.name: each.labels for each in made.namespaces}
     return any(
         isinstance(part, PodPeer)
@@ -314,13 +314,13 @@ peers = st.builds(
     st.lists(st.sampled_from(requirements), max_size=2).map(Selector.of),
     st.sampled_from([None, *NAMESPACES[:2]]),
 )
-many_ends = st.lists(peers, min_size=1, max_size=2).map(lambda found: End(tuple(found)))
+many_ends = st.lists(peers, min_size=1, max_size=2).map(lambda found: EndSpec(tuple(found)))
 many_ports = st.sampled_from(
     [None, (PortRange(Protocol.TCP, 80, 80),), (PortRange(Protocol.UDP, 1, 8079),)]
 )
 
 
-ANYBODY = End((PodPeer(Selector.of(())),))
+ANYBODY = EndSpec((PodPeer(Selector.of(())),))
 
 
 @settings(max_examples=30, deadline=None)
@@ -340,8 +340,8 @@ def test_what_is_found_is_what_making_every_pod_finds(
     tiers: bool,
     blocks: bool,
     what: Claim,
-    source: End,
-    destination: End,
+    source: EndSpec,
+    destination: EndSpec,
     ports: tuple[PortRange, ...] | None,
 ) -> None:
     made = simpler(build_cluster(Random(seed).choice, 3, 4, tiers), blocks=blocks)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.verify import verifying
 from kubeverdict.analyses.verify.report import Result
-from kubeverdict.model.assertions import Assertion, Claim, End, WorkloadName
+from kubeverdict.model.assertions import Assertion, Claim, EndSpec, WorkloadName
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
@@ -180,7 +180,9 @@ def test_icmp_is_not_asked_about_where_policies_have_no_say() -> None:
         (end("data/db"), end("data/db"), "both ends are the same pod"),
     ],
 )
-def test_what_proves_nothing_is_an_error(source: End, destination: End, message: str) -> None:
+def test_what_proves_nothing_is_an_error(
+    source: EndSpec, destination: EndSpec, message: str
+) -> None:
     result = one(claim(Claim.DENY, source, destination))
     assert result.status == "error"
     assert message in result.error
@@ -261,7 +263,7 @@ parts = st.one_of(
     st.sampled_from([WorkloadName("ops", "pod-1"), WorkloadName("shop", "pod-2", "pod")]),
     st.sampled_from([block("203.0.113.0/24"), block("10.0.0.0/8", "10.0.0.64/26")]),
 )
-many_ends = st.lists(parts, min_size=1, max_size=2).map(lambda found: End(tuple(found)))
+many_ends = st.lists(parts, min_size=1, max_size=2).map(lambda found: EndSpec(tuple(found)))
 many_ports = st.one_of(
     st.none(),
     st.lists(
@@ -282,7 +284,7 @@ PROBES = [
 OUTSIDE = ("203.0.113.200", "10.0.0.100", "198.51.100.1")
 
 
-def belongs(cluster: Cluster, what: End, party: Pod | str) -> bool:
+def belongs(cluster: Cluster, what: EndSpec, party: Pod | str) -> bool:
     if isinstance(party, str):
         address = ip_address(party)
         return any(
@@ -358,8 +360,8 @@ def test_every_pair_that_breaks_a_claim_is_found_and_no_other(
     seed: int,
     tiers: bool,
     what: Claim,
-    source: End,
-    destination: End,
+    source: EndSpec,
+    destination: EndSpec,
     ports: tuple[PortRange, ...] | None,
 ) -> None:
     made = build_cluster(Random(seed).choice, 8, 6, tiers)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.findings import Severity
-from kubeverdict.analyses.lint.exposure import Backend, Exposure
+from kubeverdict.analyses.lint.exposure import ExposedPort, Exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, listed
 from kubeverdict.analyses.lint.reach import let_in, nearest, sample
@@ -51,7 +51,7 @@ class Called(msgspec.Struct, frozen=True, eq=False):
     """Calls of one object to one port of one kind of pods. ``names`` are its webhooks."""
 
     caller: ApiServerCalls
-    backend: Backend
+    backend: ExposedPort
     kind: int
     target: int
     names: list[str]

@@ -35,14 +35,14 @@ from kubeverdict.services import target_port
 PORTS = (DNS_PORT, 5353)  # the second is that of the DNS pods of OpenShift
 
 
-class Server(msgspec.Struct, frozen=True, eq=False):
+class DnsServer(msgspec.Struct, frozen=True, eq=False):
     """A DNS pod, and the port on which it takes each protocol."""
 
     pod: Pod
     ports: Mapping[Protocol, int]
 
 
-class Group(msgspec.Struct):
+class AffectedPods(msgspec.Struct):
     """Kinds of pods that the same policies keep from DNS in the same way."""
 
     policies: list[Policy]
@@ -79,7 +79,7 @@ def _service(facts: Facts) -> Service | None:
     return next((services[key] for key in DNS_SERVICES if key in services), None)
 
 
-def _servers(facts: Facts) -> Iterator[Server]:
+def _servers(facts: Facts) -> Iterator[DnsServer]:
     """The DNS pods: behind the Service, or known by their labels."""
     service = _service(facts)
     wanted = [service.selector] if service and service.selector else list(DNS_LABELS)
@@ -92,7 +92,7 @@ def _servers(facts: Facts) -> Iterator[Server]:
         ports = {protocol: _target(service, protocol, pods[0]) for protocol in DNS_PROTOCOLS}
         for pod in pods:
             if not pod.finished:
-                yield Server(pod, ports)
+                yield DnsServer(pod, ports)
 
 
 def _target(service: Service | None, protocol: Protocol, pod: Pod) -> int:
@@ -124,7 +124,7 @@ def _samples(facts: Facts, kinds: list[int]) -> NDArray[np.int64]:
     return np.array(found, np.int64)
 
 
-def _judged(facts: Facts, servers: list[Server]) -> list[Group]:
+def _judged(facts: Facts, servers: list[DnsServer]) -> list[AffectedPods]:
     compiled = facts.compiled
     isolated = facts.isolating[Direction.EGRESS]
     kinds = sorted(isolated)
@@ -133,7 +133,7 @@ def _judged(facts: Facts, servers: list[Server]) -> list[Group]:
     kinds = [kind for kind, known in zip(kinds, there.tolist(), strict=True) if known]
     samples = samples[there]
     targets = _targets(facts, servers)
-    found: dict[tuple[object, ...], Group] = {}
+    found: dict[tuple[object, ...], AffectedPods] = {}
     blocked: dict[int, dict[Direction, list[Protocol]]] = {}
     for protocol in DNS_PROTOCOLS:
         for end, server in targets:
@@ -156,15 +156,15 @@ def _judged(facts: Facts, servers: list[Server]) -> list[Group]:
         direction = max(by_direction)
         policies = isolated[kind] if direction is Direction.EGRESS else guards
         key = (direction, tuple(by_direction[direction]), *map(id, policies))
-        group = Group(policies, tuple(by_direction[direction]), direction, [])
+        group = AffectedPods(policies, tuple(by_direction[direction]), direction, [])
         found.setdefault(key, group).kinds.append(kind)
     return list(found.values())
 
 
-def _targets(facts: Facts, servers: list[Server]) -> list[tuple[int, Server]]:
+def _targets(facts: Facts, servers: list[DnsServer]) -> list[tuple[int, DnsServer]]:
     """One server for each way in which rules see them, as endpoint ids."""
     compiled = facts.compiled
-    found: dict[tuple[int, ...], tuple[int, Server]] = {}
+    found: dict[tuple[int, ...], tuple[int, DnsServer]] = {}
     for server in servers:
         key = (server.pod.namespace, server.pod.name)
         if key in compiled.pod_ids:
@@ -228,9 +228,9 @@ def _names(rule: Rule, address: Address) -> bool:
     return any(address in peer and peer.block.prefix >= 16 for peer in blocks)
 
 
-def _by_rules(facts: Facts) -> list[Group]:
+def _by_rules(facts: Facts) -> list[AffectedPods]:
     """Kinds without a rule that could be for DNS, the DNS pods being unknown."""
-    found: dict[tuple[object, ...], Group] = {}
+    found: dict[tuple[object, ...], AffectedPods] = {}
     open_by: dict[int, set[Protocol]] = {
         id(policy): {
             protocol
@@ -246,7 +246,7 @@ def _by_rules(facts: Facts) -> list[Group]:
         blocked = tuple(protocol for protocol in DNS_PROTOCOLS if protocol not in opened)
         if blocked:
             key = (blocked, *map(id, policies))
-            group = Group(policies, blocked, Direction.EGRESS, [])
+            group = AffectedPods(policies, blocked, Direction.EGRESS, [])
             found.setdefault(key, group).kinds.append(kind)
     return list(found.values())
 
@@ -289,9 +289,9 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
     fix: str = ""
 
 
-def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[Hit]:
+def _hits(facts: Facts, groups: list[AffectedPods], servers: list[DnsServer]) -> Iterator[Hit]:
     """A finding for each fault, with all the pods that it concerns."""
-    found: dict[tuple[object, ...], tuple[Fault, Group]] = {}
+    found: dict[tuple[object, ...], tuple[Fault, AffectedPods]] = {}
     for group in groups:
         fault = _fault(facts, group, servers)
         key = (
@@ -323,7 +323,7 @@ def _hits(facts: Facts, groups: list[Group], servers: list[Server]) -> Iterator[
         )
 
 
-def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
+def _fault(facts: Facts, group: AffectedPods, servers: list[DnsServer]) -> Fault:
     if group.direction is Direction.INGRESS:
         policy = group.policies[0]
         fix = f"Allow ingress to the DNS pods on {_listening(servers)}."
@@ -357,7 +357,7 @@ def _fault(facts: Facts, group: Group, servers: list[Server]) -> Fault:
     return Fault(name, policy, None, "they may open no connection at all", severity, fix)
 
 
-def _listening(servers: list[Server]) -> str:
+def _listening(servers: list[DnsServer]) -> str:
     """Where DNS pods take each protocol: ``UDP 53 and TCP 53``."""
     found = {
         f"{protocol.name} {one.ports[protocol]}": None
@@ -367,11 +367,11 @@ def _listening(servers: list[Server]) -> str:
     return " and ".join(found or [f"{protocol.name} {DNS_PORT}" for protocol in DNS_PROTOCOLS])
 
 
-def _allowing(servers: list[Server]) -> str:
+def _allowing(servers: list[DnsServer]) -> str:
     return f"Allow egress to the DNS pods on {_listening(servers)}."
 
 
-def _labels_of(facts: Facts, servers: list[Server]) -> str:
+def _labels_of(facts: Facts, servers: list[DnsServer]) -> str:
     """How to select the DNS pods, if they are known."""
     if not servers:
         return ""
@@ -383,7 +383,9 @@ def _labels_of(facts: Facts, servers: list[Server]) -> str:
     return f"Select pods with {text} in namespace {pod.namespace}."
 
 
-def _lack(facts: Facts, group: Group, rule: Rule, servers: list[Server]) -> tuple[str, str]:
+def _lack(
+    facts: Facts, group: AffectedPods, rule: Rule, servers: list[DnsServer]
+) -> tuple[str, str]:
     """What a rule for DNS lacks, and the fix."""
     ports = _ports(servers)
     lacks = [protocol for protocol in group.blocked if not covers(rule, protocol, ports)]
@@ -396,7 +398,7 @@ def _lack(facts: Facts, group: Group, rule: Rule, servers: list[Server]) -> tupl
     return f"this rule does not select the DNS pods{known}", _labels_of(facts, servers)
 
 
-def _ports(servers: list[Server]) -> tuple[int, ...]:
+def _ports(servers: list[DnsServer]) -> tuple[int, ...]:
     if not servers:
         return PORTS
     return tuple(dict.fromkeys(number for one in servers for number in one.ports.values()))

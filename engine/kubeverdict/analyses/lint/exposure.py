@@ -16,7 +16,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.model import cluster
 from kubeverdict.model.cluster import ApiServerCalls, Call, Ingress, Pod, Service, ServicePort
 from kubeverdict.model.policy import Direction, Policy
-from kubeverdict.services import Entry
+from kubeverdict.services import Frontend
 
 _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
 # What the pods of a Gateway are labelled with; the second is that of Envoy Gateway.
@@ -26,7 +26,7 @@ _GATEWAY_LABELS = (
 )
 
 
-class Backend(msgspec.Struct, frozen=True, eq=False):
+class ExposedPort(msgspec.Struct, frozen=True, eq=False):
     """One port of a Service and the kinds of pods behind it, each with the port it listens on."""
 
     service: Service
@@ -42,7 +42,7 @@ class Exposure:
         self.is_known = bool(facts.cluster.services)
 
     @cached_property
-    def outside(self) -> list[Backend]:
+    def outside(self) -> list[ExposedPort]:
         """The ports of LoadBalancer and NodePort Services, and of those with external IPs."""
         services = [
             one
@@ -52,7 +52,7 @@ class Exposure:
         return [backend for service in services for backend in self._backends(service)]
 
     @cached_property
-    def routed(self) -> list[tuple[Ingress, Backend]]:
+    def routed(self) -> list[tuple[Ingress, ExposedPort]]:
         """The backends of Ingress objects and routes."""
         return [
             (ingress, backend)
@@ -62,7 +62,7 @@ class Exposure:
         ]
 
     @cached_property
-    def called(self) -> list[tuple[ApiServerCalls, Call, Backend]]:
+    def called(self) -> list[tuple[ApiServerCalls, Call, ExposedPort]]:
         """The backends that the API server calls."""
         return [
             (caller, call, backend)
@@ -92,7 +92,7 @@ class Exposure:
             if any(kind.labels.get(key) in INGRESS_CONTROLLERS for key in NAME_KEYS)
         ]
 
-    def _named(self, named: cluster.Backend) -> Iterator[Backend]:
+    def _named(self, named: cluster.BackendRef) -> Iterator[ExposedPort]:
         """What is behind the port of a Service that an object names."""
         service = self._facts.resolver.named(named.namespace, named.service)
         for backend in self._backends(service) if service else ():
@@ -100,18 +100,18 @@ class Exposure:
             if named.port in (0, port.port, port.name, port.target):
                 yield backend
 
-    def _backends(self, service: Service) -> Iterator[Backend]:
+    def _backends(self, service: Service) -> Iterator[ExposedPort]:
         """The ports with pods behind them, whether labels select these or endpoints name them."""
         if service.also:
             return  # where it leads is not known, and loading has said so
         for port in service.ports:
             targets = {
                 (self._facts.kind_of(backend.pod), backend.target): None
-                for backend in self._facts.resolver.backends(Entry(service, port))
+                for backend in self._facts.resolver.backends(Frontend(service, port))
                 if backend.pod is not None
             }
             if targets:
-                yield Backend(service, port, tuple(targets))
+                yield ExposedPort(service, port, tuple(targets))
 
     @cached_property
     def _exposed(self) -> set[int]:
@@ -148,7 +148,7 @@ def check(facts: Facts) -> Iterator[Hit]:
 # --- LoadBalancer and NodePort ---------------------------------------------------------------
 
 
-def _from_outside(facts: Facts, backend: Backend, kind: int, target: int) -> Iterator[Hit]:
+def _from_outside(facts: Facts, backend: ExposedPort, kind: int, target: int) -> Iterator[Hit]:
     pod = sample(facts, kind)
     if pod is None:
         return
@@ -191,7 +191,7 @@ def _controllers(facts: Facts, exposure: Exposure, ingress: Ingress) -> list[Pod
 def _from_controller(
     facts: Facts,
     ingress: Ingress,
-    backend: Backend,
+    backend: ExposedPort,
     kind: int,
     target: int,
     controllers: list[Pod],

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.labels import Vocabulary
 from kubeverdict.analyses.lint.ranges import Ranges, parsed
-from kubeverdict.compile.beside import Beside
-from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.labels import index_labels
 from kubeverdict.compile.lowering import Where
-from kubeverdict.compile.opening import make_beside
+from kubeverdict.compile.overlay.opening import make_overlay
+from kubeverdict.compile.overlay.overlay import Overlay
+from kubeverdict.compile.overlay.overlay import where as where_of
 from kubeverdict.compile.population import namespace_labels
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
 from kubeverdict.compile.sets import members
-from kubeverdict.evaluate.bulk import Workbench
 from kubeverdict.evaluate.redundancy import Removal, removal
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.addresses import Address
 from kubeverdict.model.cluster import (
     METADATA_NAME,
@@ -306,9 +306,9 @@ class Facts:
         return Vocabulary(self.namespaces.values())
 
     @cached_property
-    def beside(self) -> Beside:
+    def beside(self) -> Overlay:
         """The compiled rules, policy by policy."""
-        return make_beside(self.compiled)
+        return make_overlay(self.compiled)
 
     @cached_property
     def removal(self) -> Removal:

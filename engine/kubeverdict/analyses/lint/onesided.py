@@ -18,7 +18,7 @@ from kubeverdict.analyses.lint.facts import Facts, by_name
 from kubeverdict.analyses.lint.finding import Hit
 from kubeverdict.compile.compiled import RuleRef
 from kubeverdict.compile.tiers import order_matters
-from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, Row, Side
+from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, RuleRow, RuleSide
 from kubeverdict.model.policy import Direction, PodPeer, Rule
 
 _ID = {Direction.EGRESS: "egress-one-sided", Direction.INGRESS: "ingress-one-sided"}
@@ -79,7 +79,7 @@ class _Reader:
 
     def tallies(self) -> Iterator[tuple[int, Tally]]:
         for direction, side in self._rules.sides.items():
-            by_rule: dict[int, list[Row]] = {}
+            by_rule: dict[int, list[RuleRow]] = {}
             for row in side.rows:
                 if row.rule >= 0:
                     by_rule.setdefault(row.rule, []).append(row)
@@ -96,7 +96,7 @@ class _Reader:
                 if tally.blocked:
                     yield number, tally
 
-    def _any_alive(self, direction: Direction, rows: list[Row]) -> bool:
+    def _any_alive(self, direction: Direction, rows: list[RuleRow]) -> bool:
         """Whether a rule lets any pair through; a rule for addresses alone is left alone."""
         some = False
         for row in rows:
@@ -108,11 +108,11 @@ class _Reader:
                     return True
         return not some or self._reaches_outside(rows)
 
-    def _reaches_outside(self, rows: list[Row]) -> bool:
+    def _reaches_outside(self, rows: list[RuleRow]) -> bool:
         outside = self._rules.plane.outside
         return any((self._rules.bitmap(row.peer) & outside).any() for row in rows)
 
-    def _other(self, direction: Direction) -> Side:
+    def _other(self, direction: Direction) -> RuleSide:
         return self._rules.sides[_OTHER[direction]]
 
     def _let(self, direction: Direction, part: int, ports: int, subjects: Bitmap) -> Bitmap:
@@ -131,7 +131,7 @@ class _Reader:
                     break
         return subjects & ~left
 
-    def _tally(self, direction: Direction, rows: list[Row]) -> Tally:
+    def _tally(self, direction: Direction, rows: list[RuleRow]) -> Tally:
         """Pair by pair of positions: each peer with the subjects that the rule gives it."""
         rules = self._rules
         possible: dict[int, Bitmap] = {}
@@ -156,7 +156,7 @@ class _Reader:
     def _add(
         self,
         tally: Tally,
-        side: Side,
+        side: RuleSide,
         peer: int,
         subjects: Bitmap,
         alive: Bitmap,

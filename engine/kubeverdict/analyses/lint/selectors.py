@@ -8,8 +8,8 @@ from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, peer_question
 from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss, near
-from kubeverdict.compile.beside import where as where_of
 from kubeverdict.compile.lowering import Where
+from kubeverdict.compile.overlay.overlay import where as where_of
 from kubeverdict.model.cluster import METADATA_NAME
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Action, PodPeer, Policy, Rule

@@ -17,6 +17,11 @@ lose their connections), and isolating a direction in which a workload was merel
 
 from __future__ import annotations
 
-from kubeverdict.analyses.recommend.drafts import Draft, Options, Recommendation, recommend
+from kubeverdict.analyses.recommend.drafts import (
+    DraftOptions,
+    DraftPolicy,
+    Recommendation,
+    recommend,
+)
 
-__all__ = ["Draft", "Options", "Recommendation", "recommend"]
+__all__ = ["DraftOptions", "DraftPolicy", "Recommendation", "recommend"]

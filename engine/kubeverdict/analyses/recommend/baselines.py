@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
-from kubeverdict.analyses.recommend.resolvers import Resolver
-from kubeverdict.analyses.recommend.shapes import PREFIX, Draft, PodPeer, Rule
+from kubeverdict.analyses.recommend.resolvers import DnsResolver
+from kubeverdict.analyses.recommend.shapes import PREFIX, DraftPodPeer, DraftPolicy, DraftRule
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
 from kubeverdict.model.cluster import Cluster, Service
 from kubeverdict.model.ports import Protocol
@@ -23,16 +23,16 @@ _METRICS = "metrics"
 
 
 def drafts(
-    wanted: Sequence[str], cluster: Cluster, namespaces: Sequence[str], resolver: Resolver | None
-) -> tuple[list[Draft], tuple[str, ...]]:
+    wanted: Sequence[str], cluster: Cluster, namespaces: Sequence[str], resolver: DnsResolver | None
+) -> tuple[list[DraftPolicy], tuple[str, ...]]:
     """The policies of the baselines that are wanted, and what there is to say about them."""
-    found: list[Draft] = []
+    found: list[DraftPolicy] = []
     notes: list[str] = []
     if DENY_ALL in wanted:
         found += [_draft(name, "default-deny", (), ()) for name in namespaces]
     if DNS in wanted and resolver is not None:
-        peer = PodPeer(resolver.namespace, resolver.labels)
-        rule = Rule((peer,), resolver.ports, ("DNS, for every pod of the namespace",))
+        peer = DraftPodPeer(resolver.namespace, resolver.labels)
+        rule = DraftRule((peer,), resolver.ports, ("DNS, for every pod of the namespace",))
         found += [_draft(name, "allow-dns", None, (rule,)) for name in namespaces]
     if MONITORING in wanted:
         monitors = _known_as(cluster, _MONITORS)
@@ -50,10 +50,13 @@ def drafts(
 
 
 def _draft(
-    namespace: str, name: str, ingress: tuple[Rule, ...] | None, egress: tuple[Rule, ...] | None
-) -> Draft:
+    namespace: str,
+    name: str,
+    ingress: tuple[DraftRule, ...] | None,
+    egress: tuple[DraftRule, ...] | None,
+) -> DraftPolicy:
     why = ("every pod of the namespace",)
-    return Draft(namespace, f"{PREFIX}{name}", (), ingress, egress, why)
+    return DraftPolicy(namespace, f"{PREFIX}{name}", (), ingress, egress, why)
 
 
 def _known_as(cluster: Cluster, names: Sequence[str]) -> list[Group]:
@@ -70,15 +73,15 @@ def _known_as(cluster: Cluster, names: Sequence[str]) -> list[Group]:
 
 def _monitoring(
     cluster: Cluster, namespaces: Sequence[str], monitors: Sequence[Group]
-) -> Iterator[Draft]:
+) -> Iterator[DraftPolicy]:
     """Scraping, of whatever port is named for it."""
-    peers = tuple(PodPeer(group.namespace, group.labels) for group in monitors)
+    peers = tuple(DraftPodPeer(group.namespace, group.labels) for group in monitors)
     for name in namespaces:
         pods = [pod for pod in cluster.pods if pod.namespace == name]
         ports = {port.name for pod in pods for port in pod.ports if _is_metrics(port.name)}
         if peers and ports:
             specs = tuple((Protocol.TCP, port) for port in sorted(ports))
-            rule = Rule(peers, specs, ("monitoring reads metrics of every pod",))
+            rule = DraftRule(peers, specs, ("monitoring reads metrics of every pod",))
             yield _draft(name, "allow-monitoring", (rule,), None)
 
 
@@ -88,9 +91,9 @@ def _is_metrics(name: str) -> bool:
 
 def _exposed(
     cluster: Cluster, namespaces: Sequence[str], controllers: Sequence[Group]
-) -> Iterator[Draft]:
+) -> Iterator[DraftPolicy]:
     """From the controller to the pods that an Ingress leads to."""
-    peers = tuple(PodPeer(group.namespace, group.labels) for group in controllers)
+    peers = tuple(DraftPodPeer(group.namespace, group.labels) for group in controllers)
     services = ServiceResolver(cluster)
     wanted: dict[tuple[str, Labels], set[tuple[Protocol, int | str]]] = {}
     for ingress in cluster.ingresses:
@@ -103,9 +106,9 @@ def _exposed(
         if not (peers and ports):
             continue
         specs = tuple(sorted(ports, key=lambda spec: (spec[0], str(spec[1]))))
-        rule = Rule(peers, specs, ("the ingress controller, where an Ingress leads",))
+        rule = DraftRule(peers, specs, ("the ingress controller, where an Ingress leads",))
         name = f"{PREFIX}allow-ingress-controller{f'-{number}' if number else ''}"
-        yield Draft(namespace, name, labels, (rule,), None, ("backends of an Ingress",))
+        yield DraftPolicy(namespace, name, labels, (rule,), None, ("backends of an Ingress",))
 
 
 def _targets(

@@ -10,18 +10,18 @@ from kubeverdict.analyses.recommend import baselines
 from kubeverdict.analyses.recommend.cidrs import cover
 from kubeverdict.analyses.recommend.evidence import Needs, Port, isolated, needs_of
 from kubeverdict.analyses.recommend.groups import Group, groups_of
-from kubeverdict.analyses.recommend.ports import PortNames, PortSpec
-from kubeverdict.analyses.recommend.resolvers import Resolver, find_resolver
+from kubeverdict.analyses.recommend.ports import GroupPortNames, PortSpec
+from kubeverdict.analyses.recommend.resolvers import DnsResolver, find_resolver
 from kubeverdict.analyses.recommend.shapes import (
     PREFIX,
-    BlockPeer,
-    Draft,
+    DraftBlockPeer,
+    DraftPodPeer,
+    DraftPolicy,
+    DraftRule,
     Peer,
-    PodPeer,
-    Rule,
 )
 from kubeverdict.analyses.replay import port_text
-from kubeverdict.analyses.traffic import Reading, Traffic
+from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
@@ -30,7 +30,7 @@ from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile
 
-__all__ = ["Draft", "Options", "Recommendation", "recommend"]
+__all__ = ["DraftOptions", "DraftPolicy", "Recommendation", "recommend"]
 
 # Namespaces of the cluster itself, left alone unless they are named.
 _SYSTEM = "kube-"
@@ -38,7 +38,7 @@ _SYSTEM = "kube-"
 _TOLD = 5
 
 
-class Options(msgspec.Struct, frozen=True):
+class DraftOptions(msgspec.Struct, frozen=True):
     """``namespaces``: those to write policies for, none for all but the cluster's own.
     ``most_blocks``: CIDR blocks in a rule. ``baselines``: see :mod:`baselines`."""
 
@@ -47,7 +47,7 @@ class Options(msgspec.Struct, frozen=True):
     baselines: tuple[str, ...] = ()
 
 
-class Gap(msgspec.Struct, frozen=True):
+class UnseenWorkload(msgspec.Struct, frozen=True):
     """A workload of which nothing was seen, in one ``direction`` or (empty) at all.
     ``isolated_by`` are the baselines that isolate it all the same."""
 
@@ -64,9 +64,9 @@ class Recommendation(msgspec.Struct, frozen=True):
     through there is nothing to go by, and no policy.
     """
 
-    policies: tuple[Draft, ...]
-    silent: tuple[Gap, ...]
-    one_way: tuple[Gap, ...]
+    policies: tuple[DraftPolicy, ...]
+    silent: tuple[UnseenWorkload, ...]
+    one_way: tuple[UnseenWorkload, ...]
     together: tuple[tuple[str, ...], ...]
     left_alone: tuple[str, ...]
     notes: tuple[str, ...]
@@ -78,8 +78,8 @@ def recommend(
     profile: Profile,
     static: bool,
     traffic: Traffic,
-    reading: Reading,
-    options: Options,
+    reading: LogReading,
+    options: DraftOptions,
 ) -> Recommendation:
     """Policies that allow what ``traffic`` got through, and DNS, and no more than they have to."""
     with collector_paused():
@@ -91,8 +91,8 @@ def _recommend(
     profile: Profile,
     static: bool,
     traffic: Traffic,
-    reading: Reading,
-    options: Options,
+    reading: LogReading,
+    options: DraftOptions,
 ) -> Recommendation:
     compiled = isolated(cluster, profile, static)
     managed = set(compiled.pod_ids)
@@ -108,11 +108,11 @@ def _recommend(
         )
         and any((pod.namespace, pod.name) in managed for pod in group.pods)
     }
-    writer = _Writer(everyone, PortNames(profile), find_resolver(cluster), options)
+    writer = _Writer(everyone, GroupPortNames(profile), find_resolver(cluster), options)
     names = _names([everyone[number] for number in sorted(wanted)])
-    policies: list[Draft] = []
-    silent: list[Gap] = []
-    one_way: list[Gap] = []
+    policies: list[DraftPolicy] = []
+    silent: list[UnseenWorkload] = []
+    one_way: list[UnseenWorkload] = []
     spaces = sorted({everyone[number].namespace for number in wanted})
     asked = options.baselines if (traffic.observed > 0).any() else ()
     base, notes = baselines.drafts(asked, cluster, spaces, writer.resolver)
@@ -122,12 +122,12 @@ def _recommend(
         isolating = {one: _isolating(base, group, one) for one in Direction}
         if not any(own.values()):
             every = dict.fromkeys(draft.name for found in isolating.values() for draft in found)
-            silent.append(Gap(str(group), isolated_by=tuple(every)))
+            silent.append(UnseenWorkload(str(group), isolated_by=tuple(every)))
             continue
         for direction, found in isolating.items():
             if own[direction] is None:
                 names_of = tuple(draft.name for draft in found)
-                one_way.append(Gap(str(group), direction.word, names_of))
+                one_way.append(UnseenWorkload(str(group), direction.word, names_of))
                 if any(not draft.labels for draft in found):
                     # Isolated by a baseline, it needs at least DNS.
                     own[direction] = Needs()
@@ -159,7 +159,9 @@ def _recommend(
     )
 
 
-def _isolating(base: Iterable[Draft], group: Group, direction: Direction) -> list[Draft]:
+def _isolating(
+    base: Iterable[DraftPolicy], group: Group, direction: Direction
+) -> list[DraftPolicy]:
     """The baselines that isolate pods of a group."""
     return [
         draft
@@ -187,9 +189,9 @@ class _Writer:
     def __init__(
         self,
         groups: Sequence[Group],
-        names: PortNames,
-        resolver: Resolver | None,
-        options: Options,
+        names: GroupPortNames,
+        resolver: DnsResolver | None,
+        options: DraftOptions,
     ) -> None:
         self._groups = groups
         self._names = names
@@ -199,11 +201,11 @@ class _Writer:
         self._serves = [all(id(pod) in serving for pod in group.pods) for group in groups]
         self._dns_is_a_baseline = baselines.DNS in options.baselines
 
-    def draft(self, number: int, name: str, own: Mapping[Direction, Needs | None]) -> Draft:
+    def draft(self, number: int, name: str, own: Mapping[Direction, Needs | None]) -> DraftPolicy:
         """The policy of the group at this place."""
         group = self._groups[number]
         ingress, egress = own[Direction.INGRESS], own[Direction.EGRESS]
-        return Draft(
+        return DraftPolicy(
             group.namespace,
             name,
             group.labels,
@@ -212,14 +214,14 @@ class _Writer:
             tuple(map(str, group.workloads)),
         )
 
-    def _ingress(self, number: int, needs: Needs) -> Iterator[Rule]:
+    def _ingress(self, number: int, needs: Needs) -> Iterator[DraftRule]:
         resolver = self.resolver
         if resolver is not None and self._serves[number]:
             # Every other policy sends its pods here.
-            yield Rule((PodPeer(None, ()),), resolver.ports, ("DNS, for everybody",))
+            yield DraftRule((DraftPodPeer(None, ()),), resolver.ports, ("DNS, for everybody",))
         yield from self._rules(number, needs, Direction.INGRESS)
 
-    def _egress(self, number: int, needs: Needs) -> Iterator[Rule]:
+    def _egress(self, number: int, needs: Needs) -> Iterator[DraftRule]:
         if self.resolver is not None and not self._dns_is_a_baseline:
             yield _dns_rule(self.resolver, self._asked(needs))
         yield from self._rules(number, needs, Direction.EGRESS)
@@ -234,7 +236,7 @@ class _Writer:
             for protocol, port in self.resolver.ports
         )
 
-    def _rules(self, own: int, needs: Needs, direction: Direction) -> Iterator[Rule]:
+    def _rules(self, own: int, needs: Needs, direction: Direction) -> Iterator[DraftRule]:
         """One rule for peers that have the same ports, and for addresses that have."""
         dns = set(self.resolver.ports) if self.resolver else set()
         alike: dict[tuple[PortSpec, ...] | None, list[tuple[Group, int]]] = {}
@@ -264,18 +266,20 @@ class _Writer:
         specs = {self._names.spec(resolving, Protocol(at[0]), at[1]) for at in ports}
         return tuple(sorted(specs, key=_spec_order))
 
-    def _pod_rule(self, specs: tuple[PortSpec, ...] | None, peers: list[tuple[Group, int]]) -> Rule:
+    def _pod_rule(
+        self, specs: tuple[PortSpec, ...] | None, peers: list[tuple[Group, int]]
+    ) -> DraftRule:
         peers.sort(key=lambda item: (item[0].namespace, item[0].name))
-        found = tuple(PodPeer(peer.namespace, peer.labels) for peer, _ in peers)
+        found = tuple(DraftPodPeer(peer.namespace, peer.labels) for peer, _ in peers)
         why = [f"{count(number, 'record')}: {peer}" for peer, number in peers[:_TOLD]]
         if len(peers) > _TOLD:
             more = sum(count for _, count in peers[_TOLD:])
             why.append(f"{count(more, 'record')}: {len(peers) - _TOLD} more")
-        return Rule(found, specs, (*why, *_portless(specs)))
+        return DraftRule(found, specs, (*why, *_portless(specs)))
 
     def _block_rule(
         self, addresses: Sequence[str], counts: Mapping[Port, int], resolving: Group | None
-    ) -> Rule:
+    ) -> DraftRule:
         """Addresses have no names for ports; pods that they come to have."""
         if resolving is not None:
             specs = self._specs(resolving, counts)
@@ -291,16 +295,16 @@ class _Writer:
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
             why.append(f"{count(wide, 'address')} more than were seen")
-        return Rule(tuple(map(BlockPeer, blocks)), specs, (*why, *_portless(specs)))
+        return DraftRule(tuple(map(DraftBlockPeer, blocks)), specs, (*why, *_portless(specs)))
 
 
-def _dns_rule(resolver: Resolver, records: int) -> Rule:
+def _dns_rule(resolver: DnsResolver, records: int) -> DraftRule:
     """DNS, by UDP and TCP."""
-    peers: list[Peer] = [PodPeer(resolver.namespace, resolver.labels)]
+    peers: list[Peer] = [DraftPodPeer(resolver.namespace, resolver.labels)]
     if resolver.cache is not None:
-        peers.append(BlockPeer(resolver.cache))
+        peers.append(DraftBlockPeer(resolver.cache))
     seen = f"DNS, {count(records, 'record')}" if records else "DNS, always"
-    return Rule(tuple(peers), resolver.ports, (seen,))
+    return DraftRule(tuple(peers), resolver.ports, (seen,))
 
 
 def _has_no_rule(at: Port) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.recommend.groups import Group
-from kubeverdict.analyses.replay import Judged, judged
-from kubeverdict.analyses.traffic import Reading, Traffic
+from kubeverdict.analyses.replay import JudgedTraffic, judged
+from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
@@ -65,7 +65,7 @@ def isolated(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy
 
 
 def needs_of(
-    compiled: CompiledPolicy, groups: Sequence[Group], traffic: Traffic, reading: Reading
+    compiled: CompiledPolicy, groups: Sequence[Group], traffic: Traffic, reading: LogReading
 ) -> dict[tuple[int, Direction], Needs]:
     """What each group (by its place) needs in each direction. ``compiled`` isolates everything:
     what it allows needs no rule."""
@@ -85,7 +85,7 @@ def needs_of(
 def _add(
     found: dict[tuple[int, Direction], Needs],
     direction: Direction,
-    part: Judged,
+    part: JudgedTraffic,
     group_of: NDArray[np.int64],
     groups: int,
 ) -> None:

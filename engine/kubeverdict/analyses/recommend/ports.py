@@ -11,7 +11,7 @@ from kubeverdict.model.profile import Profile
 PortSpec = tuple[Protocol, int | str]
 
 
-class PortNames:
+class GroupPortNames:
     """Names of ports, by the group whose pods resolve them."""
 
     def __init__(self, profile: Profile) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.decisions import RuleView, by_rule
 from kubeverdict.analyses.recommend.drafts import Recommendation
-from kubeverdict.analyses.replay import Count, Group, Judged, Log, grouped, judged, only
+from kubeverdict.analyses.replay import Count, FlowGroup, JudgedTraffic, Log, grouped, judged, only
 from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.sets import members
@@ -54,8 +54,8 @@ class Proof(msgspec.Struct, frozen=True):
     blocked: Count
     repaired: Count
     still_denied: Count
-    blocked_groups: tuple[Group, ...]
-    still_denied_groups: tuple[Group, ...]
+    blocked_groups: tuple[FlowGroup, ...]
+    still_denied_groups: tuple[FlowGroup, ...]
     permitted: int
     seen: int
     excess: tuple[Excess, ...]
@@ -122,7 +122,7 @@ def _view(compiled: CompiledPolicy, number: int) -> RuleView:
     return view
 
 
-def _count(part: Judged, which: NDArray[np.bool_]) -> Count:
+def _count(part: JudgedTraffic, which: NDArray[np.bool_]) -> Count:
     return Count(int(part.traffic.observed[which].sum()), int(which.sum()))
 
 
@@ -132,7 +132,7 @@ def _deciding(egress: NDArray[np.int32], ingress: NDArray[np.int32]) -> NDArray[
     return np.where(ingress >= 0, ingress, egress)
 
 
-def _by_rule(part: Judged, rules: int) -> NDArray[np.int64]:
+def _by_rule(part: JudgedTraffic, rules: int) -> NDArray[np.int64]:
     """Distinct connections between pods, by the rule that they are counted for."""
     traffic, verdicts = part.traffic, part.verdicts
     is_pod = np.array([end.pod is not None and not end.pod.host_network for end in traffic.ends])
@@ -220,7 +220,7 @@ def _judge_cells(
     out += np.bincount(rule[counted], weight[counted], out.size).astype(np.int64)
 
 
-def _addresses_seen(part: Judged, rules: int) -> NDArray[np.int64]:
+def _addresses_seen(part: JudgedTraffic, rules: int) -> NDArray[np.int64]:
     """Distinct addresses outside, by the rule that lets them in or to them."""
     traffic, verdicts = part.traffic, part.verdicts
     outside = np.array([end.pod is None or end.pod.host_network for end in traffic.ends], np.bool_)
@@ -278,7 +278,7 @@ def _selects_nothing(cluster: Cluster) -> Iterator[str]:
                 yield f"{policy}: {peer.pods} in {peer.namespace or peer.namespaces}"
 
 
-class Report(msgspec.Struct, frozen=True):
+class Recommended(msgspec.Struct, frozen=True):
     """Everything that ``recommend`` has to say. ``written`` are the files, where any were."""
 
     recommendation: Recommendation

@@ -23,7 +23,7 @@ from kubeverdict.services import target_port
 _NODE_LOCAL_BLOCK = parse_block(f"{NODE_LOCAL_ADDRESS}/32")
 
 
-class Resolver(msgspec.Struct, frozen=True, eq=False):
+class DnsResolver(msgspec.Struct, frozen=True, eq=False):
     """Where names are resolved: pods of a namespace by their labels, the ports on which they
     listen, and the address of a cache on each node, where there is one."""
 
@@ -34,7 +34,7 @@ class Resolver(msgspec.Struct, frozen=True, eq=False):
     cache: Block | None
 
 
-def find_resolver(cluster: Cluster) -> Resolver | None:
+def find_resolver(cluster: Cluster) -> DnsResolver | None:
     """The DNS behind the Service that everybody asks, or known by its labels."""
     services = {(one.namespace, one.name): one for one in cluster.services}
     service = next((services[name] for name in DNS_SERVICES if name in services), None)
@@ -45,7 +45,7 @@ def find_resolver(cluster: Cluster) -> Resolver | None:
         pods = tuple(_selected(cluster.pods, namespace, labels))
         if pods:
             cache = any(NODE_LOCAL_LABELS.items() <= pod.labels.items() for pod in cluster.pods)
-            return Resolver(
+            return DnsResolver(
                 pods[0].namespace,
                 tuple(sorted(labels.items())),
                 pods,

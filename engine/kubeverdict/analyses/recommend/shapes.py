@@ -12,21 +12,21 @@ from kubeverdict.model.addresses import Block
 PREFIX = "recommended-"
 
 
-class PodPeer(msgspec.Struct, frozen=True):
+class DraftPodPeer(msgspec.Struct, frozen=True):
     """Pods by labels in a namespace; None: in every namespace."""
 
     namespace: str | None
     labels: Labels
 
 
-class BlockPeer(msgspec.Struct, frozen=True):
+class DraftBlockPeer(msgspec.Struct, frozen=True):
     block: Block
 
 
-Peer = PodPeer | BlockPeer
+Peer = DraftPodPeer | DraftBlockPeer
 
 
-class Rule(msgspec.Struct, frozen=True):
+class DraftRule(msgspec.Struct, frozen=True):
     """``ports`` None: all. ``why`` are lines of comment."""
 
     peers: tuple[Peer, ...]
@@ -34,12 +34,12 @@ class Rule(msgspec.Struct, frozen=True):
     why: tuple[str, ...]
 
 
-class Draft(msgspec.Struct, frozen=True):
+class DraftPolicy(msgspec.Struct, frozen=True):
     """A policy. Rules None: it does not isolate in that direction."""
 
     namespace: str
     name: str
     labels: Labels
-    ingress: tuple[Rule, ...] | None
-    egress: tuple[Rule, ...] | None
+    ingress: tuple[DraftRule, ...] | None
+    egress: tuple[DraftRule, ...] | None
     why: tuple[str, ...]

@@ -21,15 +21,15 @@ from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.verify.cases import CaseMaker
 from kubeverdict.analyses.verify.imagined import Crowd
 from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
-from kubeverdict.analyses.verify.listing import Lister
-from kubeverdict.analyses.verify.questions import Question, questions
+from kubeverdict.analyses.verify.listing import FailureLister
+from kubeverdict.analyses.verify.questions import RangeQuestion, questions
 from kubeverdict.analyses.verify.report import Imagined, Violation
 from kubeverdict.analyses.verify.scene import Stage, cases
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import of_block
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Address, Family, parse_address
-from kubeverdict.model.assertions import Assertion, Claim, End, WorkloadName
+from kubeverdict.model.assertions import Assertion, Claim, EndSpec, WorkloadName
 from kubeverdict.model.cluster import CONTROLLER_LABELS, Pod
 from kubeverdict.model.policy import Action, BlockPeer, PodPeer
 from kubeverdict.model.ports import NamedPort
@@ -82,7 +82,7 @@ class Anyone:
             found += examples.of(question, case, failure)
         return found, any(failure.more for failure in failures)
 
-    def _crowd(self, end: End, others: bool) -> Crowd:
+    def _crowd(self, end: EndSpec, others: bool) -> Crowd:
         peers: list[PodPeer] = []
         for part in end.parts:
             if isinstance(part, PodPeer):
@@ -93,7 +93,7 @@ class Anyone:
 
     def _like(self, name: WorkloadName) -> list[PodPeer]:
         """Pods with the labels that all pods of a workload have, save what controllers write."""
-        numbers = np.flatnonzero(self._maker.side(End((name,))).pods).tolist()
+        numbers = np.flatnonzero(self._maker.side(EndSpec((name,))).pods).tolist()
         labels = [self._compiled.pods[number].labels.items() for number in numbers]
         if not labels:
             return []
@@ -119,7 +119,7 @@ class _Examples:
     def __init__(self, compiled: CompiledPolicy, judge: Judge) -> None:
         self._compiled = compiled
         self._judge = judge
-        self._lister = Lister(compiled, judge, _EXAMPLES)
+        self._lister = FailureLister(compiled, judge, _EXAMPLES)
         self._known: dict[tuple[int, int, Side], list[_Simplest]] = {}
         self._passed = {
             port
@@ -129,7 +129,7 @@ class _Examples:
             if isinstance(port, NamedPort)
         }
 
-    def of(self, question: Question, case: Case, failure: Failure) -> list[Violation]:
+    def of(self, question: RangeQuestion, case: Case, failure: Failure) -> list[Violation]:
         """The simplest pair of pods for each way in which a case fails."""
         best: dict[tuple[object, ...], tuple[int, Cell, Side, Side]] = {}
         for cell in failure.cells:

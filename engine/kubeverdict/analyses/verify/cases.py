@@ -9,11 +9,11 @@ import numpy as np
 from kubeverdict.analyses.conditions import Context, peer_text
 from kubeverdict.analyses.ends import find_end
 from kubeverdict.analyses.verify.judging import Case
-from kubeverdict.analyses.verify.ports import Names, every_port, places
+from kubeverdict.analyses.verify.ports import NamedPorts, every_port, places
 from kubeverdict.analyses.verify.sides import Side, Sides
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
-from kubeverdict.model.assertions import Assertion, Claim, End, EndPart, PortName, WorkloadName
+from kubeverdict.model.assertions import Assertion, Claim, EndPart, EndSpec, PortName, WorkloadName
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
@@ -34,7 +34,7 @@ class CaseMaker:
     def __init__(self, compiled: CompiledPolicy, assertions: Iterable[Assertion]) -> None:
         self._compiled = compiled
         self._sides = Sides(compiled, label_keys(assertions))
-        self._names = Names(compiled.pods)
+        self._names = NamedPorts(compiled.pods)
         self._everything = every_port(compiled)
         self._others: dict[Side, Side] = {}
         self._parts: dict[tuple[Side, PortName, PortRange], Side] = {}
@@ -65,11 +65,11 @@ class CaseMaker:
                 found += self._named(assertion, port, source, destination)
         return found
 
-    def side(self, end: End) -> Side:
+    def side(self, end: EndSpec) -> Side:
         """Who is at an end."""
         return self._sides.of(end)
 
-    def pods(self, end: End) -> list[Pod]:
+    def pods(self, end: EndSpec) -> list[Pod]:
         """The pods at an end."""
         return [self._compiled.pods[n] for n in np.flatnonzero(self.side(end).pods).tolist()]
 

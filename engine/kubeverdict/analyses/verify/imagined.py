@@ -42,7 +42,7 @@ def governs(policy: Policy, namespace: Namespace) -> bool:
 
 
 @dataclass(slots=True)
-class Asked:
+class PolicyQuestions:
     """What policies ask about the pods at one end: ``subjects`` those that may select them, and
     the ``peers`` and ``blocks`` in the rules of the other end."""
 
@@ -76,7 +76,7 @@ class Asked:
 def new_pods(
     crowd: Crowd,
     namespaces: Sequence[Namespace],
-    asked: Asked,
+    asked: PolicyQuestions,
     addresses: Sequence[Address | None],
     ports: Sequence[PortNames],
     prefix: str,
@@ -104,7 +104,7 @@ def new_pods(
                     )
 
 
-def _label_sets(crowd: Crowd, namespace: Namespace, asked: Asked) -> Iterator[Labels]:
+def _label_sets(crowd: Crowd, namespace: Namespace, asked: PolicyQuestions) -> Iterator[Labels]:
     own = [peer.pods or EVERYTHING for peer in crowd.peers if covers(peer, namespace)]
     told = dict.fromkeys(asked.subjects.get(namespace.name, ()))
     told |= dict.fromkeys(

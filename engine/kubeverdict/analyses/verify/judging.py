@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.verify.ports import Ranges, Slices
 from kubeverdict.analyses.verify.sides import Map, Side
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.checks import Breach, Check, Claims, breaches
+from kubeverdict.evaluate.checks import Breach, Claims, ReachabilityClaim, breaches
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.ports import Protocol
@@ -88,7 +88,7 @@ class Judge:
             ends=np.stack([one.mask(side) for side in sides.values()]),
             ports=np.stack([self.slices.atoms(each) for each in asked]),
             checks=[
-                Check(
+                ReachabilityClaim(
                     place[id(case.source)],
                     place[id(case.destination)],
                     lists.index(case.ports),

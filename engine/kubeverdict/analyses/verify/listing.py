@@ -52,7 +52,7 @@ class _Row(NamedTuple):
     planes: tuple[int, ...]
 
 
-class Lister:
+class FailureLister:
     """Names what a judge found."""
 
     def __init__(self, compiled: CompiledPolicy, judge: Judge, most: int) -> None:

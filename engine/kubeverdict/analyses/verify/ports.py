@@ -38,7 +38,7 @@ def every_port(compiled: CompiledPolicy) -> Ranges:
     return places(ranges)
 
 
-class Names:
+class NamedPorts:
     """Which pods have a port of a name, and what numbers it stands for there."""
 
     def __init__(self, pods: Sequence[Pod]) -> None:

@@ -40,7 +40,7 @@ class PortNames:
         )
 
 
-class Question(NamedTuple):
+class RangeQuestion(NamedTuple):
     """``ranges`` on destinations with any one of ``variants``. ``name`` is set where the ports
     are those of a name, whatever its number."""
 
@@ -54,7 +54,7 @@ def questions(
     assertion: Assertion,
     rules: Sequence[Rule],
     protocols: Callable[[PortName], list[Protocol]],
-) -> list[Question]:
+) -> list[RangeQuestion]:
     """The questions behind the ports of an assertion; ``protocols`` tells those of a name.
 
     Raises TooManyError.
@@ -70,7 +70,7 @@ def questions(
     if numbered:
         numbers = _representatives(numbered, rules)
         names = _names(rules, denied=assertion.claim is not Claim.ALLOW)
-        found.append(Question(numbered, [PortNames(each, numbers) for each in names]))
+        found.append(RangeQuestion(numbered, [PortNames(each, numbers) for each in names]))
     for port in asked or ():
         if isinstance(port, PortName):
             used = protocols(port)
@@ -78,7 +78,7 @@ def questions(
             numbers = tuple(
                 one for one in _representatives(everything, rules) if one.protocol in used
             )
-            found.append(Question(places(numbers), [PortNames(own, numbers)], port.name))
+            found.append(RangeQuestion(places(numbers), [PortNames(own, numbers)], port.name))
     return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from kubeverdict.analyses.verify.imagined import Asked, Crowd, governs, new_pods
+from kubeverdict.analyses.verify.imagined import Crowd, PolicyQuestions, governs, new_pods
 from kubeverdict.analyses.verify.judging import Case
-from kubeverdict.analyses.verify.questions import PortNames, Question
+from kubeverdict.analyses.verify.questions import PortNames, RangeQuestion
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import Spans
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -54,7 +54,9 @@ class Stage:
         )
         return list(found)
 
-    def _addresses(self, asked: Asked, candidates: Sequence[Address]) -> list[Address | None]:
+    def _addresses(
+        self, asked: PolicyQuestions, candidates: Sequence[Address]
+    ) -> list[Address | None]:
         if not self._compiled.profile.ipblock_matches_pods:
             return [None]
         return asked.addresses(candidates)
@@ -77,7 +79,7 @@ class Stage:
 
 def cases(
     compiled: CompiledPolicy,
-    questions: Sequence[Question],
+    questions: Sequence[RangeQuestion],
     sources: NewPods,
     destinations: NewPods,
     addresses: tuple[Spans, Spans],
@@ -123,10 +125,10 @@ def _policies(
 
 def _asked(
     namespaces: Sequence[Namespace], own: Sequence[Policy], facing: Sequence[Policy]
-) -> Asked:
+) -> PolicyQuestions:
     """What is asked about pods in ``namespaces`` by their ``own`` policies and by the ``facing``
     ones of the other end."""
-    asked = Asked()
+    asked = PolicyQuestions()
     for policy in facing:
         asked.note_peers(policy.rules)
     for policy in own:

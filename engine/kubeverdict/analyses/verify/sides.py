@@ -13,7 +13,7 @@ from kubeverdict.analyses.ends import split_name
 from kubeverdict.analyses.verify.spans import Span, Spans, complement, of_block, union
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.assertions import End, WorkloadName
+from kubeverdict.model.assertions import EndSpec, WorkloadName
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import PodPeer
 from kubeverdict.model.selectors import Operator, Requirement, Selector
@@ -53,7 +53,7 @@ class Sides:
     def __init__(self, compiled: CompiledPolicy, keys: Iterable[str]) -> None:
         self._pods = compiled.pods
         self._namespaces = compiled.cluster.namespaces
-        self._known: dict[End, Side] = {}
+        self._known: dict[EndSpec, Side] = {}
         self._peers: dict[PodPeer, NDArray[np.bool_]] = {}
         self._names_of: dict[Selector, set[str]] = {}
         # Pods on the network of their node are addresses, where policies do not select them.
@@ -76,14 +76,14 @@ class Sides:
                 if value is not None:
                     values.setdefault(value, []).append(number)
 
-    def of(self, end: End) -> Side:
+    def of(self, end: EndSpec) -> Side:
         """The side that an end stands for."""
         side = self._known.get(end)
         if side is None:
             side = self._known[end] = self._found(end)
         return side
 
-    def _found(self, end: End) -> Side:
+    def _found(self, end: EndSpec) -> Side:
         pods = np.zeros(len(self._pods), np.bool_)
         addresses: list[Span] = []
         for part in end.parts:

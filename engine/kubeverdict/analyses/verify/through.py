@@ -18,8 +18,8 @@ from kubeverdict.model.addresses import BITS, format_address, parse_block
 from kubeverdict.model.assertions import (
     Assertion,
     Claim,
-    End,
     EndPart,
+    EndSpec,
     PortAsked,
     PortName,
     WorkloadName,
@@ -27,7 +27,7 @@ from kubeverdict.model.assertions import (
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import BlockPeer
 from kubeverdict.model.ports import PortRange, Protocol
-from kubeverdict.services import Backend, Client, Entry, ServiceResolver, Via
+from kubeverdict.services import Backend, Client, Frontend, ServiceResolver, Via
 
 _NAMED = 3  # sources that a note names
 
@@ -60,7 +60,7 @@ class Fronts:
         ``sources`` gives the pods at its source. Raises CannotAsk."""
         self._check_source(assertion)
         plain: list[EndPart] = []
-        fronts: list[Entry] = []
+        fronts: list[Frontend] = []
         for part in assertion.destination.parts:
             entries = self._entries(assertion, part)
             if entries and entries[0].service.headless and assertion.ports is not None:
@@ -72,7 +72,7 @@ class Fronts:
             if entries is None or self._is_plain_too(assertion, part, entries):
                 plain.append(part)
         if not fronts:
-            return [replace(assertion, destination=End(tuple(plain)))]
+            return [replace(assertion, destination=EndSpec(tuple(plain)))]
         if self._compiled.profile.service_egress == "cluster-ip":
             title = self._compiled.profile.title
             message = f"{title} judges egress before a Service is translated: name its pods instead"
@@ -80,8 +80,8 @@ class Fronts:
         if assertion.claim is Claim.ONLY_TO:
             backends = (one for entry in fronts for one in self._resolver.backends(entry))
             parts = dict.fromkeys((*plain, *map(_part, backends)))
-            return [replace(assertion, destination=End(tuple(parts)))]
-        found = [replace(assertion, destination=End(tuple(plain)))] if plain else []
+            return [replace(assertion, destination=EndSpec(tuple(parts)))]
+        found = [replace(assertion, destination=EndSpec(tuple(plain)))] if plain else []
         for entry in fronts:
             asked = list(self._asked(assertion, entry, sources))
             if not asked:
@@ -94,7 +94,7 @@ class Fronts:
         return found
 
     def _asked(
-        self, assertion: Assertion, entry: Entry, sources: Callable[[], Iterable[Pod]]
+        self, assertion: Assertion, entry: Frontend, sources: Callable[[], Iterable[Pod]]
     ) -> Iterator[Assertion]:
         service = entry.service
         only_local = service.internal_traffic == "Local" and entry.via.is_internal
@@ -106,7 +106,7 @@ class Fronts:
         if blocks:
             # On which node connections from addresses are sent on is not known.
             self._note(assertion, remarks(entry, Client(), unsure=True))
-            outside = replace(assertion, source=End(blocks))
+            outside = replace(assertion, source=EndSpec(blocks))
             yield from self._on_targets(outside, entry, self._resolver.backends(entry))
         by_node: dict[str, list[Pod]] = {}
         for pod in sources():
@@ -122,21 +122,21 @@ class Fronts:
                 self._note(assertion, [dropped])
                 continue
             self._note(assertion, remarks(entry, Client(node), choice.unsure))
-            own = End(tuple(WorkloadName(pod.namespace, pod.name, "pod") for pod in pods))
+            own = EndSpec(tuple(WorkloadName(pod.namespace, pod.name, "pod") for pod in pods))
             yield from self._on_targets(replace(assertion, source=own), entry, choice.backends)
 
     def _note(self, assertion: Assertion, texts: Iterable[str]) -> None:
         self._notes |= dict.fromkeys(f"{assertion.name}: {text}" for text in texts)
 
     def _on_targets(
-        self, assertion: Assertion, entry: Entry, backends: Iterable[Backend]
+        self, assertion: Assertion, entry: Frontend, backends: Iterable[Backend]
     ) -> Iterator[Assertion]:
         by_target: dict[int, dict[EndPart, None]] = {}
         for backend in backends:
             by_target.setdefault(backend.target, {})[_part(backend)] = None
         for target, parts in by_target.items():
             port = PortRange(entry.port.protocol, target, target)
-            yield replace(assertion, destination=End(tuple(parts)), ports=(port,))
+            yield replace(assertion, destination=EndSpec(tuple(parts)), ports=(port,))
 
     def _check_source(self, assertion: Assertion) -> None:
         for part in assertion.source.parts:
@@ -145,7 +145,7 @@ class Fronts:
                 message = f"{_text(part)}: a Service opens no connections"
                 raise self._cannot(assertion, "from", message)
 
-    def _entries(self, assertion: Assertion, part: EndPart) -> tuple[Entry, ...] | None:
+    def _entries(self, assertion: Assertion, part: EndPart) -> tuple[Frontend, ...] | None:
         """The ports of a Service that an assertion is about, those with backends; None for an end
         that is no Service."""
         address, name = _address(part), _service(part)
@@ -156,7 +156,7 @@ class Fronts:
             service, why = self._resolver.followed(known)
             if service is None:
                 raise self._cannot(assertion, "to", f"svc/{known} is {why}")
-            every = [Entry(service, port) for port in service.ports]
+            every = [Frontend(service, port) for port in service.ports]
         elif address:
             every = [one for one in self._resolver.entries(address) if one.via is not Via.PROXY]
             if not every and not self._claims(address):
@@ -186,7 +186,7 @@ class Fronts:
         return tuple(entry for entry in found if self._resolver.backends(entry))
 
     def _is_plain_too(
-        self, assertion: Assertion, part: EndPart, entries: tuple[Entry, ...]
+        self, assertion: Assertion, part: EndPart, entries: tuple[Frontend, ...]
     ) -> bool:
         """Whether an end is asked about on ports beside those of Services: a node is."""
         address = _address(part)
@@ -212,7 +212,7 @@ class Fronts:
         return CannotAsk(Problem(place.file, place.line, word, message))
 
 
-def _is_about(ports: tuple[PortAsked, ...] | None, entry: Entry) -> bool:
+def _is_about(ports: tuple[PortAsked, ...] | None, entry: Frontend) -> bool:
     return ports is None or any(
         (port.name in (entry.port.name, entry.port.target) and _has(port, entry.port.protocol))
         if isinstance(port, PortName)

@@ -11,7 +11,7 @@ from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
 from kubeverdict.analyses.verify.classes import TooManyError
 from kubeverdict.analyses.verify.doubts import Doubts
 from kubeverdict.analyses.verify.judging import Case, Judge
-from kubeverdict.analyses.verify.listing import Lister
+from kubeverdict.analyses.verify.listing import FailureLister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
 from kubeverdict.analyses.verify.through import CannotAsk, Fronts
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -56,7 +56,7 @@ def verify(
         parts.append(slice(first, len(cases)))
     judge = Judge(compiled, cases, MOST)
     failures = judge.failures()
-    lister = Lister(compiled, judge, MOST)
+    lister = FailureLister(compiled, judge, MOST)
     further = Anyone(compiled, maker, assertions.pod_ranges) if anyone else None
     doubtful = Doubts(compiled)
     results = []

@@ -1,0 +1,126 @@
+"""The maps of the datapath, pinned in a folder of a bpffs so that they outlive the agent.
+
+They are created here rather than by bcc: so their sizes are ours to choose, a map that is already
+there is checked before it is used, and half a set of pins (from a kill at a bad moment) is
+completed rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubeverdict_agent.datapath import bpf_syscall, layout
+from kubeverdict_agent.datapath.bpf_syscall import Flag, MapType
+from kubeverdict_agent.errors import DatapathError
+
+DEFAULT_FLOWS = 131_072
+_EVENT_BYTES = 4 << 20
+_DATAGRAMS = 8_192
+_TOTALS = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Descriptors by map; ``flows`` is how many connections each family has room for."""
+
+    folder: Path
+    flows: int
+    arena: int
+    endpoints: int
+    flows4: int
+    flows6: int
+    recents: int
+    datagrams: int
+    totals: int
+    counts: int
+    events: int
+
+    def close(self) -> None:
+        for name in _shapes(self.flows):
+            os.close(getattr(self, name))
+
+
+def _shapes(flows: int) -> dict[str, tuple[MapType, int, int, int, int]]:
+    """By name: type, key size, value size, entries, flags."""
+    size = {name: dtype.itemsize for name, dtype in layout.STRUCTS.items()}
+    return {
+        "arena": (MapType.ARRAY, 4, layout.ARENA_BYTES, 1, Flag.MMAPABLE),
+        "endpoints": (MapType.ARRAY, 4, size["endpoints"], layout.INTERFACES, Flag.MMAPABLE),
+        "flows4": (MapType.LRU_HASH, size["flow4"], size["flow"], flows, 0),
+        "flows6": (MapType.LRU_HASH, size["flow6"], size["flow"], flows, 0),
+        "recents": (MapType.PERCPU_ARRAY, 4, size["recent"], 2 << layout.RECENT_BITS, 0),
+        "datagrams": (MapType.LRU_HASH, size["datagram"], size["fate"], _DATAGRAMS, 0),
+        # Entries are made when they are needed: most nodes have few denials.
+        "totals": (
+            MapType.PERCPU_HASH,
+            size["total_key"],
+            size["total"],
+            _TOTALS,
+            Flag.NO_PREALLOC,
+        ),
+        "counts": (MapType.PERCPU_ARRAY, 4, size["count"], layout.COUNTS, 0),
+        "events": (MapType.RINGBUF, 0, 0, _EVENT_BYTES, 0),
+    }
+
+
+def open_maps(folder: Path, flows: int = DEFAULT_FLOWS) -> Maps:
+    """Create the maps that are not pinned in ``folder`` yet, adopt those that are.
+
+    Raises DatapathError where ``folder`` is not on a bpffs, where a map cannot be created, and
+    where one that is there has another shape.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not bpf_syscall.is_bpffs(folder):
+            raise DatapathError(f"{folder} is not on a BPF file system (mount -t bpf bpf …)")
+    except OSError as error:
+        raise DatapathError(f"{folder}: {error.strerror}") from None
+    fds: dict[str, int] = {}
+    try:
+        for name, shape in _shapes(flows).items():
+            fds[name] = _open_map(folder / name, shape)
+        room = bpf_syscall.map_info(fds["flows4"]).max_entries
+    except OSError as error:
+        _close(fds)
+        raise DatapathError(f"{folder / name}: {error.strerror}") from None
+    except DatapathError:
+        _close(fds)
+        raise
+    return Maps(folder, room, **fds)
+
+
+def _close(fds: dict[str, int]) -> None:
+    for fd in fds.values():
+        os.close(fd)
+
+
+def _open_map(path: Path, shape: tuple[MapType, int, int, int, int]) -> int:
+    kind, key_size, value_size, entries, flags = shape
+    if not path.exists():
+        fd = bpf_syscall.create_map(*shape, name=path.name)
+        bpf_syscall.pin(fd, path)
+        return fd
+    fd = bpf_syscall.open_pin(path)
+    found = bpf_syscall.map_info(fd)
+    wanted = (kind, key_size, value_size, flags)
+    # The number of entries may have been configured otherwise; an LRU map works with any.
+    if (found.type, found.key_size, found.value_size, found.flags) != wanted or (
+        found.max_entries != entries and kind != MapType.LRU_HASH
+    ):
+        os.close(fd)
+        raise DatapathError(
+            f"{path} is a map of another shape ({found}); remove what the other version left: "
+            "kubeverdict-agent detach"
+        )
+    return fd
+
+
+def remove_pins(folder: Path) -> None:
+    """Unpin every map of ``folder`` and remove it; the kernel frees what nothing uses."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

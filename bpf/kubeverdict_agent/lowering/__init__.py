@@ -1,0 +1,1 @@
+"""From the compiled policy to the tables of one node; pure."""

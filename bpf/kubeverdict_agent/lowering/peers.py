@@ -1,0 +1,281 @@
+"""Who is at the other end: addresses, and the classes that the pods of a node put them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.evaluate.ends import address_ids
+from kubeverdict.model.addresses import Address, Family, parse_address
+from kubeverdict.model.policy import Direction
+from kubeverdict_agent.lowering.rows import DecisionRows, PlaneView
+from kubeverdict_agent.lowering.services import Backends, Listed
+
+_AF: dict[Family, int] = {4: AF_INET, 6: AF_INET6}
+
+
+class Addresses(TypedDict):
+    """The fields of Tables that PeerMaker fills."""
+
+    ipv4: NDArray[np.uint32]
+    class4: NDArray[np.uint16]
+    ipv6: NDArray[np.uint64]
+    class6: NDArray[np.uint16]
+    starts4: NDArray[np.uint32]
+    starts_class4: NDArray[np.uint16]
+    starts6: NDArray[np.uint64]
+    starts_class6: NDArray[np.uint16]
+
+
+class PeerMaker:
+    """Numbers the classes of peers, over all planes, and the rows that each subject has for them.
+
+    ``subjects[direction]`` (subjects, planes) are classes of subjects, -1: no address there.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledPolicy,
+        views: Sequence[PlaneView],
+        rows: DecisionRows,
+        subjects: tuple[NDArray[np.int32], NDArray[np.int32]],
+    ) -> None:
+        self._compiled = compiled
+        self._views = views
+        self._rows = rows
+        self._subjects = subjects
+        self._columns: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+        self._classes = 0
+        self._special: dict[Address, int] = {}
+        # The class of each identity, by plane.
+        self._of_identity = [self._add_plane(number) for number in range(len(views))]
+
+    def _add_plane(self, number: int) -> NDArray[np.int64]:
+        ingress, egress = (near.peer_of.astype(np.int64) for near in self._views[number].near)
+        both = ingress * (int(egress.max(initial=0)) + 1) + egress
+        both[ingress < 0] = -1
+        distinct, first, inverse = np.unique(both, return_index=True, return_inverse=True)
+        taking_part = distinct >= 0
+        of_direction = (ingress[first[taking_part]], egress[first[taking_part]])
+        classes = self._add(
+            *(self._rows_for(number, direction, of_direction[direction]) for direction in Direction)
+        )
+        of_class = np.full(distinct.size, -1, np.int64)
+        of_class[taking_part] = classes
+        of_identity: NDArray[np.int64] = of_class[inverse.ravel()]
+        return of_identity
+
+    def _rows_for(
+        self, plane: int, direction: Direction, peers: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """(subjects, n) row of each subject for classes of peers of one plane."""
+        subjects = self._subjects[direction]
+        own = subjects[:, plane]
+        rows = self._rows.of[plane][direction]
+        out = np.full((own.size, peers.size), self._rows.not_isolated, np.int64)
+        here = own >= 0
+        out[here] = rows[own[here]][:, peers]
+        # A pod without an address of the family: what it sends belongs to no connection that
+        # policy could allow, so isolation in the other family counts.
+        out[~here & self._isolated(direction)] = self._rows.no_address
+        return out
+
+    def _add(self, ingress: NDArray[np.int64], egress: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes with these rows (subjects, n); their numbers (n,)."""
+        self._columns[Direction.INGRESS].append(ingress)
+        self._columns[Direction.EGRESS].append(egress)
+        self._classes += ingress.shape[1]
+        return np.arange(self._classes - ingress.shape[1], self._classes)
+
+    def add_own_node(self, node: str, addresses: Sequence[str]) -> None:
+        """The node reaches its pods, and where the profile says so they reach it."""
+        cluster, profile = self._compiled.cluster, self._compiled.profile
+        known = {
+            text for machine in cluster.nodes if machine.name == node for text in machine.addresses
+        }
+        usable = slice(None) if profile.dual_stack else slice(1)
+        for pod in cluster.pods:
+            finished = pod.finished and profile.finished_pods_ignored
+            if node and pod.host_network and pod.node == node and not finished:
+                known.update(pod.addresses[usable])
+        for address, _, plain in self._plain_classes(sorted(known.union(addresses))):
+            columns = [self._column(direction, plain) for direction in Direction]
+            if profile.enforces and profile.own_node_to_pod:
+                columns[Direction.INGRESS] = np.full_like(columns[0], self._rows.own_node)
+            if profile.enforces and profile.pod_to_own_node:
+                columns[Direction.EGRESS] = np.full_like(columns[1], self._rows.own_node)
+            self._special[address] = int(self._add(columns[0], columns[1])[0])
+
+    def add_services(self, services: Sequence[Listed], ports: NDArray[np.int32]) -> None:
+        """Addresses of Services: as the plain address, or as that of the own node, but on each
+        port of a Service as all backends together."""
+        of_address = {
+            address: service
+            for service in services
+            for text in service.addresses
+            if (address := parse_address(text))
+        }
+        made: dict[object, int] = {}
+        known: dict[object, int] = {}
+        for address, plane, plain in self._plain_classes([str(address) for address in of_address]):
+            service = of_address[address]
+            plain = self._special.get(address, plain)
+            asked = (id(service), plane, plain)
+            if asked not in made:
+                reached = {
+                    int(ports[port.place]): self._reached(plane, port, ports)
+                    for port in service.ports
+                }
+                key = (plane, plain, tuple((atom, led.tobytes()) for atom, led in reached.items()))
+                if key not in known:
+                    ingress = self._column(Direction.INGRESS, plain)
+                    egress = self._all_of(plane, plain, reached)
+                    known[key] = int(self._add(ingress, egress)[0])
+                made[asked] = known[key]
+            self._special[address] = made[asked]
+
+    def _plain_classes(self, texts: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+        """Address, plane and class of each address that some plane judges."""
+        if not texts:
+            return
+        spelt = {str(address): address for text in texts if (address := parse_address(text))}
+        ends = address_ids(self._compiled, list(spelt))
+        for address, end in zip(spelt.values(), ends.tolist(), strict=True):
+            for number, view in enumerate(self._views):
+                identity = int(view.plane.ends.identity[end])
+                if address.family in view.plane.families and identity >= 0:
+                    yield address, number, int(self._of_identity[number][identity])
+
+    def _column(self, direction: Direction, number: int) -> NDArray[np.int64]:
+        """(subjects, 1) the rows of one class."""
+        for part in self._columns[direction]:
+            if number < part.shape[1]:
+                return part[:, number : number + 1]
+            number -= part.shape[1]
+        raise IndexError(number)
+
+    def _reached(self, plane: int, port: Backends, ports: NDArray[np.int32]) -> NDArray[np.int64]:
+        """(n, 2) the distinct classes of peers (of egress) and atoms that a port leads to."""
+        view = self._views[plane]
+        identity = view.plane.ends.identity[port.ends]
+        peers = view.near[Direction.EGRESS].peer_of[identity[identity >= 0]]
+        atoms = ports[port.protocol * 65536 + port.targets[identity >= 0]]
+        return np.unique(np.column_stack((peers, atoms)), axis=0).astype(np.int64)
+
+    def _all_of(
+        self, plane: int, plain: int, reached: Mapping[int, NDArray[np.int64]]
+    ) -> NDArray[np.int64]:
+        """(subjects, 1) rows of egress that allow an atom where all that it leads to is allowed,
+        and else name the first denial."""
+        rows = self._column(Direction.EGRESS, plain).copy()
+        own = self._subjects[Direction.EGRESS][:, plane]
+        here = np.flatnonzero(own >= 0)
+        row_of = self._rows.of[plane][Direction.EGRESS][own[here]]
+        made = self._rows.codes[rows[here, 0]].copy()
+        for atom, led in reached.items():
+            if led.size:
+                each = self._rows.codes[row_of[:, led[:, 0]], led[:, 1]]
+                deciding = np.argmin(each & 1, axis=1)
+                made[:, atom] = each[np.arange(here.size), deciding]
+        rows[here, 0] = self._rows.add(made)
+        return rows
+
+    def cells(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """By direction the row of each subject for each class (subjects, classes)."""
+        return (
+            np.concatenate(self._columns[Direction.INGRESS], axis=1),
+            np.concatenate(self._columns[Direction.EGRESS], axis=1),
+        )
+
+    def addresses(self) -> Addresses:
+        """Every address that is known one by one, and the intervals of all others."""
+        ipv4, class4 = self._single(4)
+        ipv6, class6 = self._single(6)
+        starts4, starts_class4 = self._intervals(4)
+        starts6, starts_class6 = self._intervals(6)
+        return Addresses(
+            ipv4=ipv4.astype(np.uint32),
+            class4=class4,
+            ipv6=ipv6.astype(np.uint64),
+            class6=class6,
+            starts4=starts4,
+            starts_class4=starts_class4,
+            starts6=starts6,
+            starts_class6=starts_class6,
+        )
+
+    def _single(self, family: Family) -> tuple[NDArray[np.generic], NDArray[np.uint16]]:
+        """Single addresses of a family, (n,) or (n, 2), and their classes."""
+        compiled = self._compiled
+        usable = slice(None) if compiled.profile.dual_stack else slice(1)
+        colon = family == 6
+        texts: list[str] = []
+        ends: list[int] = []
+        # Where pods share an address, the first of those that run has it, as in address_ids: the
+        # last entry counts here.
+        running = np.fromiter((pod.phase == "Running" for pod in compiled.pods), np.bool_)
+        for end in np.lexsort((-np.arange(running.size), running)).tolist():
+            for text in compiled.pods[end].addresses[usable]:
+                if (":" in text) == colon:
+                    texts.append(text)
+                    ends.append(end)
+        for number, text in enumerate(compiled.hosts):
+            if (":" in text) == colon:
+                texts.append(text)
+                ends.append(compiled.first_host + number)
+        classes = np.full(len(ends), -1, np.int64)
+        plane = self._plane_of(family)
+        if plane is not None:
+            identity = self._views[plane].plane.ends.identity[ends]
+            classes[identity >= 0] = self._of_identity[plane][identity[identity >= 0]]
+        special = [known for known in self._special if known.family == family]
+        texts += map(str, special)
+        classes = np.append(classes, [self._special[known] for known in special]).astype(np.int64)
+        packed = b"".join([inet_pton(_AF[family], text) for text in texts])
+        values: NDArray[np.generic] = np.frombuffer(packed, ">u4").astype(np.uint32)
+        if colon:
+            values = np.frombuffer(packed, ">u8").astype(np.uint64).reshape(-1, 2)
+        _, last = np.unique(values[::-1], axis=0, return_index=True)
+        kept = values.shape[0] - 1 - last
+        kept = kept[classes[kept] >= 0]
+        return values[kept], classes[kept].astype(np.uint16)
+
+    def _plane_of(self, family: Family) -> int | None:
+        return next(
+            (n for n, view in enumerate(self._views) if family in view.plane.families), None
+        )
+
+    def _intervals(self, family: Family) -> tuple[NDArray[Any], NDArray[np.uint16]]:
+        """First addresses of the intervals of a family, and their classes; neighbours that no
+        rule of this node tells apart are one."""
+        space = self._compiled.addresses
+        starts: NDArray[Any] = space.ipv4 if family == 4 else space.ipv6
+        before = 0 if family == 4 else int(space.ipv4.size)
+        first = self._compiled.first_atom + before
+        classes = np.full(starts.shape[0], -1, np.int64)
+        plane = self._plane_of(family)
+        if plane is not None:
+            identity = self._views[plane].plane.ends.identity[first : first + starts.shape[0]]
+            classes[identity >= 0] = self._of_identity[plane][identity[identity >= 0]]
+        if (classes < 0).any():
+            classes[classes < 0] = self._add(*(self._nowhere(each) for each in Direction))[0]
+        changes = np.append(True, classes[1:] != classes[:-1])
+        return starts[changes], classes[changes].astype(np.uint16)
+
+    def _nowhere(self, direction: Direction) -> NDArray[np.int64]:
+        """(subjects, 1) rows for addresses of a family that the cluster does not use."""
+        isolated = self._isolated(direction)
+        return np.where(isolated, self._rows.no_address, self._rows.not_isolated)[:, None]
+
+    def _isolated(self, direction: Direction) -> NDArray[np.bool_]:
+        """Which subjects some policy isolates, in whatever family."""
+        subjects = self._subjects[direction]
+        isolated: NDArray[np.bool_] = np.any(
+            [view.isolates(direction, subjects[:, n]) for n, view in enumerate(self._views)], axis=0
+        )
+        return isolated

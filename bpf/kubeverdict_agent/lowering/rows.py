@@ -1,0 +1,123 @@
+"""Rows of decisions: what a class of subjects says to a class of peers, by port atom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
+from kubeverdict.evaluate.local_classes import LocalClasses, decisions
+from kubeverdict.model.policy import Direction
+from kubeverdict_agent.datapath import layout
+
+PROTOCOLS = 3  # that have ports
+_REASONS = 64  # codes of reasons are above minus this
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneView:
+    """What the pods of this node see of one plane: the classes of each direction, and the class
+    of each pod in it (2, pods), -1 where it has no address in the plane."""
+
+    plane: Plane
+    near: tuple[LocalClasses, LocalClasses]
+    subject: NDArray[np.int32]
+
+    def isolates(self, direction: Direction, subjects: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether some rule selects each of these classes of subjects; never for -1."""
+        entries = self.plane.ingress if direction is Direction.INGRESS else self.plane.egress
+        selected = entries.subject_class[self.near[direction].subject] >= 0
+        found: NDArray[np.bool_] = (subjects >= 0) & np.append(selected, False)[subjects]
+        return found
+
+
+def code(rule: int, allowed: bool) -> int:
+    """A decision in one number, until rules are numbered."""
+    return rule * 2 + allowed
+
+
+def _distinct(table: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first of each distinct row, and which of these each row is."""
+    random = np.random.default_rng(1)
+    with np.errstate(over="ignore"):
+        hashed = table @ random.integers(1 << 63, size=table.shape[1], dtype=np.uint64)
+    _, first, number = np.unique(hashed, return_index=True, return_inverse=True)
+    if not np.array_equal(table[first][number], table):  # two rows of one hash: never seen
+        _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return first, number.ravel()
+
+
+class DecisionRows:
+    """Collects rows, each an array of codes by atom, and numbers them once at the end."""
+
+    def __init__(
+        self,
+        ports: NDArray[np.int32],
+        compiled: CompiledPolicy,
+        views: Sequence[PlaneView],
+        atoms: NDArray[np.int32],
+    ) -> None:
+        self._atoms = atoms.size
+        self._of_protocol = [
+            np.unique(ports[protocol * 65536 : (protocol + 1) * 65536])
+            for protocol in range(PROTOCOLS)
+        ]
+        self._made: list[NDArray[np.int64]] = []
+        self._count = 0
+        # By plane and direction: the row of each class of subjects and peers.
+        self.of = [
+            [self._judge(compiled, view, direction, atoms) for direction in Direction]
+            for view in views
+        ]
+        # The codes of all these rows (rows, atoms).
+        self.codes = np.concatenate([np.zeros((0, atoms.size), np.int64), *self._made])
+        self.own_node = int(self.add_constant(Reason.OWN_NODE, True))
+        self.no_address = int(self.add_constant(Reason.NO_ADDRESS, False))
+        self.not_isolated = int(self.add_constant(Reason.NOT_ISOLATED, True))
+
+    def _judge(
+        self,
+        compiled: CompiledPolicy,
+        view: PlaneView,
+        direction: Direction,
+        atoms: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        made = decisions(compiled, view.plane, direction, view.near[direction], atoms)
+        rows = self.add(made.rule.astype(np.int64) * 2 + made.allowed)
+        numbers: NDArray[np.int64] = rows[made.row_of] if rows.size else made.row_of
+        return numbers
+
+    def add(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of codes (n, atoms); their numbers (n,)."""
+        self._made.append(codes)
+        self._count += codes.shape[0]
+        return np.arange(self._count - codes.shape[0], self._count)
+
+    def add_constant(self, reason: Reason, allowed: bool) -> np.int64:
+        """A row that says the same to everything."""
+        first: np.int64 = self.add(np.full((1, self._atoms), code(reason, allowed), np.int64))[0]
+        return first
+
+    def finish(self) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]]:
+        """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
+        the final number of every row that was added."""
+        codes = np.concatenate(self._made) + _REASONS
+        met = np.flatnonzero(np.bincount(codes.ravel(), minlength=1)) - _REASONS
+        rules, rule = np.unique(met >> 1, return_inverse=True)
+        decision = np.zeros(int(codes.max(initial=0)) + 1, np.uint16)
+        decision[met + _REASONS] = rule + (met & 1) * layout.DECISION_ALLOWS
+        table = decision[codes]
+        some = [self._some_port(table[:, atoms]) for atoms in self._of_protocol]
+        table = np.column_stack((table, *some))
+        first, number = _distinct(table)
+        return table[first], rules.astype(np.int32), number
+
+    @staticmethod
+    def _some_port(decisions: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """The first decision of each row that allows, else its first."""
+        allows = (decisions & layout.DECISION_ALLOWS) != 0
+        chosen: NDArray[np.uint16] = decisions[np.arange(decisions.shape[0]), allows.argmax(axis=1)]
+        return chosen

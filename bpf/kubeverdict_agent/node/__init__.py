@@ -1,0 +1,1 @@
+"""The node's side: links, their pods, and what this machine offers."""

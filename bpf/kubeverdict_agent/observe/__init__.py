@@ -1,0 +1,1 @@
+"""What the kernel reports, under names: events, counts, metrics, reports."""

@@ -1,0 +1,196 @@
+"""Names for what the kernel tells in numbers: pods, workloads, addresses, rules.
+
+Decisions are numbered anew by each publication, so names are kept for the last few of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
+from kubeverdict.compile.isolation import Isolation
+from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.cluster import Pod
+from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.sources import field_text
+from kubeverdict_agent.datapath.layout import DECISION_RULE
+from kubeverdict_agent.node.endpoints import PodKey
+
+_KEPT = 8
+PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
+
+
+class NamedEnd(msgspec.Struct, frozen=True):
+    """One end of a flow: a pod, or an address that no pod of the cluster has."""
+
+    address: str = ""
+    namespace: str = ""
+    pod: str = ""
+    workload: str = ""
+    kind: str = ""
+    labels: Mapping[str, str] = {}
+
+    @property
+    def text(self) -> str:
+        """The workload, or the address."""
+        return f"{self.namespace}/{self.workload}" if self.workload else self.address
+
+
+class DecidedBy(msgspec.Struct, frozen=True, order=True):
+    """What decided: a rule (``field`` of a policy, with file and line), or the policies that
+    isolate the pod and none of whose rules matches, each with its file and line."""
+
+    reason: str
+    policies: tuple[str, ...] = ()
+    field: str = ""
+    places: tuple[str, ...] = ()
+    action: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """What decided, and each policy in it, on a line of its own."""
+        named = [
+            f"{policy} ({place})" for policy, place in zip(self.policies, self.places, strict=True)
+        ]
+        if self.reason == "rule":
+            return [f"{self.action}: {self.field} of {named[0]}"]
+        return [f"{self.reason}, isolated by:" if named else self.reason, *named]
+
+    @property
+    def text(self) -> str:
+        """The same on one line."""
+        first, *rest = self.lines
+        return f"{first} {', '.join(rest)}" if rest else first
+
+
+_FORGOTTEN = DecidedBy("decided by an earlier policy")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one publication. ``rules`` says for each decision number which of ``refs`` it
+    is, or which Reason. Of the compiled policy nothing else is kept: it is large."""
+
+    refs: Sequence[RuleRef]
+    isolation: Isolation
+    rules: NDArray[np.int32]
+
+
+class Naming:
+    """All names that are known now. One thread publishes, others ask."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[int, Names] = OrderedDict()
+        self._deciders: dict[tuple[int, int, PodKey, int], DecidedBy] = {}
+        self._owners: tuple[Sequence[Pod], Mapping[str, int]] = ((), {})
+        self._latest: CompiledPolicy | None = None
+        self._isolation: Isolation | None = None
+
+    def published(
+        self, generation: int, compiled: CompiledPolicy, rules: NDArray[np.int32]
+    ) -> None:
+        if self._isolation is None or self._latest is not compiled:
+            self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
+        self._latest = compiled
+        names = Names(compiled.rules, self._isolation, rules)
+        self._names[generation] = names
+        while len(self._names) > _KEPT:
+            self._names.popitem(last=False)
+        if len(self._deciders) > 10_000:
+            self._deciders.clear()
+
+    def see_owners(self, compiled: CompiledPolicy, owners: Mapping[str, int]) -> None:
+        """Who has each address: an index into the pods of ``compiled``."""
+        self._owners = (compiled.pods, owners)
+
+    def pod(self, key: PodKey) -> Pod | None:
+        """The pod of the cluster in force."""
+        latest = self._latest
+        if latest is None:
+            return None
+        index = latest.pod_ids.get(key)
+        return None if index is None else latest.pods[index]
+
+    def pod_end(self, key: PodKey, address: str = "") -> NamedEnd:
+        pod = self.pod(key)
+        return _pod_end(pod, address) if pod else NamedEnd(address, *key, key[1], "Pod")
+
+    def address_end(self, address: str) -> NamedEnd:
+        """Who has an address now."""
+        pods, owners = self._owners
+        index = owners.get(address)
+        return NamedEnd(address) if index is None else _pod_end(pods[index], address)
+
+    def decider(self, generation: int, decision: int, pod: PodKey, direction: int) -> DecidedBy:
+        """What a decision of the kernel about ``pod`` was, in words."""
+        key = (generation, decision, pod, direction)
+        found = self._deciders.get(key)
+        if found is None:
+            found = self._decider(*key)
+            if found is not _FORGOTTEN:
+                self._deciders[key] = found
+        return found
+
+    def _decider(self, generation: int, decision: int, pod: PodKey, direction: int) -> DecidedBy:
+        names = self._names.get(generation)
+        number = decision & DECISION_RULE
+        if names is None or number >= names.rules.size:
+            return _FORGOTTEN
+        rule = int(names.rules[number])
+        if rule >= 0:
+            ref = names.refs[rule]
+            source = ref.rule.source
+            return DecidedBy(
+                "rule",
+                (f"{ref.policy.kind} {ref.policy}",),
+                field_text(source.path),
+                (f"{source.file}:{source.line}",),
+                ref.rule.action.name.lower(),
+            )
+        reason = Reason(rule)
+        if reason is not Reason.NO_RULE_MATCHES:
+            return DecidedBy(reason.name.lower().replace("_", "-"))
+        known = self.pod(pod)
+        policies = names.isolation.of(known, Direction(direction)) if known else []
+        return DecidedBy(
+            "no-rule-matches",
+            tuple(f"{policy.kind} {policy}" for policy in policies),
+            places=tuple(f"{policy.source.file}:{policy.source.line}" for policy in policies),
+            action=Action.DENY.name.lower(),
+        )
+
+
+def _pod_end(pod: Pod, address: str) -> NamedEnd:
+    workload = pod.workload
+    return NamedEnd(address, pod.namespace, pod.name, workload.name, workload.kind, pod.labels)
+
+
+def owners(compiled: CompiledPolicy, node: str) -> tuple[dict[str, int], dict[str, PodKey]]:
+    """Who has each address: the index of the pod for addresses anywhere in the cluster, and its
+    key where the pod may be on ``node``.
+
+    Where pods share an address, one that runs has it, then one of this node, then the youngest.
+    """
+    anywhere: dict[str, int] = {}
+    here: dict[str, int] = {}
+
+    def worth(index: int) -> tuple[bool, bool, int]:
+        pod = compiled.pods[index]
+        return pod.phase == "Running", pod.node == node, pod.started
+
+    for index, pod in enumerate(compiled.pods):
+        for text in pod.addresses:
+            if ":" in text:
+                address = parse_address(text)
+                text = str(address) if address else text
+            for held, mine in ((anywhere, True), (here, pod.node in ("", node))):
+                if mine and (text not in held or worth(index) > worth(held[text])):
+                    held[text] = index
+    keys = [(text, compiled.pods[index]) for text, index in here.items()]
+    return anywhere, {text: (pod.namespace, pod.name) for text, pod in keys}

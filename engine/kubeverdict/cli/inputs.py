@@ -1,0 +1,116 @@
+"""Reading and compiling the input of a verb, with what there is to say about it said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kubeverdict.cli.output import say
+from kubeverdict.errors import UsageError
+from kubeverdict.model.defaults import DEFAULT_NAMESPACE
+from kubeverdict.model.profile import PROFILES
+
+if TYPE_CHECKING:
+    from kubeverdict.compile.compiled import CompiledPolicy
+    from kubeverdict.manifests import Loaded
+    from kubeverdict.model.cluster import Cluster
+    from kubeverdict.snapshots import Snapshot
+
+
+def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Loaded:
+    """The cluster in manifests, with what there is to say about it said."""
+    from kubeverdict.manifests import load
+
+    loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid, namespace=namespace)
+    for kind, text in remarks(loaded):
+        say(kind, text)
+    if namespace != DEFAULT_NAMESPACE and not loaded.unplaced:
+        text = (
+            "every object has a namespace; --in-namespace narrows the answer of verbs that have it"
+        )
+        say("note", f"-n {namespace} has no effect: {text}")
+    return loaded
+
+
+def remarks(loaded: Loaded) -> list[tuple[str, str]]:
+    """What there is to say about an input: the kind of each remark, and a sentence."""
+    from kubeverdict.manifests.sources import passed_over
+
+    found = [("skipped", str(problem)) for problem in loaded.skipped]
+    found += [("warning", str(problem)) for problem in loaded.warnings]
+    if loaded.passed_over:
+        text = passed_over(loaded.passed_over)
+        found.append(("note", f"passed over: {text}; -f PATH reads what it names"))
+    if loaded.ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in loaded.ignored.items())
+        found.append(("note", f"objects that no verdict depends on: {kinds}"))
+    return found
+
+
+def snapshot_in(files: Sequence[str]) -> Snapshot | None:
+    """The snapshot that ``files`` name, if that is what they do; its remarks are said."""
+    from kubeverdict import snapshots
+
+    named = [path for path in files if path.endswith(".kvs") or snapshots.is_snapshot(path)]
+    if not named:
+        return None
+    if len(files) > 1:
+        raise UsageError(f"{named[0]} is a snapshot: it goes alone")
+    snapshot = snapshots.read(named[0])
+    for kind, text in snapshot.remarks:
+        say(kind, text)
+    return snapshot
+
+
+def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Cluster:
+    """The cluster in manifests or in a snapshot."""
+    snapshot = snapshot_in(files)
+    if snapshot is not None:
+        return snapshot.compiled.cluster
+    return load_input(files, namespace, skip_invalid).cluster
+
+
+def compiled_in(
+    files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
+) -> CompiledPolicy:
+    """The cluster in manifests, compiled; or as a snapshot has it, if that fits."""
+    snapshot = snapshot_in(files)
+    if snapshot is None:
+        return compiled_from(load_input(files, namespace, skip_invalid).cluster, cni, static)
+    return fitting(snapshot, cni, static) or compiled_from(snapshot.compiled.cluster, cni, static)
+
+
+def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None:
+    """What a snapshot holds, if it was compiled for this CNI."""
+    compiled = snapshot.compiled
+    if (compiled.profile, compiled.static) != (PROFILES[cni], static):
+        return None
+    say_notes(compiled)
+    return compiled
+
+
+def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
+    from kubeverdict.compile.compiler import compile_cluster, kernels_missing
+
+    if kernels_missing(cluster):
+        say("note", "the first large input compiles the kernels, which takes a minute")
+    compiled = compile_cluster(cluster, PROFILES[cni], static=static)
+    say_notes(compiled)
+    return compiled
+
+
+def say_notes(compiled: CompiledPolicy) -> None:
+    from kubeverdict.analyses.notes import notes
+
+    for note in notes(compiled):
+        say("note", note)
+
+
+def check_pods(*inputs: CompiledPolicy) -> None:
+    """Raise UsageError where none of ``inputs`` has a pod: an answer about nothing would look
+    like a clean one."""
+    from kubeverdict.analyses.notes import why_no_pods
+
+    if not any(len(compiled.pods) for compiled in inputs):
+        raise UsageError(why_no_pods(inputs))

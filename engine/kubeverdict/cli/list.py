@@ -1,0 +1,57 @@
+"""The verb ``list``: every connection that is allowed."""
+
+from __future__ import annotations
+
+import click
+
+from kubeverdict.cli.inputs import check_pods, compiled_in
+from kubeverdict.cli.options import address_ranges, input_files, judging
+from kubeverdict.cli.output import show
+from kubeverdict.command.failures import CLEAN
+from kubeverdict.command.running import verb
+
+
+@verb("list")
+@input_files
+@click.option("--pods", "by_pod", is_flag=True, help="Pods instead of workloads.")
+@click.option("--focus", metavar="NS/NAME", default="", help="Only what this pod or workload has.")
+@click.option(
+    "--in-namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Only what has an end in this namespace; repeatable.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["ingress", "egress"]),
+    help="Only into, or out of, the focus or namespace.",
+)
+@address_ranges
+@judging("list")
+def list_(
+    files: tuple[str, ...],
+    namespace: str,
+    by_pod: bool,
+    focus: str,
+    namespaces: tuple[str, ...],
+    direction: str | None,
+    by_range: bool,
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
+) -> int:
+    """The connections that are allowed.
+
+    Between workloads, and between them and addresses outside.
+    """
+    from kubeverdict.analyses.connections import Selection, connections
+    from kubeverdict.model.policy import Direction
+
+    selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
+    compiled = compiled_in(files, namespace, skip_invalid, cni, static)
+    check_pods(compiled)
+    report = connections(compiled, by_pod=by_pod, by_range=by_range, selection=selection)
+    show("list", output, report)
+    return CLEAN

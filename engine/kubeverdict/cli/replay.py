@@ -1,0 +1,134 @@
+"""The verb ``replay``: logged connections against policies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from kubeverdict.cli.inputs import check_pods, cluster_in, compiled_from, load_input
+from kubeverdict.cli.options import input_files, judging
+from kubeverdict.cli.output import say, show
+from kubeverdict.command.failures import CLEAN, FINDINGS, WRONG
+from kubeverdict.command.running import verb
+from kubeverdict.errors import InputError, Problem, UsageError
+from kubeverdict.model.counts import count
+
+if TYPE_CHECKING:
+    from kubeverdict.analyses.traffic import LogReading, Traffic
+    from kubeverdict.model.cluster import Cluster
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def flow_logs(command: Command) -> Command:
+    """The options of every verb that reads flows."""
+    for option in (
+        click.option(
+            "--columns",
+            metavar="FIELD=COLUMN,…",
+            help="Which columns of CSV, JSON Lines or parquet hold source, destination, port, …",
+        ),
+        click.option(
+            "--flows",
+            "logs",
+            multiple=True,
+            required=True,
+            metavar="FILE|DIR|-",
+            help="Flow logs: Hubble, Calico, AWS, GKE, OVN, our agent's, CSV, …; repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def traffic_in(
+    logs: tuple[str, ...],
+    columns: str | None,
+    cluster: Cluster,
+    reading: LogReading,
+    most: int | None,
+) -> Iterator[Traffic]:
+    """What flow logs tell of a cluster. Raises InputError where they tell nothing at all."""
+    from kubeverdict import flowlogs
+    from kubeverdict.analyses.traffic import collect
+
+    mapping = flowlogs.Mapping.of(columns) if columns is not None else None
+    yield from collect(flowlogs.read(logs, sys.stdin.buffer, mapping), cluster, reading, most)
+    if not reading.records:
+        problems = list(reading.malformed_first)
+        names = ", ".join(logs)
+        lines = count(reading.lines, "line")
+        kinds = ", ".join(f"{what} ({times:,})" for what, times in reading.skipped.most_common())
+        text = f"no connection in {lines}{': ' if kinds else ''}{kinds}"
+        problems.append(Problem(names, 0, "", text))
+        raise InputError(problems)
+
+
+def say_nothing_judged(reading: LogReading) -> int:
+    """A log of another cluster must not look like a clean one."""
+    which = "the record" if reading.records == 1 else f"none of the {reading.records:,} records"
+    could = "cannot" if reading.records == 1 else "can"
+    say("error", f"{which} {could} be judged: is it this cluster?")
+    return WRONG
+
+
+def check_inputs(files: tuple[str, ...], logs: tuple[str, ...], applied: tuple[str, ...]) -> None:
+    if (*files, *logs, *applied).count("-") > 1:
+        raise UsageError("standard input (-) can be only one of the inputs")
+
+
+@verb()
+@input_files
+@flow_logs
+@click.option(
+    "--apply",
+    "applied",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="Manifests to apply first: policies that are proposed; repeatable.",
+)
+@judging("replay")
+def replay(
+    files: tuple[str, ...],
+    namespace: str,
+    logs: tuple[str, ...],
+    columns: str | None,
+    applied: tuple[str, ...],
+    output: str,
+    cni: str,
+    static: bool,
+    skip_invalid: bool,
+) -> int:
+    """Which connections of flow logs policies would break, and which rules nothing used.
+
+    Exit status 1 where a connection that was seen would break.
+    """
+    from kubeverdict.analyses.finished import with_finished
+    from kubeverdict.analyses.replay import replay as replay_
+    from kubeverdict.analyses.traffic import BATCH, LogReading
+    from kubeverdict.manifests import apply
+    from kubeverdict.render.replay import beside
+
+    check_inputs(files, logs, applied)
+    cluster = cluster_in(files, namespace, skip_invalid)
+    policies = compiled_from(with_finished(cluster), cni, static)
+    present = None
+    if applied:
+        present = policies
+        changed = apply(cluster, load_input(applied, namespace, skip_invalid))
+        policies = compiled_from(with_finished(changed), cni, static)
+    check_pods(policies)
+    reading = LogReading()
+    traffic = traffic_in(logs, columns, cluster, reading, BATCH)
+    report = replay_(traffic, policies, reading, present)
+    if output == "csv":
+        for kind, text in beside(report):
+            say(kind, text)
+    show("replay", output, report)
+    judged = (report.allowed, report.breaking, report.refused, report.admitted)
+    if not any(count.records for count in judged):
+        return say_nothing_judged(reading)
+    return FINDINGS if report.breaking.records else CLEAN

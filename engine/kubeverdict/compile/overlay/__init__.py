@@ -1,0 +1,1 @@
+"""What changes beside a compiled cluster, without compiling it anew."""

@@ -1,0 +1,308 @@
+"""Two compiled clusters in one numbering, so that their rules can be compared.
+
+A joint identity is what both versions agree not to tell apart: a pair (identity before, identity
+after), either of which is missing where a pod is in one version only. Sets, ports and rules of
+both sides move to the joint numbering, and rules that have become equal are one rule of both
+versions. What differs is then found by looking at the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
+from kubeverdict.compile.identities import bit_slices, indexed, parts_of
+from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
+from kubeverdict.compile.tiers import ordered_tiers
+from kubeverdict.evaluate.ends import address_ids
+from kubeverdict.kernels.bits import Sets
+from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
+from kubeverdict.kernels.sets import project
+from kubeverdict.model.addresses import BITS, Family
+
+_VERSIONS = (BEFORE, AFTER)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedEnds:
+    """Everything that can be an end in either version, as endpoint ids of both.
+
+    ``old`` and ``new`` (ends,) are endpoint ids, -1 where missing; pods come first (``pods`` of
+    them), then hosts, then intervals of address space. ``first`` and ``last`` give the addresses
+    of the intervals, with their family.
+    """
+
+    old: NDArray[np.int64]
+    new: NDArray[np.int64]
+    pods: int
+    hosts: tuple[str, ...]
+    intervals: tuple[tuple[Family, int, int], ...]
+
+    @property
+    def families(self) -> list[Family]:
+        """The families of all ends but pods, in order."""
+        return [*(6 if ":" in text else 4 for text in self.hosts), *(i[0] for i in self.intervals)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """One plane of two versions.
+
+    ``identity`` (ends,) is the joint identity of every end, -1 where it has no address of the
+    families. Identities below ``pods`` are groups of pods, those from ``external`` on of
+    addresses. ``counting`` makes rows over pods, ``whole`` over everything.
+    """
+
+    families: tuple[Family, ...]
+    pods: int
+    external: int
+    size: int
+    identity: NDArray[np.int64]
+    into: View
+    out_to: View
+    counting: Space
+    whole: Space
+    ports: PortSpace
+
+
+def align_ends(old: CompiledPolicy, new: CompiledPolicy) -> AlignedEnds:
+    """Match the ends of both versions: pods by namespace and name, addresses by value."""
+    names = dict.fromkeys((*old.pod_ids, *new.pod_ids))
+    hosts = tuple(dict.fromkeys((*old.hosts, *new.hosts)))
+    intervals, old_atoms, new_atoms = _intervals(old.addresses, new.addresses)
+    sides: list[NDArray[np.int64]] = []
+    for compiled, atoms in ((old, old_atoms), (new, new_atoms)):
+        pods = np.fromiter((compiled.pod_ids.get(name, -1) for name in names), np.int64, len(names))
+        # A host of one version only is a plain address in the other, found by its interval.
+        known = {text: compiled.first_host + index for index, text in enumerate(compiled.hosts)}
+        others = [text for text in hosts if text not in known]
+        known |= zip(others, address_ids(compiled, others).tolist(), strict=True)
+        at_hosts = np.fromiter(map(known.__getitem__, hosts), np.int64, len(hosts))
+        sides.append(np.concatenate((pods, at_hosts, atoms + compiled.first_atom)))
+    return AlignedEnds(sides[0], sides[1], len(names), hosts, tuple(intervals))
+
+
+def _intervals(
+    old: AddressSpace, new: AddressSpace
+) -> tuple[list[tuple[Family, int, int]], NDArray[np.int64], NDArray[np.int64]]:
+    """Address space cut by the edges of both, and the atom of either in each piece."""
+    edges: dict[Family, dict[int, list[int]]] = {4: {}, 6: {}}
+    for side, space in enumerate((old, new)):
+        for atom in range(space.atoms):
+            family, first, _ = space.interval(atom)
+            edges[family].setdefault(first, [-1, -1])[side] = atom
+    pieces: list[tuple[Family, int, int]] = []
+    atoms: list[list[int]] = []
+    for family, starts in edges.items():
+        ordered = sorted(starts)
+        current = [-1, -1]
+        for first, following in zip(ordered, [*ordered[1:], 1 << BITS[family]], strict=True):
+            current = [
+                own if own >= 0 else before
+                for own, before in zip(starts[first], current, strict=True)
+            ]
+            pieces.append((family, first, following - 1))
+            atoms.append(current)
+    table = np.array(atoms, np.int64)
+    return pieces, table[:, 0], table[:, 1]
+
+
+def align_planes(
+    old: CompiledPolicy, new: CompiledPolicy, ends: AlignedEnds, families: tuple[Family, ...]
+) -> Aligned:
+    """Both versions of one plane. A version that lacks the family has no pods in it."""
+    planes = (old.plane(families[0]), new.plane(families[0]))
+    sides = [
+        np.where(side >= 0, plane.ends.identity[side], -1)
+        if plane is not None
+        else np.full(side.size, -1, np.int64)
+        for plane, side in zip(planes, (ends.old, ends.new), strict=True)
+    ]
+    # One version may have told the families apart where the other did not.
+    served = np.ones(sides[0].size, np.bool_)
+    served[ends.pods :] = [family in families for family in ends.families]
+    sides = [np.where(served, side, -1) for side in sides]
+    identity, pairs, pods, external = _number(sides[0], sides[1], ends.pods)
+    size = external + (len(pairs) - pods)
+    words = (size + 63) >> 6
+    joint_of = np.concatenate((np.arange(pods), external + np.arange(len(pairs) - pods)))
+
+    sets: list[Sets] = []
+    for side, plane in enumerate(planes):
+        targets = np.stack((pairs[:, side], joint_of), axis=1)
+        known = plane.sets if plane is not None else _nothing()
+        moved = _spread(known, targets, plane.size if plane is not None else 0, words)
+        # Everything stays everything: rows are cut to the ends of their version elsewhere.
+        behind = int(moved.start[1])
+        rest = Sets(moved.start[1:] - behind, moved.word[behind:], moved.bits[behind:])
+        sets.append(join(from_positions([joint_of]), rest))
+    set_numbers, merged_sets = _canonical(sets)
+    ports, port_numbers = _joint_ports(old.ports, new.ports)
+    tiers = _joint_tiers(old, new)
+
+    views: list[View] = []
+    for outward in (False, True):
+        sides_of = [
+            None if plane is None else plane.out_to if outward else plane.into for plane in planes
+        ]
+        columns = _joint_rows(sides_of, set_numbers, port_numbers, tiers)
+        taking_part = size if outward else pods
+        part = parts_of(columns[0], merged_sets, taking_part, size)
+        start, row = indexed(columns[0], merged_sets, part)
+        views.append(View._make((part, start, row, *columns)))
+
+    weight = np.zeros(size, np.int64)
+    of_pods = identity[: ends.pods]
+    np.add.at(weight, of_pods[of_pods >= 0], 1)
+    present = np.stack([bitmap(joint_of[pairs[:, side] >= 0], words) for side in range(2)])
+    pod_words = (pods + 63) >> 6
+    of_pod_identities = present[:, :pod_words].copy()
+    of_pod_identities &= bitmap(np.arange(pods), pod_words)
+    slices = bit_slices(weight[:pods], pod_words)
+    no_slices = np.zeros((1, words), np.uint64)
+    joint = Aligned(
+        families=families,
+        pods=pods,
+        external=external,
+        size=size,
+        identity=identity,
+        into=views[0],
+        out_to=views[1],
+        counting=Space(merged_sets, ports.sets, ports.weight, of_pod_identities, weight, slices),
+        whole=Space(merged_sets, ports.sets, ports.weight, present, weight, no_slices),
+        ports=ports,
+    )
+    freeze(joint)
+    return joint
+
+
+def _number(
+    old: NDArray[np.int64], new: NDArray[np.int64], pods: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
+    """Number the pairs (old, new) that occur: the joint identity of each end, the pairs, and how
+    many of them are of pods and where the others begin."""
+    present = (old >= 0) | (new >= 0)
+    identity = np.full(old.size, -1, np.int64)
+    pairs: list[NDArray[np.int64]] = []
+    counts: list[int] = []
+    offset = 0
+    for part in (slice(0, pods), slice(pods, None)):
+        here = np.flatnonzero(present[part]) + (part.start or 0)
+        keys = np.stack((old[here], new[here]), axis=1)
+        distinct, number = np.unique(keys, axis=0, return_inverse=True)
+        identity[here] = number.ravel() + offset
+        pairs.append(distinct.reshape(-1, 2))
+        counts.append(len(distinct))
+        offset = ((counts[0] + 63) >> 6) << 6
+    return identity, np.concatenate(pairs), counts[0], offset
+
+
+def _nothing() -> Sets:
+    return Sets(np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint64))
+
+
+def _spread(sets: Sets, targets: NDArray[np.int64], size: int, words: int) -> Sets:
+    """Sets over the numbers in column 0 of ``targets`` as sets over those in column 1."""
+    targets = targets[targets[:, 0] >= 0]
+    order = np.argsort(targets[:, 0], kind="stable")
+    start = np.searchsorted(targets[order, 0], np.arange(size + 1)).astype(np.int64)
+    target = targets[order, 1].astype(np.int32)
+    return Sets(*project.on(sets.word.size * 64)(sets, start, target, words))
+
+
+def _canonical(sides: list[Sets]) -> tuple[list[NDArray[np.int32]], Sets]:
+    """Number equal sets of both sides alike."""
+    together = join(*sides)
+    numbers: dict[tuple[bytes, bytes], int] = {}
+    kept: list[int] = []
+    of_set: list[int] = []
+    starts = together.start.tolist()
+    for which in range(len(starts) - 1):
+        part = slice(starts[which], starts[which + 1])
+        key = (together.word[part].tobytes(), together.bits[part].tobytes())
+        number = numbers.setdefault(key, len(numbers))
+        if number == len(kept):
+            kept.append(which)
+        of_set.append(number)
+    first = len(sides[0].start) - 1
+    all_numbers = np.array(of_set, np.int32)
+    return (
+        [all_numbers[:first], all_numbers[first:]],
+        chosen(together, np.array(kept, np.int64)),
+    )
+
+
+def _joint_ports(old: PortSpace, new: PortSpace) -> tuple[PortSpace, list[NDArray[np.int32]]]:
+    first = np.union1d(old.first, new.first)
+    atoms = first.size - 1
+    sides: list[Sets] = []
+    for space in (old, new):
+        own = np.searchsorted(space.first, first[:-1], side="right") - 1
+        targets = np.stack((own, np.arange(atoms)), axis=1)
+        sides.append(_spread(space.sets, targets, space.weight.size, (atoms + 63) >> 6))
+    numbers, sets = _canonical(sides)
+    # Set 0 is every atom on both sides, and so stays first.
+    assert numbers[0][0] == numbers[1][0] == 0
+    sizes = np.diff(first)
+    # Weightless places (port 0, ICMP, other protocols) are atoms of their own in any space.
+    own = np.searchsorted(old.first, first[:-1], side="right") - 1
+    weight = np.where(old.weight[own] > 0, sizes, 0)
+    table = np.repeat(np.arange(atoms, dtype=np.int32), sizes)
+    return PortSpace(table=table, first=first, weight=weight, sets=sets), numbers
+
+
+def _joint_tiers(old: CompiledPolicy, new: CompiledPolicy) -> list[NDArray[np.int32]]:
+    """For each side, the joint number of each of its tiers."""
+    tiers = [sorted({policy.tier for policy in side.policies}) for side in (old, new)]
+    joint = {tier: number for number, tier in enumerate(sorted({*tiers[0], *tiers[1]}))}
+    return [np.array([joint[tier] for tier in own] or [0], np.int32) for own in tiers]
+
+
+def _joint_rows(
+    views: list[View | None],
+    set_numbers: list[NDArray[np.int32]],
+    port_numbers: list[NDArray[np.int32]],
+    tiers: list[NDArray[np.int32]],
+) -> tuple[NDArray[Any], ...]:
+    """Rows of both versions, equal ones once: the columns of a view from ``found_by`` on."""
+    tables = [np.zeros((0, 7), np.int64)]
+    for side, view in enumerate(views):
+        if view is None:
+            continue
+        columns = (
+            tiers[side][view.tier],
+            view.action,
+            set_numbers[side][view.found_by],
+            set_numbers[side][view.sources],
+            port_numbers[side][view.ports],
+            view.rule,
+            np.full(view.tier.size, _VERSIONS[side]),
+        )
+        tables.append(np.stack([column.astype(np.int64) for column in columns], axis=1))
+    table = np.concatenate(tables)
+    in_order = np.isin(table[:, 0], list(ordered_tiers(table[:, 0], table[:, 1], table[:, 5])))
+    alike = table[~in_order]
+    # The rule ids of the two sides mean nothing to each other; only reasons are kept apart.
+    alike[:, 5] = np.minimum(alike[:, 5], 0)
+    distinct, number = np.unique(alike[:, :6], axis=0, return_inverse=True)
+    versions = np.zeros(len(distinct), np.int64)
+    np.bitwise_or.at(versions, number.ravel(), alike[:, 6])
+    table = np.concatenate((np.column_stack((distinct, versions)), table[in_order]))
+    # Inside a tier: what a CNI always allows, then rules as they came, then the default.
+    rank = np.select(
+        [table[:, 5] == Reason.ALWAYS_ICMP, table[:, 5] == Reason.NO_RULE_MATCHES], [-1, 1], 0
+    )
+    table = table[np.lexsort((rank, table[:, 0]))]
+    return (
+        table[:, 2].astype(np.int32),
+        table[:, 3].astype(np.int32),
+        table[:, 4].astype(np.int32),
+        table[:, 1].astype(np.uint8),
+        table[:, 0].astype(np.int32),
+        table[:, 5].astype(np.int32),
+        table[:, 6].astype(np.uint8),
+    )

@@ -1,0 +1,353 @@
+"""Scenarios in relation to one another: one after the other, in pairs, and what covers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.overlay.candidates import Candidates
+from kubeverdict.compile.overlay.overlay import OverlayPlane
+from kubeverdict.compile.sets import members
+from kubeverdict.compile.tiers import order_matters
+from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.scenarios import policy_batches
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
+from kubeverdict.evaluate.scenarios.policy_batches import PolicyBatch, Prepared
+from kubeverdict.evaluate.scenarios.workbench import Workbench, only_policies, workbench
+from kubeverdict.kernels import scenario_results
+from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE
+from kubeverdict.model.edit import Edit, PolicyKey, policy_key
+from kubeverdict.model.policy import BlockPeer, Policy
+
+_START, _END, _BEFORE, _AFTER = 1, 2, 4, 8
+# The search for a safe order ends after so many sets of steps.
+_MOST_STATES = 2_000
+# The versions of a pair: the base, both edits, the first alone, the second alone.
+_BASE, _TOGETHER, _FIRST, _SECOND = 1, 2, 4, 8
+
+
+class Interaction(msgspec.Struct, frozen=True):
+    """Two edits, by their places, that have to do with each other.
+
+    ``overlap`` counts (pair, port) that either changes alone, ``conflict`` those that come out
+    otherwise than each of them alone would have it.
+    """
+
+    first: int
+    second: int
+    overlap: int
+    conflict: int
+
+
+class SafeOrder(msgspec.Struct, frozen=True):
+    """The places of some edits in an order in which none breaks a connection; None where none was
+    found. ``complete`` tells whether there is then none: the search has a limit."""
+
+    steps: tuple[int, ...] | None
+    complete: bool = True
+
+
+class Cover(msgspec.Struct, frozen=True):
+    """Why nothing changes without a policy: it selects no pod, or others isolate the same pods
+    and allow the same connections. Where ``covered_by`` is empty nothing that it allows gets
+    through at the other end."""
+
+    policy: Policy
+    selects_nothing: bool
+    covered_by: tuple[Policy, ...] = ()
+
+
+# --- one after the other ---------------------------------------------------------------------
+
+
+def rollout(
+    bench: Workbench,
+    edits: Sequence[Edit],
+    *,
+    focus: Focus = ANYTHING,
+    examples: int = 3,
+    threads: int | None = None,
+) -> list[Outcome]:
+    """Each of ``edits``, which change policies only, on top of those before it.
+
+    Raises UsageError for an edit that changes anything else.
+    """
+    steps = _Steps(bench, edits)
+    orders = [(tuple(range(step)), step) for step in range(len(edits))]
+    prepared = steps.prepare(orders, focus)
+    results = policy_batches.judge(prepared, examples, threads)
+    return [
+        policy_batches.told(prepared, results, step, edit.name) for step, edit in enumerate(edits)
+    ]
+
+
+def safe_order(bench: Workbench, edits: Sequence[Edit]) -> SafeOrder:
+    """An order of ``edits`` in which no step breaks a connection that is open before the first
+    and after the last.
+
+    A step that breaks nothing now can be taken now: where rules add up, that never makes a later
+    step worse, so that the search need not go back. Where their order matters it goes back, and
+    tries each set of steps once, up to a limit.
+    """
+    steps = _Steps(bench, edits)
+    policies = (*bench.compiled.policies, *(one for edit in edits for one in edit.policies_in))
+    goes_back = order_matters(policies)
+    apart = _apart(edits)
+    left: list[tuple[int, ...]] = [()]
+    met: set[frozenset[int] | tuple[int, ...]] = set()
+    while left:
+        done = left.pop()
+        if len(done) == len(edits):
+            return SafeOrder(done)
+        safe = steps.safe_after(done)
+        for step in reversed(safe if goes_back else safe[:1]):
+            order = (*done, step)
+            # What is in force after some steps does not depend on their order, unless two of
+            # them are about one policy.
+            state = frozenset(order) if apart else order
+            if state not in met:
+                met.add(state)
+                left.append(order)
+        if len(met) > _MOST_STATES:
+            return SafeOrder(None, complete=False)
+    return SafeOrder(None)
+
+
+def _apart(edits: Sequence[Edit]) -> bool:
+    """Whether no two edits are about one policy."""
+    keys = [key for edit in edits for key in _touched(edit)]
+    return len(set(keys)) == len(keys)
+
+
+def _touched(edit: Edit) -> set[PolicyKey]:
+    return {*edit.policies_out, *map(policy_key, edit.policies_in)}
+
+
+class _Steps:
+    """Edits to be applied in some order."""
+
+    def __init__(self, bench: Workbench, edits: Sequence[Edit]) -> None:
+        for edit in edits:
+            if not only_policies(edit):
+                raise UsageError(f"{edit.name}: a rollout can change policies only")
+        self._bench = bench
+        self._edits = edits
+        self._candidates: Candidates | None = None
+
+    def safe_after(self, done: tuple[int, ...]) -> list[int]:
+        """The steps that break nothing when they come next."""
+        left = [step for step in range(len(self._edits)) if step not in done]
+        prepared = self.prepare([(done, step) for step in left], ANYTHING)
+        out = policy_batches.judge(prepared).out
+        broken = out[:, :, [scenario_results.BROKEN, scenario_results.OUTSIDE_BROKEN]].any(
+            axis=(0, 2)
+        )
+        return [left[place] for place in np.flatnonzero(~broken).tolist()]
+
+    def prepare(self, orders: Sequence[tuple[tuple[int, ...], int]], focus: Focus) -> Prepared:
+        """Scenarios that each compare the state before and after a step that follows others."""
+        batch = self._batch(orders)
+        prepared = policy_batches.prepare(self._bench.beside, batch, focus, self._candidates)
+        if not all(map(prepared.beside_base, range(prepared.count))):
+            # The steps cut addresses in more ways than one candidate may.
+            self._bench = _cut_for(self._bench, self._edits)
+            batch = self._batch(orders)
+            prepared = policy_batches.prepare(self._bench.beside, batch, focus)
+        self._candidates = prepared.candidates
+        return prepared
+
+    def _batch(self, orders: Sequence[tuple[tuple[int, ...], int]]) -> PolicyBatch:
+        batch = _batch_of(self._bench, self._edits)
+        everything = range(len(self._edits))
+        for number, (done, step) in enumerate(orders):
+            versions: dict[int | Policy, int] = {}
+            later = [other for other in everything if other not in done and other != step]
+            self._play((*done, step, *later), len(done), versions)
+            base = {key: bits for key, bits in versions.items() if isinstance(key, int)}
+            coming = {key: bits for key, bits in versions.items() if isinstance(key, Policy)}
+            batch.add(number, base, coming)
+        return batch
+
+    def _play(self, order: Sequence[int], before: int, versions: dict[int | Policy, int]) -> None:
+        """Note when each policy that the edits touch is in force, if they come in ``order`` and
+        the step in question is number ``before``."""
+        times = {_START: 0, _BEFORE: before, _AFTER: before + 1, _END: len(order)}
+        in_force: dict[PolicyKey, int | Policy] = {}
+        numbers = self._bench.numbers
+        since: dict[int | Policy, int] = {}
+        until: dict[int | Policy, int] = {}
+        for time, number in enumerate(order, start=1):
+            edit = self._edits[number]
+            coming = {policy_key(policy): policy for policy in edit.policies_in}
+            for key in (*edit.policies_out, *coming):
+                present = in_force.pop(key, numbers.get(key, -1))
+                if present != -1:
+                    until.setdefault(present, time)
+            for key, policy in coming.items():
+                in_force[key] = policy
+                since[policy] = time
+        for present in {**since, **until}:
+            begin, end = since.get(present, 0), until.get(present, len(order) + 1)
+            versions[present] = sum(bit for bit, time in times.items() if begin <= time < end)
+
+
+def _batch_of(bench: Workbench, edits: Sequence[Edit]) -> PolicyBatch:
+    """A batch of four versions with the candidates of all edits, so that they are numbered alike
+    in each such batch and compiled once."""
+    batch = PolicyBatch(bench.compiled, versions=4)
+    for edit in edits:
+        for policy in edit.policies_in:
+            batch.candidates.setdefault(policy, len(batch.candidates))
+    return batch
+
+
+def _cut_for(bench: Workbench, edits: Sequence[Edit]) -> Workbench:
+    """The same cluster with its addresses told apart by the blocks of the edits too: they are
+    named by a policy for a namespace that cannot exist."""
+    compiled = bench.compiled
+    policies = [policy for edit in edits for policy in edit.policies_in]
+    rules = [
+        replace(rule, peers=blocks)
+        for policy in policies
+        for rule in policy.rules
+        if (blocks := tuple(peer for peer in rule.peers or () if isinstance(peer, BlockPeer)))
+    ]
+    naming = replace(policies[0], namespace="/", name="/", isolates=(), rules=tuple(rules))
+    cluster = replace(compiled.cluster, policies=(*compiled.cluster.policies, naming))
+    return workbench(compile_cluster(cluster, compiled.profile, static=compiled.static))
+
+
+# --- in pairs --------------------------------------------------------------------------------
+
+
+def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interaction]:
+    """The pairs of ``edits``, which change policies only, that overlap or conflict.
+
+    Two edits of one policy are not compared.
+    """
+    keys = [_touched(edit) for edit in edits]
+    candidates: Candidates | None = None
+    for first in range(len(edits) - 1):
+        others = [n for n in range(first + 1, len(edits)) if keys[first].isdisjoint(keys[n])]
+        if not others:
+            continue
+        prepared = policy_batches.prepare(
+            bench.beside, _pairs(bench, edits, first, others), ANYTHING, candidates
+        )
+        if not all(map(prepared.beside_base, range(prepared.count))):
+            bench = _cut_for(bench, edits)
+            prepared = policy_batches.prepare(bench.beside, _pairs(bench, edits, first, others))
+        candidates = prepared.candidates
+        out = policy_batches.judge(prepared).out[:, :, scenario_results.COMBINATIONS :].sum(axis=0)
+        overlaps, conflicts = out[:, _OVERLAPS].sum(axis=1), out[:, _CONFLICTS].sum(axis=1)
+        for scenario in np.flatnonzero(overlaps + conflicts).tolist():
+            overlap, conflict = int(overlaps[scenario]), int(conflicts[scenario])
+            yield Interaction(first, others[scenario], overlap, conflict)
+
+
+def _pairs(
+    bench: Workbench, edits: Sequence[Edit], first: int, others: Sequence[int]
+) -> PolicyBatch:
+    """One edit with each of others: a scenario each."""
+    batch = _batch_of(bench, edits)
+    for second in others:
+        base: dict[int, int] = {}
+        coming: dict[Policy, int] = {}
+        for edit, alone, without in (
+            (edits[first], _FIRST, _SECOND),
+            (edits[second], _SECOND, _FIRST),
+        ):
+            for key in _touched(edit):
+                if key in bench.numbers:
+                    base[bench.numbers[key]] = _BASE | without
+            coming |= {policy: _TOGETHER | alone for policy in edit.policies_in}
+        batch.add(second, base, coming)
+    return batch
+
+
+def _bits(combination: int) -> tuple[bool, bool, bool, bool]:
+    base, together, first, second = (bool(combination & bit) for bit in (1, 2, 4, 8))
+    return base, together, first, second
+
+
+_OVERLAPS = [
+    n for n in range(16) for base, _, first, second in [_bits(n)] if first == second != base
+]
+_CONFLICTS = [
+    n
+    for n in range(16)
+    for base, together, first, second in [_bits(n)]
+    if together != (not base if base in (not first, not second) else base)
+]
+
+
+# --- what covers a policy --------------------------------------------------------------------
+
+
+def covers(bench: Workbench, keys: Sequence[PolicyKey]) -> list[Cover]:
+    """For each of some policies whose removal changes nothing: why that is so."""
+    return [_cover(bench, bench.numbers[key]) for key in keys]
+
+
+def _cover(bench: Workbench, number: int) -> Cover:
+    policies = bench.compiled.policies
+    covering: dict[int, int] = {}
+    selects = False
+    for plane in bench.beside.planes:
+        subjects = members(plane.sets, int(plane.subject[number]))
+        selects |= bool(subjects.size)
+        for other in _covering(bench, plane, number, subjects).tolist():
+            covering[other] = covering.get(other, 0) + 1
+    return Cover(
+        policy=policies[number],
+        selects_nothing=not selects,
+        covered_by=tuple(policies[other] for other in sorted(covering)),
+    )
+
+
+def _covering(
+    bench: Workbench, plane: OverlayPlane, number: int, subjects: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Policies with rules for the same subjects that meet those of policy ``number``."""
+    found: set[int] = set()
+    for rules in (plane.ingress, plane.egress):
+        for part in np.unique(rules.part[subjects]).tolist():
+            if part < 0:
+                continue
+            rows = rules.row[rules.start[part] : rules.start[part + 1]]
+            table = rules.table[rows]
+            own = table[table[:, POLICY] == number]
+            others = table[table[:, POLICY] != number]
+            for row in own:
+                same_kind = others[(others[:, RULE] < 0) == (row[RULE] < 0)]
+                found.update(
+                    int(other[POLICY])
+                    for other in same_kind
+                    if int(other[POLICY]) not in found and _meet(bench, plane, row, other)
+                )
+    return np.array(sorted(found), np.int64)
+
+
+def _meet(
+    bench: Workbench, plane: OverlayPlane, row: NDArray[np.int64], other: NDArray[np.int64]
+) -> bool:
+    """Whether two rules have a peer and a port in common."""
+    sets, runs = plane.sets, bench.beside.runs
+    if row[PEER] and other[PEER]:
+        spans = [slice(sets.start[r[PEER]], sets.start[r[PEER] + 1]) for r in (row, other)]
+        _, here, there = np.intersect1d(
+            sets.word[spans[0]], sets.word[spans[1]], True, return_indices=True
+        )
+        if not (sets.bits[spans[0]][here] & sets.bits[spans[1]][there]).any():
+            return False
+    if not (row[PORTS] and other[PORTS]):
+        return True
+    one, two = (slice(runs.start[r[PORTS]], runs.start[r[PORTS] + 1]) for r in (row, other))
+    lows = np.maximum(runs.low[one][:, None], runs.low[two][None, :])
+    highs = np.minimum(runs.high[one][:, None], runs.high[two][None, :])
+    return bool((lows < highs).any())

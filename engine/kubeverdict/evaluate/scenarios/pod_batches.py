@@ -1,0 +1,244 @@
+"""Scenarios that change pods and the labels of namespaces, judged in a batch.
+
+Pods as a scenario would have them get positions beside those that are there, weighing nothing;
+a scenario then moves pods from one position to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
+from kubeverdict.compile.overlay.opening import Visitor, make_overlay
+from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
+from kubeverdict.compile.sets import offsets
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Judged, Outcome
+from kubeverdict.evaluate.scenarios.results import (
+    PROTOCOL,
+    Results,
+    end,
+    ground,
+    judge_all,
+    no_results,
+    outcome,
+)
+from kubeverdict.kernels import pod_scenarios, scenario_results
+from kubeverdict.kernels.collect import Ground, scratch
+from kubeverdict.kernels.pod_scenarios import Moves
+from kubeverdict.model.cluster import METADATA_NAME, Pod
+from kubeverdict.model.edit import Edit
+from kubeverdict.model.ports import Protocol
+
+# Elementary steps of a scenario, roughly.
+_WORK = 60_000
+PodKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A pod of a scenario: its place in ``CompiledPolicy.pods`` before, or -1 where it comes; the
+    visitor that it becomes, or -1 where it goes."""
+
+    before: int
+    after: int
+
+
+class PodBatch:
+    """Scenarios of pods, to be judged together."""
+
+    def __init__(self, compiled: CompiledPolicy) -> None:
+        self._compiled = compiled
+        self._pods_of: dict[str, list[int]] | None = None
+        self.numbers: list[int] = []
+        self.visitors: list[Visitor] = []
+        self.tracks: list[list[Track]] = []
+
+    def add(self, number: int, edit: Edit) -> None:
+        """Add scenario ``number``."""
+        compiled = self._compiled
+        labels = {one.name: {METADATA_NAME: one.name, **one.labels} for one in edit.namespaces_in}
+        coming: dict[PodKey, Pod] = {(pod.namespace, pod.name): pod for pod in edit.pods_in}
+        going = dict.fromkeys(edit.pods_out)
+        for name in labels:
+            for place in self._pods_in(name):
+                pod = compiled.pods[place]
+                key = (pod.namespace, pod.name)
+                if key not in going:
+                    coming.setdefault(key, pod)
+        tracks = [
+            Track(compiled.pod_ids.get(key, -1), self._visit(pod, labels.get(pod.namespace)))
+            for key, pod in coming.items()
+        ]
+        gone = (compiled.pod_ids.get(key, -1) for key in going if key not in coming)
+        tracks += [Track(place, -1) for place in gone if place >= 0]
+        self.numbers.append(number)
+        self.tracks.append(tracks)
+
+    def _visit(self, pod: Pod, labels: dict[str, str] | None) -> int:
+        self.visitors.append(Visitor(pod, labels))
+        return len(self.visitors) - 1
+
+    def _pods_in(self, namespace: str) -> list[int]:
+        if self._pods_of is None:
+            self._pods_of = {}
+            for place, pod in enumerate(self._compiled.pods):
+                self._pods_of.setdefault(pod.namespace, []).append(place)
+        return self._pods_of.get(namespace, [])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePodChanges:
+    """The moves of a batch in one plane, and for each up to two of the pods that it stands for,
+    as places in ``Overlay.pods`` (-1 where there is none)."""
+
+    moves: Moves
+    pods: tuple[tuple[tuple[int, int], ...], ...]
+    ground: Ground
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPodBatch:
+    """A batch made ready for the kernel."""
+
+    beside: Overlay
+    planes: tuple[PlanePodChanges, ...]
+    count: int
+
+
+def prepare(beside: Overlay, batch: PodBatch, focus: Focus = ANYTHING) -> PreparedPodBatch:
+    """Give the visitors of ``batch`` their positions. Takes about as long as a compile."""
+    if batch.visitors:
+        beside = make_overlay(beside.compiled, batch.visitors)
+    planes = tuple(_plane_moves(beside, plane, batch, focus) for plane in beside.planes)
+    freeze(planes)
+    return PreparedPodBatch(beside, planes, len(batch.numbers))
+
+
+def _plane_moves(
+    beside: Overlay, plane: OverlayPlane, batch: PodBatch, focus: Focus
+) -> PlanePodChanges:
+    position = plane.position.tolist()
+    workloads = beside.workloads.tolist()
+    visitors = beside.visitors.tolist()
+    lengths: list[int] = []
+    kinds: list[tuple[int, int, int]] = []
+    members: list[list[tuple[int, int]]] = []
+    for tracks in batch.tracks:
+        found: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        for track in tracks:
+            after = visitors[track.after] if track.after >= 0 else -1
+            where = (
+                position[track.before] if track.before >= 0 else -1,
+                position[after] if after >= 0 else -1,
+            )
+            if where[0] != where[1]:
+                home = workloads[after if after >= 0 else track.before]
+                found.setdefault((*where, home), []).append((track.before, after))
+        lengths.append(len(found))
+        kinds += found
+        members += found.values()
+    table = np.array(kinds, np.int32).reshape(-1, 3)
+    real = ~_alike(plane, table[:, 0], table[:, 1])
+    scenario = np.repeat(np.arange(len(lengths)), lengths)[real]
+    kept = [pods for pods, moves_it in zip(members, real.tolist(), strict=True) if moves_it]
+    return PlanePodChanges(
+        moves=Moves(
+            start=offsets(np.bincount(scenario, minlength=len(lengths))),
+            before=np.ascontiguousarray(table[real, 0]),
+            after=np.ascontiguousarray(table[real, 1]),
+            pods=np.array([len(pods) for pods in kept], np.int64),
+            home=np.ascontiguousarray(table[real, 2]),
+        ),
+        pods=tuple(tuple(pods[:2]) for pods in kept),
+        ground=ground(beside, plane, plane.sets, beside.runs, plane.subject, focus),
+    )
+
+
+def _alike(
+    plane: OverlayPlane, before: NDArray[np.int32], after: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Whether no rule tells two positions apart."""
+    found = (before >= 0) & (after >= 0)
+    for part in (
+        plane.ingress.part,
+        plane.egress.part,
+        plane.ingress_by_peer.part,
+        plane.egress_by_peer.part,
+    ):
+        found &= part[before] == part[after]
+    return found
+
+
+def judge(prepared: PreparedPodBatch, examples: int = 0, threads: int | None = None) -> Results:
+    """Judge every scenario, in threads."""
+    planes, count = prepared.beside.planes, prepared.count
+    results = no_results(len(planes), count, examples)
+    kernel = pod_scenarios.judge_moves.on(count * _WORK)
+
+    def workers() -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for plane, own in zip(planes, prepared.planes, strict=True):
+            sides = (plane.ingress, plane.egress)
+            views = (plane.ingress_by_peer, plane.egress_by_peer)
+            work = scratch(own.ground, sides, views, plane.homes, 2, 0)
+            among = np.empty((np.diff(own.moves.start).max(initial=0), 4), np.int64)
+            found.append((own.moves, own.ground, sides, views, plane.homes, among, work))
+        return found
+
+    judge_all(kernel, results, threads, workers)
+    return results
+
+
+def told(prepared: PreparedPodBatch, results: Results, scenario: int, name: str) -> Outcome:
+    """The outcome of one scenario of the batch."""
+    return outcome(
+        prepared.beside,
+        results,
+        scenario,
+        name,
+        lambda plane, columns, opens: _example(prepared, scenario, plane, columns, opens),
+    )
+
+
+def _example(
+    prepared: PreparedPodBatch, scenario: int, number: int, example: list[int], opens: bool
+) -> Example:
+    beside = prepared.beside
+    plane, moved = beside.planes[number], prepared.planes[number]
+    first = int(moved.moves.start[scenario])
+    source, destination = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
+
+    def find(position: int, which: int) -> Pod | str:
+        if position >= 0:
+            return end(beside, plane, position, which, {})
+        before, after = moved.pods[first - 2 - position][which]
+        return beside.pods[after if after >= 0 else before]
+
+    decided = example[scenario_results.DECIDED :]
+    protocol, port = divmod(example[scenario_results.PLACE], PROTOCOL)
+    return Example(
+        opens=opens,
+        source=find(source, 0),
+        destination=find(destination, int(source == destination)),
+        protocol=Protocol(protocol),
+        port=port,
+        family=plane.families[0] if len(beside.planes) > 1 else None,
+        before=_judged(beside.compiled, not opens, decided[:2]),
+        after=_judged(beside.compiled, opens, decided[2:]),
+    )
+
+
+def _judged(compiled: CompiledPolicy, allowed: bool, rules: Sequence[int]) -> Judged | None:
+    if pod_scenarios.ABSENT in rules:
+        return None
+    egress, ingress = (_decision(compiled, rule) for rule in rules)
+    return Judged(allowed, egress, ingress)
+
+
+def _decision(compiled: CompiledPolicy, rule: int) -> RuleRef | Reason:
+    return compiled.rules[rule] if rule >= 0 else Reason(rule)
