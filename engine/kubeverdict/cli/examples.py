@@ -11,7 +11,7 @@ from kubeverdict.command.failures import CLEAN, write_out
 from kubeverdict.command.running import FILES, verb
 from kubeverdict.errors import UsageError
 
-FOLDER = Path(__file__).with_name("examples")
+FOLDER = Path(__file__).parents[1] / "examples"
 
 # What each of them is, and a command that shows it where they were copied to.
 _EXAMPLES = {
