@@ -181,4 +181,4 @@ def test_nothing_kept_refers_to_the_text(folder: Path) -> None:
     for before, after in zip(cluster.policies, kept.policies, strict=True):
         assert (before.source.file, before.source.line) == (after.source.file, after.source.line)
         assert [rule.source.line for rule in before.rules] == [r.source.line for r in after.rules]
-        assert type(after.source.origin).__name__ == "Place"
+        assert type(after.source.origin).__name__ == "FileLine"

@@ -15,7 +15,7 @@ from random import Random
 import click
 import pytest
 
-from kubeverdict.cli import options
+from kubeverdict.cli import output
 from kubeverdict.cli.main import cli
 from kubeverdict.command.failures import exit_with
 from kubeverdict.command.running import run
@@ -85,7 +85,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Done:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "utf-8"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(err, "utf-8", "backslashreplace"))
-    options._said.clear()
+    output._said.clear()
     with pytest.raises(SystemExit) as end:
         exit_with("kubeverdict", lambda: run(cli, "kubeverdict"))
     assert isinstance(end.value.code, int)

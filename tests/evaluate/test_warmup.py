@@ -39,18 +39,19 @@ NOTHING_IS_LEFT = """
 import sys
 import numpy as np
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate import bulk, checks, delta, flows, pairs, warmup
+from kubeverdict.evaluate import checks, delta, flows, pairs, warmup
+from kubeverdict.evaluate.scenarios import workbench as bulk
 from kubeverdict.kernels import (
-    adding, addresses, answers, bits, checks as c, collect, flows as f, jit, moves, partition,
-    ports, reach, rows, selectors, sets, whatif,
+    adding, addresses, bits, checks as c, collect, flows as f, jit, partition, pod_scenarios,
+    policy_scenarios, ports, reach, rows, scenario_results, selectors, sets,
 )
 from kubeverdict.model.edit import Edit, policy_key
 from tests.generated import random_cluster
 
 def specialised():
     modules = (
-        adding, addresses, answers, bits, c, collect, f, moves, partition, ports, reach, rows,
-        selectors, sets, whatif,
+        adding, addresses, bits, c, collect, f, partition, pod_scenarios, policy_scenarios, ports,
+        reach, rows, scenario_results, selectors, sets,
     )
     kernels = {v for m in modules for v in vars(m).values() if isinstance(v, jit.Kernel)}
     used = [kernel for kernel in kernels if "compiled" in vars(kernel)]
@@ -67,7 +68,7 @@ with jit.compiled_only():
     for plane in old.planes:
         ends = np.ones((2, plane.size), np.bool_)
         atoms = np.ones((1, old.ports.weight.size), np.bool_)
-        asked = [checks.Check(0, 1, 0, denied) for denied in (True, False)]
+        asked = [checks.ReachabilityClaim(0, 1, 0, denied) for denied in (True, False)]
         list(checks.breaches(old, plane, checks.Claims(ends, atoms, asked)))
     bench = bulk.workbench(old)
     bulk.evaluate(bench, [
