@@ -32,6 +32,7 @@ _LAST = 1 << 30
 
 Row = tuple[int, int, int, int, int, int, int, int]
 """direction, tier, order, subject, peer, ports, action, rule"""
+DIRECTION, TIER, ORDER, SUBJECT, PEER, PORTS, ACTION, RULE = range(8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +87,21 @@ def resolve_names(
     return keys, [np.flatnonzero(np.isin(ports_of_group, holders[key])) for key in keys]
 
 
+def rows_of(table: NDArray[np.int64], sets: Sets) -> tuple[Rows, int]:
+    """The rows of a table that apply to any end, and how many of them are ingress."""
+    filled = np.diff(sets.start) > 0
+    table = table[filled[table[:, SUBJECT]] & filled[table[:, PEER]]]
+    rows = Rows(
+        subject=table[:, SUBJECT].astype(np.int32),
+        peer=table[:, PEER].astype(np.int32),
+        ports=table[:, PORTS].astype(np.int32),
+        action=table[:, ACTION].astype(np.uint8),
+        tier=table[:, TIER].astype(np.int32),
+        rule=table[:, RULE].astype(np.int32),
+    )
+    return rows, int((table[:, DIRECTION] == Direction.INGRESS).sum())
+
+
 class RowMaker:
     """Makes the rows of one plane, in evaluation order."""
 
@@ -102,7 +118,13 @@ class RowMaker:
         self.derived = Derived(first=base.sets.start.size - 1)
 
     def make(self, questions: Questions) -> tuple[Rows, int, Sets]:
-        """All rows, how many of them are ingress, and the sets that they number."""
+        """The rows that apply to any end, how many of them are ingress, and the sets that they
+        number."""
+        table, sets = self.table(questions)
+        return (*rows_of(table, sets), sets)
+
+    def table(self, questions: Questions) -> tuple[NDArray[np.int64], Sets]:
+        """All rows, (rows, 8) with the columns of ``Row``, and the sets that they number."""
         for draft in questions.drafts:
             self._add_draft(draft)
         self._add_isolation(questions)
@@ -110,18 +132,7 @@ class RowMaker:
         # Flat and by column: sorting and converting tuples takes longer than making them.
         flat = np.fromiter(chain.from_iterable(self._rows), np.int64, 8 * len(self._rows))
         table = flat.reshape(-1, 8)
-        table = table[np.lexsort(table.T[::-1])]
-        filled = np.diff(sets.start) > 0
-        table = table[filled[table[:, 3]] & filled[table[:, 4]]]
-        rows = Rows(
-            subject=table[:, 3].astype(np.int32),
-            peer=table[:, 4].astype(np.int32),
-            ports=table[:, 5].astype(np.int32),
-            action=table[:, 6].astype(np.uint8),
-            tier=table[:, 1].astype(np.int32),
-            rule=table[:, 7].astype(np.int32),
-        )
-        return rows, int((table[:, 0] == Direction.INGRESS).sum()), sets
+        return table[np.lexsort(table.T[::-1])], sets
 
     def _add(self, draft: LoweredRule, subject: int, peer: int, ports: PortList | None) -> None:
         number = self._lists.setdefault(ports, len(self._lists))
