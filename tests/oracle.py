@@ -30,7 +30,7 @@ from kubeverdict.model.policy import (
     Rule,
 )
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
-from kubeverdict.model.profile import REFERENCE, Profile
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.selectors import Operator, Selector
 
 IPAddress = IPv4Address | IPv6Address
@@ -163,7 +163,7 @@ class Oracle:
         self.host_pods = [pod for pod in present if pod.host_network]
         self.managed = [pod for pod in present if self._is_managed(pod)]
         self.policies = sorted(
-            (policy for policy in cluster.policies if not self._is_refused(policy)),
+            (one for one in cluster.policies if self._is_known(one) and not self._is_refused(one)),
             key=lambda policy: (
                 policy.tier.order,
                 policy.tier.name,
@@ -342,6 +342,12 @@ class Oracle:
         else:
             in_scope = selects(policy.namespaces, self.namespace_labels[pod.namespace])
         return in_scope and selects(policy.pods, pod.labels)
+
+    def _is_known(self, policy: Policy) -> bool:
+        """A CNI has some policy APIs and no others; one that none has is a test's own."""
+        lists = [profile.policy_apis or () for profile in (*PROFILES.values(), self.profile)]
+        left_out = {kind for kinds in lists for kind in kinds} - set(self.profile.policy_apis or ())
+        return self.profile.policy_apis is None or policy.kind not in left_out
 
     def _is_refused(self, policy: Policy) -> bool:
         """A CNI without named ports may refuse the whole policy that has one."""

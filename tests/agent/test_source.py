@@ -106,6 +106,16 @@ def test_everything_is_read_where_pods_may_have_changed(folder: Path) -> None:
     assert len(read(source).cluster.pods) == 1
 
 
+def test_everything_is_read_where_an_object_that_is_not_evaluated_changed(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    other = folder / "other.yaml"
+    other.write_text("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: x}\n")
+    assert len(read(source).cluster.unevaluated) == 1
+    other.unlink()
+    reading = read(source)
+    assert not reading.policies_only and reading.cluster.unevaluated == ()
+
+
 def test_wrong_input_is_told_once_and_loses_nothing(folder: Path) -> None:
     source = FileSource([str(folder)])
     read(source)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from kubeverdict.compile.dialect import in_force
 from kubeverdict.model.policy import Direction, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
-from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile, implements
 from tests.handmade import allow, block, policy
 
 HTTP = NamedPort(Protocol.TCP, "http")
@@ -51,3 +53,23 @@ def test_a_longer_block_survives_the_except_around_it() -> None:
     wide, inner = block("10.0.0.0/8", "10.1.0.0/16"), block("10.1.2.0/24")
     rule = adapted(allow(Direction.EGRESS, (wide, inner)), PROFILES["kube-router"])
     assert rule.peers == (wide, inner)
+
+
+def test_policies_of_an_api_that_a_cni_does_not_implement_are_not_in_force() -> None:
+    usual = policy("x/one", allow(Direction.INGRESS))
+    other = replace(usual, kind="BaselineAdminNetworkPolicy", namespace=None)
+    assert in_force((usual, other), REFERENCE) == ((other, usual), ())
+    kept, notes = in_force((usual, other), PROFILES["weave"])
+    assert kept == (usual,)
+    assert notes == (
+        "Weave Net does not implement BaselineAdminNetworkPolicy: 1 policy has no effect",
+    )
+    # One that takes rules as they are written, too.
+    ours = replace(REFERENCE, policy_apis=("NetworkPolicy",))
+    assert in_force((usual, other), ours)[0] == (usual,)
+
+
+def test_a_kind_that_no_profile_knows_is_in_force_everywhere() -> None:
+    for profile in PROFILES.values():
+        assert implements(profile, "OurPolicy")
+        assert implements(profile, "NetworkPolicy") == profile.enforces

@@ -27,8 +27,10 @@ from kubeverdict.errors import InputError, Problem
 from kubeverdict.manifests import load
 from kubeverdict.manifests.folders import SUFFIXES
 from kubeverdict.manifests.loading import Loaded, with_implied
+from kubeverdict.manifests.policies import is_evaluated
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -60,7 +62,7 @@ class FileSource:
         self._seen: dict[str, Stamp] | None = None
         self._unread: set[str] = set()  # changed, and wrong so far
         self._base: Cluster | None = None
-        # Files that hold anything but policies, and the remarks about each file.
+        # Files that hold anything but policies that are evaluated, and the remarks about each.
         self._mixed: frozenset[str] = frozenset()
         self._remarks: tuple[Problem, ...] = ()
         self._ignored: tuple[str, ...] = ()
@@ -103,8 +105,8 @@ class FileSource:
     def _keep(self, loaded: Loaded) -> None:
         self._base = settled(loaded.cluster)
         self._mixed = frozenset(
-            origin.file for (kind, _, _), origin in loaded.origins.items() if not _is_policy(kind)
-        )
+            origin.file for (kind, _, _), origin in loaded.origins.items() if not is_evaluated(kind)
+        ).union(one.file for one in loaded.cluster.unevaluated)
         self._remarks = (*loaded.skipped, *loaded.warnings)
         ignored = [f"{count} {kind} ignored" for kind, count in loaded.ignored.items()]
         # Policies that are not evaluated are among the warnings.
@@ -132,14 +134,14 @@ class FileSource:
             except InputError:
                 return None
             beside = loaded.ignored or loaded.cluster.unevaluated
-            if beside or any(not _is_policy(kind) for kind, _, _ in loaded.origins):
+            if beside or any(not is_evaluated(kind) for kind, _, _ in loaded.origins):
                 return None
             policies += settled(loaded.cluster).policies
             remarks += [*loaded.skipped, *loaded.warnings]
         base = self._base
         kept = [policy for policy in base.policies if policy.source.file not in changed]
-        names = {(policy.kind, policy.namespace, policy.name) for policy in kept}
-        if any((policy.kind, policy.namespace, policy.name) in names for policy in policies):
+        names = set(map(policy_key, kept))
+        if any(policy_key(policy) in names for policy in policies):
             return None  # defined twice
         written = [namespace for namespace in base.namespaces if not namespace.implied]
         everything = (*kept, *policies)
@@ -164,10 +166,6 @@ class FileSource:
 
     def _stamps(self) -> dict[str, Stamp]:
         return dict(_stamps(self._paths))
-
-
-def _is_policy(kind: str) -> bool:
-    return kind == "NetworkPolicy"
 
 
 def _stamps(paths: Sequence[str]) -> Iterator[tuple[str, Stamp]]:

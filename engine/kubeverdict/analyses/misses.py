@@ -9,23 +9,22 @@ import msgspec
 
 from kubeverdict.analyses.conditions import Context, UnmetCondition, peer_failures, port_failures
 from kubeverdict.analyses.questions import Flow
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Rule
+from kubeverdict.model.policy import NETWORK_POLICY, Action, Direction, Policy, Rule
 from kubeverdict.model.sources import field_text
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """A policy and its place in the input. ``usual``: it is in the tier of NetworkPolicy."""
+    """A policy and its place in the input."""
 
     kind: str
     name: str
     file: str
     line: int
-    usual: bool = True
 
     @property
     def title(self) -> str:
         """The name, with its kind unless it is a NetworkPolicy, as most policies are."""
-        return self.name if self.usual else f"{self.kind} {self.name}"
+        return self.name if self.kind == NETWORK_POLICY else f"{self.kind} {self.name}"
 
 
 class RuleMiss(msgspec.Struct, frozen=True):
@@ -87,8 +86,7 @@ def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Fl
 
 def policy_view(policy: Policy) -> PolicyView:
     source = policy.source
-    usual = policy.tier == NETWORK_POLICY_TIER
-    return PolicyView(policy.kind, str(policy), source.file, source.line, usual)
+    return PolicyView(policy.kind, str(policy), source.file, source.line)
 
 
 def _attempts(

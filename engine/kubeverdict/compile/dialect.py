@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from kubeverdict.model.cluster import ContainerKind, Pod
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
-from kubeverdict.model.profile import Profile
+from kubeverdict.model.profile import Profile, implements
 from kubeverdict.model.selectors import EVERYTHING, Selector
 
 NAMED_PORT_CONTAINERS: Mapping[str, frozenset[ContainerKind]] = {
@@ -40,11 +41,17 @@ def in_force(
     kept: list[Policy] = []
     notes: list[str] = []
     in_order = sorted(policies, key=lambda policy: policy.sort_key)
+    ignored: Counter[str] = Counter()
     for policy, adapted in zip(in_order, adapt(in_order, profile, pods, namespaces), strict=True):
-        if adapted is None:
+        if adapted is not None:
+            kept.append(adapted)
+        elif implements(profile, policy.kind):
             notes.append(f"{profile.title} refuses {policy.kind} {policy}: it has a named port")
         else:
-            kept.append(adapted)
+            ignored[policy.kind] += 1
+    for kind, number in ignored.items():
+        have = count(number, "policy has", "policies have")
+        notes.append(f"{profile.title} does not implement {kind}: {have} no effect")
     return tuple(kept), tuple(notes)
 
 
@@ -54,19 +61,19 @@ def adapt(
     pods: Sequence[Pod],
     namespaces: Mapping[str, Mapping[str, str]],
 ) -> list[Policy | None]:
-    """Each policy as this CNI has it; None where it refuses or ignores it.
+    """Each policy as this CNI has it; None where it refuses it, or does not implement its API.
 
     What a profile says of rules is how the CNI reads NetworkPolicy; policies of other APIs are
     taken as written.
     """
     if _takes_rules_as_written(profile):
-        return list(policies)
+        return [one if implements(profile, one.kind) else None for one in policies]
     names = _Names(profile, pods, namespaces)
     return [_in_force(policy, profile, names) for policy in policies]
 
 
 def _in_force(policy: Policy, profile: Profile, names: _Names) -> Policy | None:
-    if not profile.enforces:
+    if not profile.enforces or not implements(profile, policy.kind):
         return None
     if policy.tier != NETWORK_POLICY_TIER:
         return policy

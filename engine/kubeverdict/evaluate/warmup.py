@@ -21,6 +21,7 @@ from kubeverdict.model.addresses import Block
 from kubeverdict.model.cluster import Cluster, Namespace, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.policy import (
+    NETWORK_POLICY,
     NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
@@ -113,7 +114,7 @@ def _versions() -> tuple[Cluster, Cluster]:
     blocks = [BlockPeer(Block(4, number << 8, 24)) for number in range(100)]
     rule = Rule(Direction.INGRESS, 0, Action.ALLOW, (here, *blocks), None, source)
     policy = Policy(
-        kind="NetworkPolicy",
+        kind=NETWORK_POLICY,
         namespace="default",
         name="warmup",
         tier=NETWORK_POLICY_TIER,

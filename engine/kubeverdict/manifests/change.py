@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kubeverdict.errors import UsageError
-from kubeverdict.manifests import policy_kinds
+from kubeverdict.manifests import policies as apis
 from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
@@ -22,6 +22,7 @@ from kubeverdict.model.cluster import (
     Service,
     WorkloadRef,
 )
+from kubeverdict.model.edit import policy_key
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import merged
@@ -44,7 +45,7 @@ def apply(base: Cluster, change: Loaded) -> Cluster:
     named = [item for item in new.namespaces if not item.implied]
     known = {item.name for item in base.namespaces}
     named += [item for item in new.namespaces if item.implied and item.name not in known]
-    policies = _replace(base.policies, new.policies, lambda p: (p.kind, p.namespace, p.name))
+    policies = _replace(base.policies, new.policies, policy_key)
     had = {(one.namespace, one.name): one for one in base.services} if new.services else {}
     coming = [given(had.get((one.namespace, one.name)), one) for one in new.services]
     services = _replace(base.services, coming, lambda s: (s.namespace, s.name))
@@ -159,9 +160,9 @@ def _renamed(pod: Pod, *taken: Container[tuple[str, str]]) -> Pod:
     return pod if name == pod.name else msgspec.structs.replace(pod, name=name)
 
 
-# Kinds as kubectl spells them; all are accepted in lower case and in the plural too.
+# Kinds as kubectl spells them; all are accepted in lower case and in the plural too. Those of
+# policies are in a table of their own.
 _SHORT = {
-    "NetworkPolicy": ("netpol",),
     "Pod": ("po",),
     "Namespace": ("ns",),
     "Node": ("no",),
@@ -177,22 +178,16 @@ _SHORT = {
 _PLAIN = ("Namespace", "Node")  # not in a namespace
 
 
-def _words(kind: str) -> set[str]:
-    word = kind.lower()
-    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
-    return {word, plural, *_SHORT[kind]}
-
-
-_KINDS = {word: kind for kind in _SHORT for word in _words(kind)}
+_KINDS = {word: kind for kind in _SHORT for word in (*apis.spellings(kind), *_SHORT[kind])}
 
 
 def delete(cluster: Cluster, references: Iterable[str]) -> Cluster:
     """``cluster`` without the objects that ``references`` name, and without what is in them.
 
     A reference is ``networkpolicy/NAMESPACE/NAME``, ``pod/…``, ``deployment/…`` and so on, or
-    ``namespace/NAME``, with the kinds as kubectl spells them. Deleting a workload deletes its
-    pods, deleting a namespace all that is in it. Raises :class:`UsageError` for a reference to
-    nothing, and names the nearest that exists.
+    ``namespace/NAME`` for what is in no namespace, with the kinds as kubectl spells them. Deleting
+    a workload deletes its pods, deleting a namespace all that is in it. Raises
+    :class:`UsageError` for a reference to nothing, and names the nearest that exists.
     """
     for reference in references:
         found = parse_reference(
@@ -214,21 +209,13 @@ def parse_reference(
     beside Kubernetes' own these may be anybody's.
     """
     word, *parts = reference.split("/")
-    kind = _KINDS.get(word.lower())
-    if kind is None:
-        words = (word.lower(), SHORT_NAMES.get(word.lower()), word.lower().removesuffix("s"))
-        kind = next((one for one in workload_kinds() if one.lower() in words), None)
-    if kind is None:
-        known_not_read = policy_kinds.named(word)
-        if known_not_read:
-            choices = " or ".join(f"{kind}.{group}" for group, kind in known_not_read)
-            message = "policies of this kind are known and not evaluated: nothing would change"
-            raise UsageError(f"cannot {verb} {reference!r}: {choices}: {message}")
-        close = difflib.get_close_matches(word.lower(), _KINDS, n=1)
-        hint = f", did you mean {close[0]}?" if close else f": {', '.join(map(str.lower, _SHORT))}"
-        raise UsageError(f"cannot {verb} {reference!r}: unknown kind {word!r}{hint}")
-    if len(parts) != (1 if kind in _PLAIN else 2):
-        form = f"{kind.lower()}/NAME" if kind in _PLAIN else f"{kind.lower()}/NAMESPACE/NAME"
+    try:
+        kind = _KINDS.get(word.lower()) or _other_kind(word, names_of, workload_kinds)
+    except UsageError as error:
+        raise UsageError(f"cannot {verb} {reference!r}: {error}") from None
+    scoped = kind in _PLAIN or (apis.is_evaluated(kind) and not apis.is_namespaced(kind))
+    if len(parts) != (1 if scoped else 2):
+        form = f"{kind.lower()}/NAME" if scoped else f"{kind.lower()}/NAMESPACE/NAME"
         raise UsageError(f"cannot {verb} {reference!r}: write it as {form}")
     known = names_of(kind)
     path = "/".join(parts)
@@ -237,6 +224,41 @@ def parse_reference(
     close = difflib.get_close_matches(path, _likely(parts, known), n=1, cutoff=0.0)
     hint = f", did you mean {kind.lower()}/{close[0]}?" if close else ": there is none of its kind"
     raise UsageError(f"cannot {verb} {reference!r}: it does not exist{hint}")
+
+
+def _other_kind(
+    word: str,
+    names_of: Callable[[str], Collection[str]],
+    workload_kinds: Callable[[], Iterable[str]],
+) -> str:
+    """The kind of policy or of somebody's workload that ``word`` means.
+
+    Of several policies of one short name it is the one that there are any of. Raises UsageError,
+    without the reference, where the word means none or more."""
+    found = apis.named(word)
+    evaluated = [name for one in found if (name := apis.evaluated_as(*one)) is not None]
+    if len(evaluated) > 1:
+        held = [name for name in evaluated if names_of(name)]
+        if len(held) != 1:
+            choices = " or ".join(name.lower() for name in held or evaluated)
+            raise UsageError(f"{word!r} is short for several kinds: write {choices}")
+        return held[0]
+    if evaluated:
+        return evaluated[0]
+    words = (word.lower(), SHORT_NAMES.get(word.lower()), word.lower().removesuffix("s"))
+    for kind in workload_kinds():
+        if kind.lower() in words:
+            return kind
+    if found:
+        choices = " or ".join(f"{kind}.{group}" for group, kind in found)
+        message = "policies of this kind are known and not evaluated: nothing would change"
+        raise UsageError(f"{choices}: {message}")
+    known = [*_KINDS, *(each for name in apis.EVALUATED for each in apis.spellings(name))]
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    kinds = ", ".join(kind.lower() for kind in (*apis.EVALUATED, *_SHORT))
+    raise UsageError(
+        f"unknown kind {word!r}" + (f", did you mean {close[0]}?" if close else f": {kinds}")
+    )
 
 
 def _likely(parts: list[str], known: Collection[str]) -> list[str]:
@@ -254,8 +276,9 @@ def names(cluster: Cluster, kind: str) -> set[str]:
         "Node": (item.name for item in cluster.nodes),
         "Service": cluster.services,
         "Pod": cluster.pods,
-        "NetworkPolicy": (policy for policy in cluster.policies if policy.kind == kind),
     }
+    if apis.is_evaluated(kind):
+        return {str(policy) for policy in cluster.policies if policy.kind == kind}
     if kind in objects:
         return {str(item) for item in objects[kind]}
     refs = {pod.workload for pod in cluster.pods if pod.workload.kind == kind}
@@ -294,13 +317,10 @@ def _without(cluster: Cluster, kind: str, namespace: str, name: str) -> Cluster:
             return replace(cluster, services=services, endpoints=kept_lists)
         case "Pod":
             return replace(cluster, pods=_others(cluster.pods, namespace, name))
-        case "NetworkPolicy":
-            kept = tuple(
-                item
-                for item in cluster.policies
-                if (item.kind, item.namespace, item.name) != (kind, namespace, name)
-            )
-            return replace(cluster, policies=kept)
+    if apis.is_evaluated(kind):
+        key = (kind, namespace, name)
+        kept = tuple(item for item in cluster.policies if policy_key(item) != key)
+        return replace(cluster, policies=kept)
     ref = WorkloadRef(namespace, name, kind)
     return replace(cluster, pods=tuple(pod for pod in cluster.pods if pod.workload != ref))
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -15,15 +15,14 @@ from kubeverdict.manifests import (
     exposing,
     formats,
     json_text,
-    networkpolicy,
+    policies,
     repeated,
-    schema,
     sources,
 )
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import DocumentPlace, Findings
+from kubeverdict.manifests.kinds import HEAD, KNOWN, right_version
 from kubeverdict.manifests.left_out import LeftOut, metadata_of
-from kubeverdict.manifests.networkpolicy import NetworkPolicyReader
 from kubeverdict.manifests.objects import (
     CLUSTER_SCOPED,
     ObjectReader,
@@ -33,7 +32,7 @@ from kubeverdict.manifests.objects import (
 )
 from kubeverdict.manifests.other_kinds import gap_of, is_known
 from kubeverdict.manifests.pod_templates import TEMPLATES, found_in
-from kubeverdict.manifests.policy_kinds import is_policy
+from kubeverdict.manifests.policies.reading import PolicyReader
 from kubeverdict.manifests.resources import group_of
 from kubeverdict.manifests.undecodable import report_invalid
 from kubeverdict.manifests.validation import (
@@ -125,49 +124,6 @@ def load_text(file: str, text: bytes, line: int = 1, namespace: str = DEFAULT_NA
         )
 
 
-class _Known(NamedTuple):
-    """A kind that is used: its API group and versions, its decoder and the reader's method."""
-
-    group: str
-    versions: frozenset[str]
-    decoder: msgspec.json.Decoder[Any]
-    method: str
-    reader: str = "objects"
-
-    def accepts(self, api_version: str | None) -> bool:
-        return api_version in self.versions
-
-
-def _known(group: str, shape: type[schema.Head], method: str = "") -> _Known:
-    # Workloads kept the fields that matter here since their beta versions.
-    names = ("v1", "v1beta1", "v1beta2", "v2alpha1") if group in ("apps", "batch") else ("v1",)
-    versions = frozenset(f"{group}/{name}" if group else name for name in names)
-    return _Known(group, versions, msgspec.json.Decoder(shape), method)
-
-
-_HEAD = msgspec.json.Decoder(schema.Head)
-_WORKLOADS = {
-    **{kind: "apps" for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")},
-    **{kind: "batch" for kind in ("Job", "CronJob")},
-    "ReplicationController": "",
-}
-_KNOWN = {
-    "Pod": _known("", schema.PodManifest, "pod"),
-    "Namespace": _known("", schema.NamespaceManifest, "namespace"),
-    "Node": _known("", schema.NodeManifest, "node"),
-    "Service": _known("", schema.ServiceManifest, "service"),
-    "EndpointSlice": _known("discovery.k8s.io", schema.EndpointSlice, "endpoint_slice"),
-    "Endpoints": _known("", schema.EndpointsManifest, "endpoints"),
-    "Ingress": _known("networking.k8s.io", schema.IngressManifest, "ingress"),
-    "Route": _known("route.openshift.io", schema.Route, "route"),
-    networkpolicy.KIND: _known("networking.k8s.io", schema.Head),
-    **{kind: _known(group, schema.Workload, "workload") for kind, group in _WORKLOADS.items()},
-    **{kind: _Known(*row, "exposing") for kind, row in exposing.KINDS.items()},
-}
-# No verdict depends on these: one of another version is ignored, not refused.
-_BESIDE = frozenset({"EndpointSlice", "Ingress", "Route", *exposing.KINDS})
-
-
 class _Load:
     """One load in progress."""
 
@@ -175,7 +131,7 @@ class _Load:
         self.findings = Findings()
         self.objects = ObjectReader(self.findings, namespace)
         self.exposing = exposing.ExposingReader(self.objects)
-        self.policy_reader = NetworkPolicyReader(self.findings, namespace)
+        self.policy_reader = PolicyReader(self.findings, namespace)
         self.pods: list[PodRecord] = []
         self.workloads: list[WorkloadRecord] = []
         self.namespaces: list[Namespace] = []
@@ -249,21 +205,24 @@ class _Load:
         origin, body = document.origin, document.body
         kind = self._last
         try:
-            head = _KNOWN[kind].decoder.decode(body)
+            head = KNOWN[kind].decoder.decode(body)
             guessed = (head.kind or document.kind) == kind
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             guessed = False
         if not guessed:
             try:
-                head = _HEAD.decode(body)
+                head = HEAD.decode(body)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
                 report_invalid(DocumentPlace(self.findings, origin), error, body)
                 return
             kind = head.kind or document.kind or ""
-        if not self._is_used(kind, head.api_version or document.api_version, document, direct):
+        api_version = head.api_version or document.api_version
+        known = KNOWN.get(kind)
+        if known is None or not known.accepts(api_version):
+            self._take_other(kind, api_version, document, direct)
             return
+        self.documents += 1
         self._last = kind
-        known = _KNOWN[kind]
         if not guessed:
             try:
                 head = known.decoder.decode(body)
@@ -276,17 +235,8 @@ class _Load:
                 else:
                     report_invalid(place, error, body)
                 return
-        record: Record | Policy | None
-        if known.method:
-            reader = getattr(self, known.reader)
-            record = getattr(reader, known.method)(kind, head, origin)
-        else:
-            try:
-                value = json_text.parse(body)
-            except json_text.JsonError as error:
-                DocumentPlace(self.findings, origin, kind).error((), error.message)
-                return
-            record = self.policy_reader.read(value, origin)
+        reader = getattr(self, known.reader)
+        record: Record | None = getattr(reader, known.method)(kind, head, origin)
         if record is not None:
             self._add(kind, record, origin)
 
@@ -301,13 +251,11 @@ class _Load:
                 self.ignored[NOT_AN_OBJECT] += 1
             return
         kind = value.get("kind") or document.kind
-        if kind == networkpolicy.KIND:
-            api_version = value.get("apiVersion") or document.api_version
-            if isinstance(api_version, str | None):
-                if self._is_used(kind, api_version, document, direct):
-                    policy = self.policy_reader.read(value, origin)
-                    if policy is not None:
-                        self._add(kind, policy, origin)
+        api_version = value.get("apiVersion") or document.api_version
+        if isinstance(kind, str) and isinstance(api_version, str):
+            api = policies.read_as(api_version, kind)
+            if api is not None:
+                self._take_policy(api, value, origin)
                 return
         try:
             body = msgspec.json.encode(value)
@@ -317,35 +265,55 @@ class _Load:
         document.body = body
         self._take(document, direct)
 
-    def _is_used(
+    def _take_policy(self, api: str, value: Any, origin: Origin) -> None:
+        self.documents += 1
+        policy = self.policy_reader.read(api, value, origin)
+        if policy is not None:
+            self._add(policy.kind, policy, origin)
+
+    def _take_other(
         self, kind: str, api_version: str | None, document: Document, direct: bool
-    ) -> bool:
-        """Is the document of a kind that is used? What is not is counted or reported."""
-        known = _KNOWN.get(kind)
-        if known and known.accepts(api_version):
-            self.documents += 1
-            return True
+    ) -> None:
+        """A policy, or a document of a kind that is not used, which is counted or reported."""
+        api = policies.read_as(api_version, kind)
+        if api is None:
+            self._leave_out(kind, api_version, document, direct)
+            return
+        origin = document.origin
+        assert document.body is not None  # another was read from its value
+        try:
+            value = json_text.parse(document.body)
+        except json_text.JsonError as error:
+            DocumentPlace(self.findings, origin, kind).error((), error.message)
+            return
+        self._take_policy(api, value, origin)
+
+    def _leave_out(
+        self, kind: str, api_version: str | None, document: Document, direct: bool
+    ) -> None:
+        known = KNOWN.get(kind)
         place = DocumentPlace(self.findings, document.origin, kind)
         if not kind or not api_version:
-            if known or is_policy(kind) or direct or document.listed:
+            if known or policies.is_policy(kind) or direct or document.listed:
                 self.documents += 1
                 place.error(("apiVersion" if kind else "kind",), required())
             else:
                 self.ignored[NOT_AN_OBJECT] += 1
-            return False
+            return
         self.documents += 1
         group = group_of(api_version)
         if kind.endswith("List") and _is_list(kind, group, document):
             # Its objects must not be lost for the list's sake.
             place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
-            return False
-        if known and kind not in _BESIDE and ("." not in group or group == known.group):
-            right = f"{known.group}/v1" if known.group else "v1"
-            place.error(("apiVersion",), invalid(api_version, f"a {kind} is of {right}"))
-            return False
+            return
+        right = right_version(group, kind)
+        if right is not None:
+            a = "an" if kind[0] in "AEIOU" else "a"
+            place.error(("apiVersion",), invalid(api_version, f"{a} {kind} is of {right}"))
+            return
         if (group, kind) in TEMPLATES:
             self._take_templates(group, kind, document)
-            return False
+            return
         gap = gap_of(group, kind)
         if gap is Gap.NOT_READ and _has_containers(document):
             self._take_templates(group, kind, document)
@@ -353,7 +321,6 @@ class _Load:
             self.ignored[f"{kind}.{group}" if known else kind] += 1
         else:
             self._left_out.add(group, kind, gap, document)
-        return False
 
     def _take_templates(self, group: str, kind: str, document: Document) -> None:
         """Read the pod templates of a kind that Kubernetes does not have; where there are none,
@@ -380,7 +347,7 @@ class _Load:
         if isinstance(record, WorkloadRecord):
             namespace, name = record.ref.namespace, record.ref.name
         else:
-            namespace = "" if kind in CLUSTER_SCOPED else record.namespace  # type: ignore
+            namespace = "" if kind in CLUSTER_SCOPED else record.namespace or ""  # type: ignore
             name = record.name
         key = (kind, namespace, name)
         if is_generated(name):
@@ -413,7 +380,7 @@ class _Load:
         for one in self._unevaluated:
             if one.gap.decides:
                 text = "object is" if one.count == 1 else "objects are"
-                message = f"{one.count} {one.resource} {text} not evaluated"
+                message = one.detail or f"{one.count} {one.resource} {text} not evaluated"
                 self.findings.warnings.append(Problem(one.file, one.line, "", message))
         if self._repeated:
             subject, first, origin = self._repeated[0]
@@ -426,7 +393,8 @@ class _Load:
     @cached_property
     def _unevaluated(self) -> tuple[Unevaluated, ...]:
         """What is not taken into account, once everything was read."""
-        return self._left_out.told(self.pods, self.workloads, _Origins(self._defined))
+        whole = self._left_out.told(self.pods, self.workloads, _Origins(self._defined))
+        return (*whole, *self.policy_reader.unevaluated)
 
     def _cluster(self) -> Cluster:
         nodes = [node.name for node in self.nodes]
@@ -452,7 +420,7 @@ def _has_containers(document: Document) -> bool:
 def _is_list(kind: str, group: str, document: Document) -> bool:
     """Whether a document without a list of items is meant to be one."""
     single = kind.removesuffix("List")
-    if not single or single in _KNOWN or is_known(group, single):
+    if not single or single in KNOWN or is_known(group, single):
         return True
     return not metadata_of(document).name
 

@@ -5,7 +5,7 @@ Literal tables by API group and kind. What is in none of them is not known, and 
 
 from __future__ import annotations
 
-from kubeverdict.manifests.policy_kinds import policy_gap
+from kubeverdict.manifests.policies import POLICIES, policy_gap
 from kubeverdict.manifests.resources import Resource
 from kubeverdict.model.unevaluated import Gap
 
@@ -125,9 +125,6 @@ _IRRELEVANT_KINDS: dict[str, tuple[str, ...]] = {
             "IPPool",
             "IPReservation",
             "KubeControllersConfiguration",
-            "StagedGlobalNetworkPolicy",
-            "StagedKubernetesNetworkPolicy",
-            "StagedNetworkPolicy",
         ),
     ),
 }
@@ -189,7 +186,7 @@ def gap_of(group: str, kind: str) -> Gap | None:
     if (group, kind) in _GAPS:
         return _GAPS[group, kind]
     found = policy_gap(group, kind)
-    if found is not None:
+    if found is not None or (group, kind) in POLICIES:
         return found
     return None if group in _IRRELEVANT_GROUPS else Gap.NOT_READ
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kubeverdict.errors import Problem, UsageError
 from kubeverdict.manifests.change import apply_pods, given, names, parse_reference, workload_kinds
 from kubeverdict.manifests.loading import Loaded, load_text
+from kubeverdict.manifests.policies import is_evaluated, path_of
 from kubeverdict.manifests.scenarios import Change, Scenario
 from kubeverdict.manifests.workloads import ordinal_labels
 from kubeverdict.model.cluster import Cluster, Namespace, Node, Pod, Service, WorkloadRef
@@ -28,7 +29,7 @@ _Located = TypeVar("_Located", Pod, Policy, Service, EndpointList)
 
 # What `kubectl scale` scales, beside kinds of which nothing is known.
 _NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
-_NOT_WORKLOADS = {"NetworkPolicy", "Node", "Service", "Namespace"}
+_NOT_WORKLOADS = {"Node", "Service", "Namespace"}
 
 
 class Resolver:
@@ -194,8 +195,9 @@ class _State:
         """The objects of a kind, as the scenario has left them so far."""
         touched: Mapping[str, object]
         match kind:
-            case "NetworkPolicy":
-                touched = {f"{key[1]}/{key[2]}": one for key, one in self._policies.items()}
+            case _ if is_evaluated(kind):
+                items = self._policies.items()
+                touched = {path_of(*key[1:]): one for key, one in items if key[0] == kind}
             case "Pod":
                 touched = {"/".join(key): pod for key, pod in self._pods.items()}
             case "Namespace":
@@ -274,7 +276,7 @@ class _State:
 
     def _delete(self, kind: str, namespace: str, name: str) -> None:
         match kind:
-            case "NetworkPolicy":
+            case _ if is_evaluated(kind):
                 self._policies[kind, namespace, name] = None
             case "Pod":
                 self._pods[namespace, name] = None
@@ -320,7 +322,7 @@ class _State:
             labels = changed(known.labels)
             self._namespaces[name] = replace(known, labels=labels, implied=False)
             return
-        if kind in _NOT_WORKLOADS:
+        if kind in _NOT_WORKLOADS or is_evaluated(kind):
             raise UsageError(f"cannot label {change.target!r}: only pods, workloads and namespaces")
         if kind == "Pod":
             pod = _now(self._pods, self._base.pods, (namespace, name))
@@ -331,7 +333,7 @@ class _State:
             self._put(replace(pod, labels=changed(pod.labels)))
 
     def _scale(self, change: Change, kind: str, namespace: str, name: str) -> None:
-        if kind in _NOT_WORKLOADS or kind in _NOT_SCALED:
+        if kind in _NOT_WORKLOADS or kind in _NOT_SCALED or is_evaluated(kind):
             raise UsageError(f"cannot scale {change.target!r}: a {kind} has no replicas")
         pods = self._pods_of(WorkloadRef(namespace, name, kind))
         in_order = kind == "StatefulSet"

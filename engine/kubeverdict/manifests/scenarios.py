@@ -28,9 +28,10 @@ from typing import Any
 import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError
-from kubeverdict.manifests import networkpolicy, sources
+from kubeverdict.manifests import policies, sources
 from kubeverdict.manifests.findings import DocumentPlace, Findings
 from kubeverdict.manifests.objects import MAX_REPLICAS
+from kubeverdict.manifests.resources import group_of
 from kubeverdict.manifests.validation import (
     invalid,
     label_key_errors,
@@ -308,7 +309,7 @@ def _label_errors(key: Any, value: Any) -> Iterator[str]:
 def delete_each(cluster: Cluster) -> Iterator[Scenario]:
     """Every policy removed on its own."""
     for kind, namespace, name in map(policy_key, cluster.policies):
-        target = f"{kind.lower()}/{namespace}/{name}"
+        target = f"{kind.lower()}/{policies.path_of(namespace, name)}"
         yield Scenario(f"delete {target}", (Change("delete", target=target),))
 
 
@@ -334,8 +335,8 @@ def relabel_each(cluster: Cluster, label: str) -> Iterator[Scenario]:
 def apply_each(
     path: str, namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[list[Scenario], dict[str, int]]:
-    """Each NetworkPolicy in a file or folder on its own, in the order in which they come; and how
-    many objects of other kinds are there, by kind. Policies that do not say are in ``namespace``.
+    """Each policy in a file or folder on its own, in the order in which they come; and how many
+    objects of other kinds are there, by kind. Policies that do not say are in ``namespace``.
 
     Raises InputError for what cannot be read, and where there is no policy.
     """
@@ -350,18 +351,20 @@ def apply_each(
                 findings.errors.append(entry)
                 continue
             for at, value, missing in _objects(entry):
-                kind = {**missing, **value}.get("kind") if isinstance(value, dict) else None
-                if kind != networkpolicy.KIND:
+                head = {**missing, **value} if isinstance(value, dict) else {}
+                kind, api_version = head.get("kind"), head.get("apiVersion")
+                api = policies.evaluated_as(group_of(str(api_version or "")), str(kind))
+                if api is None:
                     others[str(kind or "document without a kind")] += 1
                     continue
                 excerpt, line = entry.text.excerpt(at, **missing)
                 change = Change("apply", buffer.name, line, text=excerpt, namespace=namespace)
-                name = f"apply networkpolicy/{_key(value, namespace)}"
+                name = f"apply {api.lower()}/{_path(value, api, namespace)}"
                 found.append(names.take(Scenario(name, (change,)), buffer.name, line))
     if findings.fatal or findings.errors:
         raise InputError(findings.fatal + findings.errors)
     if not found:
-        raise InputError([Problem(path, 0, "", f"holds no {networkpolicy.KIND}")])
+        raise InputError([Problem(path, 0, "", f"holds no {' or '.join(policies.EVALUATED)}")])
     names.check()
     return found, dict(sorted(others.items()))
 
@@ -383,7 +386,8 @@ def _objects(entry: Entry) -> Iterable[tuple[FieldPath, Any, dict[str, str]]]:
         yield (*entry.at, "items", index), item, missing
 
 
-def _key(policy: dict[str, Any], default: str) -> str:
+def _path(policy: dict[str, Any], api: str, default: str) -> str:
     metadata = policy.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    return f"{metadata.get('namespace') or default}/{metadata.get('name')}"
+    namespace = metadata.get("namespace") or default if policies.is_namespaced(api) else None
+    return policies.path_of(namespace, str(metadata.get("name")))

@@ -27,8 +27,8 @@ import ryml
 from kubeverdict.manifests import documents, json_text, yaml_text
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import Findings
-from kubeverdict.manifests.networkpolicy import KIND
 from kubeverdict.manifests.origins import YamlOrigin
+from kubeverdict.manifests.policies import MARKS
 from kubeverdict.manifests.yaml_text import DocumentSpan, Span
 
 # Pieces are given to rapidyaml in batches of about this many characters: its tree of a whole
@@ -195,7 +195,7 @@ def _read_items(name: str, text: str, cut: _List, findings: Findings) -> Iterato
 
 def _is_strict(text: str) -> bool:
     """Is there a policy in it, or may be? Those are always read by PyYAML."""
-    return KIND in text
+    return any(mark in text for mark in MARKS)
 
 
 def _batches(pieces: Iterable[_P]) -> Iterator[list[_P]]:

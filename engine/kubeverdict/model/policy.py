@@ -45,6 +45,7 @@ class Tier(msgspec.Struct, frozen=True, order=True):
     default: Action = Action.DENY
 
 
+NETWORK_POLICY = "NetworkPolicy"
 NETWORK_POLICY_TIER = Tier(order=1_000_000.0, name="networkpolicy", default=Action.DENY)
 
 
@@ -92,6 +93,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A policy: its subject is what ``pods`` selects in ``namespace`` (None: every namespace
     that ``namespaces`` selects).
+
+    ``kind`` tells its API apart from all others: where kinds clash, it has the API group behind it
+    (``NetworkPolicy.crd.antrea.io``).
 
     ``isolates`` holds the directions in which a selected pod gets the tier's default; ``rules``
     holds only rules of directions that are in force. ``order`` is the place inside the tier,

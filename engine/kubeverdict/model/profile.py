@@ -20,6 +20,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     # False: policies are stored by the API server and nothing acts on them.
     enforces: bool = True
+    # The policy APIs that it implements, as ``Policy.kind`` calls them; None: all.
+    policy_apis: tuple[str, ...] | None = None
     # Does an ipBlock match the addresses of pods, and those of nodes?
     ipblock_matches_pods: bool = True
     ipblock_matches_nodes: bool = True
@@ -66,9 +68,15 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 REFERENCE = Profile(name="reference", title="the Kubernetes API as written")
 
+_NETWORK = "NetworkPolicy"
+_ADMIN = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy")  # v1alpha1
+_CLUSTER = "ClusterNetworkPolicy"  # v1alpha2, which replaces them
+
 _CALICO = Profile(
     name="calico",
     title="Calico",
+    # Admin policies from 3.29 to 3.31, cluster policies from 3.32.
+    policy_apis=(_NETWORK, *_ADMIN, _CLUSTER),
     named_port_containers="all-init",
     named_port_through_ipblock=False,
     established="kept",
@@ -85,6 +93,8 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="cilium",
             title="Cilium",
+            # From 1.20, where it is switched on.
+            policy_apis=(_NETWORK, _CLUSTER),
             ipblock_matches_pods=False,
             ipblock_matches_nodes=False,
             hairpin="allowed",
@@ -97,6 +107,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="aws-vpc-cni",
             title="AWS VPC CNI",
+            policy_apis=(_NETWORK,),
             hostnetwork_peers="always",
             pod_to_own_node=True,
             named_port_containers="containers",
@@ -111,6 +122,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="kube-router",
             title="kube-router",
+            policy_apis=(_NETWORK,),
             except_scope="rule",
             named_port_containers="containers",
             named_port_through_ipblock=False,
@@ -123,6 +135,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="ovn-kubernetes",
             title="OVN-Kubernetes",
+            policy_apis=(_NETWORK, *_ADMIN),
             hostnetwork_peers="with-pod-selector",
             named_ports="any-port",
             hairpin="allowed",
@@ -132,6 +145,8 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="antrea",
             title="Antrea",
+            # Both behind feature gates.
+            policy_apis=(_NETWORK, *_ADMIN, _CLUSTER),
             named_port_containers="containers",
             hairpin="ingress-allowed",
             established="kept",
@@ -140,6 +155,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="weave",
             title="Weave Net",
+            policy_apis=(_NETWORK,),
             pod_to_own_node=True,
             named_ports="reject-policy",
             end_port=False,
@@ -151,10 +167,12 @@ PROFILES: dict[str, Profile] = {
             name="flannel",
             title="Flannel alone",
             enforces=False,
+            policy_apis=(),
         ),
         Profile(
             name="kube-network-policies",
             title="kube-network-policies",
+            policy_apis=(_NETWORK, *_ADMIN, _CLUSTER),
             named_port_containers="containers",
             named_port_through_ipblock=False,
             established="judged again",
@@ -162,3 +180,11 @@ PROFILES: dict[str, Profile] = {
         ),
     )
 }
+
+# A kind that nobody lists is no API that one could leave out.
+_LISTED = frozenset(kind for one in PROFILES.values() for kind in one.policy_apis or ())
+
+
+def implements(profile: Profile, kind: str) -> bool:
+    """Whether policies of a kind are more than stored by the API server."""
+    return profile.policy_apis is None or kind in profile.policy_apis or kind not in _LISTED

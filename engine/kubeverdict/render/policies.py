@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from re import compile as pattern
 from typing import TYPE_CHECKING
 
+from kubeverdict.model.policy import NETWORK_POLICY
+
 if TYPE_CHECKING:
     from kubeverdict.analyses.recommend.groups import Labels
     from kubeverdict.analyses.recommend.shapes import DraftPolicy, DraftRule, Peer
@@ -26,7 +28,7 @@ def _policy(draft: DraftPolicy) -> Iterator[str]:
     for line in draft.why:
         yield f"# {line}"
     yield "apiVersion: networking.k8s.io/v1"
-    yield "kind: NetworkPolicy"
+    yield f"kind: {NETWORK_POLICY}"
     yield "metadata:"
     yield f"  name: {_scalar(draft.name)}"
     yield f"  namespace: {_scalar(draft.namespace)}"

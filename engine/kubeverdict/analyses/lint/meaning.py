@@ -12,7 +12,7 @@ from kubeverdict.compile.dialect import adapt
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy
 from kubeverdict.model.ports import NamedPort
-from kubeverdict.model.profile import Profile
+from kubeverdict.model.profile import Profile, implements
 
 _DENY_ALL = re.compile(r"(deny|block|isolate).*(all|everything)|(default|all).*(deny|block)", re.I)
 _ONE_WAY = re.compile(r"ingress|egress|in-?bound|out-?bound", re.I)
@@ -91,7 +91,9 @@ def _reasons(
             yield _said(told, values)
     for one, other in zip(profiles, adapted, strict=True):
         if other is None:
-            yield f"{one.title} refuses it: it has a named port"
+            refuses = "refuses it: it has a named port"
+            ignores = f"does not implement {policy.kind}: it has no effect"
+            yield f"{one.title} {refuses if implements(one, policy.kind) else ignores}"
 
 
 def _said(knob: str, values: Mapping[str, str]) -> str:

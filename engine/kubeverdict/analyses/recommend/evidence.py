@@ -15,7 +15,7 @@ from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Direction, Policy
+from kubeverdict.model.policy import NETWORK_POLICY, NETWORK_POLICY_TIER, Direction, Policy
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import EVERYTHING
 from kubeverdict.model.sources import FieldPath, Source
@@ -48,7 +48,7 @@ def isolated(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy
     directions = (Direction.INGRESS, Direction.EGRESS)
     policies = tuple(
         Policy(
-            kind="NetworkPolicy",
+            kind=NETWORK_POLICY,
             namespace=name,
             name="isolation",
             tier=NETWORK_POLICY_TIER,

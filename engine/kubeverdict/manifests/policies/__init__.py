@@ -1,0 +1,240 @@
+"""The table of policy APIs: what each is called, where its objects live, and what reads them.
+
+In: a document of an API group and kind. Out: a :class:`~kubeverdict.model.policy.Policy`, or what
+verdicts miss without it. ``POLICIES`` is the whole list. Whoever asks whether something is a
+policy, whether it lies in a namespace, how ``kubectl`` spells it or what isolates reads the table:
+a new API is one module beside this one, and its row.
+
+Decided: kinds clash (``NetworkPolicy`` exists in four groups, ``ClusterNetworkPolicy`` in three,
+``cnp`` is short for five kinds), so everything is looked up by API group and kind. The kind alone
+names the first API in the table that has it; another one's name has the group behind it
+(``NetworkPolicy.crd.antrea.io``). So ``Policy.kind`` tells the APIs apart.
+
+Sources: the custom resource definitions of each project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubeverdict.manifests.resources import Resource, group_of
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Tier
+from kubeverdict.model.unevaluated import Gap
+
+if TYPE_CHECKING:
+    from kubeverdict.manifests.policies.reading import ReadPolicy
+
+
+class PolicyApi(NamedTuple):
+    """An API whose policies are evaluated. ``short`` are the names that ``kubectl`` takes beside
+    the kind, ``versions`` those that are read, the newest first. ``tier`` is where its policies
+    are that do not say it themselves; ``reader`` a module and a function of this package."""
+
+    namespaced: bool
+    short: tuple[str, ...]
+    versions: tuple[str, ...]
+    tier: Tier
+    reader: str
+
+
+class UnreadApi(NamedTuple):
+    """An API that is known and not evaluated. ``gap`` is what verdicts miss; None: nothing."""
+
+    gap: Gap | None
+    namespaced: bool
+    short: tuple[str, ...] = ()
+
+
+_BOTH, _DENIES, _PART = Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART
+
+POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
+    # Kubernetes itself
+    ("networking.k8s.io", "NetworkPolicy"): PolicyApi(
+        True, ("netpol",), ("v1",), NETWORK_POLICY_TIER, "networkpolicy.read"
+    ),
+    # Kubernetes: the network policy API
+    ("policy.networking.k8s.io", "AdminNetworkPolicy"): UnreadApi(_BOTH, False, ("anp",)),
+    ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy"): UnreadApi(_BOTH, False, ("banp",)),
+    ("policy.networking.k8s.io", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("cnp",)),
+    # Amazon EKS
+    ("networking.k8s.aws", "ApplicationNetworkPolicy"): UnreadApi(_BOTH, True, ("anp",)),
+    ("networking.k8s.aws", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("cnp",)),
+    ("vpcresources.k8s.aws", "SecurityGroupPolicy"): UnreadApi(_DENIES, True, ("sgp",)),
+    # Google GKE
+    ("networking.gke.io", "FQDNNetworkPolicy"): UnreadApi(_BOTH, True, ("fqdnnp",)),
+    # Antrea
+    ("crd.antrea.io", "NetworkPolicy"): UnreadApi(_BOTH, True, ("annp",)),
+    ("crd.antrea.io", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("acnp",)),
+    ("crd.antrea.io", "Tier"): UnreadApi(_PART, False),
+    ("crd.antrea.io", "ClusterGroup"): UnreadApi(_PART, False, ("cg",)),
+    ("crd.antrea.io", "Group"): UnreadApi(_PART, True, ("grp",)),
+    # Calico, as its API server has it and as it is stored
+    **{
+        (group, kind): row
+        for group in ("projectcalico.org", "crd.projectcalico.org")
+        for kind, row in {
+            "NetworkPolicy": UnreadApi(_BOTH, True, ("cnp",)),
+            "GlobalNetworkPolicy": UnreadApi(_BOTH, False, ("gnp",)),
+            "NetworkSet": UnreadApi(_PART, True, ("netsets",)),
+            "GlobalNetworkSet": UnreadApi(_PART, False),
+            "HostEndpoint": UnreadApi(_PART, False, ("hep",)),
+            "Tier": UnreadApi(_PART, False),
+            # Nothing enforces these.
+            "StagedNetworkPolicy": UnreadApi(None, True),
+            "StagedGlobalNetworkPolicy": UnreadApi(None, False),
+            "StagedKubernetesNetworkPolicy": UnreadApi(None, True),
+        }.items()
+    },
+    # Cilium
+    ("cilium.io", "CiliumNetworkPolicy"): UnreadApi(_BOTH, True, ("cnp", "ciliumnp")),
+    ("cilium.io", "CiliumClusterwideNetworkPolicy"): UnreadApi(_BOTH, False, ("ccnp",)),
+    ("cilium.io", "CiliumCIDRGroup"): UnreadApi(_PART, False, ("ccg",)),
+    # OVN-Kubernetes and OpenShift. A network of their own takes pods away from all others.
+    ("k8s.ovn.org", "EgressFirewall"): UnreadApi(_DENIES, True),
+    ("k8s.ovn.org", "UserDefinedNetwork"): UnreadApi(_BOTH, True, ("udn",)),
+    ("k8s.ovn.org", "ClusterUserDefinedNetwork"): UnreadApi(_BOTH, False, ("cudn",)),
+    ("network.openshift.io", "EgressNetworkPolicy"): UnreadApi(_DENIES, True),
+    # Networks beside the cluster's
+    ("k8s.cni.cncf.io", "MultiNetworkPolicy"): UnreadApi(Gap.NETWORK, True, ("multi-policy",)),
+    ("k8s.cni.cncf.io", "NetworkAttachmentDefinition"): UnreadApi(
+        Gap.NETWORK, True, ("net-attach-def",)
+    ),
+    # Service meshes: what they refuse comes on top of what policies deny.
+    ("security.istio.io", "AuthorizationPolicy"): UnreadApi(_DENIES, True, ("ap",)),
+    ("security.istio.io", "PeerAuthentication"): UnreadApi(_DENIES, True, ("pa",)),
+    ("security.istio.io", "RequestAuthentication"): UnreadApi(_DENIES, True, ("ra",)),
+    ("networking.istio.io", "Sidecar"): UnreadApi(_DENIES, True),
+    ("policy.linkerd.io", "Server"): UnreadApi(_DENIES, True, ("srv",)),
+    ("policy.linkerd.io", "ServerAuthorization"): UnreadApi(_DENIES, True, ("saz",)),
+    ("policy.linkerd.io", "AuthorizationPolicy"): UnreadApi(_DENIES, True, ("authzpolicy",)),
+    ("policy.linkerd.io", "EgressNetwork"): UnreadApi(_DENIES, True),
+    ("policy.linkerd.io", "MeshTLSAuthentication"): UnreadApi(_PART, True, ("meshtlsauthn",)),
+    ("policy.linkerd.io", "NetworkAuthentication"): UnreadApi(_PART, True, ("netauthn",)),
+    ("policy.linkerd.io", "HTTPRoute"): UnreadApi(_PART, True),
+    ("kuma.io", "MeshTrafficPermission"): UnreadApi(_DENIES, True),
+    ("kuma.io", "TrafficPermission"): UnreadApi(_DENIES, False),
+    ("consul.hashicorp.com", "ServiceIntentions"): UnreadApi(_DENIES, True),
+    ("access.smi-spec.io", "TrafficTarget"): UnreadApi(_DENIES, True),
+    # Others
+    ("kubeovn.io", "SecurityGroup"): UnreadApi(_DENIES, False, ("sg",)),
+    ("crd.nsx.vmware.com", "SecurityPolicy"): UnreadApi(_BOTH, True),
+    ("neuvector.com", "NvClusterSecurityRule"): UnreadApi(_DENIES, False),
+    ("neuvector.com", "NvSecurityRule"): UnreadApi(_DENIES, True),
+    ("security.kubearmor.com", "KubeArmorPolicy"): UnreadApi(_DENIES, True, ("ksp",)),
+    # Makes NetworkPolicies, of which only a dump of the cluster has the result.
+    ("k8s.otterize.com", "ClientIntents"): UnreadApi(_BOTH, True),
+}
+
+
+_FIRST = {kind: (group, kind) for group, kind in reversed(POLICIES)}
+# What a kind that is in no row is taken for a policy by.
+_WORD = "NetworkPolicy"
+
+
+def policy_name(group: str, kind: str) -> str:
+    """What an API of the table is called, and its policies have as their ``kind``."""
+    return kind if _FIRST[kind] == (group, kind) else f"{kind}.{group}"
+
+
+EVALUATED: dict[str, tuple[Resource, PolicyApi]] = {
+    policy_name(*resource): (resource, row)
+    for resource, row in POLICIES.items()
+    if isinstance(row, PolicyApi)
+}
+"""The APIs whose policies are evaluated, by what they are called: ``Policy.kind``."""
+
+
+def is_evaluated(name: str) -> bool:
+    """Whether a kind, as objects and references have it, is that of a policy."""
+    return name in EVALUATED
+
+
+def is_namespaced(name: str) -> bool:
+    """Whether policies of an API that is evaluated are in a namespace."""
+    return EVALUATED[name][1].namespaced
+
+
+def evaluated_as(group: str, kind: str) -> str | None:
+    """What the API of a document is called, if it is evaluated.
+
+    A group without a dot is Kubernetes' own and has no policies: the kind alone then tells what
+    was meant."""
+    if "." not in group:
+        return kind if kind in EVALUATED else None
+    row = POLICIES.get((group, kind))
+    return policy_name(group, kind) if isinstance(row, PolicyApi) else None
+
+
+@cache
+def api_versions(name: str) -> tuple[str, ...]:
+    """What ``apiVersion`` says in policies of an API that is evaluated, the newest first."""
+    (group, _), row = EVALUATED[name]
+    return tuple(f"{group}/{version}" for version in row.versions)
+
+
+@cache
+def read_as(api_version: str | None, kind: str) -> str | None:
+    """What the API of a document is called whose policies are read in this version."""
+    name = evaluated_as(group_of(api_version or ""), kind)
+    return name if name and api_version in api_versions(name) else None
+
+
+@cache
+def reader_of(name: str) -> ReadPolicy:
+    """The function that reads the policies of an API that is evaluated."""
+    module, function = EVALUATED[name][1].reader.split(".")
+    found: ReadPolicy = getattr(import_module(f"{__name__}.{module}"), function)
+    return found
+
+
+def policy_gap(group: str, kind: str) -> Gap | None:
+    """What verdicts miss without a policy of this kind; None for nothing.
+
+    A kind that is not known and calls itself a network policy is taken for one."""
+    row = POLICIES.get((group, kind))
+    if row is None:
+        return Gap.POLICY if _WORD in kind else None
+    return row.gap if isinstance(row, UnreadApi) else None
+
+
+def is_policy(kind: str) -> bool:
+    """Whether a policy of some API may be meant by a kind without its group."""
+    return kind in _FIRST or _WORD in kind
+
+
+def named(word: str) -> list[Resource]:
+    """The kinds that ``kubectl`` might take ``word`` for: ``cnp``, ``ciliumnetworkpolicies``,
+    ``CiliumNetworkPolicy.cilium.io``.
+
+    A kind that is written out means the first that is evaluated, if any is; a short name may
+    stand for several."""
+    name, _, group = word.lower().partition(".")
+    rows = {one: row for one, row in POLICIES.items() if group in ("", one[0])}
+    written = [one for one in rows if name in spellings(one[1])]
+    if written:
+        return [one for one in written if isinstance(rows[one], PolicyApi)][:1] or written
+    return [one for one, row in rows.items() if name in row.short]
+
+
+def spellings(kind: str) -> tuple[str, str]:
+    """A kind in lower case, in the singular and in the plural."""
+    word = kind.lower()
+    return word, f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+
+
+def path_of(namespace: str | None, name: str) -> str:
+    """``NAMESPACE/NAME``, or ``NAME`` of what is in no namespace."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+def marks(kinds: Iterable[str]) -> tuple[str, ...]:
+    """As few words as can be of which every text with one of ``kinds`` in it holds one."""
+    found = set(kinds)
+    return tuple(sorted(one for one in found if not any(o in one for o in found - {one})))
+
+
+MARKS = marks(kind for (_, kind), _ in EVALUATED.values())
+"""A text without any of these holds no policy that is evaluated."""
