@@ -6,7 +6,10 @@ words (words,) over them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,8 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import members
-from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE, SUBJECT, Rules
+from kubeverdict.kernels.actions import ALLOW, PASS
+from kubeverdict.kernels.collect import ACTION, PEER, POLICY, PORTS, RULE, SUBJECT, TIER, Rules
 from kubeverdict.model.policy import Direction
 
 Bitmap = NDArray[np.uint64]
@@ -24,7 +28,7 @@ class RuleRow:
     """One rule, or the isolation of one policy (``rule`` is then negative), in numbers of sets
     and lists."""
 
-    __slots__ = ("peer", "policy", "ports", "rule", "subject")
+    __slots__ = ("action", "peer", "policy", "ports", "rule", "subject", "tier")
 
     def __init__(self, row: NDArray[np.int64]) -> None:
         columns = row.tolist()
@@ -33,6 +37,24 @@ class RuleRow:
         self.ports: int = columns[PORTS]
         self.rule: int = columns[RULE]
         self.policy: int = columns[POLICY]
+        self.action: int = columns[ACTION]
+        self.tier: int = columns[TIER]
+
+
+class Share(NamedTuple):
+    """The peers (words,) that one rule, or the isolation of one policy, decides about or passes
+    on. Rules of one tier and action that follow one another have those that they share both."""
+
+    row: RuleRow
+    peers: Bitmap
+
+
+class Decided(NamedTuple):
+    """What rules make of peers at one place of ports: those that are ``allowed``, and who
+    decides. Peers that no rule decides about are allowed and in nobody's share."""
+
+    allowed: Bitmap
+    shares: list[Share]
 
 
 class RuleSide:
@@ -134,6 +156,46 @@ class PlaneRules:
                 for low_other, high_other in self.ranges(other)
             )
         return known
+
+    def distinct(self, rows: Sequence[RuleRow]) -> list[list[RuleRow]]:
+        """Those of ``rows`` that speak about a port, in each way in which that happens."""
+        found: dict[tuple[int, ...], list[RuleRow]] = {}
+        for place in self.places(rows):
+            met = [number for number, row in enumerate(rows) if self.holds(row.ports, place)]
+            found.setdefault(tuple(met), [rows[number] for number in met])
+        return list(found.values())
+
+    def decided(self, rows: Sequence[RuleRow]) -> Decided:
+        """What ``rows``, of one subject in evaluation order, make of all peers on a port that
+        they all speak about."""
+        left = self.plane.universe.copy()
+        allowed = np.zeros_like(left)
+        shares: list[Share] = []
+        for _, tier in groupby(rows, key=lambda row: row.tier):
+            # Passed peers are out of this tier, and in the next again.
+            here = left.copy()
+            for action, equals in groupby(tier, key=lambda row: row.action):
+                met = np.zeros_like(here)
+                for row in equals:
+                    peers = here & self.bitmap(row.peer)
+                    if peers.any():
+                        shares.append(Share(row, peers))
+                        met |= peers
+                here &= ~met
+                if action != PASS:
+                    left &= ~met
+                if action == ALLOW:
+                    allowed |= met
+        return Decided(allowed | left, shares)
+
+    def places(self, rows: Iterable[RuleRow], among: int = ALL) -> list[int]:
+        """A place in each part into which ``rows`` cut the ports of list ``among``."""
+        edges = {edge for row in rows for span in self.ranges(row.ports) for edge in span}
+        found: set[int] = set()
+        for low, high in self.ranges(among):
+            found.add(low)
+            found.update(edge for edge in edges if low < edge < high)
+        return sorted(found)
 
     def holds(self, ports: int, place: int) -> bool:
         return any(low <= place < high for low, high in self.ranges(ports))

@@ -4,11 +4,16 @@ A rule is compared with the rules of the other direction that select its peers: 
 through on one of its ports is alive, the rest is one-sided. A rule for particular pods is told of
 for each policy that denies some of it; one for whole namespaces or for anybody only where nothing
 at all gets through, because it leaves the choice to the other end.
+
+Where rules add up, a port list is asked about at once: one rule is enough that has a port in
+common with it. Where their order matters, each part of the list is, and what the rule's own end
+denies for another reason is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,15 +22,23 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.lint.facts import Facts, by_name
 from kubeverdict.analyses.lint.finding import Hit
 from kubeverdict.compile.compiled import RuleRef
+from kubeverdict.compile.sets import bitmap
 from kubeverdict.compile.tiers import order_matters
-from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, RuleRow, RuleSide
-from kubeverdict.model.policy import Direction, PodPeer, Rule
+from kubeverdict.evaluate.policy_rules import Bitmap, Decided, PlaneRules, RuleRow, RuleSide
+from kubeverdict.model.policy import Action, Direction, PodPeer, Rule
 
 _ID = {Direction.EGRESS: "egress-one-sided", Direction.INGRESS: "ingress-one-sided"}
 _OTHER = {
     Direction.EGRESS: Direction.INGRESS,
     Direction.INGRESS: Direction.EGRESS,
 }
+
+
+class Denier(NamedTuple):
+    """The policy that denies, by a rule of its own or because no rule there matches."""
+
+    policy: int
+    by_default: bool
 
 
 class Blocked(msgspec.Struct):
@@ -37,16 +50,23 @@ class Blocked(msgspec.Struct):
 
 
 class Tally(msgspec.Struct):
-    """All of a rule: pod pairs that it allows, and those that the other end denies, by policy."""
+    """All of a rule: pod pairs that it allows, and those that the other end denies."""
 
     pairs: int
-    blocked: dict[int, Blocked]
+    blocked: dict[Denier, Blocked]
+
+
+class Asked(NamedTuple):
+    """What a rule lets through at its own end: ``subjects`` and ``peers`` (words,) on ``ports``,
+    a port list where rules add up, otherwise a place of ports."""
+
+    ports: int
+    subjects: Bitmap
+    peers: Bitmap
 
 
 def check(facts: Facts) -> Iterator[Hit]:
     beside = facts.beside
-    if order_matters(facts.compiled.policies):
-        return
     rules = facts.compiled.rules
     found: dict[int, list[Tally]] = {}
     for plane in beside.planes:
@@ -76,12 +96,14 @@ class _Reader:
         self._rules = rules
         self._refs = facts.compiled.rules
         self._whole = facts.is_whole
+        self._in_order = order_matters(facts.compiled.policies)
+        self._decided: dict[tuple[Direction, int, int], Decided] = {}
 
     def tallies(self) -> Iterator[tuple[int, Tally]]:
         for direction, side in self._rules.sides.items():
             by_rule: dict[int, list[RuleRow]] = {}
             for row in side.rows:
-                if row.rule >= 0:
+                if row.rule >= 0 and row.action == Action.ALLOW:
                     by_rule.setdefault(row.rule, []).append(row)
             for number, rows in by_rule.items():
                 rule = self._refs[number].rule
@@ -100,12 +122,12 @@ class _Reader:
         """Whether a rule lets any pair through; a rule for addresses alone is left alone."""
         some = False
         for row in rows:
-            peers = self._rules.members(row.peer)
-            some |= peers.size > 0
-            subjects = self._rules.bitmap(row.subject)
-            for part in np.unique(self._other(direction).part_of(peers)).tolist():
-                if self._let(_OTHER[direction], part, row.ports, subjects).any():
-                    return True
+            some |= self._rules.members(row.peer).size > 0
+            for asked in self._asked(direction, row):
+                peers = self._rules.positions(asked.peers & self._rules.pods)
+                for part in np.unique(self._other(direction).part_of(peers)).tolist():
+                    if self._let(_OTHER[direction], part, asked).any():
+                        return True
         return not some or self._reaches_outside(rows)
 
     def _reaches_outside(self, rows: list[RuleRow]) -> bool:
@@ -115,66 +137,112 @@ class _Reader:
     def _other(self, direction: Direction) -> RuleSide:
         return self._rules.sides[_OTHER[direction]]
 
-    def _let(self, direction: Direction, part: int, ports: int, subjects: Bitmap) -> Bitmap:
-        """Those of ``subjects`` that the rules of a part let through on one of ``ports``: all of
-        them where it is not isolated."""
+    def _asked(self, direction: Direction, row: RuleRow) -> Iterator[Asked]:
+        rules = self._rules
+        peers = rules.bitmap(row.peer)
+        if not self._in_order:
+            yield Asked(row.ports, rules.bitmap(row.subject) & rules.pods, peers)
+            return
+        subjects = rules.members(row.subject)
+        part_of = rules.sides[direction].part_of(subjects)
+        parts = np.unique(part_of).tolist()
+        speaking = [one for part in parts for one in rules.sides[direction].of_part(part)]
+        other = self._other(direction)
+        for part in np.unique(other.part_of(rules.members(row.peer))).tolist():
+            speaking += other.of_part(part) if part >= 0 else []
+        places = rules.places(speaking, row.ports)
+        for part in parts:
+            own = bitmap(subjects[part_of == part], rules.plane.words)
+            for place in places:
+                let = self._decide(direction, part, place).allowed & peers
+                if let.any():
+                    yield Asked(place, own, let)
+
+    def _decide(self, direction: Direction, part: int, place: int) -> Decided:
+        key = direction, part, place
+        found = self._decided.get(key)
+        if found is None:
+            rows = self._rules.sides[direction].of_part(part) if part >= 0 else []
+            speaking = [row for row in rows if self._rules.holds(row.ports, place)]
+            found = self._decided[key] = self._rules.decided(speaking)
+        return found
+
+    def _let(self, direction: Direction, part: int, asked: Asked) -> Bitmap:
+        """Those of the subjects asked about that the rules of a part let through: all of them
+        where it is not isolated."""
         if part < 0:
-            return subjects
+            return asked.subjects
+        if self._in_order:
+            return self._decide(direction, part, asked.ports).allowed & asked.subjects
         rows = self._rules.sides[direction].of_part(part)
         if not any(row.rule < 0 for row in rows):
-            return subjects
-        left = subjects.copy()
+            return asked.subjects
+        left = asked.subjects.copy()
         for row in rows:
-            if row.rule >= 0 and self._rules.meet(row.ports, ports):
+            if row.rule >= 0 and self._rules.meet(row.ports, asked.ports):
                 left &= ~self._rules.bitmap(row.peer)
                 if not left.any():
                     break
-        return subjects & ~left
+        return asked.subjects & ~left
+
+    def _deniers(
+        self, direction: Direction, part: int, asked: Asked
+    ) -> Iterator[tuple[Denier, Bitmap]]:
+        """Who denies what the rules of a part do not let through."""
+        if self._in_order:
+            for row, peers in self._decide(direction, part, asked.ports).shares:
+                if row.action == Action.DENY:
+                    yield Denier(row.policy, row.rule < 0), peers
+        else:
+            rows = self._rules.sides[direction].of_part(part)
+            yield Denier(min(row.policy for row in rows if row.rule < 0), True), asked.subjects
 
     def _tally(self, direction: Direction, rows: list[RuleRow]) -> Tally:
         """Pair by pair of positions: each peer with the subjects that the rule gives it."""
         rules = self._rules
         possible: dict[int, Bitmap] = {}
         alive: dict[int, Bitmap] = {}
+        asked_of: dict[int, list[Asked]] = {}
         side = self._other(direction)
         for row in rows:
-            subjects = rules.bitmap(row.subject) & rules.pods
-            peers = rules.members(row.peer)
-            by_part: dict[int, Bitmap] = {}
-            for peer, part in zip(peers.tolist(), side.part_of(peers).tolist(), strict=True):
-                if part not in by_part:
-                    by_part[part] = self._let(_OTHER[direction], part, row.ports, subjects)
-                let = by_part[part]
-                possible[peer] = possible[peer] | subjects if peer in possible else subjects
-                alive[peer] = alive[peer] | let if peer in alive else let
+            for asked in self._asked(direction, row):
+                peers = rules.positions(asked.peers & rules.pods)
+                by_part: dict[int, Bitmap] = {}
+                for peer, part in zip(peers.tolist(), side.part_of(peers).tolist(), strict=True):
+                    if part not in by_part:
+                        by_part[part] = self._let(_OTHER[direction], part, asked)
+                    let = by_part[part]
+                    known = peer in possible
+                    possible[peer] = possible[peer] | asked.subjects if known else asked.subjects
+                    alive[peer] = alive[peer] | let if known else let
+                    asked_of.setdefault(peer, []).append(asked)
         tally = Tally(0, {})
         if any((subjects & ~alive[peer]).any() for peer, subjects in possible.items()):
             for peer, subjects in possible.items():
-                self._add(tally, side, peer, subjects, alive[peer])
+                tally.pairs += self._pairs(peer, rules.positions(subjects))
+                self._add(tally, _OTHER[direction], peer, subjects & ~alive[peer], asked_of[peer])
         return tally
 
     def _add(
-        self,
-        tally: Tally,
-        side: RuleSide,
-        peer: int,
-        subjects: Bitmap,
-        alive: Bitmap,
+        self, tally: Tally, direction: Direction, peer: int, dead: Bitmap, asked: list[Asked]
     ) -> None:
         plane = self._rules.plane
-        tally.pairs += self._pairs(peer, self._rules.positions(subjects))
-        dead = self._rules.positions(subjects & ~alive)
-        pairs = self._pairs(peer, dead)
-        if not pairs:
-            return
-        (part,) = side.part_of(np.array([peer])).tolist()
-        denying = min(row.policy for row in side.of_part(part) if row.rule < 0)
-        known = tally.blocked.get(denying)
-        if known is None:
-            example = _pods_at(plane.member_start, plane.member, int(dead[0]), peer)
-            tally.blocked[denying] = Blocked(pairs, *example)
-        else:
-            known.pairs += pairs
+        (part,) = self._rules.sides[direction].part_of(np.array([peer])).tolist()
+        for one in asked:
+            if not dead.any():
+                return
+            for denier, bits in self._deniers(direction, part, one):
+                subjects = self._rules.positions(dead & bits & one.subjects)
+                dead = dead & ~(bits & one.subjects)
+                pairs = self._pairs(peer, subjects)
+                if not pairs:
+                    continue
+                known = tally.blocked.get(denier)
+                if known is None:
+                    example = _pods_at(plane.member_start, plane.member, int(subjects[0]), peer)
+                    tally.blocked[denier] = Blocked(pairs, *example)
+                else:
+                    known.pairs += pairs
 
     def _pairs(self, peer: int, subjects: NDArray[np.int64]) -> int:
         """Pod pairs of a position with others, no pod with itself."""
@@ -187,9 +255,9 @@ def _together(tally: Tally) -> Tally:
     """All that is denied, in the name of the policy that denies most."""
     if not tally.blocked:
         return tally
-    number, most = max(tally.blocked.items(), key=lambda one: one[1].pairs)
+    denier, most = max(tally.blocked.items(), key=lambda one: one[1].pairs)
     pairs = sum(one.pairs for one in tally.blocked.values())
-    return Tally(tally.pairs, {number: Blocked(pairs, most.subject, most.peer)})
+    return Tally(tally.pairs, {denier: Blocked(pairs, most.subject, most.peer)})
 
 
 def _pods_at(
@@ -205,14 +273,16 @@ def _hits(facts: Facts, ref: RuleRef, tally: Tally) -> Iterator[Hit]:
     rule, policy = ref.rule, ref.policy
     egress = rule.direction is Direction.EGRESS
     where, other = ("destination", Direction.INGRESS) if egress else ("source", Direction.EGRESS)
-    for number, blocked in sorted(tally.blocked.items()):
-        denying = compiled.policies[number]
+    for denier, blocked in sorted(tally.blocked.items()):
+        denying = compiled.policies[denier.policy]
         pods = compiled.pods[blocked.subject], compiled.pods[blocked.peer]
         source, destination = pods if egress else pods[::-1]
+        how = f"has a rule that denies {other.word} of the {where}"
+        if denier.by_default:
+            how = f"isolates the {where} for {other.word} and no rule there allows it"
         message = (
             f"{blocked.pairs:,} of the {tally.pairs:,} pod pairs that this rule allows fail, "
-            f"{source} to {destination} for one: {denying.kind} {denying} isolates the {where} "
-            f"for {other.word} and no rule there allows it"
+            f"{source} to {destination} for one: {denying.kind} {denying} {how}"
         )
         objects = (f"{denying.kind} {denying}", f"Pod {source}", f"Pod {destination}")
         yield Hit(

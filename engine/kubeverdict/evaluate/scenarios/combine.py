@@ -7,20 +7,18 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.overlay.candidates import Candidates
-from kubeverdict.compile.overlay.overlay import OverlayPlane
 from kubeverdict.compile.sets import members
 from kubeverdict.compile.tiers import order_matters
 from kubeverdict.errors import UsageError
+from kubeverdict.evaluate.covers import Covers
 from kubeverdict.evaluate.scenarios import policy_batches
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.evaluate.scenarios.policy_batches import PolicyBatch, Prepared
 from kubeverdict.evaluate.scenarios.workbench import Workbench, only_policies, workbench
 from kubeverdict.kernels import scenario_results
-from kubeverdict.kernels.collect import PEER, POLICY, PORTS, RULE
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.policy import BlockPeer, Policy
 
@@ -53,9 +51,9 @@ class SafeOrder(msgspec.Struct, frozen=True):
 
 
 class Cover(msgspec.Struct, frozen=True):
-    """Why nothing changes without a policy: it selects no pod, or others isolate the same pods
-    and allow the same connections. Where ``covered_by`` is empty nothing that it allows gets
-    through at the other end."""
+    """Why nothing changes without a policy: it selects no pod, or others decide the same
+    connections alike. Where ``covered_by`` is empty nothing that it allows gets through at the
+    other end."""
 
     policy: Policy
     selects_nothing: bool
@@ -291,63 +289,17 @@ _CONFLICTS = [
 
 def covers(bench: Workbench, keys: Sequence[PolicyKey]) -> list[Cover]:
     """For each of some policies whose removal changes nothing: why that is so."""
-    return [_cover(bench, bench.numbers[key]) for key in keys]
+    rules = Covers(bench.beside)
+    return [_cover(bench, rules, bench.numbers[key]) for key in keys]
 
 
-def _cover(bench: Workbench, number: int) -> Cover:
+def _cover(bench: Workbench, rules: Covers, number: int) -> Cover:
     policies = bench.compiled.policies
-    covering: dict[int, int] = {}
-    selects = False
-    for plane in bench.beside.planes:
-        subjects = members(plane.sets, int(plane.subject[number]))
-        selects |= bool(subjects.size)
-        for other in _covering(bench, plane, number, subjects).tolist():
-            covering[other] = covering.get(other, 0) + 1
+    selects = any(
+        members(plane.sets, int(plane.subject[number])).size for plane in bench.beside.planes
+    )
     return Cover(
         policy=policies[number],
         selects_nothing=not selects,
-        covered_by=tuple(policies[other] for other in sorted(covering)),
+        covered_by=tuple(policies[other] for other in rules.alike(number)),
     )
-
-
-def _covering(
-    bench: Workbench, plane: OverlayPlane, number: int, subjects: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Policies with rules for the same subjects that meet those of policy ``number``."""
-    found: set[int] = set()
-    for rules in (plane.ingress, plane.egress):
-        for part in np.unique(rules.part[subjects]).tolist():
-            if part < 0:
-                continue
-            rows = rules.row[rules.start[part] : rules.start[part + 1]]
-            table = rules.table[rows]
-            own = table[table[:, POLICY] == number]
-            others = table[table[:, POLICY] != number]
-            for row in own:
-                same_kind = others[(others[:, RULE] < 0) == (row[RULE] < 0)]
-                found.update(
-                    int(other[POLICY])
-                    for other in same_kind
-                    if int(other[POLICY]) not in found and _meet(bench, plane, row, other)
-                )
-    return np.array(sorted(found), np.int64)
-
-
-def _meet(
-    bench: Workbench, plane: OverlayPlane, row: NDArray[np.int64], other: NDArray[np.int64]
-) -> bool:
-    """Whether two rules have a peer and a port in common."""
-    sets, runs = plane.sets, bench.beside.runs
-    if row[PEER] and other[PEER]:
-        spans = [slice(sets.start[r[PEER]], sets.start[r[PEER] + 1]) for r in (row, other)]
-        _, here, there = np.intersect1d(
-            sets.word[spans[0]], sets.word[spans[1]], True, return_indices=True
-        )
-        if not (sets.bits[spans[0]][here] & sets.bits[spans[1]][there]).any():
-            return False
-    if not (row[PORTS] and other[PORTS]):
-        return True
-    one, two = (slice(runs.start[r[PORTS]], runs.start[r[PORTS] + 1]) for r in (row, other))
-    lows = np.maximum(runs.low[one][:, None], runs.low[two][None, :])
-    highs = np.minimum(runs.high[one][:, None], runs.high[two][None, :])
-    return bool((lows < highs).any())
