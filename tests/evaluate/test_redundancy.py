@@ -6,7 +6,8 @@ import pytest
 
 from kubeverdict.analyses.redundancy import Removable, judged
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate.redundancy import is_default_deny, removable
+from kubeverdict.evaluate.covers import is_default_deny
+from kubeverdict.evaluate.redundancy import removable
 from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, workbench
 from kubeverdict.manifests.loading import load_text
 from kubeverdict.model.edit import Edit, policy_key

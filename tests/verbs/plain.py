@@ -141,8 +141,8 @@ class Plain:
     def _meet(self, one: Pod | str, other: Pod | str) -> bool:
         return self.oracle.end(one).has(4) and self.oracle.end(other).has(4)
 
-    def selects(self, policy: Policy, pod: Pod) -> bool:
-        return self.oracle._is_subject(policy, pod)
+    def selects(self, policy: Policy, pod: Pod | str) -> bool:
+        return isinstance(pod, Pod) and self.oracle._is_subject(policy, pod)
 
     def way(self, asked: Asked) -> Way:
         return self.oracle.way(*asked)

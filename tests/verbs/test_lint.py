@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from kubeverdict.analyses.lint import coverage, onesided
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.evaluate.redundancy import is_default_deny
+from kubeverdict.evaluate.covers import is_default_deny
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Action, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Operator, Requirement, Selector

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.redundancy import PolicyCover, Removal, removable
+from kubeverdict.evaluate.covers import PolicyCover
+from kubeverdict.evaluate.redundancy import Removal, removable
 from kubeverdict.evaluate.scenarios.outcome import Outcome
 from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.counts import listed

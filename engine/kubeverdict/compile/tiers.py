@@ -11,12 +11,18 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Policy, Tier
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Tier
 
 
 def tiers_of(policies: Collection[Policy]) -> list[Tier]:
     """The tiers in order: the number of each is its place."""
     return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
+
+
+def isolates(policy: Policy, direction: Direction) -> bool:
+    """Whether what a policy selects is denied in this direction where no rule of its tier
+    matches."""
+    return policy.tier.default is Action.DENY and direction in policy.isolates
 
 
 def order_matters(policies: Collection[Policy]) -> bool:

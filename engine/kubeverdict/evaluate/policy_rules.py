@@ -66,6 +66,10 @@ class RuleSide:
         self._rules = rules
         self._of_part: dict[int, list[RuleRow]] = {}
 
+    @property
+    def parts(self) -> range:
+        return range(self._rules.start.size - 1)
+
     def part_of(self, positions: NDArray[np.int64]) -> NDArray[np.int32]:
         """The part of each position; -1 where no rule selects it."""
         return self._rules.part[positions]

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint import dns
 from kubeverdict.analyses.lint.exposure import Exposure
 from kubeverdict.analyses.lint.facts import Facts, allowing
 from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
-from kubeverdict.model.addresses import parse_address
+from kubeverdict.analyses.lint.reach import sample
+from kubeverdict.evaluate.ends import address_ids
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
@@ -39,6 +43,8 @@ def check(facts: Facts) -> Iterator[Hit]:
     exposure = Exposure(facts)
     for policy in facts.policies:
         for rule in allowing(policy):
+            if not facts.lets_through(policy, rule):
+                continue
             opened = _opened(facts.profile, rule)
             if opened is not None:
                 if rule.direction is Direction.INGRESS:
@@ -65,7 +71,7 @@ def _opened(profile: Profile, rule: Rule) -> Opened | None:
     wide = [
         (index, peer)
         for index, peer in enumerate(rule.peers or ((None,) if rule.peers is None else ()))
-        if _is_everywhere(peer) and not _is_thought_over(rule, peer)
+        if is_everywhere(peer) and not _is_thought_over(rule, peer)
     ]
     if only_names(profile, rule):
         # A name leads to pods alone, and through a block it is told of elsewhere.
@@ -92,7 +98,8 @@ def _opened(profile: Profile, rule: Rule) -> Opened | None:
 _EVERY_POD = "every pod of every namespace"
 
 
-def _is_everywhere(peer: Peer | None) -> bool:
+def is_everywhere(peer: Peer | None) -> bool:
+    """Whether a peer is anybody, every pod, or every address of a family."""
     if peer is None:
         return True
     if isinstance(peer, BlockPeer):
@@ -194,7 +201,7 @@ def _block(
 ) -> Iterator[Hit]:
     source = inside(rule.source, *peer_field(rule.source.path, index)[-2:], "ipBlock")
     if rule.direction is Direction.EGRESS:
-        open_to = [address for address in _METADATA if address in peer]
+        open_to = [one for one in _METADATA if one in peer and _reaches(facts, policy, one)]
         # A host route to it alone is meant.
         if open_to and peer.block.prefix < 16:
             (address,) = open_to
@@ -209,6 +216,19 @@ def _block(
     inner = _inside_cluster(facts, peer)
     if inner:
         yield Hit("block-in-cluster", f"{peer.block} contains {listed(inner)}", policy, source)
+
+
+def _reaches(facts: Facts, policy: Policy, address: Address) -> bool:
+    """Whether no rule denies TCP 80 of an address to some pod of a policy."""
+    if not facts.in_order:
+        return True
+    pods = [sample(facts, kind) for kind in facts.subjects(policy).tolist()]
+    sources = np.array([pod for pod in pods if pod is not None], np.int64)
+    end = np.repeat(address_ids(facts.compiled, [str(address)]), sources.size)
+    columns = (np.full(sources.size, value) for value in (Protocol.TCP, 80))
+    decided = judge(facts.compiled, sources, end, *columns).egress
+    rules = np.isin(decided, facts.denying_rules)
+    return not sources.size or not bool(rules.all())
 
 
 def _inside_cluster(facts: Facts, peer: BlockPeer) -> list[str]:

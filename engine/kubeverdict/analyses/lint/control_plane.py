@@ -17,7 +17,7 @@ from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.exposure import ExposedPort, Exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, listed
-from kubeverdict.analyses.lint.reach import let_in, nearest, sample
+from kubeverdict.analyses.lint.reach import anyone_outside, blamed, deniers, let_in, sample
 from kubeverdict.analyses.wellknown import (
     API_SERVER_LABELS,
     API_SERVER_SERVICE,
@@ -27,18 +27,17 @@ from kubeverdict.analyses.wellknown import (
     METRICS_SERVER,
     NAME_KEYS,
 )
-from kubeverdict.compile.compiled import Reason
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import ApiServerCalls
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.policy import Direction, Policy
 from kubeverdict.model.ports import Protocol
 
 
 def check(facts: Facts) -> Iterator[Hit]:
-    if not (facts.isolating[Direction.INGRESS] or facts.isolating[Direction.EGRESS]):
+    if not (facts.denying[Direction.INGRESS] or facts.denying[Direction.EGRESS]):
         return
     yield from _calls(facts)
     yield from _metrics(facts)
@@ -94,13 +93,20 @@ class ApiServer:
                 texts += [end.address for end in ends]
         return [text for text in dict.fromkeys(texts) if parse_address(text) is not None]
 
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """Where its connections come from, as endpoint ids: anywhere outside where it is not
+        known."""
+        if self.tunnels:
+            return np.array(self.tunnels, np.int64)
+        known = [_ends(self._facts, text) for text in self.addresses]
+        return np.concatenate(known) if known else anyone_outside(self._facts)
+
     def kept_out(self, pod: int, port: int) -> str | None:
         """Who of it is not let into a pod: where it comes from, in words; empty where that is not
         known and nobody outside gets in. None where it gets in."""
-        compiled = self._facts.compiled
         if self.tunnels:
-            ends = np.array(self.tunnels, np.int64)
-            inside = let_in(self._facts, ends, pod, Protocol.TCP, port)
+            inside = let_in(self._facts, self.ends, pod, Protocol.TCP, port)
             return None if inside.all() else "through its konnectivity agents"
         out = [
             text
@@ -109,9 +115,7 @@ class ApiServer:
         ]
         if self.addresses:
             return f"from {listed(out)}" if out else None
-        hosts = compiled.first_host + np.arange(len(compiled.hosts))
-        atoms = compiled.first_atom + np.arange(compiled.addresses.atoms)
-        anyone = np.concatenate((hosts, atoms)).astype(np.int64)
+        anyone = anyone_outside(self._facts)
         return None if let_in(self._facts, anyone, pod, Protocol.TCP, port).any() else ""
 
 
@@ -120,7 +124,7 @@ def _ends(facts: Facts, address: str) -> NDArray[np.int64]:
 
 
 def _calls(facts: Facts) -> Iterator[Hit]:
-    isolated = facts.isolating[Direction.INGRESS]
+    isolated = facts.denying[Direction.INGRESS]
     found: dict[tuple[int, str, int, int], Called] = {}
     for caller, call, backend in Exposure(facts).called:
         for kind, target in backend.targets:
@@ -133,11 +137,13 @@ def _calls(facts: Facts) -> Iterator[Hit]:
     for called in found.values():
         pod = sample(facts, called.kind)
         kept_out = server.kept_out(pod, called.target) if pod is not None else None
-        if kept_out is not None:
-            yield _unreachable(facts, called, kept_out)
+        if pod is not None and kept_out is not None:
+            ends = server.ends
+            policy = blamed(facts, called.kind, ends, pod, Protocol.TCP, called.target)
+            yield _unreachable(facts, called, kept_out, policy)
 
 
-def _unreachable(facts: Facts, called: Called, kept_out: str) -> Hit:
+def _unreachable(facts: Facts, called: Called, kept_out: str, policy: Policy) -> Hit:
     caller = called.caller
     workloads = facts.workloads([called.kind])
     rule, what, effect = _EFFECTS[caller.kind]
@@ -150,7 +156,6 @@ def _unreachable(facts: Facts, called: Called, kept_out: str) -> Hit:
         f"the API server cannot reach TCP {called.target} of {listed(workloads)}"
         f"{f' {kept_out}' if kept_out else ''}: {what} {caller.kind} {caller}{names} {effect}"
     )
-    policy = nearest(facts.isolating[Direction.INGRESS][called.kind], Protocol.TCP, called.target)
     objects = (f"{caller.kind} {caller}", f"Service {called.backend.service}", *workloads[:3])
     fix = (
         f"Allow ingress on TCP {called.target} without a `from`, or from the addresses of the "
@@ -180,8 +185,7 @@ _EFFECTS = {
 def _metrics(facts: Facts) -> Iterator[Hit]:
     """The metrics server asks the kubelet of every node."""
     compiled = facts.compiled
-    isolated = facts.isolating[Direction.EGRESS]
-    for number in sorted(isolated):
+    for number in sorted(facts.denying[Direction.EGRESS]):
         labels = facts.kinds[number].labels
         if not any(labels.get(key) == METRICS_SERVER for key in NAME_KEYS):
             continue
@@ -192,11 +196,14 @@ def _metrics(facts: Facts) -> Iterator[Hit]:
         ends = hosts if hosts.size else compiled.first_atom + np.arange(compiled.addresses.atoms)
         columns = (np.full(ends.size, value) for value in (Protocol.TCP, KUBELET_PORT))
         decided = judge(compiled, np.full(ends.size, pod), ends, *columns).egress
-        blocked = int((decided == Reason.NO_RULE_MATCHES).sum())
+        denied = facts.denied(decided)
+        blocked = int(denied.sum())
         if not blocked or (not hosts.size and blocked < ends.size):
             continue
         nodes = f"{blocked:,} of {count(ends.size, 'address')} of nodes" if hosts.size else "nodes"
         workloads = facts.workloads([number])
         message = f"{listed(workloads)} cannot reach TCP {KUBELET_PORT} of {nodes}"
-        policy = isolated[number][0]
+        end = int(ends[denied][0])
+        way = deniers(facts, Direction.EGRESS, number, (pod, end), Protocol.TCP, KUBELET_PORT)
+        policy = way[0]
         yield Hit("metrics-unreachable", message, policy, objects=tuple(workloads[:3]))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
+from kubeverdict.analyses.lint.breadth import is_everywhere
+from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, ObjectKey, inside, listed
+from kubeverdict.compile.overlay.overlay import where as where_of
+from kubeverdict.compile.tiers import isolates
 from kubeverdict.model.cluster import Pod, WorkloadRef
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import Direction, Policy
+from kubeverdict.model.policy import Action, Direction, Policy, Rule
 
 # Namespaces of the cluster itself, whose pods distributions install and guard.
 _SYSTEM = ("kube-", "openshift")
@@ -24,16 +28,23 @@ def check(facts: Facts) -> Iterator[Hit]:
 
 
 def _namespaces(facts: Facts) -> Iterator[Hit]:
-    denying: dict[str, set[Direction]] = {}
-    guarded: dict[str, set[int]] = {}
-    policies_in: dict[str, int] = {}
+    selected: set[int] = set()
+    guarded: set[int] = set()
+    policies_in: set[str] = set()
+    general: dict[str, list[Policy]] = {}
     for policy in facts.policies:
-        for kind in facts.subjects(policy).tolist():
-            guarded.setdefault(facts.kinds[kind].namespace, set()).add(kind)
+        kinds_of = facts.subjects(policy).tolist()
+        selected.update(kinds_of)
+        if any(_guards(policy, direction) for direction in Direction):
+            guarded.update(kinds_of)
+        where = where_of(policy)
+        names = [where] if isinstance(where, str) else facts.namespaces_of[where]
+        policies_in.update(facts.kinds[kind].namespace for kind in kinds_of)
         if policy.namespace is not None:
-            policies_in[policy.namespace] = policies_in.get(policy.namespace, 0) + 1
-            if not policy.pods.requirements:
-                denying.setdefault(policy.namespace, set()).update(_denied(policy))
+            policies_in.add(policy.namespace)
+        if not policy.pods.requirements:
+            for name in names:
+                general.setdefault(name, []).append(policy)
     kinds_in: dict[str, list[int]] = {}
     for number, kind in enumerate(facts.kinds):
         if not kind.namespace.startswith(_SYSTEM):
@@ -42,28 +53,66 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
         pods = facts.pod_count(kinds)
         place = ("Namespace", "", name)
         nearby = _document(facts.cluster.pods[min(facts.kinds[kind].pods[0] for kind in kinds)])
-        bare = "" if policies_in.get(name) else "; it has no policy at all"
+        bare = "" if name in policies_in else "; it has no policy at all"
         for direction in Direction:
-            if direction not in denying.get(name, ()):
+            if not is_denied_by_default(general.get(name, ()), direction):
                 whose = count(pods, "pod")
                 message = f"no policy denies {direction.word} by default to its {whose}{bare}"
                 rule = f"no-default-deny-{direction.word}"
                 yield Hit(rule, message, place=place, nearby=nearby)
-        left = [kind for kind in kinds if kind not in guarded.get(name, ())]
+        left = [kind for kind in kinds if kind not in guarded]
         open_pods = [pod for pod in facts.pods(left) if not pod.host_network and not pod.finished]
         if open_pods and not bare:
             workloads = workload_names(open_pods)
-            message = f"no policy selects {count(len(open_pods), 'pod')}: {listed(workloads)}"
+            does = "selects" if selected.isdisjoint(left) else "isolates"
+            message = f"no policy {does} {count(len(open_pods), 'pod')}: {listed(workloads)}"
             objects = tuple(workloads[:3])
             yield Hit("pod-unselected", message, place=place, nearby=nearby, objects=objects)
 
 
-def _denied(policy: Policy) -> set[Direction]:
-    """The directions in which a policy denies anything: not those that a rule opens whole."""
-    opened = {
-        rule.direction for rule in allowing(policy) if rule.peers is None and rule.ports is None
-    }
-    return set(policy.isolates) - opened
+def is_denied_by_default(policies: Iterable[Policy], direction: Direction) -> bool:
+    """Whether policies in evaluation order, all of the same pods, deny what none of their rules
+    for particular ends or ports is about. A policy that isolates and opens all itself isolates
+    nothing, and takes nothing back that another one isolates from."""
+    for _, tier in groupby(policies, key=lambda policy: policy.tier):
+        isolated = False
+        for policy in tier:
+            action = next(
+                (
+                    rule.action
+                    for rule in policy.rules
+                    if rule.direction is direction and _is_about_all(rule)
+                ),
+                None,
+            )
+            if action is Action.DENY:
+                return True
+            if action is Action.PASS:
+                isolated = False
+                break
+            if action is Action.ALLOW and not isolates(policy, direction):
+                return False
+            isolated |= action is None and isolates(policy, direction)
+        if isolated:
+            return True
+    return False
+
+
+def _is_about_all(rule: Rule) -> bool:
+    """Whether a rule is about every port and every end; one that denies, about every pod."""
+    if rule.ports is not None:
+        return False
+    if rule.action is Action.DENY:
+        return rule.peers is None or any(map(is_everywhere, rule.peers))
+    return rule.peers is None
+
+
+def _guards(policy: Policy, direction: Direction) -> bool:
+    """Whether a policy denies something to what it selects, unless its rules say otherwise."""
+    return isolates(policy, direction) or any(
+        rule.direction is direction and rule.action is Action.DENY and _is_about_all(rule)
+        for rule in policy.rules
+    )
 
 
 def _document(pod: Pod) -> ObjectKey:
@@ -134,5 +183,7 @@ def _idle(facts: Facts) -> Iterator[Hit]:
         others = sorted(cover.alone)[:1] if shadowed else sorted(cover.together)
         shown = [str(policies[one]) for one in others]
         message = f"all that it does is done by {listed(shown)}"
+        if facts.in_order:
+            message = f"all that it matches is decided alike without it, by {listed(shown)}"
         objects = tuple(f"{policy.kind} {name}" for name in shown[:3])
         yield Hit(rule, message, policy, objects=objects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, allowing, workload_names
 from kubeverdict.analyses.lint.finding import Hit, inside, listed, peer_field
 from kubeverdict.analyses.lint.labels import Miss
+from kubeverdict.analyses.lint.reach import deniers
 from kubeverdict.analyses.lint.selectors import peer_miss
 from kubeverdict.analyses.wellknown import (
     DNS_LABELS,
@@ -21,13 +23,13 @@ from kubeverdict.analyses.wellknown import (
     NODE_LOCAL_ADDRESS,
     NODE_LOCAL_LABELS,
 )
-from kubeverdict.compile.compiled import Reason
+from kubeverdict.compile.tiers import isolates
 from kubeverdict.evaluate.ends import address_ids, service_id
 from kubeverdict.evaluate.flows import Verdicts, judge
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Pod, Service, ServicePort
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
+from kubeverdict.model.policy import Action, BlockPeer, Direction, PodPeer, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.sources import Source
 from kubeverdict.services import target_port
@@ -42,25 +44,36 @@ class DnsServer(msgspec.Struct, frozen=True, eq=False):
     ports: Mapping[Protocol, int]
 
 
+class Denied(msgspec.Struct, frozen=True, eq=False):
+    """One connection to DNS that is denied: its ends, as endpoint ids, and what decided."""
+
+    ends: tuple[int, int]
+    server: DnsServer
+    protocol: Protocol
+    decided: int
+
+
 class AffectedPods(msgspec.Struct):
-    """Kinds of pods that the same policies keep from DNS in the same way."""
+    """Kinds of pods that the same policies keep from DNS in the same way. ``rule`` is there where
+    it denies by itself, not because no rule matches."""
 
     policies: list[Policy]
     blocked: tuple[Protocol, ...]
     direction: Direction
     kinds: list[int]
+    rule: Rule | None = None
 
 
 def check(facts: Facts) -> Iterator[Hit]:
     """Findings about DNS. Where the input does not hold the DNS pods, rules are looked at that
     look as if they were for DNS."""
-    isolated = facts.isolating[Direction.EGRESS]
-    if not isolated:
+    guarded = facts.denying[Direction.EGRESS]
+    if not guarded:
         return
     servers = list(_servers(facts))
     node_local = _has_node_local(facts)
     groups = _judged(facts, servers) if servers else _by_rules(facts)
-    reaches = _reach_node_local(facts, sorted(isolated))
+    reaches = _reach_node_local(facts, sorted(guarded))
     for group in groups:
         if group.direction is Direction.EGRESS:
             # Who writes that address down has the cache, whether the input shows it or not.
@@ -68,6 +81,7 @@ def check(facts: Facts) -> Iterator[Hit]:
     yield from _hits(facts, [group for group in groups if group.kinds], servers)
     if node_local and servers:
         blocked = {kind for group in groups for kind in group.kinds}
+        isolated = facts.isolating[Direction.EGRESS]
         yield from _cache_hits(facts, [k for k in isolated if not reaches[k] and k not in blocked])
 
 
@@ -125,9 +139,7 @@ def _samples(facts: Facts, kinds: list[int]) -> NDArray[np.int64]:
 
 
 def _judged(facts: Facts, servers: list[DnsServer]) -> list[AffectedPods]:
-    compiled = facts.compiled
-    isolated = facts.isolating[Direction.EGRESS]
-    kinds = sorted(isolated)
+    kinds = sorted(facts.denying[Direction.EGRESS])
     samples = _samples(facts, kinds)
     there = samples >= 0
     kinds = [kind for kind, known in zip(kinds, there.tolist(), strict=True) if known]
@@ -135,30 +147,42 @@ def _judged(facts: Facts, servers: list[DnsServer]) -> list[AffectedPods]:
     targets = _targets(facts, servers)
     found: dict[tuple[object, ...], AffectedPods] = {}
     blocked: dict[int, dict[Direction, list[Protocol]]] = {}
+    first: dict[tuple[int, Direction], Denied] = {}
     for protocol in DNS_PROTOCOLS:
         for end, server in targets:
             egress, ingress = _outcomes(facts, samples, end, server.ports[protocol], protocol)
             for direction, decided in ((Direction.EGRESS, egress), (Direction.INGRESS, ingress)):
-                for place in np.flatnonzero(decided == Reason.NO_RULE_MATCHES).tolist():
+                for place in np.flatnonzero(facts.denied(decided)).tolist():
+                    ends = int(samples[place]), end
+                    denied = Denied(ends, server, protocol, int(decided[place]))
+                    first.setdefault((kinds[place], direction), denied)
                     protocols = blocked.setdefault(kinds[place], {}).setdefault(direction, [])
                     if protocol not in protocols:
                         protocols.append(protocol)
-    guards = [
-        policy
-        for server in servers
-        for policy in compiled.cluster.policies
-        if policy.namespace == server.pod.namespace
-        and Direction.INGRESS in policy.isolates
-        and policy.pods.matches(server.pod.labels)
-    ]
     for kind, by_direction in sorted(blocked.items()):
         # What egress denies is not the fault of the other end.
         direction = max(by_direction)
-        policies = isolated[kind] if direction is Direction.EGRESS else guards
-        key = (direction, tuple(by_direction[direction]), *map(id, policies))
-        group = AffectedPods(policies, tuple(by_direction[direction]), direction, [])
+        policies, rule = _blamed(facts, direction, kind, first[kind, direction])
+        over = tuple(by_direction[direction])
+        key = (direction, over, id(rule), *map(id, policies))
+        group = AffectedPods(policies, over, direction, [], rule)
         found.setdefault(key, group).kinds.append(kind)
     return list(found.values())
+
+
+def _blamed(
+    facts: Facts, direction: Direction, kind: int, denied: Denied
+) -> tuple[list[Policy], Rule | None]:
+    """The policies that deny, and the rule that does if one does."""
+    if denied.decided >= 0:
+        ref = facts.compiled.rules[denied.decided]
+        return [ref.policy], ref.rule
+    if direction is Direction.INGRESS:
+        kind = facts.kind_of(denied.server.pod)
+    if not facts.in_order:
+        return facts.isolating[direction][kind], None
+    port = denied.server.ports[denied.protocol]
+    return deniers(facts, direction, kind, denied.ends, denied.protocol, port), None
 
 
 def _targets(facts: Facts, servers: list[DnsServer]) -> list[tuple[int, DnsServer]]:
@@ -196,7 +220,7 @@ def _outcomes(
         # Judged before translation: on the labels that the Service selects, or on its address.
         egress = ask(listed_as, port).egress
         for address in address_ids(compiled, service.addresses).tolist():
-            denied = egress == Reason.NO_RULE_MATCHES
+            denied = facts.denied(egress)
             egress = np.where(denied, ask(address, DNS_PORT).egress, egress)
     return egress, verdicts.ingress
 
@@ -206,7 +230,7 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
     link-local addresses says so: a rule for the whole internet is not about it."""
     address = parse_address(NODE_LOCAL_ADDRESS)
     assert address is not None
-    isolated = facts.isolating[Direction.EGRESS]
+    speaking = facts.speaking[Direction.EGRESS]
     reaching = {
         id(policy): {
             protocol
@@ -218,7 +242,7 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
         for policy in facts.policies
     }
     return {
-        kind: len(set().union(*(reaching[id(policy)] for policy in isolated[kind]))) == 2
+        kind: len(set().union(*(reaching[id(policy)] for policy in speaking[kind]))) == 2
         for kind in kinds
     }
 
@@ -231,24 +255,48 @@ def _names(rule: Rule, address: Address) -> bool:
 def _by_rules(facts: Facts) -> list[AffectedPods]:
     """Kinds without a rule that could be for DNS, the DNS pods being unknown."""
     found: dict[tuple[object, ...], AffectedPods] = {}
-    open_by: dict[int, set[Protocol]] = {
-        id(policy): {
-            protocol
-            for rule in allowing(policy)
-            if rule.direction is Direction.EGRESS and _leaves(rule, policy)
-            for protocol in DNS_PROTOCOLS
-            if covers(rule, protocol, PORTS)
-        }
-        for policy in facts.policies
+    likely: dict[int, dict[Protocol, Action]] = {
+        id(policy): _likely(policy) for policy in facts.policies
     }
-    for kind, policies in sorted(facts.isolating[Direction.EGRESS].items()):
-        opened = set[Protocol]().union(*(open_by[id(policy)] for policy in policies))
-        blocked = tuple(protocol for protocol in DNS_PROTOCOLS if protocol not in opened)
+    speaking = facts.speaking[Direction.EGRESS]
+    for kind in sorted(facts.isolating[Direction.EGRESS]):
+        by = {one: _closed_by(speaking[kind], likely, one) for one in DNS_PROTOCOLS}
+        blocked = tuple(protocol for protocol, policies in by.items() if policies)
         if blocked:
+            policies = by[blocked[0]]
             key = (blocked, *map(id, policies))
             group = AffectedPods(policies, blocked, Direction.EGRESS, [])
             found.setdefault(key, group).kinds.append(kind)
     return list(found.values())
+
+
+def _likely(policy: Policy) -> dict[Protocol, Action]:
+    """What the first rule that could be for DNS makes of each protocol. What one denies need not
+    be where DNS runs."""
+    found: dict[Protocol, Action] = {}
+    for rule in policy.rules:
+        if rule.direction is Direction.EGRESS and rule.action is not Action.DENY:
+            for protocol in DNS_PROTOCOLS:
+                if _leaves(rule, policy) and covers(rule, protocol, PORTS):
+                    found.setdefault(protocol, rule.action)
+    return found
+
+
+def _closed_by(
+    policies: list[Policy], likely: Mapping[int, Mapping[Protocol, Action]], protocol: Protocol
+) -> list[Policy]:
+    """Of the policies of a kind in order, those of the tier that isolates it and has no rule that
+    could be for DNS; none where there is no such tier."""
+    for _, tier in groupby(policies, key=lambda policy: policy.tier):
+        members = list(tier)
+        actions = (likely[id(policy)].get(protocol) for policy in members)
+        action = next((one for one in actions if one is not None), None)
+        isolating = [one for one in members if isolates(one, Direction.EGRESS)]
+        if action is Action.ALLOW:
+            return []
+        if action is None and isolating:
+            return isolating
+    return []
 
 
 def _leaves(rule: Rule, policy: Policy) -> bool:
@@ -256,7 +304,8 @@ def _leaves(rule: Rule, policy: Policy) -> bool:
     if rule.peers is None:
         return True
     return any(
-        isinstance(peer, BlockPeer) or peer.namespace != policy.namespace for peer in rule.peers
+        isinstance(peer, BlockPeer) or peer.namespace is None or peer.namespace != policy.namespace
+        for peer in rule.peers
     )
 
 
@@ -324,6 +373,10 @@ def _hits(facts: Facts, groups: list[AffectedPods], servers: list[DnsServer]) ->
 
 
 def _fault(facts: Facts, group: AffectedPods, servers: list[DnsServer]) -> Fault:
+    if group.rule is not None:
+        name = "dns-no-tcp" if group.blocked == (Protocol.TCP,) else "dns-blocked"
+        fix = f"Allow {_listening(servers)} of the DNS pods in front of this rule."
+        return Fault(name, group.policies[0], group.rule.source, "this rule denies it", fix=fix)
     if group.direction is Direction.INGRESS:
         policy = group.policies[0]
         fix = f"Allow ingress to the DNS pods on {_listening(servers)}."

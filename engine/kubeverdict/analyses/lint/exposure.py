@@ -10,7 +10,14 @@ import numpy as np
 
 from kubeverdict.analyses.lint.facts import Facts, workload_names
 from kubeverdict.analyses.lint.finding import Hit, listed
-from kubeverdict.analyses.lint.reach import let_in, nearest, nodes_let_in, outside_let_in, sample
+from kubeverdict.analyses.lint.reach import (
+    anyone_outside,
+    blamed,
+    let_in,
+    nodes_let_in,
+    outside_let_in,
+    sample,
+)
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model import cluster
@@ -130,7 +137,7 @@ class Exposure:
 
 def check(facts: Facts) -> Iterator[Hit]:
     exposure = Exposure(facts)
-    isolated = facts.isolating[Direction.INGRESS]
+    isolated = facts.denying[Direction.INGRESS]
     for backend in exposure.outside:
         for kind, target in backend.targets:
             if kind in isolated:
@@ -153,8 +160,7 @@ def _from_outside(facts: Facts, backend: ExposedPort, kind: int, target: int) ->
     if pod is None:
         return
     service, port = backend.service, backend.port
-    policies = facts.isolating[Direction.INGRESS][kind]
-    policy = nearest(policies, port.protocol, target)
+    policy = blamed(facts, kind, anyone_outside(facts), pod, port.protocol, target)
     clients = outside_let_in(facts, pod, port.protocol, target)
     nodes = nodes_let_in(facts, pod, port.protocol, target)
     local = service.external_traffic == "Local"
@@ -205,8 +211,9 @@ def _from_controller(
     known = [ids[name] for pod in controllers if (name := (pod.namespace, pod.name)) in ids]
     where = f"{port.protocol.name} {target} of {listed(facts.workloads([kind]))}"
     if known:
+        sources = np.array(known, np.int64)
         columns = (np.full(len(known), value) for value in (pod, port.protocol, target))
-        if judge(facts.compiled, known, *columns).allowed.any():
+        if judge(facts.compiled, sources, *columns).allowed.any():
             return
         who = listed(workload_names(controllers))
         message = f"{who} cannot reach {where}{to_which}"
@@ -221,11 +228,11 @@ def _from_controller(
             np.int64,
         )
         atoms = np.arange(facts.compiled.addresses.atoms) + facts.compiled.first_atom
-        anyone = np.concatenate((others, atoms))
-        if let_in(facts, anyone, pod, port.protocol, target).any():
+        sources = np.concatenate((others, atoms))
+        if let_in(facts, sources, pod, port.protocol, target).any():
             return
         message = f"nobody outside the namespace reaches {where}{to_which}"
-    policy = nearest(facts.isolating[Direction.INGRESS][kind], port.protocol, target)
+    policy = blamed(facts, kind, sources, pod, port.protocol, target)
     objects = (
         f"{ingress.kind} {ingress}",
         f"Service {backend.service}",

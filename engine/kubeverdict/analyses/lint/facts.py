@@ -7,7 +7,7 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.labels import Vocabulary
 from kubeverdict.analyses.lint.ranges import Ranges, parsed
-from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.labels import index_labels
 from kubeverdict.compile.lowering import Where
 from kubeverdict.compile.overlay.opening import make_overlay
@@ -26,6 +26,8 @@ from kubeverdict.compile.overlay.overlay import where as where_of
 from kubeverdict.compile.population import namespace_labels
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
 from kubeverdict.compile.sets import members
+from kubeverdict.compile.tiers import isolates, order_matters
+from kubeverdict.evaluate.policy_rules import PlaneRules
 from kubeverdict.evaluate.redundancy import Removal, removal
 from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.addresses import Address
@@ -47,7 +49,8 @@ from kubeverdict.services import ServiceResolver
 # Namespaces that only the dump of a whole cluster holds.
 _SYSTEM = ("kube-system", "openshift-dns")
 
-Asked = tuple[Where, Selector]
+SelectorQuestion = tuple[Where, Selector]
+ByKind = dict[Direction, dict[int, list[Policy]]]
 
 
 class Kind:
@@ -76,8 +79,8 @@ class Facts:
         self.policies = sorted(self.cluster.policies, key=lambda policy: policy.sort_key)
         self.kinds = _kinds(self.cluster.pods)
         self.namespaces = namespace_labels(self.cluster)
-        self._selected: dict[Asked, NDArray[np.int64]] = {}
-        self._number_of: dict[Asked, int] = {}
+        self._selected: dict[SelectorQuestion, NDArray[np.int64]] = {}
+        self._number_of: dict[SelectorQuestion, int] = {}
         self._homes: dict[Selector, list[str]] = {}
         self._by_port: dict[NamedPort, Ranges] = {}
         self._vocabularies: dict[str | tuple[str, ...], Vocabulary] = {}
@@ -89,7 +92,7 @@ class Facts:
         return np.searchsorted(names, [*self.namespaces, "\U0010ffff"]).astype(np.int64)
 
     def _evaluate(self) -> None:
-        asked: dict[Asked, int] = {}
+        asked: dict[SelectorQuestion, int] = {}
         for policy in self.policies:
             asked.setdefault((where_of(policy), policy.pods), len(asked))
             for rule in policy.rules:
@@ -245,20 +248,60 @@ class Facts:
 
     @cached_property
     def denying_rules(self) -> list[int]:
-        """The compiled rules that let nothing through, by their numbers."""
+        """The compiled rules that deny, by their numbers."""
         rules = enumerate(self.compiled.rules)
-        return [number for number, ref in rules if ref.rule.action is not Action.ALLOW]
+        return [number for number, ref in rules if ref.rule.action is Action.DENY]
+
+    def denied(self, decided: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of some decisions deny: rules by their numbers, and reasons."""
+        denied: NDArray[np.bool_] = decided == Reason.NO_RULE_MATCHES
+        return denied | np.isin(decided, self.denying_rules) if self.in_order else denied
 
     @cached_property
-    def isolating(self) -> dict[Direction, dict[int, list[Policy]]]:
-        """The policies in force that isolate each kind, by direction."""
-        found: dict[Direction, dict[int, list[Policy]]] = {one: {} for one in Direction}
+    def in_order(self) -> bool:
+        """Whether rules do not simply add up."""
+        return order_matters(self.compiled.policies)
+
+    @cached_property
+    def speaking(self) -> ByKind:
+        """The policies in force that say anything about each kind."""
+        return self._by_kind(
+            lambda policy, direction: (
+                isolates(policy, direction)
+                or any(rule.direction is direction for rule in policy.rules)
+            )
+        )
+
+    @cached_property
+    def isolating(self) -> ByKind:
+        """The policies in force that isolate each kind."""
+        return self._by_kind(isolates)
+
+    @cached_property
+    def denying(self) -> ByKind:
+        """The policies in force that may deny a connection of each kind: that isolate it or have
+        a rule that denies."""
+        if not self.in_order:
+            return self.isolating
+        return self._by_kind(
+            lambda policy, direction: (
+                isolates(policy, direction)
+                or any(
+                    rule.direction is direction and rule.action is Action.DENY
+                    for rule in policy.rules
+                )
+            )
+        )
+
+    def _by_kind(self, holds: Callable[[Policy, Direction], bool]) -> ByKind:
+        found: ByKind = {one: {} for one in Direction}
         in_force = {(policy.kind, str(policy)) for policy in self.compiled.policies}
         for policy in self.policies:
-            if (policy.kind, str(policy)) not in in_force:
+            directions = [one for one in Direction if holds(policy, one)]
+            if not directions or (policy.kind, str(policy)) not in in_force:
                 continue
             for kind in self.subjects(policy).tolist():
-                for direction in policy.isolates:
+                for direction in directions:
                     found[direction].setdefault(kind, []).append(policy)
         return found
 
@@ -323,6 +366,25 @@ class Facts:
             )
         return removal(Workbench(self.compiled, self.beside), among)
 
+    def lets_through(self, policy: Policy, rule: Rule) -> bool:
+        """Whether a rule that allows decides about anything: not where others always do."""
+        return not self.in_order or (str(policy), rule.direction, rule.index) in self._deciding
+
+    @cached_property
+    def _deciding(self) -> set[tuple[str, Direction, int]]:
+        """The rules that decide or pass on anything, by policy, direction and place."""
+        numbers = {
+            share.row.rule
+            for plane in self.beside.planes
+            for rules in (PlaneRules(self.beside, plane),)
+            for side in rules.sides.values()
+            for part in side.parts
+            for met in rules.distinct(side.of_part(part))
+            for share in rules.decided(met).shares
+        }
+        refs = (self.compiled.rules[number] for number in numbers if number >= 0)
+        return {(str(ref.policy), ref.rule.direction, ref.rule.index) for ref in refs}
+
     @cached_property
     def is_whole(self) -> bool:
         """Whether the input has the pods of a whole cluster, so that what is not in it does not
@@ -366,7 +428,7 @@ def workload_names(pods: Iterable[Pod]) -> list[str]:
     return sorted(f"{ref.kind} {ref.namespace}/{ref.name}" for ref in refs)
 
 
-def peer_question(peer: PodPeer) -> Asked:
+def peer_question(peer: PodPeer) -> SelectorQuestion:
     """What a peer asks: where, and for which pods."""
     where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
     return where, peer.pods if peer.pods is not None else EVERYTHING

@@ -10,7 +10,13 @@ from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, inside
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    BlockPeer,
+    Direction,
+    PodPeer,
+    Policy,
+)
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile, implements
 
@@ -84,6 +90,8 @@ def _reasons(
     facts: Facts, profiles: Sequence[Profile], policy: Policy, adapted: Sequence[Policy | None]
 ) -> Iterator[str]:
     for told, differs in _KNOBS.items():
+        if told in _OF_NETWORK_POLICY and policy.tier != NETWORK_POLICY_TIER:
+            continue
         if not differs(facts, policy):
             continue
         values = {one.title: _value(one, told) for one in profiles}
@@ -107,6 +115,14 @@ def _value(profile: Profile, knob: str) -> str:
     return f"{text} (not verified)" if knob in profile.unverified else text
 
 
+# How a CNI reads NetworkPolicy, and no other API.
+_OF_NETWORK_POLICY = (
+    "except_scope",
+    "named_ports",
+    "named_port_union",
+    "named_port_to_anyone",
+    "end_port",
+)
 _MEANS = {
     "ipblock_matches_pods": "whether its ipBlock, which has pods in it, matches them",
     "ipblock_matches_nodes": "whether its ipBlock, which has nodes in it, matches them",

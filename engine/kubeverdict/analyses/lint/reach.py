@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.lint.facts import Facts, allowing
 from kubeverdict.compile.compiled import Reason
-from kubeverdict.evaluate.flows import judge
+from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.evaluate.flows import judge, trace
 from kubeverdict.model.policy import BlockPeer, Direction, Policy
 from kubeverdict.model.ports import Protocol
 
@@ -33,16 +34,14 @@ def nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool 
     """Whether every node but the pod's own reaches a pod. Where nodes are not in the input:
     None, unless everybody is let in or only ranges that cannot be all nodes are."""
     compiled = facts.compiled
+    if not compiled.hosts and not outside_let_in(facts, pod, protocol, port):
+        return False
     if compiled.hosts:
         hosts = np.arange(len(compiled.hosts)) + compiled.first_host
         inside = let_in(facts, hosts, pod, protocol, port)
         return bool(inside.all()) if inside.size else None
     kept = compiled.pods[pod]
-    policies = [
-        policy
-        for policy in facts.policies
-        if policy.namespace == kept.namespace and policy.pods.matches(kept.labels)
-    ]
+    policies = facts.speaking[Direction.INGRESS].get(facts.kind_of(kept), [])
     blocks = [
         peer
         for policy in policies
@@ -63,9 +62,51 @@ def let_in(
     out."""
     columns = (np.full(sources.size, value) for value in (pod, protocol, port))
     decided = judge(facts.compiled, sources, *columns).ingress
-    decided = decided[decided != Reason.NO_ADDRESS]
-    inside: NDArray[np.bool_] = decided != Reason.NO_RULE_MATCHES
-    return inside & ~np.isin(decided, facts.denying_rules)
+    return ~facts.denied(decided[decided != Reason.NO_ADDRESS])
+
+
+def anyone_outside(facts: Facts) -> NDArray[np.int64]:
+    """Every node, and an address of each part that rules tell apart."""
+    compiled = facts.compiled
+    hosts = compiled.first_host + np.arange(len(compiled.hosts))
+    atoms = compiled.first_atom + np.arange(compiled.addresses.atoms)
+    return np.concatenate((hosts, atoms)).astype(np.int64)
+
+
+def blamed(
+    facts: Facts, kind: int, sources: NDArray[np.int64], pod: int, protocol: Protocol, port: int
+) -> Policy:
+    """The policy to change so that sources get into a pod of a kind, of those that keep the first
+    of them out."""
+    policies = facts.denying[Direction.INGRESS][kind]
+    if facts.in_order:
+        columns = (np.full(sources.size, value) for value in (pod, protocol, port))
+        out = sources[facts.denied(judge(facts.compiled, sources, *columns).ingress)]
+        if out.size:
+            source = int(out[0])
+            policies = deniers(facts, Direction.INGRESS, kind, (source, pod), protocol, port)
+    return nearest(policies, protocol, port)
+
+
+def deniers(
+    facts: Facts,
+    direction: Direction,
+    kind: int,
+    ends: tuple[int, int],
+    protocol: Protocol,
+    port: int,
+) -> list[Policy]:
+    """The policies that deny a connection to or from a pod of a kind: the one whose rule does,
+    or those of the tier that isolates it."""
+    compiled = facts.compiled
+    way = trace(compiled, direction, *ends, protocol, port)
+    if way is not None and way.decided in facts.denying_rules:
+        return [compiled.rules[way.decided].policy]
+    isolating = facts.isolating[direction].get(kind, [])
+    if way is None or way.tier is None:
+        return isolating or facts.denying[direction].get(kind, [])
+    tier = tiers_of(compiled.policies)[way.tier]
+    return [policy for policy in isolating if policy.tier == tier] or isolating
 
 
 def nearest(policies: list[Policy], protocol: Protocol, port: int) -> Policy:

@@ -16,6 +16,7 @@ from kubeverdict.model.policy import Action, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Selector
 from kubeverdict.model.sources import Source
 
+_DOES = {Action.ALLOW: "opens", Action.DENY: "denies", Action.PASS: "passes on"}
 SOME = 64  # kinds; what selects more is not about pods of the host network alone
 
 
@@ -198,8 +199,8 @@ def _split(facts: Facts, policy: Policy, rule: Rule) -> Generator[Hit, None, set
             whose = listed(facts.namespaces_of[whole.namespaces])
             few = count(sum(len(kind.pods) for kind in meant), "pod")
             message = (
-                f"opens all {count(opened, 'pod')} of {whose}; with {peer.pods} in the same item "
-                f"it would be {few} of {listed(names)}"
+                f"{_DOES[rule.action]} all {count(opened, 'pod')} of {whose}; with {peer.pods} in "
+                f"the same item it would be {few} of {listed(names)}"
             )
             source = Source(rule.source.origin, peer_field(rule.source.path, place))
             severity = Severity.NOTE if own else None
