@@ -6,9 +6,9 @@ judges a list of tuples in turn under BPF_PROG_TEST_RUN. They exist here only, t
 on one frame and not the programs around them.
 
 Decided: the two others are filled from the tables that
-:func:`kubeverdict_agent.lowering.tables.lower` makes, so that all hold the same policy: identities are its
-classes of peers, and a CIDR is an interval of its addresses. Rules that name no peer, which Cilium files apart, become entries of
-every identity; that favours neither.
+:func:`kubeverdict_agent.lowering.tables.lower` makes, so that all hold the same policy: an
+identity is one of its classes of peers, a CIDR one of its address intervals. Rules without peers,
+which Cilium stores apart, become entries of every identity; that gives neither an advantage.
 """
 
 from __future__ import annotations

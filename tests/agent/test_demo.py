@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.agent.running import PATIENCE, ROOT, environment, why_not
+from tests.docs.consoles import fits, is_on_a_node
+from tests.docs.pages import blocks
+
+PAGE = ROOT / "docs" / "agent.md"
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -25,6 +29,8 @@ def test_the_demo_shows_what_it_says_and_leaves_nothing_behind(tmp_path: Path) -
     )
     output, _ = process.communicate(timeout=4 * PATIENCE)
     assert process.returncode == 0, output
+    (shown,) = [block for block in blocks(PAGE) if is_on_a_node(block)]
+    assert fits(shown.lines[1:], output), output
     audit, enforced = output.split("### The namespace is enforced")
     assert "turn namespace shop to enforce and this connection breaks" in audit
     assert "shop/frontend -> shop/payments TCP 8080" in audit

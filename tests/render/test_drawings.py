@@ -7,13 +7,15 @@ from xml.etree import ElementTree
 import msgspec
 
 from kubeverdict.analyses.connections import Connections
+from kubeverdict.analyses.differences import Difference
 from kubeverdict.analyses.links import Fan, Target
-from kubeverdict.analyses.peers import Peer
+from kubeverdict.analyses.peers import Peer, pod_peer
 from kubeverdict.render import dot, svg
 from kubeverdict.render.style import Style
 from tests.render import reports
 
 PLAIN = Style()
+SQL = reports.SQL
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -77,38 +79,87 @@ def test_svg_of_nothing_and_of_very_many_namespaces() -> None:
     assert float(root.attrib["width"]) < 500
 
 
+def texts_of(root: ElementTree.Element) -> list[str]:
+    return [str(text.text) for text in root.iter(f"{SVG}text")]
+
+
+def tooltips_of(root: ElementTree.Element) -> list[str]:
+    """Without the title of the drawing."""
+    return [str(title.text) for title in root.iter(f"{SVG}title")][1:]
+
+
+# As many ends as have no row each.
+MANY = tuple(
+    Difference(reports.WEB, pod_peer(f"data/db{number}[StatefulSet]", "data"), reports.NONE, SQL)
+    for number in range(13)
+)
+
+
 def test_svg_of_differences_tells_kinds_apart_without_colour() -> None:
+    both = msgspec.structs.replace(
+        reports.DIFFERENCES, changes=(*reports.DIFFERENCES.changes, *MANY)
+    )
+    for report in (reports.DIFFERENCES, both):
+        root = ElementTree.fromstring(svg.differences(report, PLAIN))
+        hatchings = {pattern.attrib["id"]: pattern for pattern in root.iter(f"{SVG}pattern")}
+        shapes = [
+            tuple((part.tag, part.get("d")) for part in hatching) for hatching in hatchings.values()
+        ]
+        assert list(hatchings) == ["added", "removed", "changed"] and len(set(shapes)) == 3
+        cells = [part for group in root.iter(f"{SVG}g") for part in group.iter(f"{SVG}rect")]
+        used = [part.get("fill") for part in cells if part.get("fill") != "#ffffff"]
+        assert used == ["url(#added)", "url(#removed)", "url(#changed)"]
+
+
+def test_svg_of_few_differences_has_the_ends_and_their_ports() -> None:
     root = ElementTree.fromstring(svg.differences(reports.DIFFERENCES, PLAIN))
-    hatchings = {pattern.attrib["id"]: pattern for pattern in root.iter(f"{SVG}pattern")}
-    shapes = [
-        tuple((part.tag, part.get("d")) for part in hatching) for hatching in hatchings.values()
-    ]
-    assert list(hatchings) == ["added", "removed", "changed"] and len(set(shapes)) == 3
-    texts = [str(text.text) for text in root.iter(f"{SVG}text")]
+    texts = texts_of(root)
     assert texts[:4] == [
         "changed connections, from row to column",
         *("+ added: 1", "\u2212 removed: 1", "± on other ports: 1"),
     ]
-    # Only namespaces that something changes for, and a sign in each cell.
-    assert sorted(texts[4:]) == sorted(
-        [*("shop", "external"), *("data", "shop", "external"), "+1", "\u22121", "±1"]
+    assert texts[4:] == [
+        *("data", "db", "shop", "web", "0.0.0.0/0"),
+        *("shop/web", "+ TCP 5432", "\u2212 all connections"),
+        *("0.0.0.0/0", "± TCP 80,443-500,UDP 53"),
+    ]
+    assert tooltips_of(root) == [
+        "shop/web[Deployment] to data/db[StatefulSet]: added, TCP 5432",
+        "shop/web[Deployment] to 0.0.0.0/0: removed, all connections",
+        "0.0.0.0/0 to shop/web[Deployment]: on other ports, TCP 80,443-500,UDP 53",
+    ]
+
+
+def test_svg_of_many_differences_counts_them_by_namespace() -> None:
+    many = msgspec.structs.replace(
+        reports.DIFFERENCES, changes=(*reports.DIFFERENCES.changes, *MANY)
     )
-    tooltips = [title.text for title in root.iter(f"{SVG}title")]
-    assert tooltips[1:] == [
-        "shop to data: 1 added",
+    root = ElementTree.fromstring(svg.differences(many, PLAIN))
+    # Only namespaces that something changes for, and a sign in each cell.
+    assert sorted(texts_of(root)[4:]) == sorted(
+        [*("shop", "external"), *("data", "shop", "external"), "+14", "\u22121", "±1"]
+    )
+    assert tooltips_of(root) == [
+        "shop to data: 14 added",
         "shop to external: 1 removed",
         "external to shop: 1 on other ports",
     ]
-    used = [part.get("fill") for group in root.iter(f"{SVG}g") for part in group.iter(f"{SVG}rect")]
-    assert used == ["url(#added)", "url(#removed)", "url(#changed)"]
+
+
+def test_svg_keeps_the_kinds_of_workloads_that_share_a_name() -> None:
+    other = pod_peer("data/db[Deployment]", "data")
+    changes = tuple(Difference(reports.WEB, one, reports.NONE, SQL) for one in (reports.DB, other))
+    report = msgspec.structs.replace(reports.DIFFERENCES, changes=changes)
+    texts = texts_of(ElementTree.fromstring(svg.differences(report, PLAIN)))
+    assert {"db[Deployment]", "db[StatefulSet]", "shop/web"} <= {*texts}
 
 
 def test_svg_of_a_change() -> None:
     root = ElementTree.fromstring(svg.whatif(reports.WHATIF, PLAIN))
-    assert [title.text for title in root.iter(f"{SVG}title")][1:] == ["shop to data: 1 opened"]
+    tooltip = "shop/web[Deployment] to data/db[StatefulSet]: opened, TCP 5432"
+    assert tooltips_of(root) == [tooltip]
     both = msgspec.structs.replace(reports.WHATIF, closed=reports.WHATIF.opened)
     root = ElementTree.fromstring(svg.whatif(both, PLAIN))
-    (cell,) = root.iter(f"{SVG}g")
-    assert [part.text for part in cell.iter(f"{SVG}text")] == ["+1", "\u22121"]
+    assert texts_of(root)[-2:] == ["+ TCP 5432", "\u2212 TCP 5432"]
     nothing = [text.text for text in ElementTree.fromstring(svg.whatif(reports.NOTHING, PLAIN))]
     assert "nothing changes" in nothing

@@ -14,7 +14,7 @@ import kubeverdict
 from kubeverdict.render.schemas import VERSIONS
 from tests.cli.running import EXAMPLES, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "json.md").read_text()
 # By the part of a schema's name that is the verb, mostly.
 COMMANDS = {
