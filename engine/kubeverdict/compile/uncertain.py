@@ -58,7 +58,7 @@ def _selectors(
     policy: Policy,
 ) -> Iterator[tuple[Selector, tuple[str | None, Selector], Source]]:
     """The pod selectors of a policy, where each looks, and where it is written."""
-    subject = Source(policy.source.origin, (*policy.source.path, "spec", "podSelector"))
+    subject = Source(policy.source.origin, (*policy.source.path, *policy.subject_field))
     yield policy.pods, (policy.namespace, policy.namespaces), subject
     for rule in policy.rules:
         for peer in rule.peers or ():

@@ -19,7 +19,7 @@ import msgspec
 from kubeverdict.model.addresses import Address, Block
 from kubeverdict.model.ports import PortMatch
 from kubeverdict.model.selectors import EVERYTHING, Selector
-from kubeverdict.model.sources import Source
+from kubeverdict.model.sources import FieldPath, Source
 
 
 class Direction(IntEnum):
@@ -103,7 +103,8 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     What is left changes no verdict and tells what the author meant: ``annotations``, without the
     copy of the manifest that kubectl keeps; whether the directions were left to defaulting; and
-    the directions that the manifest has a list for, even where it is empty or not in force.
+    the directions that the manifest has a list for, even where it is empty or not in force; and
+    the ``subject_field`` that says the subject.
     """
 
     kind: str
@@ -119,6 +120,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     annotations: Mapping[str, str] = {}
     defaulted: bool = False
     listed: tuple[Direction, ...] = ()
+    subject_field: FieldPath = ("spec", "podSelector")
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name

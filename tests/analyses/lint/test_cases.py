@@ -262,6 +262,15 @@ def test_both_protocols_beside_each_other_are_no_mix_up() -> None:
     assert found("port-protocol", dns, policy("p", on_port("53")))
 
 
+def test_a_name_of_several_protocols_is_told_of_once() -> None:
+    spec = (
+        "podSelector: {}, ingress: [{ports: [{port: %s}, {protocol: UDP, port: %s}, "
+        "{protocol: SCTP, port: %s}]}]"
+    )
+    assert not found("port-protocol", WEB, policy("p", spec.replace("%s", "http")))
+    assert len(found("port-name-unknown", WEB, policy("p", spec.replace("%s", "grpc")))) == 1
+
+
 def test_a_name_with_many_numbers() -> None:
     pods = [workload(f"w{n}", ports=f"{{name: http, containerPort: {n}}}") for n in range(1, 5)]
     (one,) = found("port-name-varies", *pods, policy("p", on_port("http")))

@@ -146,7 +146,7 @@ def _partial(facts: Facts) -> Iterator[Hit]:
             inside_, outside = _split_pods(facts, ref, torn[ref], selected)
             if outside:
                 message = f"selects {inside_} of {inside_ + outside} pods of {_said(ref)}"
-                source = inside(policy.source, "spec", "podSelector")
+                source = inside(policy.source, *policy.subject_field)
                 yield Hit(
                     "partial-replicas",
                     message,

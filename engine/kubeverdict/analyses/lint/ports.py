@@ -35,7 +35,7 @@ def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
         return
     for index, port in enumerate(rule.ports or ()):
         if isinstance(port, NamedPort):
-            said = _named(facts, port, kinds)
+            said = _named(facts, rule, port, kinds)
         else:
             said = _numbered(facts, rule, port, kinds)
         if said is not None:
@@ -91,7 +91,7 @@ def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
     return [facts.kinds[number] for number in sorted(numbers)] if len(numbers) <= SOME else []
 
 
-def _named(facts: Facts, port: NamedPort, kinds: list[Kind]) -> Said | None:
+def _named(facts: Facts, rule: Rule, port: NamedPort, kinds: list[Kind]) -> Said | None:
     naming = NAMING[facts.profile.named_port_containers]
     declared = [
         (one, kind) for kind in kinds for one in kind.ports if one.name and one.container in naming
@@ -105,6 +105,12 @@ def _named(facts: Facts, port: NamedPort, kinds: list[Kind]) -> Said | None:
             return None  # what declares no port at all may listen on any
         who = _who(facts, kinds)
         protocols = {one.protocol.name for one, _ in declared if one.name == port.name}
+        # A name of whatever protocol is one of each.
+        beside = [
+            one for one in rule.ports or () if isinstance(one, NamedPort) and one.name == port.name
+        ]
+        if any(one.protocol.name in protocols for one in beside) or port is not beside[0]:
+            return None
         if protocols:
             message = f"{port.name} is a {'/'.join(sorted(protocols))} port of {who}, not {port}"
             return "port-protocol", message, ""

@@ -63,7 +63,7 @@ def _all_known(facts: Facts, namespaces: Selector) -> bool:
 
 
 def _subject(facts: Facts, policy: Policy) -> Iterator[Hit]:
-    source = inside(policy.source, "spec", "podSelector")
+    source = inside(policy.source, *policy.subject_field)
     miss = subject_miss(facts, policy)
     if miss is not None:
         where = f" in namespace {policy.namespace}" if policy.namespace else ""

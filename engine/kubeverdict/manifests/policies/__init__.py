@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubeverdict.manifests.resources import Resource, group_of
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Tier
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Tier
 from kubeverdict.model.unevaluated import Gap
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class UnreadApi(NamedTuple):
     short: tuple[str, ...] = ()
 
 
+# Before and after NetworkPolicy: what no rule of these decides, the next tier does.
+_ADMIN_TIER = Tier(1_000.0, "admin", Action.PASS)
+_BASELINE_TIER = Tier(10_000_000.0, "baseline", Action.PASS)
 _BOTH, _DENIES, _PART = Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART
 
 POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
