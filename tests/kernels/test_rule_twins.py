@@ -166,6 +166,7 @@ def test_decide_each(form: Form, known: list[Rule], subject: int, peers: list[in
     entries = arrays.entries(form)
     shape = (len(peers), ATOMS)
     allowed, rule = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
+    tier = np.zeros(shape, np.int32)
     form(flows.decide_each)(
         entries,
         subject,
@@ -174,10 +175,12 @@ def test_decide_each(form: Form, known: list[Rule], subject: int, peers: list[in
         arrays.sets,
         arrays.ports,
         np.zeros(entries.word.shape[0], np.int64),
-        (allowed, rule),
+        (allowed, rule, tier),
     )
     for (i, atom), decided in np.ndenumerate(rule):
         assert (bool(allowed[i, atom]), int(decided)) == verdict(known, subject, peers[i], atom)
+        _, decider, _, _ = way(known, subject, peers[i], atom)
+        assert tier[i, atom] == (-1 if decider is None else decider)
 
 
 @given(rules, rules, st.data())

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from kubeverdict.model.addresses import Family, parse_block
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod
-from kubeverdict.model.policy import BlockPeer, Direction, Policy, Rule
+from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from tests.counting import port_runs
@@ -169,3 +169,21 @@ class Plain:
         if isinstance(way.decided, Reason):
             return way.isolating[0] if way.isolating else None
         return way.decided[0]
+
+
+def concerned(plain: Plain, policy: Policy) -> list[Asked]:
+    """The flows that a policy has something to say about: that a rule matches, or that it
+    isolates from and no rule of its tier matches."""
+    found = []
+    for asked in plain.asked(policy):
+        own = any(plain.matches(policy, rule, asked) for rule in policy.rules)
+        if not own and policy.tier.default is Action.DENY and asked.direction in policy.isolates:
+            own = not any(
+                plain.matches(other, rule, asked)
+                for other in plain.oracle.policies
+                if other.tier == policy.tier and plain.selects(other, asked.subject)
+                for rule in other.rules
+            )
+        if own:
+            found.append(asked)
+    return found

@@ -16,28 +16,10 @@ from kubeverdict.evaluate.covers import is_default_deny
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Action, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Operator, Requirement, Selector
-from tests.verbs.plain import Asked, Plain, small_cluster
+from tests.verbs.plain import Plain, concerned, small_cluster
 
 SEEDS = range(60)
 IDLE = ("policy-shadowed", "policy-redundant")
-
-
-def concerned(plain: Plain, policy: Policy) -> list[Asked]:
-    """The flows that a policy has something to say about: that a rule matches, or that it
-    isolates from and no rule of its tier matches."""
-    found = []
-    for asked in plain.asked(policy):
-        own = any(plain.matches(policy, rule, asked) for rule in policy.rules)
-        if not own and policy.tier.default is Action.DENY and asked.direction in policy.isolates:
-            own = not any(
-                plain.matches(other, rule, asked)
-                for other in plain.oracle.policies
-                if other.tier == policy.tier and plain.selects(other, asked.subject)
-                for rule in other.rules
-            )
-        if own:
-            found.append(asked)
-    return found
 
 
 def has_idle_rule(plain: Plain, policy: Policy) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from kubeverdict.model.policy import Direction
 from kubeverdict_agent.datapath import layout
 
 PROTOCOLS = 3  # that have ports
-_REASONS = 64  # codes of reasons are above minus this
+# A denial by default counts as a rule below all reasons, one for each tier, because each is of
+# other policies.
+_DEFAULT = -16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,22 @@ class PlaneView:
         selected = entries.subject_class[self.near[direction].subject] >= 0
         found: NDArray[np.bool_] = (subjects >= 0) & np.append(selected, False)[subjects]
         return found
+
+
+class DecidedRules(NamedTuple):
+    """What stands behind each decision number: a rule id or a Reason, and for a denial because
+    nothing matches the number of the tier that denies, otherwise -1."""
+
+    rules: NDArray[np.int32]
+    tiers: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rules: NDArray[np.int32]) -> DecidedRules:
+        by_default = rules <= _DEFAULT
+        return cls(
+            np.where(by_default, np.int32(Reason.NO_RULE_MATCHES), rules),
+            np.where(by_default, _DEFAULT - rules, np.int32(-1)),
+        )
 
 
 def code(rule: int, allowed: bool) -> int:
@@ -86,7 +105,8 @@ class DecisionRows:
         atoms: NDArray[np.int32],
     ) -> NDArray[np.int64]:
         made = decisions(compiled, view.plane, direction, view.near[direction], atoms)
-        rows = self.add(made.rule.astype(np.int64) * 2 + made.allowed)
+        rule = np.where(made.rule == Reason.NO_RULE_MATCHES, _DEFAULT - made.tier, made.rule)
+        rows = self.add(rule.astype(np.int64) * 2 + made.allowed)
         numbers: NDArray[np.int64] = rows[made.row_of] if rows.size else made.row_of
         return numbers
 
@@ -101,19 +121,21 @@ class DecisionRows:
         first: np.int64 = self.add(np.full((1, self._atoms), code(reason, allowed), np.int64))[0]
         return first
 
-    def finish(self) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]]:
+    def finish(self) -> tuple[NDArray[np.uint16], DecidedRules, NDArray[np.int64]]:
         """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
         the final number of every row that was added."""
-        codes = np.concatenate(self._made) + _REASONS
-        met = np.flatnonzero(np.bincount(codes.ravel(), minlength=1)) - _REASONS
+        codes = np.concatenate(self._made)
+        lowest = int(codes.min(initial=0)) & ~1
+        codes -= lowest
+        met = np.flatnonzero(np.bincount(codes.ravel(), minlength=1)) + lowest
         rules, rule = np.unique(met >> 1, return_inverse=True)
         decision = np.zeros(int(codes.max(initial=0)) + 1, np.uint16)
-        decision[met + _REASONS] = rule + (met & 1) * layout.DECISION_ALLOWS
+        decision[met - lowest] = rule + (met & 1) * layout.DECISION_ALLOWS
         table = decision[codes]
         some = [self._some_port(table[:, atoms]) for atoms in self._of_protocol]
         table = np.column_stack((table, *some))
         first, number = _distinct(table)
-        return table[first], rules.astype(np.int32), number
+        return table[first], DecidedRules.of(rules.astype(np.int32)), number
 
     @staticmethod
     def _some_port(decisions: NDArray[np.uint16]) -> NDArray[np.uint16]:

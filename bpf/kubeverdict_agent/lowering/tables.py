@@ -51,7 +51,8 @@ class Tables:
     ``cells[direction]`` (subjects, peers) uint16 is a row of ``rows`` (rows, atoms + 3) uint16,
     whose columns are the port atoms and then "some port" of TCP, UDP and SCTP. A decision is a
     number of ``rules``, with ``layout.DECISION_ALLOWS`` where it allows. ``rules[n]`` is a rule
-    id of the compiled policy or, below zero, a Reason.
+    id of the compiled policy or, below zero, a Reason; ``tiers[n]`` is the number of the tier
+    that denies because none of its rules matches, otherwise -1.
 
     Addresses are in host order: ``ipv4`` (n,) uint32 and ``ipv6`` (m, 2) uint64 are single ones,
     ``starts4`` and ``starts6`` the first addresses of intervals; each with its class of peers.
@@ -62,6 +63,7 @@ class Tables:
     cells: tuple[NDArray[np.uint16], NDArray[np.uint16]]
     rows: NDArray[np.uint16]
     rules: NDArray[np.int32]
+    tiers: NDArray[np.int32]
     ipv4: NDArray[np.uint32]
     class4: NDArray[np.uint16]
     ipv6: NDArray[np.uint64]
@@ -112,11 +114,11 @@ def lower(
         own = _own_addresses(compiled, compiled.pods[pods[number]])
         table[local.slot] = (tuple(of_pod[:, number]), local.mode, 1, 0, *own)
     cells = peers.cells()
-    made, rules, numbers = rows.finish()
+    made, decided, numbers = rows.finish()
     for name, most, limit in (
         ("classes of peers", cells[0].shape[1], 1 << 16),
         ("rows of decisions", made.shape[0], 1 << 16),
-        ("deciding rules", rules.size, layout.DECISION_RULE + 1),
+        ("deciding rules", decided.rules.size, layout.DECISION_RULE + 1),
     ):
         if most > limit:
             raise DoesNotFit(f"the policies of this node need {most:,} {name}; {limit:,} fit")
@@ -125,7 +127,8 @@ def lower(
         ports=ports.astype(np.uint16),
         cells=(numbers[cells[0]].astype(np.uint16), numbers[cells[1]].astype(np.uint16)),
         rows=made,
-        rules=rules,
+        rules=decided.rules,
+        tiers=decided.tiers,
         **peers.addresses(),
     )
 

@@ -22,6 +22,7 @@ from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.errors import DatapathError
 from kubeverdict_agent.lowering.joining import Joiner, newcomers
+from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.lowering.tables import Local, Tables
 from kubeverdict_agent.node.attaching import Attacher
 from kubeverdict_agent.node.endpoints import NodeEndpoints, PodKey, Veth
@@ -305,7 +306,8 @@ class LocalNode:
 
     def publish(self, compiled: CompiledPolicy, locals_: tuple[Local, ...], tables: Tables) -> int:
         # Before its first event can come.
-        self._naming.published(self.datapath.generation + 1, compiled, tables.rules)
+        decided = DecidedRules(tables.rules, tables.tiers)
+        self._naming.published(self.datapath.generation + 1, compiled, decided)
         self._adopt_for_those_judged_anew(locals_)
         generation = self.datapath.publish(tables)
         with self._lock:

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
 from kubeverdict.compile.isolation import Isolation
+from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Action, Direction, Tier
 from kubeverdict.model.sources import field_text
 from kubeverdict_agent.datapath.layout import DECISION_RULE
+from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.node.endpoints import PodKey
 
 _KEPT = 8
@@ -74,12 +74,13 @@ _FORGOTTEN = DecidedBy("decided by an earlier policy")
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one publication. ``rules`` says for each decision number which of ``refs`` it
-    is, or which Reason. Of the compiled policy nothing else is kept: it is large."""
+    """The names of one publication. ``decided`` says for each decision number which of ``refs``
+    it is, or which Reason. Of the compiled policy nothing else is kept: it is large."""
 
     refs: Sequence[RuleRef]
     isolation: Isolation
-    rules: NDArray[np.int32]
+    tiers: Sequence[Tier]
+    decided: DecidedRules
 
 
 class Naming:
@@ -92,13 +93,11 @@ class Naming:
         self._latest: CompiledPolicy | None = None
         self._isolation: Isolation | None = None
 
-    def published(
-        self, generation: int, compiled: CompiledPolicy, rules: NDArray[np.int32]
-    ) -> None:
+    def published(self, generation: int, compiled: CompiledPolicy, decided: DecidedRules) -> None:
         if self._isolation is None or self._latest is not compiled:
             self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
         self._latest = compiled
-        names = Names(compiled.rules, self._isolation, rules)
+        names = Names(compiled.rules, self._isolation, tiers_of(compiled.policies), decided)
         self._names[generation] = names
         while len(self._names) > _KEPT:
             self._names.popitem(last=False)
@@ -140,9 +139,9 @@ class Naming:
     def _decider(self, generation: int, decision: int, pod: PodKey, direction: int) -> DecidedBy:
         names = self._names.get(generation)
         number = decision & DECISION_RULE
-        if names is None or number >= names.rules.size:
+        if names is None or number >= names.decided.rules.size:
             return _FORGOTTEN
-        rule = int(names.rules[number])
+        rule = int(names.decided.rules[number])
         if rule >= 0:
             ref = names.refs[rule]
             source = ref.rule.source
@@ -157,7 +156,8 @@ class Naming:
         if reason is not Reason.NO_RULE_MATCHES:
             return DecidedBy(reason.name.lower().replace("_", "-"))
         known = self.pod(pod)
-        policies = names.isolation.of(known, Direction(direction)) if known else []
+        tier = names.tiers[names.decided.tiers[number]]
+        policies = names.isolation.of(known, Direction(direction), tier) if known else []
         return DecidedBy(
             "no-rule-matches",
             tuple(f"{policy.kind} {policy}" for policy in policies),

@@ -85,17 +85,22 @@ def port_classes(
     return part, first
 
 
+# Allowed, by what, and the tier of that; each (peers, atoms).
+_Judged = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decisions:
     """What each subject decides about each peer, as rows by port atom.
 
-    ``row_of`` (subjects, peers) is a row of ``allowed`` and ``rule`` (rows, atoms), which hold the
-    rule id or reason.
+    ``row_of`` (subjects, peers) is a row of ``allowed``, ``rule`` and ``tier`` (rows, atoms),
+    which hold the rule id or reason, and the number of the tier that decides, -1 for none.
     """
 
     row_of: NDArray[np.int64]
     allowed: NDArray[np.bool_]
     rule: NDArray[np.int32]
+    tier: NDArray[np.int32]
 
 
 def decisions(
@@ -112,7 +117,7 @@ def decisions(
     is judged against these few.
     """
     row_of = np.zeros((classes.subject.size, classes.peer.size), np.int64)
-    made: list[tuple[NDArray[np.uint8], NDArray[np.int32]]] = []
+    made: list[_Judged] = []
     rows = 0
     selecting = _rows_by_subject(plane, direction, classes.subject)
     for number, subject in enumerate(classes.subject.tolist()):
@@ -122,8 +127,9 @@ def decisions(
         rows += first.size
     return Decisions(
         row_of,
-        np.concatenate([np.zeros((0, atoms.size), np.uint8), *(each for each, _ in made)]) != 0,
-        np.concatenate([np.zeros((0, atoms.size), np.int32), *(each for _, each in made)]),
+        np.concatenate([np.zeros((0, atoms.size), np.uint8), *(each for each, _, _ in made)]) != 0,
+        np.concatenate([np.zeros((0, atoms.size), np.int32), *(each for _, each, _ in made)]),
+        np.concatenate([np.zeros((0, atoms.size), np.int32), *(each for _, _, each in made)]),
     )
 
 
@@ -164,13 +170,13 @@ def _judge(
     subject: int,
     peers: NDArray[np.int32],
     atoms: NDArray[np.int32],
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """One subject's decisions (peers, atoms): allowed, and by what."""
+) -> _Judged:
+    """One subject's decisions (peers, atoms)."""
     entries = plane.ingress if direction is Direction.INGRESS else plane.egress
     group = entries.subject_class[subject]
     own = int(entries.start[group + 1] - entries.start[group]) if group >= 0 else 0
     shape = (peers.size, atoms.size)
-    out = (np.zeros(shape, np.uint8), np.zeros(shape, np.int32))
+    out = (np.zeros(shape, np.uint8), np.zeros(shape, np.int32), np.zeros(shape, np.int32))
     matched = np.zeros(own, np.int64)
     kernel = kernels.decide_each.on((peers.size + 1) * (own + atoms.size) * 4)
     kernel(entries, subject, peers, atoms, plane.sets, compiled.ports.sets, matched, out)

@@ -244,9 +244,10 @@ def decide_each(entries, subject, peers, atoms, sets, ports, matched, out):
     """One subject against every combination of ``peers`` (p,) and ``atoms`` (a,).
 
     Entries about each peer are looked for once, not once an atom: ``matched`` is room for their
-    numbers, as many as the subject has. ``out`` is (allowed uint8, rule int32), each (p, a).
+    numbers, as many as the subject has. ``out`` is (allowed uint8, rule int32, tier int32), each
+    (p, a); the tier is -1 where none decides.
     """
-    allowed, rule = out
+    allowed, rule, tier = out
     group = entries.subject_class[subject]
     for i in range(peers.size):
         count = 0
@@ -256,9 +257,10 @@ def decide_each(entries, subject, peers, atoms, sets, ports, matched, out):
                     matched[count] = entry
                     count += 1
         for j in range(atoms.size):
-            ok, decided = _first_of(entries, matched, count, atoms[j], ports)
+            ok, decided, deciding = _first_of(entries, matched, count, atoms[j], ports)
             allowed[i, j] = ok
             rule[i, j] = decided
+            tier[i, j] = deciding
 
 
 @kernel
@@ -283,7 +285,7 @@ def _has_atom(entries, entry, atom, ports):
 
 @kernel
 def _first_of(entries, matched, count, atom, ports):
-    """As :func:`decide`, among entries that are about the peer."""
+    """As :func:`decide`, among entries that are about the peer, with the tier that decides."""
     passed = np.int64(-1)
     for i in range(count):
         entry = matched[i]
@@ -297,5 +299,5 @@ def _first_of(entries, matched, count, atom, ports):
         if action == PASS:
             passed = tier
             continue
-        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS
-    return True, NOT_ISOLATED
+        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS, tier
+    return True, np.int64(NOT_ISOLATED), np.int64(-1)

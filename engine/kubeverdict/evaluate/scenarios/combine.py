@@ -20,7 +20,7 @@ from kubeverdict.evaluate.scenarios.policy_batches import PolicyBatch, Prepared
 from kubeverdict.evaluate.scenarios.workbench import Workbench, only_policies, workbench
 from kubeverdict.kernels import scenario_results
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
-from kubeverdict.model.policy import BlockPeer, Policy
+from kubeverdict.model.policy import BlockPeer, Policy, Tier
 
 _START, _END, _BEFORE, _AFTER = 1, 2, 4, 8
 # The search for a safe order ends after so many sets of steps.
@@ -205,18 +205,22 @@ def _batch_of(bench: Workbench, edits: Sequence[Edit]) -> PolicyBatch:
 
 
 def _cut_for(bench: Workbench, edits: Sequence[Edit]) -> Workbench:
-    """The same cluster with its addresses told apart by the blocks of the edits too: they are
-    named by a policy for a namespace that cannot exist."""
+    """The same cluster with its addresses told apart by the blocks of the edits too, and with
+    their tiers: both are named by policies for a namespace that cannot exist, one a tier."""
     compiled = bench.compiled
     policies = [policy for edit in edits for policy in edit.policies_in]
-    rules = [
-        replace(rule, peers=blocks)
-        for policy in policies
-        for rule in policy.rules
-        if (blocks := tuple(peer for peer in rule.peers or () if isinstance(peer, BlockPeer)))
-    ]
-    naming = replace(policies[0], namespace="/", name="/", isolates=(), rules=tuple(rules))
-    cluster = replace(compiled.cluster, policies=(*compiled.cluster.policies, naming))
+    naming: dict[Tier, Policy] = {}
+    for policy in policies:
+        rules = tuple(
+            replace(rule, peers=blocks)
+            for rule in policy.rules
+            if (blocks := tuple(peer for peer in rule.peers or () if isinstance(peer, BlockPeer)))
+        )
+        before = naming[policy.tier].rules if policy.tier in naming else ()
+        naming[policy.tier] = replace(
+            policy, namespace="/", name="/", isolates=(), rules=(*before, *rules)
+        )
+    cluster = replace(compiled.cluster, policies=(*compiled.cluster.policies, *naming.values()))
     return workbench(compile_cluster(cluster, compiled.profile, static=compiled.static))
 
 

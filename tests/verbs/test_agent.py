@@ -1,0 +1,69 @@
+"""What a node keeps in its kernel, and the names that the agent gives to it, on clusters with
+tiers: the tables are looked up here as the programs look them up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import ip_address
+
+import numpy as np
+import pytest
+
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.ports import place
+from kubeverdict.model.cluster import Pod
+from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.datapath.layout import Mode
+from kubeverdict_agent.lowering.rows import DecidedRules
+from kubeverdict_agent.lowering.tables import Local, Tables, lower
+from kubeverdict_agent.observe.naming import DecidedBy, Naming
+from tests.oracle import Reason, Way, decides_to_allow
+from tests.verbs.plain import Asked, Plain, small_cluster
+
+
+def peer_class(tables: Tables, text: str) -> int:
+    value = int(ip_address(text))
+    known = np.flatnonzero(tables.ipv4 == value)
+    if known.size:
+        return int(tables.class4[known[0]])
+    return int(tables.starts_class4[np.searchsorted(tables.starts4, value, side="right") - 1])
+
+
+def decision(tables: Tables, slot: int, asked: Asked) -> int:
+    other = asked.other.addresses[0] if isinstance(asked.other, Pod) else asked.other
+    subject = tables.locals["subject"][slot][asked.direction]
+    row = tables.cells[asked.direction][subject, peer_class(tables, other)]
+    return int(tables.rows[row, tables.ports[place(asked.protocol, asked.port)]])
+
+
+def named(way: Way) -> tuple[str, tuple[str, ...]]:
+    """What decides, and the policies that the agent is to name."""
+    if isinstance(way.decided, Reason):
+        policies = way.isolating
+        return way.decided.value.lower().replace("_", "-"), tuple(f"{p.kind} {p}" for p in policies)
+    policy, _ = way.decided
+    return "rule", (f"{policy.kind} {policy}",)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_decision_and_its_name_is_the_oracles(seed: int) -> None:
+    plain = Plain(small_cluster(seed))
+    compiled = compile_cluster(plain.oracle.cluster)
+    held = Counter(text for pod in compiled.cluster.pods for text in set(pod.addresses))
+    # Without an address there is no packet, and one that two pods have is the address of one.
+    addressed = [pod for pod in compiled.pods if [held[text] for text in pod.addresses] == [1]]
+    locals_ = [Local(n, p.namespace, p.name, Mode.ENFORCE) for n, p in enumerate(addressed)]
+    tables = lower(compiled, "elsewhere", locals_)
+    naming = Naming()
+    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers))
+    slots = {str(pod): slot for slot, pod in enumerate(addressed)}
+    for asked in plain.asked():
+        subject, other = asked.subject, asked.other
+        assert isinstance(subject, Pod)
+        if str(subject) not in slots or (isinstance(other, Pod) and str(other) not in slots):
+            continue
+        way, found = plain.way(asked), decision(tables, slots[str(subject)], asked)
+        assert bool(found & layout.DECISION_ALLOWS) is decides_to_allow(way.decided), asked
+        key = subject.namespace, subject.name
+        said: DecidedBy = naming.decider(1, found, key, asked.direction)
+        assert (said.reason, said.policies) == named(way), asked
