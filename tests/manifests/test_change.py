@@ -215,7 +215,7 @@ WRONG = [
     ("namespace/shopp", "it does not exist, did you mean namespace/shop?"),
     ("job/shop/web", "it does not exist: there is none of its kind"),
     ("deploymnt/shop/web", "unknown kind 'deploymnt', did you mean deployment?"),
-    ("xyz/shop/web", "unknown kind 'xyz': networkpolicy, pod, namespace, node, service, "),
+    ("xyz/shop/web", "unknown kind 'xyz': networkpolicy, "),
     ("networkpolicy/web", "write it as networkpolicy/NAMESPACE/NAME"),
     ("namespace/a/b", "write it as namespace/NAME"),
     ("web", "unknown kind 'web'"),

@@ -161,7 +161,6 @@ def test_kinds_that_matter_are_told_by_what_they_could_change(
 POLICIES = [
     ("cilium.io/v2", "CiliumNetworkPolicy"),
     ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
-    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
     ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"),
     ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
     ("networking.k8s.aws/v1alpha1", "ClusterNetworkPolicy"),

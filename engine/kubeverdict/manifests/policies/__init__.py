@@ -59,7 +59,9 @@ POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
         True, ("netpol",), ("v1",), NETWORK_POLICY_TIER, "networkpolicy.read"
     ),
     # Kubernetes: the network policy API
-    ("policy.networking.k8s.io", "AdminNetworkPolicy"): UnreadApi(_BOTH, False, ("anp",)),
+    ("policy.networking.k8s.io", "AdminNetworkPolicy"): PolicyApi(
+        False, ("anp",), ("v1alpha1",), _ADMIN_TIER, "adminnetworkpolicy.read"
+    ),
     ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy"): UnreadApi(_BOTH, False, ("banp",)),
     ("policy.networking.k8s.io", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("cnp",)),
     # Amazon EKS
