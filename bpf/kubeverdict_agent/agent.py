@@ -1,4 +1,4 @@
-"""The agent: brings the parts together and runs them until it is told to end.
+"""The agent: connects the parts and runs them until it is asked to end.
 
 Ending it changes nothing for packets: programs stay on the links and tables in the kernel, and
 the next agent takes them over. Only ``detach`` removes them.
@@ -40,9 +40,10 @@ _FOLLOW_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What an agent is told. ``closed``: packets of pods that are attached but not known (yet)
-    are dropped, not passed. ``adopt_seconds``: for how long connections may be older than the
-    judging of their pod, by a first agent or of a pod that was not known or was off."""
+    """The configuration of an agent. ``closed``: packets of pods that are attached but not known
+    (yet) are dropped, not passed. ``adopt_seconds``: for how long mid-connection packets are
+    accepted as those of connections that are older than the filtering of their pod: by a first
+    agent, and for a pod that was not known or was off."""
 
     node: str
     files: tuple[str, ...]
@@ -96,7 +97,7 @@ def run(settings: Settings) -> None:
         alarms, naming = Alarms(log), Naming()
         node = LocalNode(settings.node, datapath, naming, alarms, log, settings.adopt_seconds)
         stack.callback(node.close)
-        collector = Collector(datapath, naming, node.whose)
+        collector = Collector(datapath, naming, node.pod_of)
         privileges.drop()
         # Before anything else: a pod that is there now should not wait for a large input.
         node.list_all()
@@ -107,7 +108,7 @@ def run(settings: Settings) -> None:
             if exporter is not None and state.since_change:
                 exporter.applied(state.since_change)
 
-        applier = Reconciler(
+        reconciler = Reconciler(
             settings.node,
             FileSource(settings.files, settings.skip_invalid),
             settings.profile,
@@ -119,32 +120,38 @@ def run(settings: Settings) -> None:
             settings.state / LIVE_MODES,
             applied,
         )
-        answers = Handlers(
-            settings.node, datapath, node, applier, collector, alarms, settings.state / LIVE_MODES
+        handlers = Handlers(
+            settings.node,
+            datapath,
+            node,
+            reconciler,
+            collector,
+            alarms,
+            settings.state / LIVE_MODES,
         )
         if settings.metrics_address:
-            exporter = metrics.MetricsServer(settings.metrics_address, answers.sample)
+            exporter = metrics.MetricsServer(settings.metrics_address, handlers.sample)
             stack.callback(exporter.close)
         server = control_socket.ControlSocket(
-            settings.state / control_socket.SOCKET, answers.handlers()
+            settings.state / control_socket.SOCKET, handlers.handlers()
         )
         stack.callback(server.close)
-        applier.start()
-        stack.callback(applier.stop)
-        stack.callback(Housekeeper(datapath, collector, node, applier, alarms).close)
-        _follow_links(wakeup, node, applier, alarms)
+        reconciler.start()
+        stack.callback(reconciler.stop)
+        stack.callback(Housekeeper(datapath, collector, node, reconciler, alarms).close)
+        _follow_links(wakeup, node, reconciler, alarms)
         log("info", "ended; what is attached stays in force")
 
 
 def _follow_links(
-    wakeup: socket.socket, node: LocalNode, applier: Reconciler, alarms: Alarms
+    wakeup: socket.socket, node: LocalNode, reconciler: Reconciler, alarms: Alarms
 ) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(node.monitor, selectors.EVENT_READ)
         due = time.monotonic() + WATCH_SECONDS
         while True:
-            # A publication may want another one, and tells nobody but the node.
+            # A publication may make another one necessary, and only the node knows.
             ready = selector.select(_FOLLOW_SECONDS)
             if any(key.fileobj is wakeup for key, _ in ready):
                 return
@@ -154,12 +161,12 @@ def _follow_links(
                     node.list_all()
                     alarms.clear("links")
                 if node.follow():
-                    applier.wake()
+                    reconciler.wake()
             except Exception as error:
-                # A bug must not end what keeps links covered, nor pass unseen.
+                # A bug must not end the loop that keeps links covered, nor go unnoticed.
                 alarms.unexpected("links", error)
                 time.sleep(1.0)
-                due = 0.0  # what was told meanwhile may not have been taken note of
+                due = 0.0  # changes reported meanwhile may have been missed
 
 
 @contextlib.contextmanager

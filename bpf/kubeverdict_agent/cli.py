@@ -34,7 +34,7 @@ def main() -> int:
         return run_(cli, "kubeverdict-agent")
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
-            click.echo("what is missing is told by: kubeverdict-agent check", err=True)
+            click.echo("to see what is missing: kubeverdict-agent check", err=True)
         raise
 
 
@@ -103,7 +103,7 @@ def cli() -> None:
     multiple=True,
     metavar="SUBJECT=MODE",
     help="off, audit or enforce for a namespace, NAMESPACE/WORKLOAD or '*'; repeatable."
-    " What nothing is said about is audited.",
+    " Everything else is audited.",
 )
 @click.option(
     "--modes",
@@ -117,7 +117,8 @@ def cli() -> None:
     type=click.Choice(["open", "closed"]),
     default="open",
     show_default=True,
-    help="What packets meet of a pod that is attached but not known, or not known yet.",
+    help="What happens to packets of a pod that is attached but not known (yet): open passes them,"
+    " closed drops them.",
 )
 @click.option(
     "--adopt",
@@ -125,8 +126,8 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long connections are accepted that are older than the judging of their pod: by a"
-    " first agent, of a pod that was not known, or was off.",
+    help="How long packets of connections older than the filtering of their pod are accepted: by a"
+    " first agent, and for a pod that was not known or was off.",
 )
 @click.option(
     "--connections",
@@ -274,7 +275,7 @@ def policy(pod: str, output: str, state: Path) -> int:
 
 
 @cli.command()
-@click.option("--limit", default=1000, show_default=True, metavar="N", help="At most so many.")
+@click.option("--limit", default=1000, show_default=True, metavar="N", help="Show at most N.")
 @format_option
 @state_option
 def flows(limit: int, output: str, state: Path) -> int:

@@ -158,7 +158,7 @@ def test_only_the_owner_may_ask(state: Path) -> None:
         thread.start()
         thread.join()
         server.close()
-    assert answers == [b'{"error":"not yours"}\n']
+    assert answers == [b'{"error":"only root and the user of the agent may ask"}\n']
 
 
 def test_without_an_agent(tmp_path: Path) -> None:

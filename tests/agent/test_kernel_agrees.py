@@ -165,6 +165,6 @@ def newest_decision(datapath: NodeDatapath, endpoint: int, passed: bool, port: i
     found = [
         int(values["decision"][match])
         for _, keys, values in datapath.flows()
-        for match in np.flatnonzero((keys["whose"] >> 8 == endpoint) & (keys["local_port"] == port))
+        for match in np.flatnonzero((keys["owner"] >> 8 == endpoint) & (keys["local_port"] == port))
     ]
     return found[-1]

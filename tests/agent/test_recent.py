@@ -1,4 +1,4 @@
-"""Flows that a CPU recalls without a look into the table: nothing that they do may differ."""
+"""Flows that a CPU has cached: no verdict may differ."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tests.agent.web import (
 )
 
 pytestmark = needs_root
-MANY = 40  # packets: more than a flow must have to be recalled
+MANY = 40  # packets: more than a flow must have to be cached
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_cpu() -> Iterator[None]:
-    """Test runs happen on the CPU of the caller, and each CPU recalls for itself."""
+    """Test runs happen on the CPU of the caller, and each CPU has a cache of its own."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     yield
@@ -46,7 +46,7 @@ def _one_cpu() -> Iterator[None]:
 
 
 def connect(web: Web, port: int = 40000) -> None:
-    """A connection from the client, busy enough to be recalled in both directions."""
+    """A connection from the client, busy enough to be cached in both directions."""
     assert web.arrives(packet(CLIENT, WEB, TCP, port, 80))
     assert web.leaves(packet(WEB, CLIENT, TCP, 80, port, flags=SYN_ACK))
     for _ in range(MANY):
@@ -54,8 +54,8 @@ def connect(web: Web, port: int = 40000) -> None:
         assert web.leaves(packet(WEB, CLIENT, TCP, 80, port, flags=ACK))
 
 
-def recalled(web: Web) -> int:
-    """Packets that were recalled and not counted in their flow since."""
+def cached(web: Web) -> int:
+    """Packets that were counted in the cache and not in their flow since."""
     return sum(packets for packets, _ in web.datapath.uncounted().values())
 
 
@@ -64,7 +64,7 @@ def counted(web: Web, local_port: int) -> tuple[int, int]:
     more = web.datapath.uncounted()
     for family, keys, values in web.datapath.flows():
         for key, value in zip(keys, values, strict=True):
-            if key["whose"] >> 8 == web.endpoint and key["local_port"] == local_port:
+            if key["owner"] >> 8 == web.endpoint and key["local_port"] == local_port:
                 ahead = more.get((family, key.tobytes()), (0, 0))
                 return int(value["packets"]) + ahead[0], int(value["bytes"]) + ahead[1]
     raise AssertionError(f"no connection with port {local_port}")
@@ -72,12 +72,12 @@ def counted(web: Web, local_port: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("own", "db"), [(WEB, DB), (WEB6, DB6)])
 def test_every_packet_is_counted_wherever_that_is(web: Web, own: str, db: str) -> None:
-    before = recalled(web)
+    before = cached(web)
     frame = packet(own, db, UDP, 5353, 53)
     passed = web.counted(PodDirection.EGRESS, PacketReason.FLOW, dropped=False)
     for _ in range(MANY):
         assert web.leaves(frame)
-    assert recalled(web) > before, "nothing was recalled, so this shows nothing"
+    assert cached(web) > before, "nothing was cached, so this shows nothing"
     assert counted(web, 5353) == (MANY, MANY * len(frame))
     # The first began the flow.
     assert web.counted(PodDirection.EGRESS, PacketReason.FLOW, dropped=False) == passed + MANY - 1
@@ -85,7 +85,7 @@ def test_every_packet_is_counted_wherever_that_is(web: Web, own: str, db: str) -
 
 def test_the_end_of_a_connection_is_not_overlooked(web: Web) -> None:
     connect(web)
-    assert recalled(web)
+    assert cached(web)
     assert web.arrives(packet(CLIENT, WEB, TCP, 40000, 80, flags=FIN | ACK))
     assert web.leaves(packet(WEB, CLIENT, TCP, 80, 40000, flags=FIN | ACK))
     assert web.state(80) & State.CLOSING
@@ -112,13 +112,13 @@ def test_switched_off_and_on_again(web: Web) -> None:
     assert not web.arrives(packet(CLIENT, WEB, TCP, 40000, 81, flags=ACK))
 
 
-def test_another_pod_recalls_nothing(web: Web) -> None:
+def test_another_pod_hits_nothing(web: Web) -> None:
     connect(web)
     web.fresh()
     assert not web.leaves(packet(WEB, CLIENT, TCP, 80, 40000, flags=ACK))
 
 
-def test_what_is_denied_is_never_recalled(web: Web) -> None:
+def test_what_is_denied_is_never_cached(web: Web) -> None:
     web.fresh(mode=Mode.AUDIT)
     for _ in range(MANY):
         assert web.leaves(packet(WEB, WORLD, UDP, 5000, 5000))
@@ -144,13 +144,11 @@ def test_a_busy_flow_comes_back_from_a_full_table(web: Web) -> None:
 
 
 def copied(folder: Path, least: int) -> Path:
-    """The sources of a datapath that recalls flows of more than ``least`` packets."""
+    """The sources of a datapath that caches flows of more than ``least`` packets."""
     sources = folder / "datapath"
     shutil.copytree(compiling.SOURCES, sources)
     header = sources / "recent.h"
-    text, changes = re.subn(
-        r"(?m)^(#define WORTH_RECALLING) 8$", rf"\1 {least}u", header.read_text()
-    )
+    text, changes = re.subn(r"(?m)^(#define WORTH_CACHING) 8$", rf"\1 {least}u", header.read_text())
     assert changes == 1
     header.write_text(text)
     return sources
@@ -196,10 +194,10 @@ def connections(web: Web) -> dict[tuple[int, bytes], tuple[int, ...]]:
     return found
 
 
-def test_recalling_changes_nothing(
+def test_caching_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Random packets and changes, on a datapath that recalls all it can and one that never does."""
+    """Random packets and changes, on a datapath that caches all it can and one that never does."""
     chance = random.Random(6)
     with bpffs() as always_on, bpffs() as never_on:
         webs = []
@@ -209,15 +207,15 @@ def test_recalling_changes_nothing(
                 patched.setattr(compiling, "SOURCES", copied(place, least))
                 datapath = NodeDatapath.open(folder / "packets", flows=2048)
             webs.append(Web(datapath, tmp_path_factory.mktemp("cluster")))
-        recalling, plain = webs
+        caching, plain = webs
         for step in range(30_000):
             if step % 300 == 0:
                 change(webs, chance)
             frame, leaves = anything(chance)
             actions = [web.leaves(frame) if leaves else web.arrives(frame) for web in webs]
             assert actions[0] == actions[1], f"step {step}"
-        assert recalled(recalling) and not recalled(plain)
-        assert (recalling.datapath.counters() == plain.datapath.counters()).all()
-        assert connections(recalling) == connections(plain)
+        assert cached(caching) and not cached(plain)
+        assert (caching.datapath.counters() == plain.datapath.counters()).all()
+        assert connections(caching) == connections(plain)
         for web in webs:
             web.datapath.close()

@@ -114,14 +114,14 @@ class Web(Bench):
     def state(self, local_port: int) -> int:
         """Of the connection of the pod's with this port."""
         for _, keys, values in self.datapath.flows():
-            mine = (keys["whose"] >> 8 == self.endpoint) & (keys["local_port"] == local_port)
+            mine = (keys["owner"] >> 8 == self.endpoint) & (keys["local_port"] == local_port)
             if mine.any():
                 return int(values["state"][mine][0])
         raise AssertionError(f"no connection with port {local_port}")
 
     def connections(self) -> int:
         return sum(
-            int(np.count_nonzero(keys["whose"] >> 8 == self.endpoint))
+            int(np.count_nonzero(keys["owner"] >> 8 == self.endpoint))
             for _, keys, _ in self.datapath.flows()
         )
 

@@ -65,7 +65,7 @@ class ControlSocket:
             self._path.unlink()
 
     def _bind(self) -> None:
-        # Nobody else may connect, not even between making the socket and restricting it.
+        # No other user may connect, not even between making the socket and restricting it.
         before = os.umask(0o177)
         try:
             self._listener.bind(str(self._path))
@@ -101,7 +101,7 @@ class ControlSocket:
         try:
             request = _request(connection)
             if _user_of(connection) not in (0, os.geteuid()):
-                raise UsageError("not yours")
+                raise UsageError("only root and the user of the agent may ask")
             handler = self._handlers.get(request.pop("verb", ""))
             if handler is None:
                 raise UsageError(f"no such verb; there are {', '.join(sorted(self._handlers))}")

@@ -39,7 +39,7 @@ class Handlers:
         node_name: str,
         datapath: NodeDatapath,
         node: LocalNode,
-        applier: Reconciler,
+        reconciler: Reconciler,
         collector: Collector,
         alarms: Alarms,
         live_modes: Path,
@@ -47,7 +47,7 @@ class Handlers:
         self._name = node_name
         self._datapath = datapath
         self._node = node
-        self._applier = applier
+        self._reconciler = reconciler
         self._collector = collector
         self._alarms = alarms
         self._live_modes = live_modes
@@ -66,7 +66,7 @@ class Handlers:
 
     def sample(self) -> Sample:
         """What metrics are made of."""
-        state = self._applier.state
+        state = self._reconciler.state
         used, limit = self._datapath.table_bytes()
         events_lost, totals_lost = self._datapath.lost()
         standing = {alarm.name.partition(" ")[0] for alarm in self._alarms.standing()}
@@ -90,7 +90,7 @@ class Handlers:
         )
 
     def _status(self, request: dict[str, Any]) -> object:
-        state, compiled = self._applier.state, self._applier.compiled
+        state, compiled = self._reconciler.state, self._reconciler.compiled
         tracked = self._datapath.conntrack_size()
         events_lost, totals_lost = self._datapath.lost()
         veths = self._node.veths()
@@ -113,8 +113,8 @@ class Handlers:
                 for word in ("bound", "waiting", "unknown")
             },
             "unknown_links": [veth.link.name for veth in veths if _state(veth) == "unknown"],
-            "modes": self._applier.modes.lines(),
-            "modes_of_nothing": modes.unmatched(self._applier.modes, compiled.pods)
+            "modes": self._reconciler.modes.lines(),
+            "modes_of_nothing": modes.unmatched(self._reconciler.modes, compiled.pods)
             if compiled
             else [],
             "connections": {f"ipv{family}": size for family, (size, _) in tracked.items()},
@@ -129,7 +129,7 @@ class Handlers:
         }
 
     def _endpoints(self, request: dict[str, Any]) -> object:
-        compiled, settings = self._applier.compiled, self._applier.modes
+        compiled, settings = self._reconciler.compiled, self._reconciler.modes
         found = []
         for veth in self._node.veths():
             pod = None
@@ -171,11 +171,11 @@ class Handlers:
 
     def _flow(self, family: int, key: Any, value: Any, packets: int, size: int) -> dict[str, Any]:
         """``packets`` and ``size`` (bytes) are not counted in ``value``."""
-        number, protocol = int(key["whose"]) >> 8, int(key["whose"]) & 0xFF
+        number, protocol = int(key["owner"]) >> 8, int(key["owner"]) & 0xFF
         ends = (format_address(family_of(family), _packed(key[end])) for end in ("local", "remote"))
         local, remote = ends
         return {
-            "pod": "/".join(self._node.whose(number) or ()),
+            "pod": "/".join(self._node.pod_of(number) or ()),
             "endpoint": number,
             "origin": layout.PodDirection(int(value["origin"])).name.lower(),
             "protocol": PROTOCOLS.get(protocol, str(protocol)),
@@ -191,7 +191,7 @@ class Handlers:
 
     def _report(self, request: dict[str, Any]) -> object:
         collector = self._collector
-        if self._applier.state.publications:
+        if self._reconciler.state.publications:
             collector.drain()
         events_lost, totals_lost = self._datapath.lost()
         return report.make(
@@ -211,21 +211,22 @@ class Handlers:
 
     def _stream(self, last: int, follow: bool) -> Iterator[object]:
         collector = self._collector
-        told = 0
+        reported = 0
         with collector.following() as news:
             for denial in collector.recent(last):
                 yield hubble.flow(denial, self._name)
             while True:
                 lost = self._datapath.lost()[0] + collector.lost_by_followers
-                if lost > told:
-                    yield hubble.lost(lost - told, self._name)
-                    told = lost
+                if lost > reported:
+                    yield hubble.lost(lost - reported, self._name)
+                    reported = lost
                 if not follow:
                     return
                 try:
                     yield hubble.flow(news.get(timeout=_BEAT), self._name)
                 except queue.Empty:
-                    # An empty object is no news; sending it shows whether anybody listens.
+                    # An empty object carries no event; sending it shows whether the client is still
+                    # there.
                     yield {}
 
     def _mode(self, request: dict[str, Any]) -> object:
@@ -239,9 +240,9 @@ class Handlers:
                 if mode is not None:
                     live[subject] = mode
             modes.write(self._live_modes, modes.Modes(live))
-            number = self._applier.wake()
-            _wait(lambda: self._applier.done >= number)
-        return {"modes": self._applier.modes.lines()}
+            number = self._reconciler.wake()
+            _wait(lambda: self._reconciler.done >= number)
+        return {"modes": self._reconciler.modes.lines()}
 
 
 def _packed(address: Any) -> int:

@@ -1,4 +1,4 @@
-"""What is read from the kernel and tidied up there, in a thread of its own.
+"""Reads events and counters from the kernel and removes what is stale, in a thread of its own.
 
 Naming denials and walking a full table of connections take tenths of a second, for which a new
 link must not wait.
@@ -31,13 +31,13 @@ class Housekeeper:
         datapath: NodeDatapath,
         collector: Collector,
         node: LocalNode,
-        applier: Reconciler,
+        reconciler: Reconciler,
         alarms: Alarms,
     ) -> None:
         self._datapath = datapath
         self._collector = collector
         self._node = node
-        self._applier = applier
+        self._reconciler = reconciler
         self._alarms = alarms
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
@@ -67,14 +67,14 @@ class Housekeeper:
                         self._watch()
                         self._alarms.clear("collector")
                 except Exception as error:
-                    # A bug must not end the counting, nor pass unseen.
+                    # A bug must not end the counting, nor go unnoticed.
                     self._alarms.unexpected("collector", error)
                     time.sleep(1.0)
 
     def _collect(self) -> None:
         # Before the first publication there are no names for what an earlier agent's tables
         # denied; the kernel goes on counting.
-        if self._applier.state.publications:
+        if self._reconciler.state.publications:
             self._collector.drain()
 
     def _watch(self) -> None:

@@ -1,7 +1,7 @@
 """From a changed source to tables in force, in a thread of its own.
 
-Whatever fails on the way (input that is wrong, policies that do not fit), the tables in force stay
-as they are and an alarm says what is wrong, until a change puts it right.
+Whatever fails (input that is wrong, policies that do not fit), the tables in force stay
+as they are and an alarm says what is wrong, until a change fixes it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Reconciler:
         self.done = 0
         self._published: tuple[object, ...] = ()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="applier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self.state = Applied()
 
     @property
@@ -139,7 +139,7 @@ class Reconciler:
             try:
                 self._turn()
             except Exception as error:
-                # A bug must not end enforcement of what is in force, nor pass unseen.
+                # A bug must not end the loop that keeps policy in force, nor go unnoticed.
                 self._failed()
                 self._alarms.unexpected("internal", error)
                 self._source.forget()

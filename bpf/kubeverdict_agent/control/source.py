@@ -3,7 +3,7 @@
 One small interface, so that a watch of an API server can stand beside the files that are here:
 :meth:`FileSource.changed` says whether there is something new, :meth:`FileSource.read` reads it.
 
-Decided: look at the files' status ten times a second. That is cheap, works on every file system,
+Decided: look at the files' status ten times a second. That is cheap, works on every file system
 and for folders that are replaced as a whole (a mounted ConfigMap swaps a symbolic link), where
 inotify needs a watch on everything on the way and loses it at each swap.
 
@@ -11,7 +11,7 @@ Of a large cluster nearly everything is pods, and what changes is a policy. So w
 changed that hold nothing but policies, only these are read again.
 
 A cluster is kept for as long as the agent runs, so nothing of it may hold a file that is mapped
-into memory: a process that shortens that file would end this one. :func:`settled` sees to it.
+into memory: a process that shortens that file would end this one. :func:`settled` ensures that.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class FileSource:
         self, changed: set[str], stamps: dict[str, Stamp], changed_at: float
     ) -> ClusterReading | None:
         """The cluster after a change of files that held policies alone; None where they hold
-        anything else now, or where only a reading of everything can tell what is right."""
+        anything else now, or where only a reading of everything gives the right answer."""
         assert self._base is not None
         policies: list[Policy] = []
         remarks: list[Problem] = []
@@ -187,7 +187,7 @@ def _stamp(path: str) -> Iterator[tuple[str, Stamp]]:
 
 
 def stamp(path: str | os.PathLike[str]) -> Stamp | None:
-    """What tells one version of a file from another; None where it is not there."""
+    """What distinguishes versions of a file; None where it is not there."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,5 +1,5 @@
-/* What is counted and told: every packet by reason, every denial by its ends, and an event for the
- * first of them and then at most one a tick. */
+/* What is counted and reported: every packet by reason, every denial by its ends, and an event for
+ * the first denial of a kind, then at most one a tick. */
 #pragma once
 #include "maps.h"
 #include "packet.h"
@@ -35,7 +35,7 @@ static __always_inline int refuse(const struct context *c, int direction, enum r
   return c->mode == MODE_ENFORCE ? drop(c, direction, reason) : pass(c, direction, reason);
 }
 
-static __always_inline void tell(const struct context *c, const struct packet *p, int origin,
+static __always_inline void report(const struct context *c, const struct packet *p, int origin,
                                  u16 decision, enum reason reason, u64 now_ns) {
   struct event *event = events.ringbuf_reserve(sizeof *event);
   if (!event) {
@@ -80,22 +80,22 @@ static __always_inline void denied(const struct context *c, const struct packet 
   if (total) {
     total->packets++;
     total->bytes += c->length;
-    /* The clock is read once a tick: it takes longer than all else here. */
-    if (total->told == c->tick) return;
+    /* The clock is read once a tick: reading it takes longer than everything else here. */
+    if (total->reported == c->tick) return;
   }
   u64 now_ns = coarse_clock();
   if (total) {
     total->last_ns = now_ns;
     total->generation = c->generation;
-    total->told = c->tick;
+    total->reported = c->tick;
   } else {
     struct total fresh = {.packets = 1,
                           .bytes = c->length,
                           .first_ns = now_ns,
                           .last_ns = now_ns,
                           .generation = c->generation,
-                          .told = c->tick};
+                          .reported = c->tick};
     if (totals.update(&key, &fresh) != 0) add(LOST_TOTALS, c->length);
   }
-  tell(c, p, origin, decision, reason, now_ns);
+  report(c, p, origin, decision, reason, now_ns);
 }

@@ -2,7 +2,7 @@
 
 New tables are written into the other half, and one store of the generation makes them visible to
 every packet of every endpoint. Before a half is used again, all packets that may still read it
-must be through: an RCU grace period is waited for.
+must have finished: an RCU grace period is waited for.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Arena:
         half[: header.nbytes] = header.view(np.uint8)
         for offset, part in parts:
             half[offset : offset + part.nbytes] = part.view(np.uint8).ravel()
-        # One aligned store; everything before it is visible to whoever sees it.
+        # One aligned store; everything before it is visible to every reader that sees it.
         self._control["generation"][0] = generation
         self._readers_gone = False
         return generation

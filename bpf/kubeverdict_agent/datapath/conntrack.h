@@ -19,7 +19,7 @@ struct flow_key {
 };
 
 /* The pod and the protocol that a packet is of, in one word. */
-static __always_inline u32 whose(const struct packet *p, u32 endpoint) {
+static __always_inline u32 owner_of(const struct packet *p, u32 endpoint) {
   return endpoint << 8 | p->protocol;
 }
 
@@ -29,13 +29,13 @@ static __always_inline void name_flow(struct flow_key *key, const struct packet 
     key->four.remote = p->remote[3];
     key->four.local_port = p->local_port;
     key->four.remote_port = p->remote_port;
-    key->four.whose = whose(p, endpoint);
+    key->four.owner = owner_of(p, endpoint);
   } else {
     __builtin_memcpy(key->six.local, p->local, 16);
     __builtin_memcpy(key->six.remote, p->remote, 16);
     key->six.local_port = p->local_port;
     key->six.remote_port = p->remote_port;
-    key->six.whose = whose(p, endpoint);
+    key->six.owner = owner_of(p, endpoint);
   }
 }
 
@@ -66,7 +66,7 @@ static __always_inline void touch_flow(struct flow *flow, const struct packet *p
                                        u32 length, u32 tick) {
   u8 state = flow->state;
   if (direction != flow->origin) state |= FLOW_REPLIED;
-  /* A connection that one end has closed may go on for as long as the other likes. */
+  /* A connection that one end has closed may stay open in the other direction. */
   if (p->tcp_flags & TCP_FIN) state |= direction == flow->origin ? FLOW_FIN : FLOW_REPLY_FIN;
   if ((p->tcp_flags & TCP_RST) || (state & (FLOW_FIN | FLOW_REPLY_FIN)) == (FLOW_FIN | FLOW_REPLY_FIN))
     state |= FLOW_CLOSING;
@@ -82,5 +82,5 @@ static __always_inline void name_datagram(struct datagram *key, const struct pac
   __builtin_memcpy(key->source, direction == EGRESS ? p->local : p->remote, 16);
   __builtin_memcpy(key->destination, direction == EGRESS ? p->remote : p->local, 16);
   key->id = p->id;
-  key->whose = whose(p, endpoint);
+  key->owner = owner_of(p, endpoint);
 }

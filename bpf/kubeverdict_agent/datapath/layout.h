@@ -5,7 +5,7 @@
 #define SLOTS 1024
 #define PAGE_BYTES 4096
 #define HALF_BYTES (8u << 20)
-/* Control, two halves, and a page that nothing lies in: what is read past a masked offset. */
+/* Control, two halves, and an unused page, for reads past a masked offset. */
 #define ARENA_BYTES (PAGE_BYTES + 2 * HALF_BYTES + PAGE_BYTES)
 #define BUCKET 4 /* addresses that share a bucket of the table of peers */
 
@@ -135,13 +135,13 @@ struct endpoints {
 struct flow4 {
   u32 local, remote; /* network order */
   u16 local_port, remote_port;
-  u32 whose; /* endpoint << 8 | protocol */
+  u32 owner; /* endpoint << 8 | protocol */
 };
 
 struct flow6 {
   u32 local[4], remote[4];
   u16 local_port, remote_port;
-  u32 whose;
+  u32 owner;
 };
 
 struct flow {
@@ -171,11 +171,11 @@ struct recent {
 struct datagram {
   u32 source[4], destination[4];
   u32 id;
-  u32 whose;
+  u32 owner;
 };
 
-/* What became of its first fragment. */
-struct fate {
+/* Whether its first fragment passed. */
+struct datagram_verdict {
   u32 tick;
   u32 passed;
 };
@@ -193,7 +193,7 @@ struct total {
   u64 packets, bytes;
   u64 first_ns, last_ns; /* the last to a tick */
   u32 generation; /* that named the decision last */
-  u32 told;       /* tick of the last event */
+  u32 reported;       /* tick of the last event */
 };
 
 struct event {

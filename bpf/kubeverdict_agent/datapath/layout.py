@@ -35,8 +35,8 @@ class PodDirection(IntEnum):
 
 
 class Mode(IntEnum):
-    """What becomes of a packet that policy denies: nothing is looked at, it is counted, it is
-    dropped."""
+    """What is done with a packet that policy denies: it is not even judged (off), it is counted
+    (audit), it is dropped (enforce)."""
 
     OFF = 0
     AUDIT = 1
@@ -123,7 +123,7 @@ FLOW4 = np.dtype(
         ("remote", "<u4"),
         ("local_port", "<u2"),
         ("remote_port", "<u2"),
-        ("whose", "<u4"),
+        ("owner", "<u4"),
     ]
 )
 FLOW6 = np.dtype(
@@ -132,7 +132,7 @@ FLOW6 = np.dtype(
         ("remote", *_ADDRESS),
         ("local_port", "<u2"),
         ("remote_port", "<u2"),
-        ("whose", "<u4"),
+        ("owner", "<u4"),
     ]
 )
 FLOW = np.dtype(
@@ -161,9 +161,9 @@ RECENT = np.dtype(
     ]
 )
 DATAGRAM = np.dtype(
-    [("source", *_ADDRESS), ("destination", *_ADDRESS), ("id", "<u4"), ("whose", "<u4")]
+    [("source", *_ADDRESS), ("destination", *_ADDRESS), ("id", "<u4"), ("owner", "<u4")]
 )
-FATE = np.dtype([("tick", "<u4"), ("passed", "<u4")])
+DATAGRAM_VERDICT = np.dtype([("tick", "<u4"), ("passed", "<u4")])
 TOTAL_KEY = np.dtype(
     [
         ("remote", *_ADDRESS),
@@ -184,7 +184,7 @@ TOTAL = np.dtype(
         ("first_ns", "<u8"),
         ("last_ns", "<u8"),
         ("generation", "<u4"),
-        ("told", "<u4"),
+        ("reported", "<u4"),
     ]
 )
 EVENT = np.dtype(
@@ -222,7 +222,7 @@ STRUCTS = {
     "flow": FLOW,
     "recent": RECENT,
     "datagram": DATAGRAM,
-    "fate": FATE,
+    "datagram_verdict": DATAGRAM_VERDICT,
     "total_key": TOTAL_KEY,
     "total": TOTAL,
     "event": EVENT,

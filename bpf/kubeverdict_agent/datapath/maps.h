@@ -17,7 +17,7 @@ PINNED("array", u32, struct endpoints, endpoints);
 PINNED("lru_hash", struct flow4, struct flow, flows4);
 PINNED("lru_hash", struct flow6, struct flow, flows6);
 PINNED("percpu_array", u32, struct recent, recents);
-PINNED("lru_hash", struct datagram, struct fate, datagrams);
+PINNED("lru_hash", struct datagram, struct datagram_verdict, datagrams);
 PINNED("percpu_hash", struct total_key, struct total, totals);
 PINNED("percpu_array", u32, struct count, counts);
 

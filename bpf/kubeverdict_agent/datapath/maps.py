@@ -1,8 +1,8 @@
 """The maps of the datapath, pinned in a folder of a bpffs so that they outlive the agent.
 
 They are created here rather than by bcc: so their sizes are ours to choose, a map that is already
-there is checked before it is used, and half a set of pins (from a kill at a bad moment) is
-completed rather than guessed at.
+there is checked before it is used, and an incomplete set of pins (an agent was killed
+while it made them) is completed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _shapes(flows: int) -> dict[str, tuple[MapType, int, int, int, int]]:
         "flows4": (MapType.LRU_HASH, size["flow4"], size["flow"], flows, 0),
         "flows6": (MapType.LRU_HASH, size["flow6"], size["flow"], flows, 0),
         "recents": (MapType.PERCPU_ARRAY, 4, size["recent"], 2 << layout.RECENT_BITS, 0),
-        "datagrams": (MapType.LRU_HASH, size["datagram"], size["fate"], _DATAGRAMS, 0),
+        "datagrams": (MapType.LRU_HASH, size["datagram"], size["datagram_verdict"], _DATAGRAMS, 0),
         # Entries are made when they are needed: most nodes have few denials.
         "totals": (
             MapType.PERCPU_HASH,

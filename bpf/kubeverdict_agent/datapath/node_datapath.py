@@ -137,7 +137,7 @@ class NodeDatapath:
         }
 
     def set_unknown(self, closed: bool) -> None:
-        """What meets packets of an interface that is attached and belongs to no known pod."""
+        """Whether packets of an attached interface that belongs to no known pod are dropped."""
         self._set_flag(layout.UNKNOWN_CLOSED, closed)
 
     def set_stateless(self, stateless: bool) -> None:
@@ -148,7 +148,8 @@ class NodeDatapath:
         self._arena.flags = self._arena.flags | flag if on else self._arena.flags & ~flag
 
     def adopt_for(self, seconds: float) -> None:
-        """For so long, flows that are in the middle are taken for older than the agent."""
+        """For ``seconds`` from now, mid-connection packets count as those of connections that are
+        older than the agent."""
         self._arena.adopt_until_ns = now_ns() + int(seconds * 1e9) if seconds else 0
 
     def counters(self) -> NDArray[np.int64]:
@@ -212,14 +213,14 @@ class NodeDatapath:
         forgotten = 0
         for family, keys, _ in list(self.flows()):
             fd = self._maps.flows4 if family == 4 else self._maps.flows6
-            for key in keys[np.isin(keys["whose"] >> 8, gone)]:
+            for key in keys[np.isin(keys["owner"] >> 8, gone)]:
                 forgotten += bpf_syscall.delete(fd, key.tobytes())
         return forgotten
 
     def conntrack_size(self) -> dict[Family, tuple[int, int]]:
         """By family: connections that are alive, and how many there is room for.
 
-        Those that have expired make room when it is needed; nobody removes them before, because
+        Those that have expired make room when it is needed; they are not removed before, because
         one that begins anew at that moment would be removed with them.
         """
         alive: dict[Family, int] = {4: 0, 6: 0}
@@ -239,7 +240,7 @@ class NodeDatapath:
         return self._ring.read()
 
     def close(self) -> None:
-        """Let go of everything that is open here; what is pinned stays."""
+        """Close every descriptor; what is pinned stays."""
         self._arena.close()
         self._ring.close()
         del self._endpoints
@@ -255,7 +256,7 @@ def _as_flow_key(key: np.void) -> tuple[Family, bytes]:
     local, remote = key["local"], key["remote"]
     if local[0] or local[1] or local[2] != _MAPPED:
         return 6, key.tobytes()
-    four = (local[3], remote[3], key["local_port"], key["remote_port"], key["whose"])
+    four = (local[3], remote[3], key["local_port"], key["remote_port"], key["owner"])
     return 4, np.array(four, layout.FLOW4).tobytes()
 
 
@@ -272,7 +273,7 @@ def over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
     never = np.iinfo(np.uint64).max
     out["first_ns"] = np.where(values["first_ns"] > 0, values["first_ns"], never).min(axis=1)
     newest = values["last_ns"].argmax(axis=1)[:, None]
-    for field in ("last_ns", "generation", "told"):
+    for field in ("last_ns", "generation", "reported"):
         out[field] = np.take_along_axis(values[field], newest, axis=1)[:, 0]
     return out
 
@@ -280,7 +281,7 @@ def over_cpus(values: NDArray[Any]) -> NDArray[np.void]:
 def _lifetimes(keys: NDArray[np.void], values: NDArray[np.void]) -> NDArray[np.int64]:
     """How many ticks connections live after their last packet, as ``lifetime`` in conntrack.h."""
     state = values["state"]
-    long = np.isin(keys["whose"] & 0xFF, _LONG_LIVED)
+    long = np.isin(keys["owner"] & 0xFF, _LONG_LIVED)
     lived = np.where(long, layout.TCP_TICKS, layout.OTHER_TICKS)
     lived[(state & (State.REPLIED | State.ADOPTED)) == 0] = layout.NO_REPLY_TICKS
     lived[(state & State.CLOSING) != 0] = layout.CLOSING_TICKS

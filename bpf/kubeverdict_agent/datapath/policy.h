@@ -131,7 +131,7 @@ static __always_inline u16 verdict_on(const struct judge *j, const struct packet
   return decision(j->half, j->local, origin, j->class, atom);
 }
 
-/* Whether the ends may talk at all with this protocol, whoever begins. */
+/* Whether policy allows any connection of this protocol between the ends, in either direction. */
 static __always_inline bool may_talk(const struct judge *j, const struct packet *p) {
   struct tables *tables = (struct tables *)j->half;
   int number = numbered(p->protocol);

@@ -27,11 +27,11 @@ static __always_inline int on_flow(const struct context *c, struct flow *flow,
                                    struct recent *recent, const struct packet *p, int direction) {
   touch_flow(flow, p, direction, c->length, c->tick);
   if (flow->decision & DECISION_ALLOWS) {
-    if (flow->packets > WORTH_RECALLING && is_plain(p))
-      keep_recent(recent, flow, p, c, direction);
+    if (flow->packets > WORTH_CACHING && is_plain(p))
+      cache_flow(recent, flow, p, c, direction);
     return pass(c, direction, REASON_FLOW);
   }
-  /* The entry stays, denied: without it a reply would begin the flow again the other way round. */
+  /* The entry stays, denied: without it a reply would start a flow in the other direction. */
   if (direction == flow->origin || c->mode == MODE_ENFORCE)
     denied(c, p, flow->origin, flow->decision, REASON_REVOKED);
   return refuse(c, direction, REASON_REVOKED);
@@ -39,13 +39,14 @@ static __always_inline int on_flow(const struct context *c, struct flow *flow,
 
 #define EPHEMERAL 32768 /* ports that Linux gives to clients begin here */
 
-/* Whether a flow in the middle may have begun before packets of the pod were judged. */
+/* Whether a mid-connection packet may belong to a connection older than the filtering of its pod. */
 static __always_inline bool may_be_older(const struct context *c, const struct control *control) {
   u64 now_ns = coarse_clock();
   return now_ns < control->adopt_until_ns || (now_ns >> ADOPT_SHIFT) < c->adopt_until;
 }
 
-/* A packet that belongs to no flow, or begins one. ``flow``: what its addresses were used for. */
+/* A packet that matches no flow, or opens one. ``flow``: an earlier one with the same addresses and
+ * ports, or NULL. */
 static __always_inline int on_new(const struct context *c, const struct control *control,
                                   const struct judge *j, struct flow_key *key, struct flow *flow,
                                   const struct packet *p, int direction) {
@@ -57,9 +58,9 @@ static __always_inline int on_new(const struct context *c, const struct control 
     begin_flow(c, key, p, direction, verdict, 0);
     return pass(c, direction, REASON_POLICY);
   }
-  /* Ports tell which end began it, most of the time. Where policy does not allow that, the other
-   * is tried for TCP alone: a packet of another protocol may begin something, and would do so past
-   * policy. So of these only replies to ephemeral ports are adopted. */
+  /* Mostly the ports show which end opened the connection. Where policy denies that direction, the
+   * other one is tried for TCP alone: a packet of another protocol may open a connection, and would
+   * bypass policy. So of other protocols only replies to ephemeral ports are adopted. */
   int origin = p->local_port >= p->remote_port ? EGRESS : INGRESS;
   bool ephemeral = (origin == EGRESS ? p->local_port : p->remote_port) >= EPHEMERAL;
   bool adoptable = middle || (!tcp && numbered(p->protocol) >= 0 && ephemeral);
@@ -74,7 +75,7 @@ static __always_inline int on_new(const struct context *c, const struct control 
       return pass(c, direction, REASON_ADOPTED);
     }
   }
-  /* Only a SYN begins a TCP connection, or a stray reply would turn one round. */
+  /* Only a SYN opens a TCP connection; otherwise a stray reply would reverse its direction. */
   if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
   enum reason reason = middle ? REASON_NO_FLOW : REASON_DENIED;
   if (flow && flow->origin == direction) {
@@ -83,27 +84,27 @@ static __always_inline int on_new(const struct context *c, const struct control 
     flow->state = 0;
     flow->seen = c->tick;
   } else if (!flow && !middle && c->mode == MODE_AUDIT) {
-    /* It goes on, and neither its replies nor what follows is a denial of its own. */
+    /* The connection goes on: its replies and later packets must not count as further denials. */
     begin_flow(c, key, p, direction, verdict, 0);
   }
   denied(c, p, direction, verdict, reason);
   return refuse(c, direction, reason);
 }
 
-/* A fragment that is not the first has no ports: it shares the fate of the first. */
+/* A fragment that is not the first has no ports: it passes if the first one did. */
 static __always_inline int on_later_fragment(const struct context *c, u8 *half,
                                              const struct local *local, struct scratch *scratch,
                                              int direction) {
   const struct packet *p = &scratch->packet;
   struct datagram key = {};
   name_datagram(&key, p, c->endpoint, direction);
-  struct fate *fate = datagrams.lookup(&key);
+  struct datagram_verdict *first = datagrams.lookup(&key);
   bool passed;
-  if (fate && (s32)(c->tick - fate->tick) <= FRAGMENT_TICKS) {
-    passed = fate->passed;
+  if (first && (s32)(c->tick - first->tick) <= FRAGMENT_TICKS) {
+    passed = first->passed;
   } else {
-    /* It came before the first. Nobody can put the datagram together if that is denied, so this
-     * much may go where some port is open. */
+    /* It arrived before the first. The datagram cannot be reassembled if that is denied, so a later
+     * fragment may pass where some port is open. */
     struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
     passed = may_talk(&j, p);
   }
@@ -122,8 +123,8 @@ static __always_inline int on_stateless(const struct context *c, u8 *half,
   return refuse(c, direction, REASON_DENIED);
 }
 
-/* An error goes to whoever sent the packet that it quotes. Without this a pod could send anything
- * anywhere, with a quote of a connection that it is allowed. */
+/* An ICMP error goes to the sender of the packet that it quotes. Without this check a pod could
+ * send anything anywhere by quoting a connection that it is allowed. */
 static __always_inline bool is_for_sender(const struct packet *error, const struct packet *quoted,
                                           int direction) {
   const u32 *to = direction == EGRESS ? error->remote : error->local;
@@ -147,18 +148,18 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
                                      const struct local *local, struct scratch *scratch,
                                      int direction) {
   const struct packet *p = &scratch->packet;
-  struct recent *recent = place_of(p, c->endpoint);
-  if (!recent) return TC_ACT_UNSPEC; /* never: an array has all its values */
+  struct recent *recent = cache_slot(p, c->endpoint);
+  if (!recent) return TC_ACT_UNSPEC; /* cannot happen: an array has all its values */
   bool plain = is_plain(p);
   if (!plain)
-    forget_recent(recent, p, c);
-  else if (recall(recent, p, c, direction))
+    invalidate(recent, p, c);
+  else if (count_cached(recent, p, c, direction))
     return pass(c, direction, REASON_FLOW);
   struct flow_key key = {};
   struct flow *flow = NULL;
   bool known = false, related = false;
   if (p->quoted) {
-    /* An ICMP error about a flow that goes through goes through too. */
+    /* An ICMP error about an allowed flow passes too. */
     struct packet *quoted = &scratch->quoted;
     __builtin_memset(quoted, 0, sizeof *quoted);
     if (parse_quoted(cursor, direction, p, quoted) && is_for_sender(p, quoted, direction)) {
@@ -171,7 +172,7 @@ static __always_inline int on_packet(const struct cursor *cursor, const struct c
   if (!related) {
     name_flow(&key, p, c->endpoint);
     flow = find_flow(&key, p->family);
-    if (!flow && plain) flow = bring_back(recent, &key, p, c);
+    if (!flow && plain) flow = restore_flow(recent, &key, p, c);
     if (flow && !is_alive(flow, p->protocol, c->tick)) flow = NULL;
     /* A SYN asks for a new connection, also over the ports of one that is known. */
     known = flow && !(p->protocol == PROTOCOL_TCP &&
@@ -202,7 +203,7 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   int zero = 0;
   u8 *base = (u8 *)arena.lookup(&zero);
   struct scratch *scratch = scratches.lookup(&zero);
-  if (!base || !scratch) return TC_ACT_UNSPEC; /* never: an array has all its values */
+  if (!base || !scratch) return TC_ACT_UNSPEC; /* cannot happen: an array has all its values */
   struct control *control = (struct control *)base;
   struct context c = {.generation = control->generation, .length = skb->len};
   u8 *half = base + PAGE_BYTES + (c.generation & 1) * HALF_BYTES;
@@ -240,8 +241,8 @@ static __always_inline int handle(struct __sk_buff *skb, int direction) {
   if (p->first) {
     struct datagram key = {};
     name_datagram(&key, p, c.endpoint, direction);
-    struct fate fate = {.tick = c.tick, .passed = action != TC_ACT_SHOT};
-    datagrams.update(&key, &fate);
+    struct datagram_verdict first = {.tick = c.tick, .passed = action != TC_ACT_SHOT};
+    datagrams.update(&key, &first);
   }
   return action;
 }

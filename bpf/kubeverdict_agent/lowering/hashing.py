@@ -1,8 +1,8 @@
 """Tables of single addresses, in which the datapath finds an address in one of two buckets.
 
 Each address may lie in either of two buckets of four (Azar and others, 1994: with two choices
-buckets fill evenly), so a look-up reads two cache lines at most, whether it finds something or
-not. The multipliers are those of ``datapath/policy.h``.
+buckets fill evenly), so a look-up reads at most two cache lines, hit or miss. The multipliers are
+those of ``datapath/policy.h``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Joiner:
 
     def join(self, pod: Pod) -> list[Joining] | None:
         """The classes of the addresses of a pod on another node; None where no pod is like it, or
-        where an address is in use: only a compilation can tell then."""
+        where an address is in use: then only a compilation can decide."""
         if pod.host_network or pod.finished:
             return None
         compiled = self._compiled

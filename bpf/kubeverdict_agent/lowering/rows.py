@@ -1,4 +1,5 @@
-"""Rows of decisions: what a class of subjects says to a class of peers, by port atom."""
+"""Rows of decisions: what is decided between a class of subjects and a class of peers, by port
+atom."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _DEFAULT = -16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneView:
-    """What the pods of this node see of one plane: the classes of each direction, and the class
+    """What the pods of this node need of one plane: the classes of each direction, and the class
     of each pod in it (2, pods), -1 where it has no address in the plane."""
 
     plane: Plane
@@ -117,7 +118,7 @@ class DecisionRows:
         return np.arange(self._count - codes.shape[0], self._count)
 
     def add_constant(self, reason: Reason, allowed: bool) -> np.int64:
-        """A row that says the same to everything."""
+        """A row that decides the same for every port."""
         first: np.int64 = self.add(np.full((1, self._atoms), code(reason, allowed), np.int64))[0]
         return first
 

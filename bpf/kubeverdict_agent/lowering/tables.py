@@ -1,14 +1,14 @@
 """From the compiled policy to what one node keeps in the kernel; pure.
 
-A node judges few subjects (its own pods) against everybody. What their policies tell apart is cut
-out of the compiled arrays (:mod:`kubeverdict.evaluate.local_classes`): classes of subjects, of
+A node judges few subjects (its own pods) against all other ends. What their policies distinguish is
+cut out of the compiled arrays (:mod:`kubeverdict.evaluate.local_classes`): classes of subjects, of
 peers and of ports, and for each (subject, peer) a *row* of decisions by port atom. Pods of the
 cluster are found by their address in a table, everything else in a list of intervals.
 
 Three things are added to what the engine says, because the hook sees packets and not connections:
 
 * The node itself reaches its pods (where the CNI profile says so), under every address it has.
-* A packet to a Service carries the cluster IP, which is translated later: it may go where policy
+* A packet to a Service carries the cluster IP, which is translated later: it passes where policy
   allows every backend on its target port.
 * A later fragment has no ports: for each protocol there is a column for "some port".
 """

@@ -1,11 +1,12 @@
-"""Programs on links: put there, found, taken away.
+"""Programs on links: attach, find, detach.
 
 Classifiers on the clsact hooks, each at a fixed place (priority and handle), so that putting one
 where one is replaces it in a single step and no packet passes in between. They stay when the agent
 ends, and go with their link.
 
-Decided: cls_bpf and not TCX, which is 20 times slower to attach and goes away with the agent
-unless each link is pinned (measured). A verdict to pass lets other programs on the hook run.
+Decided: cls_bpf and not TCX, which is 20 times slower to attach and goes away with the agent unless
+each link is pinned (measured). The action for packets that pass lets other programs on the hook
+run.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Attacher:
         return Placed(index, tuple(names), others)
 
     def detach(self, index: int) -> bool:
-        """Take our programs off a link, and the hooks where nobody else uses them. False where
+        """Take our programs off a link, and the hooks where no one else uses them. False where
         nothing of ours was there."""
         placed = self.placed(index)
         if not placed.names:
@@ -126,7 +127,7 @@ class Attacher:
         return True
 
     def everywhere(self) -> list[int]:
-        """All links of the namespace that have hooks, whoever made them."""
+        """All links of the namespace that have hooks, ours or not."""
         return sorted(
             {
                 found["index"]

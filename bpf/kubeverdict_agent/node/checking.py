@@ -41,8 +41,8 @@ class NodeRequirement:
 
 
 def check(bpffs: Path) -> list[NodeRequirement]:
-    """Try everything out, without touching the node: in maps that go at once and in a network
-    namespace of its own."""
+    """Try everything out, without touching the node: in maps that are closed at once and in a
+    network namespace of its own."""
     return [
         _finding("kernel", _kernel),
         _finding("capabilities", _capabilities),
@@ -65,7 +65,7 @@ def _finding(what: str, attempt: Callable[[], str]) -> NodeRequirement:
     except OSError as error:
         return NodeRequirement(what, False, f"{error.strerror or error}")
     except Exception as error:
-        # What nobody foresaw is missing as well, and the other needs are still told.
+        # An unexpected error counts as missing too; the other needs are still reported.
         return NodeRequirement(what, False, f"unexpected {type(error).__name__}: {error}")
 
 
@@ -118,7 +118,7 @@ def _maps() -> str:
 
 
 def _programs(bpffs: Path) -> str:
-    """Compile them, and let the verifier have its say."""
+    """Compile them, and load them, so that the verifier checks them."""
     # Beside the folder rather than in it: that is an agent's own.
     places = (place for place in (bpffs.parent, bpffs) if place.is_dir())
     place = next((place for place in places if bpf_syscall.is_bpffs(place)), None)

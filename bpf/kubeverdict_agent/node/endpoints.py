@@ -1,14 +1,14 @@
 """Which pod is behind each link, and the number and slot under which the kernel knows it.
 
-Pure bookkeeping: it is told what happens to links, addresses and the cluster, and says what to
-publish and to bind. The rules that keep packets from being judged as somebody else's:
+Pure bookkeeping: callers report changes of links, addresses and the cluster, and ask what to
+publish and to bind. The rules that keep packets from being judged as those of another pod:
 
 * A link is bound to a slot only when the tables in force hold its pod there.
 * A slot is given away only after a publication without its pod, except that a pod found behind a
   link takes over the slot that the link is bound to if the pod before it is gone: then the new
-  tables switch it over, and no packet falls in between. A restarted agent finds its slots so.
-* A link that changes hands gets a new endpoint number, so that connections of the pod before it
-  are nobody's.
+  tables switch it over in one step. This is also how a restarted agent finds its slots.
+* A link that changes its pod gets a new endpoint number, so that connections of the earlier pod
+  match no pod.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Binding:
 
 @dataclass(slots=True)
 class Veth:
-    """A link to a pod. ``pod`` is who the addresses say is behind it, ``bound_pod`` who the
-    binding is about; None in both where that is not known."""
+    """A link to a pod. ``pod`` is the pod that has its addresses, ``bound_pod`` that of the
+    binding; None in both where that is not known."""
 
     link: Link
     addresses: set[str] = field(default_factory=set)
@@ -116,7 +116,7 @@ class NodeEndpoints:
     # --- the cluster -------------------------------------------------------------------------
 
     def see_cluster(self, owners: Mapping[str, PodKey]) -> None:
-        """Who has each address of a pod, as the cluster's state says."""
+        """Which pod has each address, as the cluster's state says."""
         self._owners = owners
         for veth in self.veths.values():
             self._identify(veth)
@@ -126,7 +126,7 @@ class NodeEndpoints:
         those ``expected`` on the node, so that their link can be bound when it appears. Only
         ``known`` pods can be in tables."""
         wanted = [veth.pod for veth in self.veths.values() if veth.pod in known]
-        # Who is still bound stays until it is bound to something else.
+        # A pod that is still bound keeps its slot until its link is bound to another.
         wanted += [veth.bound_pod for veth in self.veths.values() if veth.bound_pod in known]
         certain = {pod for pod in wanted if pod is not None}
         hopeful = [pod for pod in dict.fromkeys(expected) if pod not in certain and pod in known]
@@ -190,7 +190,7 @@ class NodeEndpoints:
 
     def _identify(self, veth: Veth) -> bool:
         found = sorted({self._owners[text] for text in veth.addresses if text in self._owners})
-        # A pod has one primary interface; where addresses disagree it stays who it was.
+        # A pod has one primary interface; where addresses disagree the pod stays as it was.
         pod = veth.pod if veth.pod in found else (found[0] if found else None)
         changed, veth.pod = pod != veth.pod, pod
         return changed

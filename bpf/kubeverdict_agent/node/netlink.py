@@ -2,8 +2,8 @@
 
 The kernel numbers the namespaces that a link of ours leads to (IFLA_LINK_NETNSID). By that number
 it lists the addresses in them (IFA_TARGET_NETNSID) and sends their changes to a socket that asks
-for those of all numbered namespaces (NETLINK_LISTEN_ALL_NSID). So nobody has to look for the files
-of namespaces, to enter them or to hold them open, which would keep dead pods alive.
+for those of all numbered namespaces (NETLINK_LISTEN_ALL_NSID). So there is no need to find the
+files of namespaces, enter them or hold them open, which would keep dead pods alive.
 
 The messages are read here: pyroute2 drops the number that comes beside a message, and spells
 IFA_TARGET_NETNSID as text. Only the handful of attributes that count are looked at, so a burst of
@@ -91,7 +91,7 @@ class Lost(Exception):
 
 
 class Monitor:
-    """Tells of changes. Belongs to the network namespace of the thread that makes it."""
+    """Reports changes. Belongs to the network namespace of the thread that makes it."""
 
     def __init__(self) -> None:
         self._socket = _open()
@@ -179,7 +179,7 @@ class Lister:
             parts, whole = self._dump_once(kind, request)
             if whole:
                 break
-            # Something changed meanwhile; the monitor tells of it, but not of what was skipped.
+            # Something changed meanwhile; the monitor reports that, but not what was skipped.
         return parts
 
     def _dump_once(self, kind: int, request: bytes) -> tuple[list[tuple[int, bytes]], bool]:

@@ -1,7 +1,7 @@
 """The node's side of the datapath: links with programs on them, bound to pods in the tables.
 
-Two threads work here: the agent's own follows links, the applier publishes. One lock keeps the
-books; the kernel's tables are switched outside it, so that a link never waits for a publication.
+Two threads work here: the agent's own follows links, the reconciler publishes. One lock guards the
+records; the kernel's tables are switched outside it, so that a link never waits for a publication.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kubeverdict_agent.node.netlink import (
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
 from kubeverdict_agent.observe.naming import Naming
 
-# With more new pods than this, finding their like takes as long as compiling.
+# With more new pods than this, comparing them takes as long as compiling.
 _MOST_NEWCOMERS = 2_000
 # Endpoint numbers whose pods are remembered: events and flows outlive their links.
 _REMEMBERED = 65_536
@@ -64,7 +64,7 @@ class LocalNode:
         self._log = log
         self._adopt = adopt
         self._lock = threading.RLock()
-        self._whose: OrderedDict[int, PodKey] = OrderedDict()
+        self._pods: OrderedDict[int, PodKey] = OrderedDict()
         self._retired: list[int] = []
         self._unlisted: set[int] = set()  # namespaces whose addresses could not be listed
         self._expected: list[PodKey] = []
@@ -105,7 +105,7 @@ class LocalNode:
         if not self._unlisted:
             self._alarms.clear("addresses")
         if self._in_force is None:
-            return  # nobody knows yet whose the links are that an agent before this one bound
+            return  # it is not known yet which pods are behind links that an earlier agent bound
         with self._lock:
             for veth in self.endpoints.veths.values():
                 self._settle(veth)
@@ -119,7 +119,7 @@ class LocalNode:
         return links
 
     def follow(self) -> bool:
-        """Take note of what the kernel told since the last call. True where the tables in force
+        """Take note of what the kernel reported since the last call. True where the tables in force
         are not enough for it."""
         try:
             for event, what in self.monitor.read():
@@ -139,7 +139,8 @@ class LocalNode:
             if event is Event.NO_LINK and what.index in self.endpoints.veths:
                 self._lose_link(what.index)
             elif event is Event.NO_LINK:
-                # Perhaps an inner end that moved into a pod; nothing is told of the outer one.
+                # Perhaps an inner end that moved into a pod; nothing is reported about the outer
+                # one.
                 self._moved = True
             elif self._see_link(what):
                 assert what.netns is not None
@@ -188,7 +189,9 @@ class LocalNode:
     def _reattach(self, veth: Veth) -> None:
         if not self._attacher.placed(veth.link.index).complete:
             veth.attached = False
-            self._log("warning", "somebody removed our programs", link=veth.link.name)
+            self._log(
+                "warning", "our programs were removed by another process", link=veth.link.name
+            )
             self._attach(veth)
 
     def _lose_link(self, index: int) -> None:
@@ -206,7 +209,7 @@ class LocalNode:
         try:
             addresses = self._lister.addresses(netns)
         except OSError as error:
-            # Other pods must not be the worse for it.
+            # Other pods must not suffer from it.
             self._unlisted.add(netns)
             self._alarms.raise_("addresses", f"of network namespace {netns}: {error}")
             return
@@ -225,7 +228,7 @@ class LocalNode:
         """Make the kernel's binding of a link what it should be."""
         binding, change = self.endpoints.settle(veth)
         if change and binding is not None:
-            # One that changes hands is another's: nothing that is older is the new pod's.
+            # The link has another pod now: no older connection is that of the new pod.
             adopt = self._adopt if veth.binding is None else 0.0
             try:
                 self.datapath.bind(veth.link.index, binding.number, binding.slot, adopt=adopt)
@@ -246,18 +249,18 @@ class LocalNode:
                 endpoint=binding.number if binding else 0,
             )
         if binding is not None and veth.bound_pod is not None:
-            self._whose[binding.number] = veth.bound_pod
-            while len(self._whose) > _REMEMBERED:
-                self._whose.popitem(last=False)
+            self._pods[binding.number] = veth.bound_pod
+            while len(self._pods) > _REMEMBERED:
+                self._pods.popitem(last=False)
         if self.endpoints.is_waiting(veth):
             self._wanting.set()
 
     def _retire(self, veth: Veth) -> None:
-        """The endpoint number that a link has is about to be nobody's."""
+        """The endpoint number that a link has is about to be retired."""
         if veth.binding is not None:
             self._retired.append(veth.binding.number)
 
-    # --- publications (the applier's thread) -------------------------------------------------
+    # --- publications (the reconciler's thread) -------------------------------------------------
 
     def see_cluster(
         self, compiled: CompiledPolicy, anywhere: Mapping[str, int], here: Mapping[str, PodKey]
@@ -321,7 +324,7 @@ class LocalNode:
         return generation
 
     def _adopt_for_those_judged_anew(self, locals_: tuple[Local, ...]) -> None:
-        """Of pods that were off no connection is known."""
+        """Connections of pods that were off are not known."""
         if self._in_force is None:
             return
         off = {(one.namespace, one.name) for one in self._in_force[1] if one.mode is Mode.OFF}
@@ -334,12 +337,12 @@ class LocalNode:
 
     # --- questions (any thread) --------------------------------------------------------------
 
-    def whose(self, number: int) -> PodKey | None:
+    def pod_of(self, number: int) -> PodKey | None:
         """The pod that has or had an endpoint number."""
-        return self._whose.get(number)
+        return self._pods.get(number)
 
     def take_retired(self) -> list[int]:
-        """Endpoint numbers that became nobody's since the last call."""
+        """Endpoint numbers that were retired since the last call."""
         with self._lock:
             retired, self._retired = self._retired, []
         return retired
@@ -393,5 +396,5 @@ def _numbers_of_flows(datapath: NodeDatapath) -> set[int]:
     """Endpoint numbers that connections in the kernel have."""
     found: set[int] = set()
     for _, keys, _ in datapath.flows():
-        found.update(np.unique(keys["whose"] >> 8).tolist())
+        found.update(np.unique(keys["owner"] >> 8).tolist())
     return found

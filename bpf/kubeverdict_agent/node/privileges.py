@@ -1,9 +1,9 @@
 """What the agent may do once it runs: two capabilities, and no more.
 
-CAP_NET_ADMIN puts programs on links and lists addresses in other namespaces; CAP_BPF writes maps
-on kernels that do not leave that to whoever holds a descriptor. Loading programs (CAP_BPF,
-CAP_PERFMON), making pins (CAP_BPF and write access to the bpffs) and the socket that hears of
-other namespaces (CAP_NET_BROADCAST) are done before. Source: capabilities(7).
+CAP_NET_ADMIN puts programs on links and lists addresses in other namespaces; CAP_BPF writes maps on
+kernels that check this at each write and not only when the map is opened. Loading programs
+(CAP_BPF, CAP_PERFMON), making pins (CAP_BPF and write access to the bpffs) and the socket for
+events of other namespaces (CAP_NET_BROADCAST) are done before. Source: capabilities(7).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class EventLog:
                 self._stream.write(f"{line}\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                pass  # nobody reads it; the agent has better reasons to stop
+                pass  # the log cannot be written; that is no reason to stop
 
 
 class Alarms:
@@ -58,7 +58,7 @@ class Alarms:
         self._log("error", "alarm", alarm=name, text=text, **details)
 
     def unexpected(self, name: str, error: Exception) -> None:
-        """An error that nobody foresaw: a line in the alarm, and where it happened in the log."""
+        """An unexpected error: a line in the alarm, and where it happened in the log."""
         line = " ".join(f"{type(error).__name__}: {error}".split())
         self.raise_(name, line, trace="".join(traceback.format_exception(error)))
 

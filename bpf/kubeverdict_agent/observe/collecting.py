@@ -1,7 +1,7 @@
 """What policy denied, or would have: counts in a ledger, and the newest events for followers.
 
-The kernel counts every packet and tells single events at most once a second for each kind of
-denial, so the counts are exact whatever becomes of events. They are drained once a second.
+The kernel counts every packet, and reports an event at most once a second for each kind of
+denial, so the counts are exact even if events are lost. They are drained once a second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUEUED = 10_000
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What entries are told apart by. ``source`` and ``destination`` are workloads
+    """The key of an entry. ``source`` and ``destination`` are workloads
     (``namespace/name``) or addresses. It is the policy of the destination where ``direction`` is
     ingress. ``port`` is 0 where a protocol has none, and for further ports of a full ledger."""
 
@@ -80,18 +80,18 @@ class Denial(msgspec.Struct, frozen=True):
     decider: DecidedBy
 
 
-Whose = Callable[[int], PodKey | None]
+PodOf = Callable[[int], PodKey | None]
 """The pod that has or had an endpoint number."""
 
 
 class Collector:
-    """Gathers from ``datapath``. ``whose`` resolves endpoint numbers."""
+    """Gathers from ``datapath``. ``pod_of`` resolves endpoint numbers."""
 
-    def __init__(self, datapath: NodeDatapath, naming: Naming, whose: Whose) -> None:
+    def __init__(self, datapath: NodeDatapath, naming: Naming, pod_of: PodOf) -> None:
         self._datapath = datapath
         self._draining = threading.Lock()
         self._naming = naming
-        self._whose = whose
+        self._pod_of = pod_of
         self._lock = threading.Lock()
         self._ledger: dict[Key, LedgerEntry] = {}
         self._recent = np.zeros(0, layout.EVENT)
@@ -101,7 +101,7 @@ class Collector:
         self.lost_by_followers = 0
 
     def read_events(self) -> None:
-        """Take what the kernel told since the last call. One thread's business."""
+        """Read the events since the last call. For one thread alone."""
         events = self._datapath.events()
         if not events.size:
             return
@@ -138,7 +138,7 @@ class Collector:
     def named(self, events: NDArray[np.void]) -> Iterator[Denial]:
         offset = _clock_offset()
         for event in events:
-            pod = self._whose(int(event["endpoint"])) or ("", "")
+            pod = self._pod_of(int(event["endpoint"])) or ("", "")
             direction = int(event["direction"])
             yield Denial(
                 time=int(event["time_ns"]) / 1e9 + offset,
@@ -168,7 +168,7 @@ class Collector:
         """Takes layout.TOTAL_KEY and layout.TOTAL."""
         offset = _clock_offset()
         for key, total in zip(keys, totals, strict=True):
-            pod = self._whose(int(key["endpoint"])) or ("", "")
+            pod = self._pod_of(int(key["endpoint"])) or ("", "")
             direction = int(key["direction"])
             local = self._naming.pod_end(pod)
             remote = self._naming.address_end(address_text(key["remote"]))

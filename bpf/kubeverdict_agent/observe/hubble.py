@@ -21,7 +21,7 @@ _ICMP = {1: "ICMPv4", 58: "ICMPv6"}
 
 
 def flow(denial: Denial, node: str) -> dict[str, Any]:
-    """The response that tells of a denial."""
+    """The response for a denial."""
     ingress = denial.direction == "ingress"
     local, remote = (denial.local, denial.local_port), (denial.remote, denial.remote_port)
     (source, source_port), (destination, destination_port) = (
@@ -72,7 +72,7 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
 
 
 def lost(count: int, node: str) -> dict[str, Any]:
-    """The response that tells of events that were lost."""
+    """The response for lost events."""
     return {
         # 64-bit numbers are text in the JSON form of protocol buffers.
         "lost_events": {"source": "PERF_EVENT_RING_BUFFER", "num_events_lost": str(count)},

@@ -1,6 +1,6 @@
 """Metrics for Prometheus, read from the kernel when they are asked for.
 
-Served on loopback unless told otherwise: the counts name nobody, but say what a node enforces.
+Served on loopback by default: the counts name no pods, but they reveal what a node enforces.
 """
 
 from __future__ import annotations

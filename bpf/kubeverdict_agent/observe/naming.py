@@ -1,4 +1,4 @@
-"""Names for what the kernel tells in numbers: pods, workloads, addresses, rules.
+"""Names for the numbers that the kernel reports: pods, workloads, addresses, rules.
 
 Decisions are numbered anew by each publication, so names are kept for the last few of them.
 """
@@ -84,7 +84,7 @@ class Names:
 
 
 class Naming:
-    """All names that are known now. One thread publishes, others ask."""
+    """All names that are known now. One thread publishes, others read."""
 
     def __init__(self) -> None:
         self._names: OrderedDict[int, Names] = OrderedDict()
@@ -105,7 +105,7 @@ class Naming:
             self._deciders.clear()
 
     def see_owners(self, compiled: CompiledPolicy, owners: Mapping[str, int]) -> None:
-        """Who has each address: an index into the pods of ``compiled``."""
+        """Which pod has each address: an index into the pods of ``compiled``."""
         self._owners = (compiled.pods, owners)
 
     def pod(self, key: PodKey) -> Pod | None:
@@ -121,7 +121,7 @@ class Naming:
         return _pod_end(pod, address) if pod else NamedEnd(address, *key, key[1], "Pod")
 
     def address_end(self, address: str) -> NamedEnd:
-        """Who has an address now."""
+        """The end that has an address now."""
         pods, owners = self._owners
         index = owners.get(address)
         return NamedEnd(address) if index is None else _pod_end(pods[index], address)
@@ -172,8 +172,8 @@ def _pod_end(pod: Pod, address: str) -> NamedEnd:
 
 
 def owners(compiled: CompiledPolicy, node: str) -> tuple[dict[str, int], dict[str, PodKey]]:
-    """Who has each address: the index of the pod for addresses anywhere in the cluster, and its
-    key where the pod may be on ``node``.
+    """Which pod has each address: the index of the pod for addresses anywhere in the cluster, and
+    its key where the pod may be on ``node``.
 
     Where pods share an address, one that runs has it, then one of this node, then the youngest.
     """
