@@ -8,14 +8,17 @@ from msgspec.structs import replace
 from kubeverdict.manifests.loading import with_implied
 from kubeverdict.manifests.repeated import same
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
+from kubeverdict.model.sources import Source
 from tests.handmade import allow, label, policy
 
 ONE = policy("x/one", allow(Direction.INGRESS))
+ELSEWHERE = Source(ONE.source.origin, ("items", 3))
 EVERYWHERE = replace(ONE, namespace=None)
 
 
 def test_a_policy_means_what_it_says_wherever_it_stands() -> None:
     assert same(ONE, replace(ONE, annotations={"owner": "team-a"}))
+    assert same(ONE, replace(ONE, defaulted=True, listed=(Direction.EGRESS,), source=ELSEWHERE))
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,8 @@ def test_a_policy_means_what_it_says_wherever_it_stands() -> None:
         replace(ONE, pods=label("app", "web")),
         replace(ONE, namespaces=label("team", "a")),
         replace(ONE, rules=(allow(Direction.INGRESS, action=Action.DENY),)),
+        replace(ONE, rules=(*ONE.rules, *ONE.rules)),
+        replace(ONE, rules=()),
     ],
 )
 def test_a_policy_that_judges_otherwise_is_another(other: Policy) -> None:

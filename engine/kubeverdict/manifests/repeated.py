@@ -32,9 +32,14 @@ def numbered(record: Record | Policy, name: str, count: int) -> tuple[Record | P
     return msgspec.structs.replace(record, name=name), name
 
 
+# What of policies and rules changes no verdict. A field that is not here does until it is.
+_NO_MEANING = frozenset({"annotations", "defaulted", "listed", "rules", "source", "subject_field"})
+
+
 def _meaning(policy: Policy) -> tuple[object, ...]:
-    rules = [
-        (rule.direction, rule.index, rule.action, rule.peers, rule.ports) for rule in policy.rules
-    ]
-    subject = policy.namespaces, policy.pods
-    return policy.tier, policy.order, subject, policy.isolates, rules
+    return tuple(
+        getattr(part, field)
+        for part in (policy, *policy.rules)
+        for field in part.__struct_fields__
+        if field not in _NO_MEANING
+    )
