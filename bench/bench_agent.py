@@ -170,7 +170,7 @@ def bench_change_among_50k_pods(measure: Measure, record: Record, tmp_path: Path
 
 
 def bench_events(measure: Measure, record: Record, tmp_path: Path) -> None:
-    """What taking in events costs the agent while nobody follows them."""
+    """What taking in events costs the agent while no client follows them."""
     objects = (
         "kind: Pod\napiVersion: v1\nmetadata: {namespace: default, name: web}\n"
         "spec: {containers: []}\nstatus: {phase: Running, podIP: 10.1.0.2}\n---\n"
@@ -188,7 +188,7 @@ def bench_events(measure: Measure, record: Record, tmp_path: Path) -> None:
 
         def produce() -> None:
             nonlocal produced
-            datapath.totals(drain=True)  # an event is told once for each total
+            datapath.totals(drain=True)  # an event is sent once for each total
             for number in range(EVENTS):
                 bpf_syscall.test_run(datapath.to_pod, datagram(produced % 60_000 + 1000, number))
             produced += EVENTS

@@ -191,7 +191,7 @@ def bench_flows_other_shapes(measure: Measure, record: Record, shape: str, pods:
 
 
 def with_one_more_policy(made: Cluster) -> Cluster:
-    """The cluster after somebody isolates the tier of one workload and lets one app in."""
+    """The cluster after a change isolates the tier of one workload and lets one app in."""
     pod = next(pod for pod in made.pods if pod.namespace == made.policies[0].namespace)
     sketch = Sketch("change", 1)
     peer = here(pod.namespace, labelled("app", pod.labels["app"]))

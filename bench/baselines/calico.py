@@ -29,7 +29,7 @@ _SLOTS = 15
 
 @dataclass(frozen=True, slots=True)
 class FlatRule:
-    """One peer, one protocol. ``peer`` None: anybody; ``protocol`` None: any; without ``ports``
+    """One peer, one protocol. ``peer`` None: any end; ``protocol`` None: any; without ``ports``
     and ``named`` any port. ``named`` holds members ``address,protocol:port``."""
 
     direction: Direction

@@ -126,7 +126,7 @@ def _policy_rules(policy: NodePolicy, sets: dict[str, IpSet]) -> Iterable[str]:
 def _peer_sets(
     policy: NodePolicy, rule: NodeRule, letters: str, sets: dict[str, IpSet]
 ) -> Iterable[tuple[str, bool]]:
-    """The sets that stand for a rule's peers ("": anybody), and whether they are of pods."""
+    """The sets that stand for a rule's peers ("": any end), and whether they are of pods."""
     if rule.peers is None:
         yield "", False
         return

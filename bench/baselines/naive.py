@@ -61,7 +61,7 @@ def _rule_pairs(pod: NodePod, rule: NodeRule) -> Iterator[str]:
 
 
 def _peers(rule: NodeRule) -> Iterator[tuple[str, bool]]:
-    """The other ends, "" for anybody, and whether each is a pod."""
+    """The other ends, "" for any end, and whether each is a pod."""
     if rule.peers is None:
         yield "", False
     for peer in rule.peers or ():

@@ -1,4 +1,4 @@
-"""What takes part in a comparison, as whoever measures it sees it."""
+"""The interface of a dataplane that takes part in a comparison."""
 
 from __future__ import annotations
 

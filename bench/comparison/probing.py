@@ -29,7 +29,7 @@ _GRACE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A connection that somebody tries to open, and what the engine says about it."""
+    """A connection that is tried, and what the engine says about it."""
 
     source: str
     destination: str
@@ -91,14 +91,14 @@ def _candidates(
     node: NodeView, node_address: str, others: Sequence[str], count: int, seed: int
 ) -> Iterator[_Flow]:
     chance = random.Random(seed)
-    anybody = [pod.address for pod in node.pods]
+    pods = [pod.address for pod in node.pods]
     for _ in range(count):
         pod = chance.choice(node.pods)
         direction = chance.choice(tuple(Direction))
         rule = _some_rule(node, pod, direction, chance)
         peer = _some_peer(rule, chance) if chance.random() < 0.8 else None
         if peer is None:
-            peer = chance.choice((chance.choice(anybody), node_address, *others))
+            peer = chance.choice((chance.choice(pods), node_address, *others))
         if peer == pod.address:
             continue
         protocol, port = _some_port(rule, chance)

@@ -60,7 +60,7 @@ class ResultsView:
         return list(dict.fromkeys(change["scenario"] for change in self.results["changes"]))
 
     def rivals(self, names: Mapping[str, Any]) -> list[str]:
-        """Those of ``names`` that are policies of somebody else."""
+        """Those of ``names`` that are policies for other pods."""
         ours_and_none = (_BASE, CONTROL, "conntrack")
         return [n for n in names if not n.startswith(OURS) and n not in ours_and_none]
 

@@ -108,7 +108,7 @@ def measure(
     for round_ in range(rounds):
         if round_ >= _LEAST_ROUNDS and time.monotonic() - begin > budget:
             return
-        # The order turns, so that nobody always follows the same one.
+        # The order turns, so that none always follows the same one.
         turned = [*entrants[round_ % len(entrants) :], *entrants[: round_ % len(entrants)]]
         for metric in metrics:
             for entrant in turned:

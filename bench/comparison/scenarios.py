@@ -225,7 +225,8 @@ def _pod(namespace: str, name: str, labels: dict[str, str], address: str, node: 
 
 
 def _rules(scenario: TrafficScenario, chance: random.Random) -> Iterator[RuleSketch]:
-    """Rules that let nobody of this node reach another pod of it on the ports that are timed."""
+    """Rules that allow no pod of this node to reach another pod of it on the ports that are
+    timed."""
     for _ in range(scenario.rules):
         if scenario.crowd:
             yield (PodPeer(None, "crowd"),), _ports(chance)

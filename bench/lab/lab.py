@@ -118,7 +118,7 @@ class LabPod:
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
-                    # What a killed process did not read is of no use to anybody.
+                    # What a killed process did not read is of no use any more.
                     with contextlib.suppress(BrokenPipeError):
                         pipe.close()
 

@@ -19,7 +19,7 @@ _PORTS = (ContainerPort("http", Protocol.TCP, 8080),)
 
 
 def dense(pods: int, policies: int | None = None, seed: int = 1) -> Cluster:
-    """``pods / 1000`` namespaces, with ``pods / 10`` policies unless told."""
+    """``pods / 1000`` namespaces, with ``pods / 10`` policies by default."""
     random = Random(seed)
     sketch = Sketch("dense", pods)
     names = [f"ns-{n}" for n in range(max(1, pods // _PODS_A_NAMESPACE))]

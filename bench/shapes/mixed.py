@@ -53,7 +53,7 @@ _PARTNERS = 600  # distinct external networks that policies name
 
 
 def mixed(pods: int, policies: int | None = None, seed: int = 1) -> Cluster:
-    """``pods`` pods in ``pods / 50`` namespaces, with ``pods / 10`` policies unless told."""
+    """``pods`` pods in ``pods / 50`` namespaces, with ``pods / 10`` policies by default."""
     random = Random(seed)
     sketch = Sketch("mixed", pods)
     homes = populate(sketch, random, pods, max(4, pods // 50), mean_replicas=6)

@@ -405,7 +405,7 @@ def _refuse_unknown(clusters: Iterable[Cluster], namespaces: tuple[str, ...]) ->
             raise UsageError(f"--in-namespace {name}: there is no such namespace in the input")
 
 
-# Seconds from which on a run tells how many scenarios it judged in each.
+# Runs longer than this many seconds report their rate.
 _WORTH_A_RATE = 1.0
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}
 

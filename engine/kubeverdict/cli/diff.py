@@ -56,7 +56,7 @@ def diff(
     else:  # read once: it may be standard input
         after = compiled_from(before.cluster, cni_new, static)
     check_pods(before, after)
-    # What one side alone has anything of is said of both.
+    # An address family that only one side has is shown for both.
     families = families_in_use(before.cluster, after.cluster)
     report = differences(
         connections(before, by_range=by_range, families=families),

@@ -1,4 +1,4 @@
-"""Reading and compiling the input of a verb, with what there is to say about it said."""
+"""Reading and compiling the input of a verb, with remarks about it on standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Loaded:
-    """The cluster in manifests, with what there is to say about it said."""
+    """The cluster in manifests; remarks about it go to standard error."""
     from kubeverdict.manifests import load
 
     loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid, namespace=namespace)
@@ -34,7 +34,7 @@ def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Load
 
 
 def remarks(loaded: Loaded) -> list[tuple[str, str]]:
-    """What there is to say about an input: the kind of each remark, and a sentence."""
+    """Remarks about an input: the kind of each, and a sentence."""
     from kubeverdict.manifests.sources import passed_over
 
     found = [("skipped", str(problem)) for problem in loaded.skipped]
@@ -49,14 +49,14 @@ def remarks(loaded: Loaded) -> list[tuple[str, str]]:
 
 
 def snapshot_in(files: Sequence[str]) -> Snapshot | None:
-    """The snapshot that ``files`` name, if that is what they do; its remarks are said."""
+    """The snapshot that ``files`` name, if they name one; its remarks go to standard error."""
     from kubeverdict import snapshots
 
     named = [path for path in files if path.endswith(".kvs") or snapshots.is_snapshot(path)]
     if not named:
         return None
     if len(files) > 1:
-        raise UsageError(f"{named[0]} is a snapshot: it goes alone")
+        raise UsageError(f"{named[0]} is a snapshot: it takes no other input beside it")
     snapshot = snapshots.read(named[0])
     for kind, text in snapshot.remarks:
         say(kind, text)

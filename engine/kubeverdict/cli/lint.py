@@ -41,7 +41,7 @@ _FORMATS = list(FORMATS["lint"])
     type=click.Choice(list(PROFILES)),
     multiple=True,
     metavar="NAME",
-    help="Judge as this network plug-in does; repeated: tell where the others differ. "
+    help="Judge as this network plug-in does; repeated: also report where the others differ. "
     f"One of {', '.join(PROFILES)}.",
 )
 @click.option(
@@ -131,7 +131,7 @@ def _show_rules(files: Sequence[str], output: str) -> int:
 def _input(
     files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
 ) -> tuple[CompiledPolicy, Places]:
-    """The cluster, compiled, and where its objects are; a snapshot tells that of policies only."""
+    """The cluster, compiled, and where its objects are; a snapshot knows that of policies only."""
     snapshot = snapshot_in(files)
     if snapshot is not None:
         compiled = fitting(snapshot, cni, static)

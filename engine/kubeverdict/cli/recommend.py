@@ -157,7 +157,7 @@ def _read(file: str, text: str) -> tuple[Policy, ...]:
 
 
 def _write(texts: dict[str, str]) -> tuple[str, ...]:
-    """Write the files; none that somebody else has written is replaced."""
+    """Write the files; files that others have written are not replaced."""
     for path in texts:
         try:
             with open(path, encoding="utf-8") as file:

@@ -1,7 +1,7 @@
-"""How a command ends that could not do what it was asked: with a sentence and status 2.
+"""How a command ends when something goes wrong: with a sentence and status 2.
 
 Status 1 means findings, so nothing else may end with it, and a traceback, which Python ends with
-that status, tells a user nothing. What nobody foresaw is said in a sentence like everything else;
+that status, does not help a user. An unexpected error is reported in a sentence like any other;
 ``KUBEVERDICT_DEBUG=1`` shows the traceback in front of it.
 
 In: nothing of ours. Out: imports nothing but the standard library, as it is in place before all
@@ -29,25 +29,25 @@ def exit_with(name: str, command: Callable[[], int]) -> NoReturn:
 
     ``name`` is the program's; the verb is taken from its arguments.
     """
-    _hold_places_of_closed_streams()
+    _replace_closed_streams()
     try:
         status = command()
-        # Now, while a failure can still be told; at exit Python would end with a status of its own.
+        # Now, while a failure can still be reported; at exit Python would use a status of its own.
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough.
+        # The reader closed the pipe, as head does.
         status = BROKEN_PIPE
     except Exception as error:
-        _tell(name, error)
+        _report(name, error)
         status = WRONG
     for stream in (sys.stdout, sys.stderr):
-        _give_up_what_is_not_written(stream)
+        _discard_unwritten(stream)
     sys.exit(status)
 
 
 def write_out(text: str) -> None:
     """Write to standard output. Raises OutputError where that cannot be done, BrokenPipeError
-    where nobody reads any more."""
+    where the reader has closed the pipe."""
     stream = sys.stdout
     try:
         # A file name may hold what the terminal's encoding has not.
@@ -59,7 +59,7 @@ def write_out(text: str) -> None:
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
-def _hold_places_of_closed_streams() -> None:
+def _replace_closed_streams() -> None:
     """A standard stream that is closed (``>&-``) would be missing, and its number would be given
     to the next file that is opened. What takes its place fails when it is used, as any stream
     may; what would go to standard error is dropped, as was asked for."""
@@ -74,7 +74,7 @@ def _hold_places_of_closed_streams() -> None:
         setattr(sys, name, stream)
 
 
-def _tell(name: str, error: Exception) -> None:
+def _report(name: str, error: Exception) -> None:
     verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
         if os.environ.get(DEBUG, "0") not in ("", "0"):
@@ -84,7 +84,7 @@ def _tell(name: str, error: Exception) -> None:
         command = f"{name} {verb}".rstrip()
         print(f"error: {command}: {_sentence(error)} ({_hint(error)})", file=sys.stderr, flush=True)
     except OSError:
-        pass  # nobody can be told; the status remains
+        pass  # nothing can be reported; the status remains
 
 
 def _sentence(error: Exception) -> str:
@@ -115,7 +115,7 @@ def _hint(error: Exception) -> str:
     return f"this is a fault of the program, please report it; {where}"
 
 
-def _give_up_what_is_not_written(stream: TextIO) -> None:
+def _discard_unwritten(stream: TextIO) -> None:
     """What could not be written must not be tried again at exit, which would end with a status
     that means something else."""
     try:

@@ -2,8 +2,8 @@
 
 Python would raise KeyboardInterrupt wherever the process is, also in what compiled code calls:
 the callbacks of LLVM, the destructors of its objects, numpy in the middle of an import. There
-nobody hands it on, so it is lost, or the process goes on with half of something until it crashes.
-So nothing is raised and nothing unwound here. The few things that would be left behind are undone.
+it is not propagated, so it is lost, or the process continues in a broken state until it crashes.
+So nothing is raised and no stack unwound here. The few things that would be left behind are undone.
 
 In: nothing. Out: imports nothing of ours, as it is in place before all else is imported.
 """

@@ -1,7 +1,7 @@
 """What both commands have in common: how they are parsed, run and how they end.
 
 An option that is given twice is an error unless it is repeatable: which of the two was meant is
-anybody's guess, and taking the last has hidden mistakes. A flag says the same however often it is
+unknown, and taking the last has hidden mistakes. A flag says the same however often it is
 given, so it may be; a pair of flags (``--follow/--no-follow``) may not.
 """
 
@@ -73,7 +73,7 @@ def _refuse_repeated(command: click.Command, ctx: click.Context, args: list[str]
     _, _, given = command.make_parser(ctx).parse_args(args)
     for option, times in Counter(given).items():
         if times > 1 and isinstance(option, click.Option) and _stands_once(option):
-            # The longest name is the telling one.
+            # The longest name says most.
             name = max(option.opts, key=len)
             raise click.UsageError(f"Option '{name}' is given {times} times, and takes one.", ctx)
 

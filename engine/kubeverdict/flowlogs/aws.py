@@ -73,7 +73,7 @@ def _record(
     if not (source and destination and protocol and verdict):
         raise ValueError("a source, destination, protocol or verdict is missing")
     if verdict.startswith(("EXPIRED", "DELETED")):
-        return NOT_A_FLOW  # the end of a connection that was told of before
+        return NOT_A_FLOW  # the end of a connection that was logged before
     known = protocol_of(protocol)
     number = port_of(known, port)
     if number is None:

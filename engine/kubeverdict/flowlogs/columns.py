@@ -1,4 +1,4 @@
-"""Records of any make whose columns are named: CSV, JSON Lines, parquet."""
+"""Records of any source with named columns: CSV, JSON Lines, parquet."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Mapping(msgspec.Struct, frozen=True):
         return [column for field, column in self.columns.items() if field not in found]
 
     def fits(self, names: Iterable[str]) -> bool:
-        """Whether rows with these columns tell of both ends."""
+        """Whether rows with these columns name both ends."""
         have = self.found_in(names).keys()
         return all(
             have & {end, f"{end}_pod", f"{end}_address"} for end in ("source", "destination")
@@ -120,7 +120,7 @@ def record(row: Row) -> FlowRecord | str:
     if port is None:
         return NO_PORT
     seen = _seen(text("verdict"))
-    # Whoever writes such rows may write one for each direction.
+    # Such logs may have a row for each direction.
     source_port = text("source_port").removesuffix(".0")
     return FlowRecord(
         _end(text, "source"),

@@ -64,7 +64,7 @@ def port_of(protocol: Protocol, port: int | str | None) -> int | None:
 
 def source_port_of(protocol: Protocol, port: int | str | None, seen: Seen) -> int:
     """The ``source_port`` of a record of which a log does not say which end began the connection.
-    Nobody refuses a reply, so what was denied is the beginning of one."""
+    Replies are not denied, so a denied record is the beginning of a connection."""
     if seen is Seen.DENIED or not protocol.has_ports:
         return DIRECTED
     return port_of(protocol, port) or 0

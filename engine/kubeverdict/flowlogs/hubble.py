@@ -1,6 +1,6 @@
 """Hubble's JSON, with and without the wrapper; the events of our own agent are the same.
 
-https://docs.cilium.io/en/stable/_api/v1/flow/README/ has the fields. Any others are let be.
+https://docs.cilium.io/en/stable/_api/v1/flow/README/ has the fields. Others are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class _Flags(msgspec.Struct, gc=False):
 
     @property
     def are_under_way(self) -> bool:
-        """Whether it is not the first packet of a connection. No flags at all do not tell."""
+        """Whether it is not the first packet of a connection. Without any flags that is not
+        known."""
         return self.ACK or (not self.SYN and (self.FIN or self.RST or self.PSH or self.URG))
 
 
@@ -139,7 +140,7 @@ def parse(line: bytes) -> FlowRecord | str:
         flags = ports.flags
         if flow.is_reply is None:
             if flags is not None and flags.are_under_way:
-                # Which end began it is not known: its destination may well be who did.
+                # Which end began it is not known: the destination may have.
                 return REPLY if flags.SYN else UNDER_WAY
             if flags is None or not flags.SYN:
                 source_port = source_port_of(protocol, ports.source_port, seen)

@@ -64,7 +64,7 @@ def _lines(stream: BinaryIO, name: str, mapping: Mapping) -> Iterator[LineBatch]
     held: list[sources.Chunk] = []
     for chunk in sources.chunks(stream, name, head):
         if parse is None:
-            # A pipe may hand over less than the lines that tell the format.
+            # A pipe may return fewer lines than are needed to detect the format.
             held.append(chunk)
             seen = [line for one in held for line in one.lines]
             if len(seen) < LOOKED_AT and not (chunk.wrong and chunk.lines):

@@ -13,7 +13,7 @@ from kubeverdict.flowlogs.columns import Mapping
 from kubeverdict.model.flows import FlowRecord
 
 Parse = Callable[[bytes], FlowRecord | str]
-# How far to look for a line that tells.
+# How many lines to try before giving up.
 LOOKED_AT = 50
 
 _KEYS: tuple[tuple[Parse, frozenset[str]], ...] = (
@@ -26,8 +26,8 @@ _known = msgspec.json.Decoder(dict[str, Any])
 
 
 def sniff(name: str, lines: Sequence[bytes], mapping: Mapping) -> Parse:
-    """The format of a file that begins with these lines. Columns that were named go before
-    everything. Raises InputError where nothing fits."""
+    """The format of a file that begins with these lines. Named columns take
+    precedence. Raises InputError where nothing fits."""
     named = bool(mapping.columns)
     for line in lines[:LOOKED_AT]:
         text = line.strip()

@@ -57,7 +57,7 @@ def chunks(stream: BinaryIO, name: str, head: bytes) -> Iterator[Chunk]:
         for data in _pieces(stream, name, head):
             lines = data.split(b"\n")
             if cut:
-                # Still the line that was too long: let go of it.
+                # Still the line that was too long: skip it.
                 if len(lines) == 1:
                     continue
                 lines[0], cut = b"", False
@@ -102,6 +102,6 @@ def _pieces(stream: BinaryIO, name: str, head: bytes) -> Iterator[bytes]:
 
 
 def more(stream: BinaryIO) -> bytes:
-    """The next piece, of a pipe what is there; empty at the end."""
+    """The next piece, of a pipe what is available; empty at the end."""
     read = getattr(stream, "read1", stream.read)
     return cast(bytes, read(_CHUNK))

@@ -98,7 +98,7 @@ def _each(sets, s, words, take):
 def _file(view, destination, runs, work, side, entry, found, write):
     """File the rules of a direction under the patterns that their ports cover.
 
-    ``entry`` (n, 2) are (rule, next entry); a rule of egress is told by ``~rule``. Returns how
+    ``entry`` (n, 2) are (rule, next entry); a rule of egress is stored as ``~rule``. Returns how
     many entries there are. Without ``write`` they are only counted.
     """
     cut = work.cut
@@ -214,7 +214,7 @@ def count_adding(
             alone = at == work.egress_head[q]
             if alone and let_in == ZERO:
                 continue
-            # What rules of ingress let through is noted, and those of egress held against it.
+            # What rules of ingress let through is noted, and compared with those of egress.
             while at != work.egress_head[q]:
                 s = ingress.sources[entries[at, 0]]
                 added, changed = _add(sets, s, work.egress, False, True, space, work, changed)

@@ -92,7 +92,7 @@ class RuleScratch(NamedTuple):
     met: NDArray[np.int64]  # by row: the scenario that last met it
     touched: NDArray[np.uint64]  # (2, words) by direction
     touched_word: NDArray[np.int32]  # (2, words) those that are not zero
-    chosen: NDArray[np.int32]  # (2, rows) rules of own and of other that speak about a pattern
+    chosen: NDArray[np.int32]  # (2, rows) rules of own and of other that cover a pattern
     slot_word: NDArray[np.int32]
     slot_of: NDArray[np.int32]  # by word, -1 where it is no slot
     limit: NDArray[np.uint64]  # by slot: the bits that may differ

@@ -149,7 +149,7 @@ def _first_staying(bits, moves, ground, work):
 @kernel
 def _keep(examples, direction, move, other, place, pairs):
     """Keep an example if it stands for more pods than the least that is kept. An end that moves
-    is told as -2 less the number of its move."""
+    is stored as -2 minus the number of its move."""
     at = make_room(examples, max(pairs, 1))
     if at >= 0:
         moved = -2 - move
@@ -178,7 +178,7 @@ def _count(move, moves, weight, focused, ground, work, out):
 
 
 @kernel
-def _tell(direction, move, moves, bits, total, place, pairs, ground, work, examples):
+def _note(direction, move, moves, bits, total, place, pairs, ground, work, examples):
     """Note what changes on a pattern of ports towards ends that stay, in ``total`` and as an
     example. Returns whether anything does."""
     other = _first_staying(bits, moves, ground, work)
@@ -230,10 +230,10 @@ def _count_between(move, moves, weight, focused, ground, work, among, out):
 
 
 @kernel
-def _judge_moved(direction, move, moves, sides, views, ground, homes, among, work, told, mark):
+def _judge_moved(direction, move, moves, sides, views, ground, homes, among, work, report, mark):
     """One row of a move. Pairs of two moves count for destinations only, so that each counts
-    once. ``told`` are the figures and the examples of what opens and of what closes."""
-    out, opened, closed = told
+    once. ``report`` are the figures and the examples of what opens and of what closes."""
+    out, opened, closed = report
     before = np.int64(moves.before[move])
     after = np.int64(moves.after[move])
     focused = _in_focus(before, ground) or _in_focus(after, ground)
@@ -261,10 +261,10 @@ def _judge_moved(direction, move, moves, sides, views, ground, homes, among, wor
             keep_ground(2, work)
         if differs:
             opens, closes = _count(move, moves, weight, focused, ground, work, out)
-            touched |= _tell(
+            touched |= _note(
                 direction, move, moves, work.opens, work.gained, place, opens, ground, work, opened
             )
-            touched |= _tell(
+            touched |= _note(
                 direction, move, moves, work.closes, work.lost, place, closes, ground, work, closed
             )
         if direction == 0:
@@ -343,7 +343,7 @@ def judge_moves(first, stop, moves, ground, sides, views, homes, among, work, ou
             moves.home[begin:end],
         )
         mark = bit(scenario - first)
-        told = (out[scenario], opened[scenario], closed[scenario])
+        report = (out[scenario], opened[scenario], closed[scenario])
         for m in range(own.before.size):
             if own.before[m] >= 0:
                 for i in range(homes.start[own.before[m]], homes.start[own.before[m] + 1]):
@@ -352,7 +352,7 @@ def judge_moves(first, stop, moves, ground, sides, views, homes, among, work, ou
         for m in range(own.before.size):
             for direction in range(2):
                 _judge_moved(
-                    direction, m, own, sides, views, ground, homes, among, work, told, mark
+                    direction, m, own, sides, views, ground, homes, among, work, report, mark
                 )
         for i in range(opened.shape[1]):
             _explain(opened[scenario, i], own, sides, ground, work)

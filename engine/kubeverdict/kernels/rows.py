@@ -134,13 +134,13 @@ def ports_of(pattern, found, cut):
 
 @kernel
 def is_part(pattern, cut):
-    """Whether a pattern is told as what differs from the first."""
+    """Whether a pattern is counted as a difference from the first."""
     return pattern > 0 and cut.weight[0] > 0
 
 
 @kernel
 def choose(pattern, own, other, ground, work):
-    """Choose the rules that speak about a pattern, into ``work.chosen``, and the slots that they
+    """Choose the rules that cover a pattern, into ``work.chosen``, and the slots that they
     can change; returns how many slots there are."""
     place = work.cut.place[pattern]
     part = is_part(pattern, work.cut)

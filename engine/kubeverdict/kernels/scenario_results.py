@@ -1,4 +1,4 @@
-"""What is told about a scenario: figures, examples, and who is touched."""
+"""What is reported about a scenario: figures, examples, and which workloads are affected."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Reports as text, one output format per module.
 
-In: a report of :mod:`kubeverdict.analyses` and what the output can show. Out: text without a
+In: a report of :mod:`kubeverdict.analyses` and what the output device can show. Out: text without a
 final line end, in one piece or, where it may be large, in many. ``FORMATS`` is the whole list of
-verbs and formats; the first of a verb is what it does when nobody asks. A renderer is imported
+verbs and formats; the first of a verb is its default. A renderer is imported
 when it is used, as most of them never are.
 
 Decided: tables and trees of our own, some tens of lines each. Rejected: rich for them; importing

@@ -32,7 +32,7 @@ _SHOWN = 3
 
 
 def text(ranking: Ranking, style: Style) -> str:
-    """The scenarios that change most, an example of each, and what the others come to."""
+    """The scenarios that change most, an example of each, and totals of the others."""
     parts: list[str] = []
     failed = [one for one in ranking.reports if one.error]
     if failed:
@@ -65,7 +65,7 @@ def short_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
 
 
 def blocks(ranking: Ranking, shown: int) -> list[str]:
-    """What the scenarios beside those shown come to."""
+    """Totals of the scenarios that are not shown."""
     return _rest(ranking, shown) + _covered(ranking) + _together(ranking)
 
 
@@ -117,8 +117,8 @@ def _because(verdict: Verdict | None) -> str:
     if verdict is None:
         return "it is not there"
     sides = (("egress", verdict.egress), ("ingress", verdict.ingress))
-    telling = [f"{name} {_decided(one)}" for name, one in sides if one.allowed is verdict.allowed]
-    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(telling)}"
+    causes = [f"{name} {_decided(one)}" for name, one in sides if one.allowed is verdict.allowed]
+    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(causes)}"
 
 
 def _decided(decision: Decision) -> str:

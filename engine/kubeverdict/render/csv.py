@@ -1,4 +1,4 @@
-"""Comma-separated values, as RFC 4180 has them but for lines that end as Unix ends them."""
+"""Comma-separated values, as in RFC 4180, but with Unix line ends."""
 
 from __future__ import annotations
 

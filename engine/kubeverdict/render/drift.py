@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def text(run: DriftRun, style: Style) -> str:
     """The scenarios that do not come out alike, and those that change most."""
-    shown = telling(run)
+    shown = worth_showing(run)
     if not shown:
         return summary(run)
     title, *lines = aligned(*rows(run, shown))
@@ -39,7 +39,7 @@ def rows(run: DriftRun, shown: Sequence[Drift]) -> tuple[Row, list[Row]]:
     return ("scenario", *run.clusters, "differ"), [_row(run, one) for one in shown]
 
 
-def telling(run: DriftRun) -> list[Drift]:
+def worth_showing(run: DriftRun) -> list[Drift]:
     """The scenarios worth a look, as many as are wanted."""
     return [one for one in run.scenarios if one.differ or one.changes][: run.top]
 

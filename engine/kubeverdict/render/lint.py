@@ -85,7 +85,7 @@ def _namespace(one: Finding) -> str:
 
 
 def table(report: LintReport, style: Style) -> str:
-    """A section for each rule, and what all of it comes to."""
+    """A section for each rule, and a total."""
     places = _Places(report.findings)
     sections = [_section(group, report.whole, places, style) for group in groups(report)]
     parts = ["\n".join(lines) for lines in sections]
@@ -95,7 +95,7 @@ def table(report: LintReport, style: Style) -> str:
 
 class _Places:
     """Where findings are, without what all of them have in common: the one file of a dump, and
-    the one line of a dump without line ends. ``common`` is said before all else."""
+    the one line of a dump without line ends. ``common`` is shown first."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         files = {one.file for one in findings}
@@ -163,7 +163,7 @@ def _rest(group: FindingGroup, shown: dict[str, list[Finding]]) -> Iterator[str]
 
 
 def _gone(report: LintReport) -> list[str]:
-    """The known findings that are there no more."""
+    """The known findings that are gone."""
     gone = report.compared.gone if report.compared else ()
     if not gone:
         return []
@@ -257,7 +257,7 @@ def json(report: LintReport, style: Style) -> str:
 
 
 def _finding(one: Finding) -> Json:
-    """``file`` and ``line`` are null where the input does not tell."""
+    """``file`` and ``line`` are null where they are not known."""
     return {
         "id": one.id,
         "severity": one.severity.value,

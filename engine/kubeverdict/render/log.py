@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def lines(log: Log) -> list[str]:
-    """In words; what there was none of is left out."""
+    """In words, without counts that are zero."""
     hold = "holds" if log.lines == 1 else "hold"
     records = count(log.records, "record")
     found = [f"{count(log.lines, 'line')} {hold} {records} of connections"]

@@ -9,7 +9,7 @@ from kubeverdict.analyses.effects import causes
 from kubeverdict.model.counts import count
 from kubeverdict.render.bulk import blocks, short_rows
 from kubeverdict.render.drift import rows as drift_rows
-from kubeverdict.render.drift import summary, telling
+from kubeverdict.render.drift import summary, worth_showing
 from kubeverdict.render.rows import Row, chunks, connection_heading, difference_rows
 from kubeverdict.render.style import Style
 from kubeverdict.render.tree import pair_totals
@@ -51,13 +51,13 @@ def bulk(report: Ranking, style: Style) -> str:
 
 
 def drift(report: DriftRun, style: Style) -> str:
-    shown = telling(report)
+    shown = worth_showing(report)
     found = [table(*drift_rows(report, shown))] if shown else []
     return "\n\n".join([*found, summary(report)])
 
 
 def whatif(report: WhatIf, style: Style) -> str:
-    """A heading that says it all, the totals, and a row for each connection."""
+    """A heading with the result, the totals, and a row for each connection."""
     opened, closed = (count(len(one), "connection") for one in (report.opened, report.closed))
     title = f"Network policy: opens {opened}, closes {closed}"
     totals = "\n".join(pair_totals(one, len(report.pairs) > 1, style) for one in report.pairs)

@@ -163,12 +163,12 @@ def _row(group: FlowGroup) -> Row:
 def _because(group: FlowGroup, style: Style) -> list[str]:
     sides = (("egress", group.egress), ("ingress", group.ingress))
     allowed = all(one.allowed for _, one in sides)
-    told = [f"{name} {because(one)}" for name, one in sides if one.allowed is allowed]
+    lines = [f"{name} {because(one)}" for name, one in sides if one.allowed is allowed]
     if group.source != group.source_workload or group.destination != group.destination_workload:
-        told.append(f"as {group.source} {style.arrow} {group.destination}")
+        lines.append(f"as {group.source} {style.arrow} {group.destination}")
     if group.before is False:
-        told.append("the present policies deny it as well")
-    return told
+        lines.append("the present policies deny it as well")
+    return lines
 
 
 _IDLE_HEADING: Row = ("policy", "rule", "direction", "place", "why")

@@ -1,4 +1,4 @@
-"""What the output can show."""
+"""What the output device can show."""
 
 from __future__ import annotations
 

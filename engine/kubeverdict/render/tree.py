@@ -63,7 +63,7 @@ def whatif(report: WhatIf, style: Style) -> str:
 
 
 def pair_totals(pairs: PairTotals, apart: bool, style: Style) -> str:
-    """What becomes of pod pairs, in a line; of one family where they are told ``apart``."""
+    """Pod pairs opened and closed, in a line; of one family where they are shown ``apart``."""
     family = f"IPv{pairs.families[0]}: " if apart else ""
     before, after = pairs.before, pairs.after
     if not pairs.opened and not pairs.closed:

@@ -13,7 +13,7 @@ from kubeverdict.render.style import Style
 _FOR_PEOPLE = ("table", "tree", "matrix")
 _COMMENTS = {"dot": ("// ", ""), "yaml": ("# ", ""), "svg": ("<!-- ", " -->")}
 PURE_DATA = frozenset({"csv", *_COMMENTS})
-"""Formats whose readers may never see a comment."""
+"""Formats in which a comment may never be seen."""
 
 
 def below(form: str, found: Sequence[Unevaluated], style: Style) -> str:

@@ -1,4 +1,4 @@
-"""What became of assertions, for people and for programs."""
+"""The results of assertions, for people and for programs."""
 
 from __future__ import annotations
 

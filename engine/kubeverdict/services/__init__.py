@@ -8,11 +8,11 @@ Decided:
 
 * A connection to an address of a Service is one to its backends. Which backend is chosen is not
   known: each is judged.
-* The backends of a Service with a selector follow from the pods, also where the input has slices
-  of it: they stay right when a change is tried. Slices that its controller does not keep come on
-  top; those that it keeps tell who is ready, and stand in where the input has none of the pods.
+* The backends of a Service with a selector follow from the pods, also where the input has slices of
+  it: they stay right when a change is tried. Slices that its controller does not keep come on top;
+  those that it keeps say which pods are ready, and are used where the input has none of the pods.
 * Endpoints objects count where the input has no slice of the Service.
-* Indexes are made when something is looked up. Who asks nothing about Services pays nothing.
+* Indexes are made when something is looked up. Questions that involve no Service cost nothing.
 """
 
 from kubeverdict.services.backends import Backend, target_port

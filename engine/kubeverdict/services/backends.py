@@ -64,7 +64,7 @@ class BackendFinder:
     """Finds the backends of the Services of one cluster. What is looked up is found once."""
 
     def __init__(self, cluster: Cluster, node_of: Callable[[str], str]) -> None:
-        """``node_of`` tells the name of the node that has an address, empty where none has."""
+        """``node_of`` returns the name of the node that has an address, empty where none has."""
         self._cluster = cluster
         self._node_of = node_of
         self._labels: dict[str, dict[tuple[str, str], list[Pod]]] = {}
@@ -105,14 +105,14 @@ class BackendFinder:
             # What controllers list follows from the pods.
             derived = [one for one in lists if _is_derived(one)]
             lists = [one for one in lists if not _is_derived(one)]
-            told = _told(derived)
+            readiness = _readiness_by_pod(derived)
             targets: dict[int, int | None] = {}  # pods of a workload share their lists of ports
             for pod in pods:
                 if id(pod.ports) not in targets:
                     targets[id(pod.ports)] = target_port(port, pod)
                 target = targets[id(pod.ports)]
                 if target is not None:
-                    ready = told.get(pod.name, Readiness.READY)
+                    ready = readiness.get(pod.name, Readiness.READY)
                     yield Backend(target, pod, node=pod.node, readiness=ready)
         for one in lists:
             for group in one.groups:
@@ -209,16 +209,16 @@ def _readiness(endpoint: Endpoint) -> Readiness:
     return Readiness.DRAINING if draining else Readiness.NOT_READY
 
 
-def _told(lists: Iterable[EndpointList]) -> dict[str, Readiness]:
+def _readiness_by_pod(lists: Iterable[EndpointList]) -> dict[str, Readiness]:
     """How ready each pod is that lists name, by its name."""
-    told: dict[str, Readiness] = {}
+    readiness: dict[str, Readiness] = {}
     for one in lists:
         for group in one.groups:
             for endpoint in group.endpoints:
                 if endpoint.pod:
-                    known = told.get(endpoint.pod, Readiness.NOT_READY)
-                    told[endpoint.pod] = max(known, _readiness(endpoint))
-    return told
+                    known = readiness.get(endpoint.pod, Readiness.NOT_READY)
+                    readiness[endpoint.pod] = max(known, _readiness(endpoint))
+    return readiness
 
 
 def _by_label(pods: Iterable[Pod]) -> dict[tuple[str, str], list[Pod]]:

@@ -65,14 +65,14 @@ class Frontend(msgspec.Struct, frozen=True):
 
     @property
     def family(self) -> Family | None:
-        """The address family of the connection, where the addresses tell."""
+        """The address family of the connection, where the addresses determine it."""
         texts = (self.address,) if self.address else self.service.addresses
         found = {address.family for text in texts if (address := parse_address(text))}
         return found.pop() if len(found) == 1 else None
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Who connects: ``node`` is empty where it is not known, ``inside`` tells whether it is a pod
+    """Who connects: ``node`` is empty where it is not known, ``inside`` says whether it is a pod
     or node of the cluster."""
 
     node: str = ""
@@ -117,7 +117,7 @@ class ServiceResolver:
         return self._holders.get(address, ())
 
     def is_virtual(self, address: str) -> bool:
-        """Whether an address is that of Services alone, so that on other ports nobody answers."""
+        """Whether an address is that of Services alone, so that nothing answers on other ports."""
         return address in self._holders and address not in self._hosts
 
     @property
@@ -207,7 +207,7 @@ class ServiceResolver:
         return Choice(here, not here, unsure and bool(here))
 
     def why_none(self, service: Service) -> str:
-        """Why a Service has no backend, for whoever needs one."""
+        """Why a Service has no backend, for messages."""
         if self._finder.lists(service):
             return "no endpoint of it serves this port"
         if service.selector:
@@ -230,7 +230,7 @@ class ServiceResolver:
     # --- indexes -----------------------------------------------------------------------------
 
     def _only_on(self, entry: Frontend, client: Client) -> str | None:
-        """The node whose backends alone a client gets to, empty where it is not known; None
+        """The node to whose backends a client is limited, empty where it is not known; None
         where it makes no difference."""
         service = entry.service
         if entry.via.is_internal:

@@ -5,7 +5,7 @@ In: a :class:`~kubeverdict.compile.compiled.CompiledPolicy`, a
 bytes a :class:`Snapshot` that answers as the original does, down to the file and line of each rule.
 
 Decided: arrays are views of the mapped file; pods, policies and rules are columns, made into
-objects when somebody asks for one. What is stored follows from the declared types, so that this
+objects when they are asked for. What is stored follows from the declared types, so that this
 package knows no field of a plane. A file is read by the version that wrote it: it can be made
 again at any time, and an old answer taken for a new one would be worse than none.
 

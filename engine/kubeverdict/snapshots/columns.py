@@ -93,7 +93,7 @@ class Numbers(Column[T]):
 
 
 class Texts(Column[str]):
-    """Strings: UTF-8, one behind the other. ``start`` (items + 1,) tells where each begins."""
+    """Strings: UTF-8, one behind the other. ``start`` (items + 1,) says where each begins."""
 
     def __init__(
         self, start: Load, data: Load, length: int, unreadable: Unreadable = _as_it_is
@@ -290,7 +290,7 @@ class TupleColumn(Column[tuple[T, ...]]):
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):
-    """A mapping whose table is made when somebody looks something up."""
+    """A mapping whose table is made at the first lookup."""
 
     def __init__(self, keys: Column[K], values: Column[V]) -> None:
         self._columns = keys, values

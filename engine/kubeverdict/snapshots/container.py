@@ -217,7 +217,7 @@ def _header(data: memoryview, name: str, layout: str) -> tuple[Header, int]:
 
 def is_snapshot(path: str) -> bool:
     """Whether a file begins as a snapshot does; False for what cannot be read. A pipe is left
-    alone: whoever writes to it would find its reader gone."""
+    alone: its writer would lose its reader."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -251,7 +251,7 @@ def mapped(path: str) -> Data:
 
 
 def replace_file(path: str, parts: Sequence[bytes | memoryview]) -> None:
-    """Write a file under another name and then rename it, so that nobody sees half of it.
+    """Write a file under another name and then rename it, so that no reader sees half of it.
 
     A link stays, and what it points to is replaced. Raises UsageError where that cannot be done.
     """

@@ -43,7 +43,7 @@ _MISFITS = (TypeError, ValueError, LookupError, AttributeError, OverflowError, m
 
 class SavedLine(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A line of a file. Implements ``model.sources.Origin`` for the one field whose line was
-    stored; what is below that is on the same line, as far as anybody can tell."""
+    stored; what is below that is on the same line, as far as is known."""
 
     file: str
     line: int
