@@ -7,7 +7,7 @@ Decided:
 
 * The engine judges and the model explains. Verdicts come from :mod:`kubeverdict.evaluate` alone;
   which condition of a rule failed is read from the model in plain Python, because it is asked for
-  a handful of pods and has to speak in the words of the manifest.
+  a handful of pods and has to use the words of the manifest.
 * Connections are between workloads. Where the pods of one get different verdicts, the pair of
   workloads is cut into blocks of pods that agree, for that pair only; nothing is averaged.
 

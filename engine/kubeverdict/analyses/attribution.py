@@ -34,7 +34,7 @@ class TrafficEnd(msgspec.Struct, frozen=True, eq=False):
     """One end of traffic: a pod, a Service, an address, or, in ``unknown``, why it is none.
 
     ``name`` is what reports call it. ``virtual`` is the address of a Service: which of the
-    Services that share it is meant, the port tells. ``by_workload``: the pod itself is not in
+    Services that share it is meant, the port decides. ``by_workload``: the pod itself is not in
     the cluster, and this one of its workload stands for it.
     """
 
@@ -116,7 +116,7 @@ class Attribution:
         return self._numbered((pod.namespace, pod.name), TrafficEnd(str(pod), pod=pod))
 
     def address_number(self, address: str) -> int:
-        """The number of an address outside, whoever else may have it."""
+        """The number of an address outside, whether or not a pod has it too."""
         return self._address(address)
 
     def _fill(self, cluster: Cluster, resolver: ServiceResolver) -> None:
@@ -184,7 +184,7 @@ class Attribution:
         self._claim(text, since, name, owner, logged=True)
         asked = self._asked.get(text)
         if asked is not None:
-            # From here on the time tells; what was met before is settled at the end.
+            # From here on the time decides; what was seen before is settled at the end.
             self.known.pop(asked, None)
 
     def _at(self, claims: list[_Claim], text: str, time: float | None) -> int:

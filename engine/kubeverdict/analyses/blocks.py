@@ -22,7 +22,7 @@ class CellBlock(msgspec.Struct, Generic[Value], frozen=True):
 def blocks(table: Sequence[Sequence[Value | None]]) -> list[CellBlock[Value]]:
     """Cut ``table`` into blocks: equal rows are taken together, then equal columns.
 
-    None is a cell that nobody asks about (a pod and itself): it takes the value of the cells
+    None is a cell that does not count (a pod and itself): it takes the value of the cells
     around it, so that it never tears a block apart. Blocks come in the order of their first cell.
     """
     filled = [_filled(table, row) for row in range(len(table))]

@@ -179,7 +179,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 class Order(msgspec.Struct, frozen=True):
     """Steps of a rollout in an order in which none breaks a connection; empty where none was
-    found. ``complete`` tells whether there is then none: the search has a limit."""
+    found. ``complete`` says whether there is then none: the search has a limit."""
 
     steps: tuple[str, ...]
     complete: bool = True

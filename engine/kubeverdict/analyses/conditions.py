@@ -1,4 +1,4 @@
-"""Which condition of a rule a flow does not meet, said in the words of the manifests.
+"""Which condition of a rule a flow does not match, in the words of the manifests.
 
 The engine has already judged; this only says why a rule did not match, so it reads the model in
 plain Python: the rules as the CNI has them (:mod:`kubeverdict.compile.dialect`). Every function

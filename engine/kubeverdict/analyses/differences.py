@@ -231,8 +231,8 @@ def _addresses(peers: Mapping[tuple[int, str], Peer]) -> list[_Piece]:
 
 
 def _whole(chosen: Sequence[_Piece], everything: Sequence[_Piece], by_range: bool) -> list[Peer]:
-    """Pieces that share a fate as the fewest peers: one for pods, and one for the addresses of a
-    family or of each range."""
+    """Pieces with the same changes as the fewest peers: one for pods, and one for the addresses of
+    a family or of each range."""
     first = chosen[0].peer
     if first.whole:
         if len(chosen) == len(everything):

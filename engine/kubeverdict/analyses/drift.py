@@ -10,7 +10,7 @@ import msgspec
 from kubeverdict.analyses.bulk import ScenarioReport, unevaluated_of
 from kubeverdict.model.unevaluated import Unevaluated
 
-# What becomes of a scenario on a cluster.
+# What a scenario does on a cluster.
 FAILED, NOTHING, OPENS, CLOSES, BOTH = "not possible", "nothing", "opens", "closes", "both"
 
 

@@ -134,7 +134,7 @@ def causes(effect: Effect) -> tuple[str, str]:
 def _cause(verdict: ConnectionVerdict | None, other: ConnectionVerdict | None) -> str:
     if verdict is None:
         return "an end is not there"
-    telling = [
+    causes = [
         f"{name} {because(own)}"
         for name, own, beside in (
             ("egress", verdict.egress, other and other.egress),
@@ -142,4 +142,4 @@ def _cause(verdict: ConnectionVerdict | None, other: ConnectionVerdict | None) -
         )
         if own.allowed is verdict.allowed and (beside is None or beside.allowed is not own.allowed)
     ]
-    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(telling)}"
+    return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(causes)}"

@@ -34,7 +34,7 @@ KINDS = {
 class Party(msgspec.Struct, frozen=True, eq=False):
     """One thing that opens or accepts a connection.
 
-    ``pod`` is None for a bare address. ``managed`` tells whether policies select it by its
+    ``pod`` is None for a bare address. ``managed`` says whether policies select it by its
     labels: a pod on the host network is, to most CNIs, only the address of its node.
     """
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Answer(msgspec.Struct, frozen=True):
     """One verdict, for every connection from one of ``sources`` to one of ``destinations``.
 
-    ``whole_source`` and ``whole_destination`` tell whether those are all that the question
+    ``whole_source`` and ``whole_destination`` say whether those are all that the question
     named. ``family`` is given where IPv4 and IPv6 differ, ``through`` for a Service.
     """
 

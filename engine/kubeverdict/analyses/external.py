@@ -19,7 +19,7 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
     """The address families that clusters have anything of: a pod, a node, a Service or a rule.
 
     Reports leave the others out: that whatever no rule names is reachable by all or by none is
-    of no use to somebody who has none of it. A cluster without any addresses, such as one of
+    of no use to users who have none of it. A cluster without any addresses, such as one of
     manifests, counts as one of IPv4.
     """
     texts = (
@@ -38,7 +38,7 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
         for peer in rule.peers or ()
         if isinstance(peer, BlockPeer)
     }
-    # That a rule names IPv6 alone does not tell that pods have no IPv4.
+    # That a rule names IPv6 alone does not show that pods have no IPv4.
     return frozenset(found | named if found else named | {4})
 
 

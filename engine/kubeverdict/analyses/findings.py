@@ -47,8 +47,8 @@ class Finding(msgspec.Struct, frozen=True):
     it matters and the smallest ``fix`` are sentences, and empty where there is nothing to say.
     ``objects`` are those concerned, the first the one to change: ``NetworkPolicy shop/web``.
     ``line`` counts from 1; 0 where no line can be given, and ``file`` is empty where there is none.
-    ``about`` is the object that the message speaks of, where it does not name it; ``fingerprint``
-    tells the finding from others and stays the same when lines and files move, empty where nobody
+    ``about`` is the object that the message is about, where it does not name it; ``fingerprint``
+    identifies the finding and stays the same when lines and files move, empty where nobody
     keeps findings.
     """
 

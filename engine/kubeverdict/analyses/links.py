@@ -206,7 +206,7 @@ class Fans(Generic[Value]):
             for other in destinations:
                 found = everyone
                 if one is other:
-                    # A member of one pod has nobody to talk to.
+                    # A member of one pod has no other end.
                     found = blocks(
                         [
                             [

@@ -42,7 +42,7 @@ class RuleMiss(msgspec.Struct, frozen=True):
 
 class PolicyMiss(msgspec.Struct, frozen=True):
     """A policy that isolates the pod. ``nearest`` is None where it has no rule to miss, or where
-    nobody looked for one."""
+    none was looked for."""
 
     policy: PolicyView
     nearest: RuleMiss | None = None

@@ -1,4 +1,4 @@
-"""What a reader of any verdict should know of how it came about."""
+"""What a reader of any verdict should know about how it was reached."""
 
 from __future__ import annotations
 

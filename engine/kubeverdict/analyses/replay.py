@@ -1,4 +1,4 @@
-"""Logged connections against policies: what would break, and what nobody uses."""
+"""Logged connections against policies: what would break, and which rules are not used."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FlowGroup(msgspec.Struct, frozen=True):
 
 
 class IdleRule(msgspec.Struct, frozen=True):
-    """A rule that allows what nobody was seen to do. ``shadowed``: it matches connections, all
+    """A rule that allowed nothing that was seen. ``shadowed``: it matches connections, all
     of which another rule allows as well."""
 
     rule: RuleView

@@ -2,8 +2,8 @@
 
 A log may have a record for each direction of a connection, and not say which of them is the reply.
 Two ports are seen, that of the server and one that the client was given; taking the second for a
-service would write a rule to a port that nobody listens on. What tells them apart, the strongest
-first, in any order of the records:
+service would write a rule to a port on which nothing listens. What distinguishes them, the
+strongest first, in any order of the records:
 
 1. The log itself, in another record: a connection that is known to have begun at one end is that
    connection again, or its reply.
@@ -12,7 +12,7 @@ first, in any order of the records:
 4. A privileged port against another, or any port against one that Linux gives to clients.
 5. A port that meets many others is a server's, if those meet nothing else.
 
-What none of these tells is left out and counted.
+What none of these decides is left out and counted.
 """
 
 from __future__ import annotations

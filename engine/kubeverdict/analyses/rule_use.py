@@ -14,7 +14,7 @@ from kubeverdict.model.policy import Action, Direction
 class RuleUse:
     """Adds up over batches of judged connections.
 
-    ``decided`` (rules,) counts the records whose connection a rule let through or refused in its
+    ``decided`` (rules,) counts the records whose connection a rule allowed or denied in its
     direction; ``matched`` (rules,) says of the others whether they would have.
     """
 

@@ -1,4 +1,4 @@
-"""The word that somebody may have meant."""
+"""The word that was probably meant."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Traffic:
 def collect(
     batches: Iterable[Lines], cluster: Cluster, reading: LogReading, most: int | None = BATCH
 ) -> Iterator[Traffic]:
-    """The traffic that logs tell of, at most about ``most`` distinct connections at a time (None:
+    """The traffic in logs, at most about ``most`` distinct connections at a time (None:
     all of them at once). What happened on the way goes into ``reading``."""
     collector = _Collector(cluster, reading)
     for batch in batches:
@@ -178,7 +178,7 @@ class _Collector:
         self, keys: NDArray[np.int64], seen: NDArray[np.int64], counts: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """The connections that are known, with those among flows of which the log does not say
-        which end began; replies and what cannot be told are counted and left out."""
+        which end began; replies and what is not known are counted and left out."""
         keys = self._same_ends(keys)
         flows, what, weight = self._undirected.take(self._same())
         found = fates(flows, keys[seen != Seen.DENIED], self._undirected.declared(flows))

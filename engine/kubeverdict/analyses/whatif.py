@@ -96,7 +96,7 @@ class WhatIf(msgspec.Struct, frozen=True):
 
 
 def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
-    """What becomes of the connections of ``old`` in ``new``.
+    """How the connections of ``old`` change in ``new``.
 
     Pods match by namespace and name, so this is for two states of one cluster;
     :mod:`kubeverdict.analyses.differences` compares clusters whose pods have other names.

@@ -2,7 +2,7 @@
 
 That each of two policies changes nothing does not mean that both can go: each may be there for
 the other. Policies are taken out from last to first, and one that is out counts for none of those
-before it. That finds a large set, not the largest there is; before anybody is told of it, the
+before it. That finds a large set, not the largest there is; before it is reported, the
 engine judges the cluster without all of it.
 """
 

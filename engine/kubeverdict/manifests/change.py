@@ -100,7 +100,7 @@ def _replace(
 def apply_pods(
     old: Iterable[Pod], change: Loaded, taken: Container[tuple[str, str]] = ()
 ) -> tuple[Pod, ...]:
-    """What becomes of some pods; ``taken`` are keys that others have."""
+    """Some pods after a change; ``taken`` are keys that others have."""
     # Template pods of each changed workload, in the order in which they take over.
     coming: dict[WorkloadRef, deque[Pod]] = {ref: deque() for ref in change.workloads}
     singly: dict[tuple[str, str], Pod] = {}
@@ -206,7 +206,7 @@ def parse_reference(
     """Kind, namespace and name of an object that exists.
 
     ``names_of`` gives the names of a kind, ``workload_kinds`` those kinds that pods belong to:
-    beside Kubernetes' own these may be anybody's.
+    beside Kubernetes' own these may be of any group.
     """
     word, *parts = reference.split("/")
     try:
@@ -231,7 +231,7 @@ def _other_kind(
     names_of: Callable[[str], Collection[str]],
     workload_kinds: Callable[[], Iterable[str]],
 ) -> str:
-    """The kind of policy or of somebody's workload that ``word`` means.
+    """The kind of policy or of custom workload that ``word`` means.
 
     Of several policies of one short name it is the one that there are any of. Raises UsageError,
     without the reference, where the word means none or more."""

@@ -39,7 +39,7 @@ BLOCK = frozenset({"cidr", "except"})
 SELECTOR = frozenset({"matchExpressions", "matchLabels"})
 REQUIREMENT = frozenset({"key", "operator", "values"})
 
-# Fields that belong to the other direction: no spelling distance tells.
+# Fields that belong to the other direction: spelling distance does not help.
 _OPPOSITE = {"from": "to", "to": "from"}
 
 

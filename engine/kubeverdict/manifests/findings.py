@@ -34,7 +34,7 @@ class Findings:
 class DocumentPlace:
     """One document, as somewhere to report problems of.
 
-    ``failed`` tells whether an error was reported, that is whether the document must be left
+    ``failed`` says whether an error was reported, that is whether the document must be left
     out.
     """
 

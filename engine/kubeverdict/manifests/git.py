@@ -13,7 +13,7 @@ def ignored(folder: str) -> frozenset[str]:
     """The files and folders in ``folder`` that git ignores, as paths from there.
 
     Empty where it is no checkout or there is no git, and where ``folder`` is itself ignored:
-    whoever names it wants it to be read.
+    a file that is named is meant to be read.
     """
     if not _is_checkout(os.path.abspath(folder)):
         return frozenset()

@@ -22,7 +22,7 @@ _HARMLESS = frozenset(
 
 class Kustomization(NamedTuple):
     """A kustomization in ``path``; ``changes`` says in a few words what it changes, and is empty
-    where its files may be read as they are. ``line`` is where it says so."""
+    where its files may be read as they are. ``line`` is the place in the kustomization."""
 
     path: str
     changes: str

@@ -14,7 +14,7 @@ from kubeverdict.model.cluster import WorkloadRef
 from kubeverdict.model.sources import Origin
 from kubeverdict.model.unevaluated import Gap, Unevaluated
 
-# These are told by their names; of the others that may have pods only the namespace is kept.
+# These are reported by name; of the others that may have pods only the namespace is kept.
 _NAMED = frozenset({Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART, Gap.PODS})
 _WITH_PODS = frozenset({Gap.PODS, Gap.NOT_READ})
 _decoder = msgspec.json.Decoder(schema.NamespaceManifest)
@@ -32,7 +32,7 @@ class _OfKind:
         self.names: dict[str, None] = {}
         self.namespaces: set[str] = set()
 
-    def told(self, group: str, kind: str, complete: Container[str]) -> Unevaluated:
+    def report(self, group: str, kind: str, complete: Container[str]) -> Unevaluated:
         file, line = self.first.file, self.first.line_of(())
         spaces = tuple(sorted(name for name in self.namespaces if name not in complete))
         return Unevaluated(kind, group, self.gap, self.count, file, line, tuple(self.names), spaces)
@@ -61,7 +61,7 @@ class LeftOut:
             found = self._kinds[group, kind] = _OfKind(gap, origin)
         return found
 
-    def told(
+    def report(
         self,
         pods: Sequence[PodRecord],
         workloads: Sequence[WorkloadRecord],
@@ -75,7 +75,7 @@ class LeftOut:
             # A namespace with pods that run was dumped with all pods that there are.
             complete = {pod.namespace for pod in pods if pod.phase or pod.addresses}
         kinds = sorted(self._kinds.items())
-        return tuple(one.told(*resource, complete) for resource, one in kinds if one.count)
+        return tuple(one.report(*resource, complete) for resource, one in kinds if one.count)
 
     def _add_without_template(
         self,

@@ -393,7 +393,7 @@ class _Load:
     @cached_property
     def _unevaluated(self) -> tuple[Unevaluated, ...]:
         """What is not taken into account, once everything was read."""
-        whole = self._left_out.told(self.pods, self.workloads, _Origins(self._defined))
+        whole = self._left_out.report(self.pods, self.workloads, _Origins(self._defined))
         return (*whole, *self.policy_reader.unevaluated)
 
     def _cluster(self) -> Cluster:
@@ -426,7 +426,7 @@ def _is_list(kind: str, group: str, document: Document) -> bool:
 
 
 class _Origins(Mapping[ObjectKey, Origin]):
-    """What is known of the objects of a load, as far as it tells where they came from."""
+    """What is known of the objects of a load, as far as it says where they came from."""
 
     def __init__(self, defined: Mapping[ObjectKey, tuple[Record | Policy, Origin]]) -> None:
         self._defined = defined

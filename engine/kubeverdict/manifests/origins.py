@@ -2,7 +2,7 @@
 
 A document keeps where its text is; the first question about one of its fields scans that text
 once and notes the line of every field. A dump of fifty thousand pods therefore pays nothing for
-lines that nobody sees, and a line is always that of the text as it was read.
+lines that do not exist in the input, and a line is always that of the text as it was read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 
 from kubeverdict.model.sources import FieldPath
 
-# What a token is: the four brackets of JSON, or SCALAR. YAML events are told as the same.
+# What a token is: the four brackets of JSON, or SCALAR. YAML events are mapped to the same.
 SCALAR = "s"
 Token = tuple[str, str, int]  # what, text of a scalar, line counted from 0
 
@@ -167,7 +167,7 @@ class JsonText:
         self.listed = listed
         self.first = line
         self._spans: list[tuple[int, int]] = []
-        self._newlines = [0]  # before each piece of the data, as far as somebody asked
+        self._newlines = [0]  # before each piece of the data, as far as was needed
         self._fields: dict[int, dict[FieldPath, int]] = {}
 
     def line(self, index: int) -> int:

@@ -31,7 +31,7 @@ class SelectorReader:
         self._values: set[str] = set()
 
     def read(self, place: DocumentPlace, value: Any, path: FieldPath) -> Selector:
-        """The selector; whether it has errors is told to ``place``."""
+        """The selector; its errors are reported to ``place``."""
         selector = shape_object(place, value, path)
         if not selector:
             return EVERYTHING

@@ -98,17 +98,17 @@ def _slice_endpoints(
     for index, entry in enumerate(endpoints):
         if not entry.addresses:
             continue
-        # The others are of no use to anybody.
+        # The others get no connections.
         text = entry.addresses[0]
         check_address(place, text, ("endpoints", index, "addresses", 0))
-        told = entry.conditions or _NO_CONDITIONS
+        conditions = entry.conditions or _NO_CONDITIONS
         yield Endpoint(
             text,
             _pod(entry.target_ref, namespace),
             entry.node_name or "",
-            told.ready is not False,
-            told.serving is not False,
-            told.terminating is True,
+            conditions.ready is not False,
+            conditions.serving is not False,
+            conditions.terminating is True,
         )
 
 

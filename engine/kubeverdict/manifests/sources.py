@@ -100,7 +100,7 @@ def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
             message = f"is {kind}, not a file; - reads standard input"
             findings.fatal.append(Problem(name, 0, "", message))
             return
-        # A pipe is waited for until somebody writes to it, as by every other program.
+        # Opening a pipe waits for a writer, as in every other program.
         with open(name, "rb") as file:
             handle, status = file.fileno(), os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size >= _MAPPED:

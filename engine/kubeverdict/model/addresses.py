@@ -61,7 +61,8 @@ def format_address(family: Family, value: int) -> str:
 def parse_block(text: str) -> Block | None:
     """The block that ``text`` spells, host bits masked off, or None.
 
-    Lenient where Go's ``ParseCIDR`` is (host bits); the validator tells what strictness asks.
+    Lenient where Go's ``ParseCIDR`` is (host bits); the validator reports what strict checking
+    refuses.
     """
     address_text, slash, prefix_text = text.partition("/")
     address = parse_address(address_text)

@@ -16,7 +16,7 @@ METADATA_NAME = "kubernetes.io/metadata.name"
 
 UNKNOWN_VALUE = "<unknown>"
 """In the place of a label's value that a controller writes when the pod runs. No selector can name
-it, as no label can have it: the label exists, and what it is nobody can tell."""
+it, as no label can have it: the label exists, and its value is not known."""
 
 # What kubectl takes for workloads that Kubernetes does not have itself.
 SHORT_NAMES = {
@@ -85,7 +85,7 @@ class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first;
     a template has none. ``phase`` is empty where the pod has no status yet. ``started`` is when
-    it came to be, in seconds since 1970, 0 where nobody says: its address was another's before.
+    it came to be, in seconds since 1970, 0 where it is not known: its address was another's before.
     """
 
     namespace: str

@@ -30,7 +30,7 @@ class Edit(msgspec.Struct, frozen=True):
 
     Everything is taken out first; what is put in replaces the object of its key, which is the
     (namespace, name) of a pod or Service and the name of a namespace or node. Taking a namespace
-    out leaves what is in it: whoever makes the edit names that too. ``profile`` is the name of
+    out leaves what is in it: the edit has to name that too. ``profile`` is the name of
     the CNI profile to judge by, or empty for that of the cluster. ``unevaluated`` is what is put
     in and no verdict takes into account.
     """

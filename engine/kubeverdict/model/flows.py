@@ -1,4 +1,4 @@
-"""Connections as logs tell of them, before anybody has asked which pods these were."""
+"""Connections as logs record them, before their ends are resolved to pods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIRECTED: Final = -1
 class Seen(IntEnum):
     """What a record says became of the connection.
 
-    SENT: it left its source, and nobody has said yet that it arrived. Logs that tell of both ends
+    SENT: it left its source, and no record says yet that it arrived. Logs that record both ends
     have two records of one connection, and the first says nothing of the second.
     """
 

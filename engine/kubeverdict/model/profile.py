@@ -32,7 +32,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     hostnetwork_subjects: bool = False
     # As peers by the address of their node: "with-pod-selector" when a podSelector was written.
     hostnetwork_peers: Literal["never", "with-pod-selector", "always"] = "never"
-    # Is traffic between a pod and its own node let through whatever the policies say?
+    # Is traffic between a pod and its own node allowed whatever the policies say?
     own_node_to_pod: bool = True
     pod_to_own_node: bool = False
     # "any-port": the name is lost and the rule covers the protocol. "reject-policy": the whole
@@ -50,7 +50,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     named_port_to_anyone: Literal["per-pod", "never", "own-namespace"] = "per-pod"
     # False: only the first port of a range.
     end_port: bool = True
-    # "always": ICMP is let through whatever the policies say.
+    # "always": ICMP is allowed whatever the policies say.
     icmp: Literal["rules", "always"] = "rules"
     # What egress to a Service is judged on: its backend, or its cluster IP.
     service_egress: Literal["backend", "cluster-ip"] = "backend"
@@ -181,7 +181,7 @@ PROFILES: dict[str, Profile] = {
     )
 }
 
-# A kind that nobody lists is no API that one could leave out.
+# A kind that no profile lists is none that a plug-in could lack.
 _LISTED = frozenset(kind for one in PROFILES.values() for kind in one.policy_apis or ())
 
 

@@ -30,7 +30,7 @@ class Gap(StrEnum):
 class Unevaluated(msgspec.Struct, frozen=True, omit_defaults=True):
     """The objects of one kind that verdicts do not take into account.
 
-    ``file`` and ``line`` are those of the first, empty and 0 where nobody knows. ``names``
+    ``file`` and ``line`` are those of the first, empty and 0 where they are not known. ``names``
     (``NAMESPACE/NAME`` or ``NAME``) are kept of policies and of what makes pods, and are those of
     the pods where a selector is not certain. ``namespaces`` are those in which there may be pods
     of such objects that the input does not hold. ``detail`` says in a sentence what holds for

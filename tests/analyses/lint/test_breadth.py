@@ -27,7 +27,7 @@ metadata: {name: db, namespace: data}
 spec: {containers: [{name: main, ports: [{name: sql, containerPort: 5432}]}]}
 status: {podIP: 10.0.0.7}
 """
-EVERY_POD = "Every pod of every namespace gets in, whoever runs it; no address outside does."
+EVERY_POD = "Every pod of every namespace can connect; addresses outside the cluster cannot."
 EVERYBODY = "Every pod gets in, and every address that has a route."
 
 

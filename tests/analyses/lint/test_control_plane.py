@@ -70,7 +70,7 @@ def test_every_write_fails_where_the_webhook_is_required() -> None:
 def test_without_its_webhook_what_it_guards_against_passes() -> None:
     (one,) = found("webhook-unreachable", WEB, SERVICE, HOOK % "Ignore", INSIDE)
     assert one.severity is Severity.WARNING
-    assert one.message.endswith("is let through unchecked (failurePolicy: Ignore)")
+    assert one.message.endswith("is admitted unchecked (failurePolicy: Ignore)")
 
 
 def test_conversions_are_webhooks_too() -> None:
@@ -186,7 +186,7 @@ def test_a_route_needs_its_gateway_to_reach_the_backend(version: str, kind: str)
     )
     assert not found("ingress-unreachable", WEB, SERVICE, EDGE, GATEWAY, route, INSIDE)
     (one,) = found("ingress-unreachable", WEB, SERVICE, route, own)
-    assert one.message.startswith("nobody outside the namespace reaches TCP 8080")
+    assert one.message.startswith("no client outside the namespace reaches TCP 8080")
 
 
 def test_the_pods_of_a_gateway_are_there_to_be_reached() -> None:

@@ -8,8 +8,8 @@ Decided:
 
 * A finding is about a policy, at the field to change, or about a namespace that lacks one; what
   concerns many pods is one finding with a count and an example.
-* What the input does not hold is not known: a repository without the pods of other teams is not
-  told that its selectors match nothing there.
+* What the input does not hold is not known: in a repository without the pods of other teams
+  it is no finding that selectors match nothing there.
 * Whether a policy matters is asked of the compiled rules, exactly, and never guessed from texts.
 
 Rejected: rules as plug-ins (they share what they look at, and are read side by side).
@@ -147,7 +147,7 @@ def lint(
 ) -> LintReport:
     """Look for mistakes in the policies of a cluster, judged as its profile does.
 
-    ``places`` tells where objects are that no policy is. ``others`` are the CNIs to compare with.
+    ``places`` says where objects other than policies are. ``others`` are the CNIs to compare with.
     Raises UsageError for a rule that does not exist.
     """
     with collector_paused():
@@ -163,7 +163,7 @@ def _lint(
     made = {check.id for check in checks if not check.skipped}
     kept: list[Hit] = []
     suppressed = 0
-    for hit in _told_once(_hits(facts, settings)):
+    for hit in _without_repeats(_hits(facts, settings)):
         if hit.rule not in made:
             continue
         if hit.policy is not None and intent.is_off(hit.policy, hit.rule):
@@ -184,7 +184,8 @@ def _lint(
 
 
 def _removable(facts: Facts, made: Set[str]) -> Removable | None:
-    """The policies that can be deleted together, but for those that shall not be told of."""
+    """The policies that can be deleted together, without those for which the rules are turned
+    off."""
     if not made >= set(_IDLE):
         return None
     policies = facts.compiled.policies
@@ -203,7 +204,7 @@ def _hits(facts: Facts, settings: LintSettings) -> Iterator[Hit]:
     yield from intent.check(facts, settings.required_annotations)
 
 
-def _told_once(hits: Iterator[Hit]) -> Iterator[Hit]:
+def _without_repeats(hits: Iterator[Hit]) -> Iterator[Hit]:
     """Without what says of a rule for DNS again that its selector matches nothing."""
     said: set[tuple[int, FieldPath]] = set()
     for hit in hits:

@@ -1,4 +1,4 @@
-"""Rules that open more than anybody is likely to need."""
+"""Rules that open more than is likely to be needed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _opened(profile: Profile, rule: Rule) -> Opened | None:
         if is_everywhere(peer) and not _is_thought_over(rule, peer)
     ]
     if only_names(profile, rule):
-        # A name leads to pods alone, and through a block it is told of elsewhere.
+        # A name leads to pods alone, and through a block it is reported elsewhere.
         if profile.named_port_to_anyone == "never":
             wide = [(index, peer) for index, peer in wide if peer is not None]
         wide = [(index, peer) for index, peer in wide if not isinstance(peer, BlockPeer)]
@@ -99,7 +99,7 @@ _EVERY_POD = "every pod of every namespace"
 
 
 def is_everywhere(peer: Peer | None) -> bool:
-    """Whether a peer is anybody, every pod, or every address of a family."""
+    """Whether a peer is any end, every pod, or every address of a family."""
     if peer is None:
         return True
     if isinstance(peer, BlockPeer):
@@ -112,7 +112,7 @@ def is_everywhere(peer: Peer | None) -> bool:
 
 
 def _is_thought_over(rule: Rule, peer: Peer | None) -> bool:
-    """Whether somebody said what the pods may not reach."""
+    """Whether another rule says what the pods may not reach."""
     egress = rule.direction is Direction.EGRESS
     return egress and isinstance(peer, BlockPeer) and bool(peer.excepts)
 
@@ -157,7 +157,7 @@ def _from_everywhere(
 def _who_gets_in(opened: Opened) -> str:
     """What letting these in means."""
     if not opened.families:
-        return "Every pod of every namespace gets in, whoever runs it; no address outside does."
+        return "Every pod of every namespace can connect; addresses outside the cluster cannot."
     of_family = "" if len(opened.families) > 1 else f"IPv{min(opened.families)} "
     outside = f"very {of_family}address that has a route"
     return f"Every pod gets in, and e{outside}." if opened.pods else f"E{outside} gets in."

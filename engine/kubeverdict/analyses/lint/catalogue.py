@@ -45,7 +45,7 @@ RULES: tuple[Check, ...] = (
         "selector-typo",
         "a selector is one letter away from a label that exists",
         _ERROR,
-        "It matches nothing, so the policy guards or allows nothing, and nobody is told.",
+        "It matches nothing, so the policy guards or allows nothing, without any error.",
         "Write the label as it exists.",
     ),
     Check(
@@ -153,7 +153,7 @@ RULES: tuple[Check, ...] = (
         "metadata-open",
         "an address block includes the cloud metadata address",
         _WARNING,
-        "At 169.254.169.254 clouds hand out the credentials of the node to whoever asks.",
+        "At 169.254.169.254 clouds give the credentials of the node to any client.",
         "Add `except: [169.254.169.254/32]`, or fd00:ec2::254/128 for IPv6.",
     ),
     Check(
@@ -239,14 +239,14 @@ RULES: tuple[Check, ...] = (
         "policy-shadowed",
         "all that a policy allows is allowed by another one",
         _NOTE,
-        "It changes nothing; whoever deletes it to close something closes nothing.",
+        "It changes nothing: deleting it does not close anything either.",
         "Delete it, or narrow the other policy.",
     ),
     Check(
         "policy-redundant",
         "all that a policy does is done by others",
         _NOTE,
-        "It changes nothing; whoever deletes it to close something closes nothing.",
+        "It changes nothing: deleting it does not close anything either.",
         "Delete it, or narrow the others.",
     ),
     # --- meaning ------------------------------------------------------------------------------
@@ -290,14 +290,14 @@ RULES: tuple[Check, ...] = (
         "annotation-missing",
         "a policy lacks an annotation that kubeverdict.toml requires",
         _WARNING,
-        "Nobody can tell whom to ask, or whether the policy still does what it was meant to.",
+        "It is not known whom to ask, or whether the policy still does what it was meant to.",
         "Add the annotation.",
     ),
     Check(
         "suppression",
         "an annotation that turns a rule off is not valid",
         _WARNING,
-        "A rule is turned off only where somebody said why.",
+        "A rule is turned off only with a reason.",
         "Give the id of a rule and a reason.",
     ),
 )

@@ -58,7 +58,7 @@ class Called(msgspec.Struct, frozen=True, eq=False):
 
 
 class ApiServer:
-    """Where the API server's connections come from, as far as the input tells."""
+    """Where the API server's connections come from, as far as the input shows."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -104,7 +104,7 @@ class ApiServer:
 
     def kept_out(self, pod: int, port: int) -> str | None:
         """Who of it is not let into a pod: where it comes from, in words; empty where that is not
-        known and nobody outside gets in. None where it gets in."""
+        known and no client outside can connect. None where it can."""
         if self.tunnels:
             inside = let_in(self._facts, self.ends, pod, Protocol.TCP, port)
             return None if inside.all() else "through its konnectivity agents"
@@ -150,7 +150,7 @@ def _unreachable(facts: Facts, called: Called, kept_out: str, policy: Policy) ->
     severity = None
     if rule == "webhook-unreachable" and not any(called.required):
         severity = Severity.WARNING
-        effect = "guards is let through unchecked (failurePolicy: Ignore)"
+        effect = "guards is admitted unchecked (failurePolicy: Ignore)"
     names = f" ({listed(called.names)})" if called.names else ""
     message = (
         f"the API server cannot reach TCP {called.target} of {listed(workloads)}"

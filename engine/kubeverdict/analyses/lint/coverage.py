@@ -173,7 +173,7 @@ def _split_pods(
 
 
 def _idle(facts: Facts) -> Iterator[Hit]:
-    """Policies without which the same connections are allowed: all that are told of can be
+    """Policies without which the same connections are allowed: all that are reported can be
     deleted together."""
     policies = facts.compiled.policies
     for cover in facts.removal.together:

@@ -9,7 +9,7 @@ EXAMPLES: Final[dict[str, str]] = {
 podSelector: {}
 policyTypes: [Egress]
 egress:
-  - to: [{podSelector: {}}]  # and nobody is let out to port 53
+  - to: [{podSelector: {}}]  # and port 53 is not allowed
 """,
     "dns-no-tcp": """
 egress:
@@ -79,7 +79,7 @@ ingress:
 """,
     "egress-one-sided": """
 egress:
-  - to: [{podSelector: {matchLabels: {app: db}}}]  # which lets nobody in
+  - to: [{podSelector: {matchLabels: {app: db}}}]  # which allows no client
 """,
     "ingress-one-sided": """
 ingress:

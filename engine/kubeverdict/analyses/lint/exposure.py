@@ -42,7 +42,7 @@ class ExposedPort(msgspec.Struct, frozen=True, eq=False):
 
 
 class Exposure:
-    """What Services and Ingress objects expose. ``is_known`` tells whether the input has any."""
+    """What Services and Ingress objects expose. ``is_known`` says whether the input has any."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -176,7 +176,7 @@ def _from_outside(facts: Facts, backend: ExposedPort, kind: int, target: int) ->
         else "under externalTrafficPolicy Cluster clients come with the address of a node"
     )
     if not clients and (local or nodes is not True):
-        message = f"nobody outside reaches {where} through {through}; {seen}"
+        message = f"no client outside reaches {where} through {through}; {seen}"
         yield Hit("service-unreachable", message, policy, objects=objects, key=key)
     elif not local and nodes is False:
         message = f"{through} leads to {where}: {seen}, and the policies let clients in by theirs"
@@ -231,7 +231,7 @@ def _from_controller(
         sources = np.concatenate((others, atoms))
         if let_in(facts, sources, pod, port.protocol, target).any():
             return
-        message = f"nobody outside the namespace reaches {where}{to_which}"
+        message = f"no client outside the namespace reaches {where}{to_which}"
     policy = blamed(facts, kind, sources, pod, port.protocol, target)
     objects = (
         f"{ingress.kind} {ingress}",

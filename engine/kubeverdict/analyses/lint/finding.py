@@ -1,4 +1,4 @@
-"""What a rule comes upon, before it is known whether anybody wants to hear of it."""
+"""What a rule finds, before it is known whether it is to be reported."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Places = Callable[[ObjectKey], tuple[str, int]]
 class Hit(msgspec.Struct, frozen=True, eq=False):
     """A finding whose lines have not been looked up yet.
 
-    It is about ``policy``, at ``source`` (its name where that is None), or about the
-    object ``place``; where the input does not hold that one, it is shown at ``nearby``, because
-    CI systems refuse what is in no file. ``objects`` come after the one it is about.
-    ``severity``, ``why`` and ``fix`` are the rule's unless given. ``key`` tells it from others of
-    its rule at its place.
+    It is about ``policy``, at ``source`` (its name where that is None), or about the object
+    ``place``; where the input does not hold that one, it is shown at ``nearby``, because CI systems
+    refuse what is in no file. ``objects`` come after the one it is about. ``severity``, ``why`` and
+    ``fix`` are the rule's unless given. ``key`` distinguishes it from others of its rule at its
+    place.
     """
 
     rule: str

@@ -2,7 +2,7 @@
 
 A new pod may be in any namespace that exists, with any labels and any names of ports. Its
 address is one where pods are (or in the ranges that the assertions name), and one stands for
-all between which no rule tells a difference. A workload stands for pods with the labels that all
+all that no rule tells apart. A workload stands for pods with the labels that all
 of its pods have. What policies can tell apart becomes one pod each, in a small cluster with the
 policies that have a say, and the engine judges these.
 """

@@ -75,7 +75,7 @@ class Judge:
         return self._failures
 
     def is_about_something(self, case: Case) -> bool:
-        """Whether any address family has somebody at both ends."""
+        """Whether any address family has an end on both sides."""
         return any(one.has(case.source) and one.has(case.destination) for one in self.maps)
 
     def _judge_plane(self, number: int) -> None:

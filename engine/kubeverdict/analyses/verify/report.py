@@ -56,7 +56,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """One assertion. ``claim`` is ``allow``, ``deny``, ``only from`` or ``only to``.
 
     ``error`` says why it could not be judged. ``pairs`` counts the pod pairs that violate it;
-    ``more`` says that not every violation is listed. ``doubts`` are the reasons why nobody knows
+    ``more`` says that not every violation is listed. ``doubts`` are the reasons why it is not known
     that it holds where nothing was seen to violate it: policies that were not evaluated.
     """
 
@@ -87,7 +87,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """The report. ``anyone`` tells whether pods were judged that do not exist."""
+    """The report. ``anyone`` says whether pods were judged that do not exist."""
 
     profile: str
     anyone: bool

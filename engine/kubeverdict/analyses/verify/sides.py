@@ -175,7 +175,7 @@ class Map:
         return found[:-1]  # the last one collects what is not in this plane
 
     def has(self, side: Side) -> bool:
-        """Whether anybody at a side has an address of this plane's families."""
+        """Whether any end of a side has an address of this plane's families."""
         if any(family in self.plane.families for family, _, _ in side.addresses):
             return True
         return bool((self.of_pod[side.pods] >= 0).any())

@@ -1,4 +1,4 @@
-"""What becomes of a cluster under a scenario."""
+"""The effect of a scenario on a cluster."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     tell whether addresses outside the cluster gain or lose one. ``recompiled`` says that the
     changed cluster was compiled as a whole. ``error`` says why there is no answer. In a rollout,
     ``broken`` are the pod pairs that the step closes on a port that is open before the first
-    step and after the last, and ``outside_broken`` tells whether that befalls an address outside.
+    step and after the last, and ``outside_broken`` says whether an address outside is among them.
     """
 
     name: str

@@ -35,7 +35,7 @@ class _Sample(NamedTuple):
 def outcome(
     name: str, old: CompiledPolicy, new: CompiledPolicy, focus: Focus, examples: int
 ) -> Outcome:
-    """What becomes of ``old`` in ``new``, as far as ``focus`` goes."""
+    """The changes from ``old`` to ``new`` that are in ``focus``."""
     return _Whole(delta(old, new), focus, examples).outcome(name)
 
 

@@ -83,7 +83,7 @@ def read(reader: PolicyReader, place: DocumentPlace, head: PolicyHead, value: An
             if rule is not None:
                 rules.append(rule)
     if unknown and not place.failed:
-        reader.leave_out(place, head, _told(unknown))
+        reader.leave_out(place, head, _uncertain(unknown))
     return Policy(
         kind=head.kind,
         namespace=head.namespace,
@@ -100,7 +100,7 @@ def read(reader: PolicyReader, place: DocumentPlace, head: PolicyHead, value: An
     )
 
 
-def _told(unknown: list[FieldPath]) -> str:
+def _uncertain(unknown: list[FieldPath]) -> str:
     more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return (
         f"peers that are nodes or domain names are not evaluated ({field_text(unknown[0])}{more}): "
