@@ -96,7 +96,9 @@ def cli() -> None:
     metavar="NAME",
     help=f"Judge as this network plug-in does: {', '.join(PROFILES)}.",
 )
-@click.option("--skip-invalid", is_flag=True, help="Go on without invalid documents, and say so.")
+@click.option(
+    "--skip-invalid", is_flag=True, help="Go on without invalid documents, and name them."
+)
 @click.option(
     "--mode",
     "settings",

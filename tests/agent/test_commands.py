@@ -256,7 +256,7 @@ def test_logs_are_json_lines(agent: Agent) -> None:
     "arguments, complaint",
     [
         (["run", "--node", "n", "-f", "-"], "standard input cannot be watched"),
-        (["run", "--node", "n", "-f", "x", "--mode", "shop"], "is no setting"),
+        (["run", "--node", "n", "-f", "x", "--mode", "shop"], "is not a setting"),
         (["run", "--node", "n", "-f", "x", "--bpffs", "/proc/kv"], "/proc/kv: "),
         (["status"], "no agent answers"),
         (["report", "-o", "xml"], "'xml' is not one of"),

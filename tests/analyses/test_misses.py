@@ -188,7 +188,7 @@ def test_named_ports() -> None:
     ]
     assert messages(
         nearest((None, [tcp("http")]), destination="8.8.8.8", direction=Direction.EGRESS)
-    ) == ["named port http cannot match 8.8.8.8, which is no pod"]
+    ) == ["named port http cannot match 8.8.8.8, which is not a pod"]
 
 
 def test_a_port_that_an_init_container_names_depends_on_the_cni() -> None:

@@ -175,11 +175,11 @@ def test_where_clusters_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-f", SHOP), "no scenarios: say --scenarios"),
-        (("--delete-each",), "say -f for one cluster"),
-        (("-f", SHOP, "--cluster", f"a={SHOP}", "--delete-each"), "say -f for one cluster"),
+        (("-f", SHOP), "no scenarios: use --scenarios"),
+        (("--delete-each",), "use -f for one cluster"),
+        (("-f", SHOP, "--cluster", f"a={SHOP}", "--delete-each"), "use -f for one cluster"),
         (("--cluster", "a", "--delete-each"), "write it as NAME=PATH"),
-        (("-f", SHOP, "--delete-each", "--port", "http"), "say a number"),
+        (("-f", SHOP, "--delete-each", "--port", "http"), "give a number"),
         (("-f", SHOP, "--relabel-each", "x"), "KEY=VALUE"),
         (("-f", SHOP, "--scenarios", "nowhere"), "nowhere"),
         (("-f", SHOP, "--delete-each", "--memory-limit", "1MiB"), "this would need about"),

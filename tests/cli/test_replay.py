@@ -55,7 +55,7 @@ def test_what_is_recommended_repairs_it(tmp_path: Path) -> None:
     assert run("recommend", *HERE, "--in-namespace", "platform", "--out", out).status == 0
     (out / "platform.yaml").write_text("# by hand\n")
     done = run("recommend", *HERE, "--in-namespace", "platform", "--out", out)
-    assert done.status == 2 and "is there and not from here" in done.err
+    assert done.status == 2 and "exists and was not written by kubeverdict" in done.err
     assert (out / "platform.yaml").read_text() == "# by hand\n"
 
 
@@ -80,8 +80,8 @@ def test_flows_from_standard_input_and_malformed_lines() -> None:
     [
         (("replay", "-f", SHOP), "Missing option"),
         (("replay", "-f", SHOP, "--flows", "/does/not/exist"), "/does/not/exist"),
-        (("replay", "-f", SHOP, "--flows", SHOP / "README.md"), "is no log of"),
-        (("replay", "-f", SHOP, "--flows", FLOWS, "--columns", "x=y"), "x is no field"),
+        (("replay", "-f", SHOP, "--flows", SHOP / "README.md"), "is not a log of"),
+        (("replay", "-f", SHOP, "--flows", FLOWS, "--columns", "x=y"), "x is not a field"),
         (("replay", "-f", "-", "--flows", "-"), "only one of the inputs"),
         (
             ("recommend", "-f", SHOP, "--flows", FLOWS, "--in-namespace", "nowhere"),

@@ -433,11 +433,11 @@ def test_what_is_no_log() -> None:
     for lines, said in (
         ([b"[{}]"], "one JSON list"),
         ([b"a,b,c", b"1,2,3"], "--columns which of them is what: it has a, b, c"),
-        ([b"hello"], "say --columns"),
+        ([b"hello"], "use --columns"),
     ):
         with pytest.raises(InputError, match=said):
             sniff("x.log", lines, Mapping())
-    with pytest.raises(UsageError, match="nowhere is no field"):
+    with pytest.raises(UsageError, match="nowhere is not a field"):
         Mapping.of("nowhere=x")
     with pytest.raises(UsageError, match="FIELD=COLUMN"):
         Mapping.of("port")

@@ -145,7 +145,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(table, path)
     batches = list(read([str(path)], None, Mapping.of("source=src")))
     assert total(batches) == (2, 1, 0, 1)
-    with pytest.raises(InputError, match="say --columns"):
+    with pytest.raises(InputError, match="use --columns"):
         list(read([str(path)]))
     nested = pyarrow.table({"src": [{"ip": "10.0.0.1"}], "destination": ["shop/web"], "port": [80]})
     parquet.write_table(nested, path)

@@ -183,7 +183,7 @@ WRONG = [
     ),
     (
         "- name: a\n  changes:\n  - label: pod/a/b",
-        "s.yaml:3: changes[0]: Required value: say set or remove",
+        "s.yaml:3: changes[0]: Required value: give set or remove",
     ),
     (
         "- name: a\n  changes:\n  - label: pod/a/b\n    set: [x]",

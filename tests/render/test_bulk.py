@@ -18,13 +18,13 @@ def test_a_ranking_shows_what_decides() -> None:
     assert f"      before allowed: {before}" in lines
     assert "      after denied: egress is isolated, no rule matches" in lines
     assert "  delete networkpolicy/shop/old: covered by shop/web" in lines
-    together = "both change 3 (pair, port); together 4 (pair, port) come out otherwise"
+    together = "both change 3 (pair, port); together 4 (pair, port) differ from each alone"
     assert f"  one / two: {together}" in lines
 
 
 def test_a_rollout_shows_the_step_that_breaks_and_a_better_order() -> None:
     text = render("bulk", "table", reports.ROLLOUT, Style())
-    assert "breaks 2 pod pairs that are connected before and after it all" in text
+    assert "breaks 2 pod pairs that are connected before the first step and after the last" in text
     assert text.endswith("  1. second\n  2. first")
 
 

@@ -173,4 +173,4 @@ def follow(
                 message = f"the agent at {path} does not answer: {error.strerror or error}"
                 raise UsageError(message) from None
             except msgspec.DecodeError as error:
-                raise UsageError(f"what answers at {path} is no agent: {error}") from None
+                raise UsageError(f"what answers at {path} is not an agent: {error}") from None

@@ -51,13 +51,15 @@ def parse_setting(text: str) -> tuple[str, Mode | None]:
     subject, equals, word = (part.strip() for part in text.partition("="))
     parts = subject.split("/")
     if not equals or not subject or len(parts) > 2 or not all(parts):
-        raise UsageError(f"{text!r} is no setting: write NAMESPACE=MODE, NAMESPACE/WORKLOAD=MODE")
+        raise UsageError(
+            f"{text!r} is not a setting: write NAMESPACE=MODE, NAMESPACE/WORKLOAD=MODE"
+        )
     if ANY in subject and subject != ANY:
         raise UsageError(f"{text!r}: {ANY} stands alone, for everything")
     if word == UNSET:
         return subject, None
     if word not in WORDS:
-        raise UsageError(f"{text!r}: {word!r} is no mode: {', '.join(WORDS)}")
+        raise UsageError(f"{text!r}: {word!r} is not a mode: {', '.join(WORDS)}")
     return subject, WORDS[word]
 
 

@@ -277,7 +277,7 @@ def _named_failure(
         message = f"{profile.title} does not resolve named port {port.name} through an ipBlock"
         return UnmetCondition("named port", message, str(port), flow.port_text)
     if pod is None:
-        message = f"named port {port.name} cannot match {flow.destination.name}, which is no pod"
+        message = f"named port {port.name} cannot match {flow.destination.name}, which is not a pod"
         return UnmetCondition("named port", message, str(port), flow.port_text)
     pods = [pod]
     if profile.named_port_union and not egress and network:

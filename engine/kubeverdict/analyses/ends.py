@@ -77,7 +77,7 @@ def find_end(compiled: CompiledPolicy, text: str) -> End:
         if len(found) > 1:
             kinds = sorted(ref.kind.lower() for ref in found)
             choices = " or ".join(f"{one}/{namespace}/{name}" for one in kinds)
-            raise UsageError(f"{text} is the name of several workloads: say {choices}")
+            raise UsageError(f"{text} is the name of several workloads: use {choices}")
         for ref, members in found.items():
             return _pods_end(compiled, str(ref), members)
     raise _unknown(kind or "pod or workload", namespace, name, _existing(pods, kind))
@@ -124,7 +124,7 @@ def split_name(text: str) -> tuple[str, str, str]:
     parts = text.split("/")
     if not all(parts) or len(parts) not in (2, 3):
         raise UsageError(
-            f"{text or 'an empty name'}: say NAMESPACE/NAME, KIND/NAMESPACE/NAME or an IP address"
+            f"{text or 'an empty name'}: use NAMESPACE/NAME, KIND/NAMESPACE/NAME or an IP address"
         )
     kind = parts[0].lower() if len(parts) == 3 else ""
     # Plurals as kubectl takes them ("deployments/shop/web").

@@ -114,7 +114,7 @@ def bulk(
 
     if not (given or delete_each or apply_each or relabel_each or rollout):
         known = "--scenarios, --delete-each, --apply-each, --relabel-each or --rollout"
-        raise UsageError(f"no scenarios: say {known}")
+        raise UsageError(f"no scenarios: use {known}")
     inputs = _inputs(files, clusters)
     if rollout and len(inputs) > 1:
         raise UsageError("--rollout is for one cluster")
@@ -236,7 +236,7 @@ def _compare(
 def _inputs(files: tuple[str, ...], clusters: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """The files of each cluster, by name."""
     if bool(files) == bool(clusters):
-        raise UsageError("say -f for one cluster, or --cluster NAME=PATH for each of several")
+        raise UsageError("use -f for one cluster, or --cluster NAME=PATH for each of several")
     if files:
         return {"": files}
     found: dict[str, tuple[str, ...]] = {}
@@ -392,7 +392,7 @@ def _focus(namespaces: tuple[str, ...], port: str | None) -> Focus:
         return Focus(namespaces)
     question = parse_port(port)
     if question.name or question.protocol is None or not question.protocol.has_ports:
-        raise UsageError(f"--port {port}: say a number, as 8080 or 53/UDP")
+        raise UsageError(f"--port {port}: give a number, as 8080 or 53/UDP")
     return Focus(namespaces, (question.protocol, question.number))
 
 

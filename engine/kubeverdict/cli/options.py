@@ -77,7 +77,7 @@ def cni_of_each(cni: str, old: str | None, new: str | None) -> tuple[str, str]:
     """The CNI of each of two inputs. Raises UsageError where --cni is given beside one."""
     source = click.get_current_context().get_parameter_source("cni")
     if (old or new) and source is ParameterSource.COMMANDLINE:
-        raise UsageError("--cni is for both inputs: say --cni, or --cni-old and --cni-new")
+        raise UsageError("--cni is for both inputs: use --cni, or --cni-old and --cni-new")
     return old or cni, new or cni
 
 

@@ -162,7 +162,7 @@ def _write(texts: dict[str, str]) -> tuple[str, ...]:
         try:
             with open(path, encoding="utf-8") as file:
                 if file.readline() != _HEADER:
-                    raise UsageError(f"--out: {path} is there and not from here")
+                    raise UsageError(f"--out: {path} exists and was not written by kubeverdict")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as error:

@@ -50,7 +50,7 @@ def whatif(
     from kubeverdict.manifests import apply, delete
 
     if not applied and not deleted:
-        raise UsageError("nothing to change: say --apply or --delete")
+        raise UsageError("nothing to change: use --apply or --delete")
     before = compiled_in(files, namespace, skip_invalid, cni, static)
     changed = delete(before.cluster, deleted)
     if applied:

@@ -71,7 +71,7 @@ def _workbench(digest: str) -> tuple[Workbench, Resolver]:
     with _lock:
         if digest not in _ready:
             if digest not in _data:
-                raise UsageError("the snapshot has not come to this worker")
+                raise UsageError("the snapshot has not arrived at this worker")
             snapshot = snapshots.read_bytes(_data[digest])
             bench = snapshot.bench or workbench(snapshot.compiled)
             _ready[digest] = bench, Resolver(bench.compiled.cluster)

@@ -63,7 +63,7 @@ class Mapping(msgspec.Struct, frozen=True):
                 raise UsageError(f"--columns {text}: write it as FIELD=COLUMN,FIELD=COLUMN")
             if field not in FIELDS:
                 raise UsageError(
-                    f"--columns {text}: {field} is no field; there are {', '.join(FIELDS)}"
+                    f"--columns {text}: {field} is not a field; there are {', '.join(FIELDS)}"
                 )
             columns[field] = column
         return cls(columns)

@@ -46,7 +46,7 @@ def seen_of(word: str) -> Seen:
     """What a verdict says; ValueError for a word that is none."""
     found = _SEEN.get(word.lower())
     if found is None:
-        raise ValueError(f"{word!r} is no verdict")
+        raise ValueError(f"{word!r} is not a verdict")
     return found
 
 
@@ -58,7 +58,7 @@ def port_of(protocol: Protocol, port: int | str | None) -> int | None:
         return None
     number = int(port)
     if not 0 <= number <= MAX_PORT:
-        raise ValueError(f"{number} is no port")
+        raise ValueError(f"{number} is not a port")
     return number
 
 

@@ -148,7 +148,7 @@ def parse(line: bytes) -> FlowRecord | str:
             return NO_PORT
         port = ports.destination_port
         if not 0 <= port <= 65535:
-            raise ValueError(f"{port} is no port")
+            raise ValueError(f"{port} is not a port")
     addresses = flow.IP or _NOWHERE
     return FlowRecord(
         _end(flow.source, addresses.source or ""),

@@ -27,7 +27,7 @@ def rows(path: str, mapping: Mapping) -> Iterator[list[dict[str, Any]]]:
             names = file.schema_arrow.names
             if not mapping.fits(names):
                 raise InputError(
-                    [Problem(path, 0, "", f"say --columns: its columns are {', '.join(names)}")]
+                    [Problem(path, 0, "", f"use --columns: its columns are {', '.join(names)}")]
                 )
             wanted = list(mapping.found_in(names).values())
             for batch in file.iter_batches(_ROWS, columns=wanted):

@@ -74,5 +74,5 @@ def _message(lines: Sequence[bytes], heading: Sequence[str]) -> str:
         return "is one JSON list: write it as JSON Lines, one record a line (jq -c '.[]')"
     if len(heading) > 2:
         columns = "its first line has to name its columns, and --columns which of them is what"
-        return f"is no log of {known}; if it is CSV, {columns}: it has {', '.join(heading)}"
-    return f"is no log of {known}, and has no columns of ours: say --columns"
+        return f"is not a log of {known}; if it is CSV, {columns}: it has {', '.join(heading)}"
+    return f"is not a log of {known}, and its columns have other names than ours: use --columns"

@@ -64,7 +64,7 @@ _CLAIMS = ("allow", "deny", "only")
 _PROTOCOLS = {protocol.name: protocol for protocol in PORT_PROTOCOLS}
 _ICMP = PortRange(Protocol.ICMP, 0, 0)
 _NUMBERS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
-_NOTATION = "say 8080, 8000-8100/TCP, http, dns/UDP, TCP or ICMP"
+_NOTATION = "write 8080, 8000-8100/TCP, http, dns/UDP, TCP or ICMP"
 
 
 def read_assertions(paths: Sequence[str]) -> Assertions:
@@ -270,7 +270,7 @@ class _FileReader:
                     self._wrong(text, (*path, side), f"belongs into {word}: {{from, to}}")
                     raise _Wrong
         elif len(inside.keys() & {"from", "to"}) != 1 or inside.keys() & value.keys():
-            message = "say only: {from: …} beside to, or only: {to: …} beside from"
+            message = "write only: {from: …} beside to, or only: {to: …} beside from"
             self._wrong(text, at, message)
             raise _Wrong
         missing = [side for side in ("from", "to") if side not in places]
@@ -322,8 +322,8 @@ class _FileReader:
             kind = parts[0].lower() if len(parts) == 3 else ""
             return EndSpec((WorkloadName(parts[-2], parts[-1], kind),))
         nearest = nearest_name(name, self._raw_zones)
-        hint = f"did you mean {quoted(nearest)}?" if nearest else "is no zone of this file"
-        message = f"{hint} (or say NS/NAME, KIND/NS/NAME, an address or a CIDR)"
+        hint = f"did you mean {quoted(nearest)}?" if nearest else "is not a zone of this file"
+        message = f"{hint} (or write NS/NAME, KIND/NS/NAME, an address or a CIDR)"
         self._wrong(text, path, invalid(name, message))
         raise _Wrong
 

@@ -52,7 +52,7 @@ def read(path: str, suffixes: tuple[str, ...], root: str) -> Kustomization | Non
     if value is None:
         return Kustomization(path, "", 0)
     if not isinstance(value, dict):
-        return Kustomization(path, "it is no object", 1)
+        return Kustomization(path, "it is not an object", 1)
     if str(value.get("apiVersion") or _GROUP).partition("/")[0] != _GROUP:
         return None
     lines = lines_by_path(yaml_tokens(text), 1)

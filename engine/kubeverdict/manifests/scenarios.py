@@ -267,7 +267,7 @@ class _Reader:
             self._wrong((*at, "remove"), wrong_type(remove, "a list"))
             remove = []
         elif not labels and not remove:
-            self._wrong(at, required("say set or remove"))
+            self._wrong(at, required("give set or remove"))
         for key, text in labels.items():
             for message in _label_errors(key, text):
                 self._wrong((*at, "set", key), message)

@@ -104,7 +104,7 @@ def _examples(one: ScenarioReport, style: Style) -> Iterator[str]:
             yield f"      after {_because(change.after)}"
     if one.breaks:
         pairs = count(one.broken, "pod pair that is", "pod pairs that are")
-        yield f"    breaks {pairs} connected before and after it all"
+        yield f"    breaks {pairs} connected before the first step and after the last"
 
 
 def _connection(change: ChangedConnection, style: Style) -> str:
@@ -187,13 +187,13 @@ def _covered(ranking: Ranking) -> list[str]:
 def _together(ranking: Ranking) -> list[str]:
     blocks = []
     if ranking.pairs:
-        lines = ["candidates that have to do with each other"]
+        lines = ["candidates that interact"]
         for pair in ranking.pairs[: ranking.top]:
             words = []
             if pair.overlap:
                 words.append(f"both change {pair.overlap:,} (pair, port)")
             if pair.conflict:
-                words.append(f"together {pair.conflict:,} (pair, port) come out otherwise")
+                words.append(f"together {pair.conflict:,} (pair, port) differ from each alone")
             lines.append(f"  {pair.first} / {pair.second}: {'; '.join(words)}")
         if len(ranking.pairs) > ranking.top:
             lines.append(f"  and {count(len(ranking.pairs) - ranking.top, 'more pair')} (--top)")

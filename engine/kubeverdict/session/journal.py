@@ -133,7 +133,7 @@ def open_journal(path: str | None, options: object, files: Sequence[str]) -> Jou
     digest = hashlib.blake2b(msgspec.msgpack.encode(options), digest_size=16)
     for name in sorted(_below(files)):
         if not os.path.isfile(name):
-            raise UsageError(f"--resume: {name} is no file, and cannot be read again")
+            raise UsageError(f"--resume: {name} is not a file, and cannot be read again")
         with open(name, "rb") as file:
             content = hashlib.file_digest(file, "blake2b").digest()
         digest.update(msgspec.msgpack.encode((name, content)))

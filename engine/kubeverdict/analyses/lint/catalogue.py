@@ -189,7 +189,7 @@ RULES: tuple[Check, ...] = (
         "webhook-unreachable",
         "a webhook is in pods that deny the API server",
         _ERROR,
-        "The API server is no pod: its address is a node's or outside, which no selector matches.",
+        "The API server is not a pod: its address is a node's or external; no selector matches it.",
         "Allow ingress on the webhook's port without a `from`, or from the control plane.",
     ),
     Check(

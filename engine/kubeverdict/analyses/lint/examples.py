@@ -120,12 +120,12 @@ ingress:
     "webhook-unreachable": """
 podSelector: {matchLabels: {app: admit}}  # named by a webhook configuration
 ingress:
-  - from: [{namespaceSelector: {}}]  # the API server is no pod
+  - from: [{namespaceSelector: {}}]  # the API server is not a pod
 """,
     "aggregated-api-unreachable": """
 podSelector: {matchLabels: {app: metrics}}  # which an APIService names
 ingress:
-  - from: [{namespaceSelector: {}}]  # the API server is no pod
+  - from: [{namespaceSelector: {}}]  # the API server is not a pod
 """,
     "metrics-unreachable": """
 podSelector: {matchLabels: {k8s-app: metrics-server}}
