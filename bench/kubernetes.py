@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubeverdict.model.cluster import Cluster, ContainerPort, Namespace, Node, Pod
-from kubeverdict.model.policy import BlockPeer, Direction, Peer, Policy, Rule
-from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch
+from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
 from kubeverdict.model.selectors import Operator, Selector
 
 Object = dict[str, Any]
@@ -332,6 +332,8 @@ def _peer(policy: Policy, peer: Peer) -> Object:
         if peer.excepts:
             written["except"] = [str(part) for part in peer.excepts]
         return {"ipBlock": written}
+    if not isinstance(peer, PodPeer):
+        raise ValueError(f"{policy}: a NetworkPolicy cannot say {peer}")
     written = {} if peer.pods is None else {"podSelector": _selector(peer.pods)}
     if peer.namespace is None:
         written["namespaceSelector"] = _selector(peer.namespaces)
@@ -344,7 +346,7 @@ def _port(port: PortMatch) -> Object:
     written: Object = {"protocol": port.protocol.name}
     if isinstance(port, NamedPort):
         written["port"] = port.name
-    elif (port.first, port.last) != (1, MAX_PORT):
+    elif isinstance(port, PortRange) and (port.first, port.last) != (1, MAX_PORT):
         written["port"] = port.first
         if port.last != port.first:
             written["endPort"] = port.last

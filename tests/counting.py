@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.ports import PortRange, Protocol
-from tests.oracle import PORTED, Oracle
+from tests.oracle import Oracle
+from tests.oracle_parts import PORTED
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def port_runs(*oracles: Oracle) -> list[Run]:
     for oracle in oracles:
         for policy in oracle.policies:
             for rule in policy.rules:
-                for port in rule.ports or ():
-                    if isinstance(port, PortRange):
+                for port in (*(rule.ports or ()), *rule.excluded_ports):
+                    if isinstance(port, PortRange) and port.protocol in PORTED:
                         edges = {port.first, port.first + 1, port.last + 1}
                         cuts |= {(port.protocol, edge) for edge in edges}
         for pod in oracle.managed:

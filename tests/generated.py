@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from itertools import combinations, product
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import product
 from random import Random
-from typing import Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kubeverdict.model.addresses import BITS, Block, Family, family_of
+from kubeverdict.model.addresses import BITS, Family, family_of
 from kubeverdict.model.cluster import (
     METADATA_NAME,
     Cluster,
@@ -30,127 +30,36 @@ from kubeverdict.model.cluster import (
     WorkloadRef,
 )
 from kubeverdict.model.policy import (
-    NETWORK_POLICY_TIER,
-    Action,
     BlockPeer,
-    Direction,
-    Peer,
     PodPeer,
     Policy,
     Rule,
-    Tier,
 )
-from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, NamedPort, PortMatch, PortRange
+from kubeverdict.model.ports import (
+    MAX_PORT,
+    PORT_PROTOCOLS,
+    IcmpMatch,
+    PortRange,
+    icmp_port,
+)
 from kubeverdict.model.ports import Protocol as Transport
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from kubeverdict.model.selectors import Operator, Requirement, Selector
-from kubeverdict.model.sources import FieldPath, Source
-
-T = TypeVar("T")
-
-
-class Choose(Protocol):
-    """Whoever decides: hypothesis or a random number generator. The first option is simplest."""
-
-    def __call__(self, options: Sequence[T], /) -> T: ...
-
-
-class Nowhere:
-    """The origin of policies that no file holds."""
-
-    file = "generated"
-
-    def line_of(self, path: FieldPath) -> int:
-        return 1
-
-
-NOWHERE = Source(Nowhere())
-
-NAMESPACES = ("ops", "shop", "data", "lab")
-KEYS = ("app", "tier", "env")
-VALUES = ("web", "db", "")
-PORT_NAMES = ("http", "dns", "nowhere")
-NUMBERS = (80, 81, 8080)
-
-
-def _some(items: Sequence[T]) -> list[tuple[T, ...]]:
-    """Every way to take one or more of ``items``."""
-    return [each for size in range(1, len(items) + 1) for each in combinations(items, size)]
-
-
-def _requirements(key: str, values: Sequence[str]) -> list[Requirement]:
-    return [
-        *(Requirement(key, Operator.IN, tuple(sorted(each))) for each in _some(values)),
-        *(Requirement(key, Operator.NOT_IN, tuple(sorted(each))) for each in _some(values)),
-        Requirement(key, Operator.EXISTS),
-        Requirement(key, Operator.DOES_NOT_EXIST),
-    ]
-
-
-LABELS = [
-    {key: value for key, value in zip(KEYS, values, strict=True) if value is not None}
-    for values in product((None, *VALUES), repeat=len(KEYS))
-]
-POD_REQUIREMENTS = [each for key in KEYS for each in _requirements(key, VALUES)]
-NAMESPACE_REQUIREMENTS = [
-    *_requirements(METADATA_NAME, NAMESPACES[:2]),
-    *_requirements("team", VALUES),
-]
-TEAMS = [{}, *({"team": value} for value in VALUES)]
-
-RANGES = (
-    *((number, number) for number in (80, 81, 8080, 1, MAX_PORT)),
-    *((1, MAX_PORT), (80, 81), (79, 80), (81, 8080), (1, 80), (80, MAX_PORT)),
+from tests.generated_policies import (
+    EXTERNAL,
+    LABELS,
+    NAMESPACES,
+    NODE_NAMES,
+    NUMBERS,
+    POD_BASE,
+    POD_REQUIREMENTS,
+    PROTOCOLS,
+    RARELY,
+    TEAMS,
+    Choose,
+    T,
+    any_policy,
+    selector,
 )
-# TCP more often, so that a rule, a container port and a flow meet on one protocol.
-PROTOCOLS = (Transport.TCP, Transport.TCP, Transport.TCP, Transport.UDP, Transport.SCTP)
-
-# Pods have 10.0.0.1, 10.0.0.2, … and fd00::1, …; nodes have 192.168.0.x and fd00:1::x.
-POD_BASE = {4: int(ip_address("10.0.0.0")), 6: int(ip_address("fd00::"))}
-NODE_NAMES = ("node-1", "node-2", "node-3")
-EXTERNAL = ("203.0.113.9", "198.51.100.7", "2001:db8::9")
-SIGNIFICANT = (
-    *(f"10.0.0.{number}" for number in range(1, 9)),
-    *(f"192.168.0.{number}" for number in range(1, 4)),
-    *(f"fd00::{number}" for number in range(1, 9)),
-    *(f"fd00:1::{number}" for number in range(1, 4)),
-    *EXTERNAL,
-)
-PREFIXES = {4: (0, 1, 8, 24, 29, 30, 31, 32), 6: (0, 1, 16, 64, 125, 126, 127, 128)}
-
-
-def _blocks() -> list[Block]:
-    found = {
-        ip_network(f"{text}/{prefix}", strict=False)
-        for text in SIGNIFICANT
-        for prefix in PREFIXES[ip_address(text).version]
-    }
-    blocks = [
-        Block(family_of(each.version), int(each.network_address), each.prefixlen) for each in found
-    ]
-    return sorted(blocks, key=lambda block: (block.family, block.prefix, block.first))
-
-
-BLOCKS = _blocks()
-PARTS = {
-    block: [
-        part
-        for part in BLOCKS
-        if part.family == block.family
-        and part.prefix > block.prefix
-        and block.first <= part.first <= block.last
-    ]
-    for block in BLOCKS
-}
-
-ADMIN = Tier(100.0, "admin", Action.PASS)
-MIDDLE = Tier(500.0, "middle", Action.DENY)
-BASELINE = Tier(2_000_000.0, "baseline", Action.PASS)
-# Ties in a tier's order are broken by its name.
-TIERS = (ADMIN, BASELINE, MIDDLE, Tier(500.0, "later", Action.PASS))
-DIRECTIONS = ((Direction.INGRESS,), (Direction.EGRESS,), (Direction.INGRESS, Direction.EGRESS))
-OFTEN, RARELY = (True, True, True, False), (False,) * 5 + (True,)
-
 
 # -- the builder -----------------------------------------------------------------------------
 
@@ -164,9 +73,7 @@ def build_cluster(choose: Choose, pods: int, policies: int, tiers: bool = False)
             Namespace(name, {METADATA_NAME: name, **choose(TEAMS)}) for name in namespaces
         ),
         pods=tuple(_pod(choose, namespaces, number) for number in range(pods)),
-        policies=tuple(
-            _any_policy(choose, namespaces, number, tiers) for number in range(policies)
-        ),
+        policies=tuple(any_policy(choose, namespaces, number, tiers) for number in range(policies)),
         nodes=tuple(_node(choose, name) for name in NODE_NAMES[: choose((0, 1, 2))]),
     )
 
@@ -174,7 +81,8 @@ def build_cluster(choose: Choose, pods: int, policies: int, tiers: bool = False)
 def _node(choose: Choose, name: str) -> Node:
     number = name[-1]
     addresses = [f"192.168.0.{number}", f"fd00:1::{number}", f"203.0.113.{number}"]
-    return Node(name, tuple(addresses[: choose((1, 2, 3))]))
+    labels = choose(({}, {"zone": "a"}, {"zone": "b"}))
+    return Node(name, tuple(addresses[: choose((1, 2, 3))]), labels)
 
 
 def _pod(choose: Choose, namespaces: Sequence[str], number: int) -> Pod:
@@ -215,100 +123,6 @@ def _container_port(choose: Choose) -> ContainerPort:
     return ContainerPort(name, choose(PROTOCOLS), choose(NUMBERS), choose(list(ContainerKind)))
 
 
-def _selector(choose: Choose, requirements: Sequence[Requirement]) -> Selector:
-    return Selector.of(choose(requirements) for _ in range(choose((0, 0, 0, 1, 1, 2))))
-
-
-def _any_policy(choose: Choose, namespaces: Sequence[str], number: int, tiers: bool) -> Policy:
-    if tiers and choose((True, False)):
-        return _tier_policy(choose, namespaces, number)
-    return _network_policy(choose, namespaces, number)
-
-
-def _network_policy(choose: Choose, namespaces: Sequence[str], number: int) -> Policy:
-    namespace = choose(namespaces)
-    isolates = choose(DIRECTIONS)
-    return Policy(
-        kind="NetworkPolicy",
-        namespace=namespace,
-        # The name decides between policies that both allow, so it must not follow the number.
-        name=f"{choose('abc')}-{number}",
-        tier=NETWORK_POLICY_TIER,
-        pods=_selector(choose, POD_REQUIREMENTS),
-        isolates=isolates,
-        rules=tuple(
-            _rule(choose, direction, index, Action.ALLOW, namespace)
-            for direction in isolates
-            for index in range(choose((1, 0, 2)))
-        ),
-        source=NOWHERE,
-    )
-
-
-def _tier_policy(choose: Choose, namespaces: Sequence[str], number: int) -> Policy:
-    """Of whatever API: any tier, any action, isolating or not, of a namespace or of none."""
-    namespace = choose((None, None, *namespaces))
-    return Policy(
-        kind=choose(("TierPolicy", "ClusterTierPolicy")),
-        namespace=namespace,
-        name=f"{choose('abc')}-{number}",
-        tier=choose(TIERS),
-        pods=_selector(choose, POD_REQUIREMENTS),
-        isolates=choose(((), *DIRECTIONS)),
-        rules=tuple(
-            _rule(choose, direction, index, choose(list(Action)), namespace)
-            for direction in choose(DIRECTIONS)
-            for index in range(choose((1, 0, 2)))
-        ),
-        source=NOWHERE,
-        namespaces=_selector(choose, NAMESPACE_REQUIREMENTS),
-        order=choose((0.0, 0.0, 10.0, 2.5)),
-    )
-
-
-def _rule(
-    choose: Choose, direction: Direction, index: int, action: Action, namespace: str | None
-) -> Rule:
-    peers: tuple[Peer, ...] | None = None
-    ports: tuple[PortMatch, ...] | None = None
-    if choose(OFTEN):
-        peers = tuple(_peer(choose, namespace) for _ in range(choose((1, 2, 3, 1, 2, 0))))
-        if choose(RARELY):
-            peers = _nested_blocks(choose)
-    if choose(OFTEN):
-        ports = tuple(_port(choose) for _ in range(choose((1, 2, 3, 1, 2, 0))))
-    return Rule(direction, index, action, peers, ports, NOWHERE)
-
-
-def _port(choose: Choose) -> PortMatch:
-    protocol = choose(PROTOCOLS)
-    if choose((True, False)):
-        return PortRange(protocol, *choose(RANGES))
-    return NamedPort(protocol, choose(PORT_NAMES))
-
-
-def _peer(choose: Choose, namespace: str | None) -> Peer:
-    if choose((True, False)):
-        if namespace is not None and choose((True, False)):
-            return PodPeer(_selector(choose, POD_REQUIREMENTS), namespace=namespace)
-        pods = _selector(choose, POD_REQUIREMENTS) if choose((True, False)) else None
-        return PodPeer(pods, namespaces=_selector(choose, NAMESPACE_REQUIREMENTS))
-    return _block_peer(choose, choose(BLOCKS))
-
-
-def _block_peer(choose: Choose, block: Block) -> BlockPeer:
-    parts = PARTS[block]
-    excepts = choose((0, 0, 1, 2)) if parts else 0
-    return BlockPeer(block, tuple(choose(parts) for _ in range(excepts)))
-
-
-def _nested_blocks(choose: Choose) -> tuple[Peer, ...]:
-    """A block and others inside it: what one of them excepts, another may hold."""
-    outer = choose([block for block in BLOCKS if PARTS[block]])
-    inner = [choose(PARTS[outer]) for _ in range(choose((1, 2)))]
-    return tuple(_block_peer(choose, block) for block in (outer, *inner))
-
-
 def change_cluster(choose: Choose, cluster: Cluster, tiers: bool = False) -> Cluster:
     """Another version of a cluster: some pods, policies and namespace labels are new, some
     gone, most as they were."""
@@ -328,9 +142,9 @@ def change_cluster(choose: Choose, cluster: Cluster, tiers: bool = False) -> Clu
         for number, policy in enumerate((*cluster.policies, None)):
             fate = "replace" if policy is None else choose(fates)
             if policy is None or fate == "replace":
-                yield _any_policy(choose, names, number, tiers)
+                yield any_policy(choose, names, number, tiers)
             elif fate != "drop":
-                relabelled = replace(policy, pods=_selector(choose, POD_REQUIREMENTS))
+                relabelled = replace(policy, pods=selector(choose, POD_REQUIREMENTS))
                 yield relabelled if fate == "relabel" else policy
 
     return replace(
@@ -392,8 +206,17 @@ def services(cluster: Cluster) -> list[tuple[Transport, int]]:
     found = set(product(PORT_PROTOCOLS, (0, 80, MAX_PORT)))
     for policy in cluster.policies:
         for rule in policy.rules:
-            for port in rule.ports or ():
-                if isinstance(port, PortRange):
+            for port in (*(rule.ports or ()), *rule.excluded_ports):
+                if isinstance(port, IcmpMatch):
+                    types = (0, port.icmp_type or 8), (1, port.icmp_type or 8)
+                    codes = {port.code or 0, 1}
+                    found.update(
+                        (Transport.ICMP, icmp_port(port.version, kind + more, code))
+                        for more, kind in types
+                        for code in codes
+                        if kind + more < 256
+                    )
+                elif isinstance(port, PortRange) and port.protocol.has_ports:
                     edges = (port.first - 1, port.first, port.last, port.last + 1)
                     found.update((port.protocol, edge) for edge in edges if edge <= MAX_PORT)
     for pod in cluster.pods:
@@ -422,6 +245,37 @@ def random_probes(cluster: Cluster, managed: Sequence[Pod], count: int, seed: in
 def random_cluster(seed: int, pods: int = 150, policies: int = 40, tiers: bool = False) -> Cluster:
     """The cluster of this seed: the same one every time."""
     return build_cluster(Random(seed).choice, pods, policies, tiers)
+
+
+def without_icmp_types(cluster: Cluster) -> Cluster:
+    """The cluster without rules that name types of ICMP, which not everybody can tell apart."""
+
+    def plain(rule: Rule) -> Rule:
+        ports = rule.ports and tuple(one for one in rule.ports if not isinstance(one, IcmpMatch))
+        return replace(rule, ports=ports)
+
+    return replace(
+        cluster,
+        policies=tuple(
+            replace(policy, rules=tuple(map(plain, policy.rules))) for policy in cluster.policies
+        ),
+    )
+
+
+def without_others(cluster: Cluster) -> Cluster:
+    """The cluster without rules that cannot be compiled beside others."""
+
+    def plain(rule: Rule) -> Rule:
+        known = (PodPeer, BlockPeer)
+        peers = rule.peers and tuple(one for one in rule.peers if isinstance(one, known))
+        return replace(rule, peers=peers, precedence=None)
+
+    return replace(
+        cluster,
+        policies=tuple(
+            replace(policy, rules=tuple(map(plain, policy.rules))) for policy in cluster.policies
+        ),
+    )
 
 
 # -- strategies ------------------------------------------------------------------------------

@@ -11,33 +11,42 @@ Services are not here: a query about a Service is one query for each of its endp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from itertools import groupby
 
-from kubeverdict.model.addresses import Block, Family
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, ContainerKind, ContainerPort, Pod
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
     Direction,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
     Peer,
     PodPeer,
     Policy,
     Rule,
 )
-from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.ports import IcmpMatch, NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from kubeverdict.model.selectors import Operator, Selector
-
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
-
-FAMILIES: tuple[Family, ...] = (4, 6)
-PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
+from tests.oracle_parts import (
+    FAMILIES,
+    End,
+    Flow,
+    IPAddress,
+    covers,
+    family_of,
+    longest_prefix_matches,
+    network,
+    place_of,
+    selects,
+)
 
 
 class Reason(StrEnum):
@@ -71,61 +80,6 @@ class Way:
     decided: Decider
     passed: tuple[tuple[Policy, Rule], ...] = ()
     isolating: tuple[Policy, ...] = ()
-
-
-@dataclass(frozen=True)
-class End:
-    """One end of a connection. ``pod`` is set where policies manage the pod.
-
-    ``addresses`` holds at most one a family. None where the pod has no address yet: it then
-    has every family, and no block has it.
-    """
-
-    pod: Pod | None
-    addresses: Mapping[Family, IPAddress] | None
-
-    def has(self, family: Family) -> bool:
-        return self.addresses is None or family in self.addresses
-
-    def address(self, family: Family) -> IPAddress | None:
-        return None if self.addresses is None else self.addresses.get(family)
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The opening packet of a connection."""
-
-    source: End
-    destination: End
-    protocol: Protocol
-    port: int
-    family: Family
-
-
-def family_of(address: IPAddress) -> Family:
-    return 4 if address.version == 4 else 6
-
-
-def network(block: Block) -> IPNetwork:
-    if block.family == 4:
-        return IPv4Network((block.first, block.prefix))
-    return IPv6Network((block.first, block.prefix))
-
-
-def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
-    """A label selector: every requirement must hold. NotIn holds where the key is absent."""
-    for requirement in selector.requirements:
-        present = requirement.key in labels
-        listed = present and labels[requirement.key] in requirement.values
-        holds = {
-            Operator.IN: listed,
-            Operator.NOT_IN: not listed,
-            Operator.EXISTS: present,
-            Operator.DOES_NOT_EXIST: not present,
-        }
-        if not holds[requirement.operator]:
-            return False
-    return True
 
 
 def decides_to_allow(decider: Decider) -> bool:
@@ -329,11 +283,16 @@ class Oracle:
     def _first_match(
         self, direction: Direction, policies: Iterable[Policy], other: End, flow: Flow
     ) -> tuple[Policy, Rule] | None:
-        for policy in policies:
-            rules = [rule for rule in policy.rules if rule.direction is direction]
-            for rule in sorted(rules, key=lambda rule: rule.index):
-                if self._rule_matches(policy, rule, other, flow):
-                    return policy, rule
+        """The first by precedence, where a rule has none of its own that of its policy."""
+        rules = [
+            (policy, rule)
+            for policy in policies
+            for rule in sorted(policy.rules, key=lambda rule: rule.index)
+            if rule.direction is direction
+        ]
+        for policy, rule in sorted(rules, key=place_of):
+            if self._rule_matches(policy, rule, other, flow):
+                return policy, rule
         return None
 
     def _is_subject(self, policy: Policy, pod: Pod) -> bool:
@@ -362,17 +321,63 @@ class Oracle:
     # -- one rule ----------------------------------------------------------------------------
 
     def _rule_matches(self, policy: Policy, rule: Rule, other: End, flow: Flow) -> bool:
-        """Peers and ports both match. Each list is an OR; None is no restriction."""
+        """Subject, peers and ports match. Each list is an OR; None is no restriction."""
+        ingress = rule.direction is Direction.INGRESS
+        subject = (flow.destination if ingress else flow.source).pod
+        assert subject is not None
+        if rule.subject is not None and not self._peer_selects(rule.subject, subject):
+            return False
+        if any(covers(port, flow) for port in rule.excluded_ports):
+            return False
         numbered = rule.ports is None or self._numbers_match(policy, rule, flow)
         if rule.peers is None:
             return numbered or self._names_match_anyone(policy, rule, flow)
         named = self._names_match(policy, rule, flow)
         if any(self._pod_peer_matches(peer, other, flow) for peer in rule.peers):
             return numbered or named
+        beyond = [peer for peer in rule.peers if not isinstance(peer, PodPeer | BlockPeer)]
+        if any(self._other_peer_matches(policy, peer, subject, other, flow) for peer in beyond):
+            return numbered or named
         if self._blocks_match(policy, rule.peers, other, flow):
             through = rule.direction is Direction.INGRESS or self.profile.named_port_through_ipblock
             return numbered or (named and through)
         return False
+
+    def _other_peer_matches(
+        self, policy: Policy, peer: Peer, subject: Pod, other: End, flow: Flow
+    ) -> bool:
+        if isinstance(peer, ExceptPeer):
+            return self._other_peer_matches(policy, peer.peer, subject, other, flow) and not any(
+                self._other_peer_matches(policy, part, subject, other, flow)
+                for part in peer.excluded
+            )
+        if isinstance(peer, PodPeer):
+            return self._pod_peer_matches(peer, other, flow)
+        if isinstance(peer, BlockPeer):
+            return self._blocks_match(policy, [peer], other, flow)
+        # What is no pod that policies manage is a node by its address, or outside.
+        address = None if other.pod is not None else other.address(flow.family)
+        node = None if address is None else self._node_at(address)
+        if isinstance(peer, NodePeer):
+            labels = {each.name: each.labels for each in self.cluster.nodes}
+            return node is not None and selects(peer.nodes, labels.get(node, {}))
+        assert isinstance(peer, NamedPeer)
+        own = node is not None and node == subject.node and node != ""
+        return {
+            EndSet.ALL: True,
+            EndSet.WORLD: address is not None and node is None,
+            EndSet.CLUSTER: other.pod is not None or node is not None,
+            EndSet.NODES: node is not None,
+            EndSet.HOST: own,
+            EndSet.REMOTE_NODE: node is not None and not own,
+        }[peer.ends]
+
+    def _node_at(self, address: IPAddress) -> str | None:
+        """The name of the node that has an address, empty where it is not known which."""
+        for node in self.cluster.nodes:
+            if address in map(ip_address, node.addresses):
+                return node.name
+        return next((pod.node for pod in self._host_pods_at(address)), None)
 
     def _pod_peer_matches(self, peer: Peer, other: End, flow: Flow) -> bool:
         if not isinstance(peer, PodPeer):
@@ -412,11 +417,13 @@ class Oracle:
 
     # -- ports -------------------------------------------------------------------------------
 
-    def _ranges(self, policy: Policy, rule: Rule) -> Iterator[PortRange]:
-        """The numeric ports of a rule, as the CNI understands them."""
+    def _ranges(self, policy: Policy, rule: Rule) -> Iterator[PortMatch]:
+        """The numeric ports of a rule, as the CNI understands them, and types of ICMP."""
         ports, profile = rule.ports or (), self._reading(policy)
         for port in ports:
-            if isinstance(port, PortRange):
+            if isinstance(port, IcmpMatch):
+                yield port
+            elif isinstance(port, PortRange):
                 whole = (port.first, port.last) == (1, 65535)
                 if profile.end_port or whole:
                     yield port
@@ -428,10 +435,7 @@ class Oracle:
                 yield PortRange(port.protocol, 1, 65535)
 
     def _numbers_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
-        return flow.protocol in PORTED and any(
-            each.protocol is flow.protocol and each.first <= flow.port <= each.last
-            for each in self._ranges(policy, rule)
-        )
+        return any(covers(each, flow) for each in self._ranges(policy, rule))
 
     def _names_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
         """Does a named port of the rule have this number on the destination pod?"""
@@ -473,15 +477,3 @@ class Oracle:
             "all-init": set(ContainerKind),
         }[self.profile.named_port_containers]
         return (port for port in pod.ports if port.name and port.container in kinds)
-
-
-def longest_prefix_matches(blocks: Iterable[BlockPeer], address: IPAddress) -> bool:
-    """The blocks of one rule as one set: of all that hold the address the longest prefix
-    decides, and of equal prefixes the except."""
-    holding = [
-        (part.prefix, is_except)
-        for peer in blocks
-        for part, is_except in [(peer.block, False), *((each, True) for each in peer.excepts)]
-        if address in network(part)
-    ]
-    return bool(holding) and not max(holding)[1]

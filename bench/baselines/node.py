@@ -196,7 +196,8 @@ class _Selection:
         peers = None
         reached: list[Pod] = []
         if rule.peers is not None:
-            peers = tuple(self._peer(peer, reached) for peer in rule.peers)
+            known = [peer for peer in rule.peers if isinstance(peer, PodPeer | BlockPeer)]
+            peers = tuple(self._peer(peer, reached) for peer in known)
         if rule.ports is None:
             return NodeRule(rule.direction, rule.index, peers, None, ())
         holders = subjects if rule.direction is Direction.INGRESS else reached

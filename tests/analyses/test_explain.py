@@ -18,7 +18,8 @@ from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.sources import field_text
 from tests.analyses.clusters import block, cluster, pod, pods_in, pods_where, policy, port, tcp
 from tests.generated import clusters, profiles
-from tests.oracle import FAMILIES, Oracle, Reason
+from tests.oracle import Oracle, Reason
+from tests.oracle_parts import FAMILIES
 
 WEB = [pod(f"shop/web-{n}", f"app=web,n={n}", f"10.0.0.{n + 1}", workload="web") for n in (0, 1, 2)]
 DB = [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeverdict.analyses.port_text import NO_PORTS, Ports, PortTexts
-from kubeverdict.compile.ports import PortList, cut_ports
+from kubeverdict.compile.ports import cut_ports, port_list
 from kubeverdict.model.ports import PortRange, Protocol
 from tests.analyses.reading import opens
 
@@ -16,7 +16,7 @@ TCP, UDP, SCTP = Protocol.TCP, Protocol.UDP, Protocol.SCTP
 def written(*ports: PortRange, without_icmp: bool = False) -> Ports:
     """The text of one port list, cut also by ports that it does not name."""
     others = (PortRange(TCP, 90, 95), PortRange(UDP, 53, 53), PortRange(TCP, 444, 600))
-    space = cut_ports({None: 0, ports: 1, others: 2})
+    space = cut_ports({None: 0, port_list(ports): 1, port_list(others): 2})
     texts = PortTexts(space.first, without_icmp)
     atoms = np.zeros(space.first.size - 1, np.bool_)
     for part in ports:
@@ -38,7 +38,7 @@ def test_all_ports_of_some_protocols_are_not_everything() -> None:
 
 
 def test_everything_and_nothing() -> None:
-    space = cut_ports({None: 0, (PortRange(TCP, 80, 80),): 1})
+    space = cut_ports({None: 0, port_list([PortRange(TCP, 80, 80)]): 1})
     texts = PortTexts(space.first, without_icmp=False)
     everything = np.ones(space.first.size - 1, np.bool_)
     assert str(texts.ports(texts.number(everything))) == "all connections"
@@ -60,10 +60,10 @@ def test_icmp() -> None:
 @pytest.mark.parametrize("without_icmp", [False, True])
 def test_what_one_set_has_and_another_has_not(without_icmp: bool) -> None:
     first, second = (PortRange(TCP, 80, 90), PortRange(UDP, 53, 53)), (PortRange(TCP, 85, 99),)
-    space = cut_ports({None: 0, first: 1, second: 2})
+    space = cut_ports({None: 0, port_list(first): 1, port_list(second): 2})
     texts = PortTexts(space.first, without_icmp)
 
-    def number(ports: PortList) -> int:
+    def number(ports: tuple[PortRange, ...]) -> int:
         inside = np.zeros(space.first.size - 1, np.bool_)
         for part in ports:
             start = part.protocol * 65536

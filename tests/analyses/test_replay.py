@@ -18,7 +18,8 @@ from kubeverdict.model.ports import Protocol
 from tests.analyses.clusters import block, cluster, pod, pods_in, policy, tcp
 from tests.analyses.test_recommend_property import Lines, traffic_of
 from tests.generated import random_cluster, random_probes
-from tests.oracle import Flow, Oracle
+from tests.oracle import Oracle
+from tests.oracle_parts import Flow
 
 PODS = [
     pod("shop/web-0", "app=web", workload="web"),

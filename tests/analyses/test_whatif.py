@@ -15,7 +15,8 @@ from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.analyses.clusters import block, cluster, pod, pods_where, policy, tcp
 from tests.analyses.reading import covers, in_workloads, is_listed, opens
 from tests.generated import changes, ends, profiles, services
-from tests.oracle import FAMILIES, Oracle
+from tests.oracle import Oracle
+from tests.oracle_parts import FAMILIES
 
 WEB = [pod(f"shop/web-{n}", f"app=web,n={n}", f"10.0.0.{n + 1}", workload="web") for n in (0, 1)]
 DB = pod("data/db-0", "app=db", "10.0.1.1", workload="db", kind="StatefulSet")

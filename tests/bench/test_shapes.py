@@ -59,6 +59,7 @@ def test_a_cluster_is_well_formed(shape: str) -> None:
     for policy in made.policies:
         assert {rule.direction for rule in policy.rules} <= set(policy.isolates)
         for peer in (peer for rule in policy.rules for peer in rule.peers or ()):
+            assert isinstance(peer, BlockPeer | PodPeer)
             assert isinstance(peer, BlockPeer) or peer.namespace in (None, policy.namespace)
 
 

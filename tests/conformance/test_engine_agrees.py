@@ -34,7 +34,8 @@ from tests.generated import (
     random_cluster,
     random_probes,
 )
-from tests.oracle import FAMILIES, Oracle, Reason
+from tests.oracle import Oracle, Reason
+from tests.oracle_parts import FAMILIES
 
 EVERY_PROFILE = [*PROFILES.values(), *SINGLE_KNOB_PROFILES]
 # What a cluster costs depends on its size, and hypothesis takes the largest for a slip.

@@ -22,7 +22,8 @@ from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from tests.counting import port_runs
 from tests.generated import build_cluster, ends
-from tests.oracle import Flow, Oracle, Reason, Way, decides_to_allow
+from tests.oracle import Oracle, Reason, Way, decides_to_allow
+from tests.oracle_parts import Flow
 
 _PORTS: tuple[PortMatch, ...] = (
     PortRange(Protocol.TCP, 80, 80),

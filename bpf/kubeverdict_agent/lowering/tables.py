@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.ports import FIRST_TYPE, place
 from kubeverdict.evaluate.local_classes import local_classes, port_classes
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
+from kubeverdict.model.ports import Protocol
 from kubeverdict_agent.datapath import layout
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.errors import DoesNotFit
@@ -173,11 +175,25 @@ def _cut_ports(
     A port of a Service is an atom of its own: it stands for others."""
     classes = [local_classes for view in views for local_classes in view.near]
     port_class, representative = port_classes(compiled, classes)
-    ports = port_class[compiled.ports.table]
+    ports = _without_types(port_class[compiled.ports.table])
     own = np.unique([port.place for service in services for port in service.ports]).astype(np.int64)
     atoms = np.concatenate((representative, representative[ports[own]]))
     ports[own] = representative.size + np.arange(own.size)
     return ports, atoms
+
+
+def _without_types(classes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The classes of places without those of ICMP types, which the datapath does not look at.
+    Raises DoesNotFit where rules for the pods of the node tell types apart."""
+    types = np.unique(classes[FIRST_TYPE:])
+    if types.size > 1:
+        raise DoesNotFit(
+            "rules for pods of this node name types of ICMP, which the datapath cannot tell apart"
+        )
+    places = classes[:FIRST_TYPE].copy()
+    if types.size:
+        places[place(Protocol.ICMP, 0)] = types[0]
+    return places
 
 
 def _subjects(

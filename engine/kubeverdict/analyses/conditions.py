@@ -21,12 +21,16 @@ from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     BlockPeer,
     Direction,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
     Peer,
     PodPeer,
     Policy,
     Rule,
 )
-from kubeverdict.model.ports import NamedPort, PortRange
+from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 
@@ -37,6 +41,16 @@ NAMING = {
     "containers": (ContainerKind.CONTAINER,),
     "sidecars": (ContainerKind.CONTAINER, ContainerKind.SIDECAR),
     "all-init": tuple(ContainerKind),
+}
+
+
+_NAMED_ENDS = {
+    EndSet.ALL: "anyone",
+    EndSet.WORLD: "addresses outside the cluster",
+    EndSet.CLUSTER: "every pod and node",
+    EndSet.NODES: "every node",
+    EndSet.HOST: "the node of the pod",
+    EndSet.REMOTE_NODE: "every other node than the pod's",
 }
 
 
@@ -114,7 +128,54 @@ def peer_failures(
     """Why ``peer`` does not match ``other``, on addresses of ``family`` where one is given."""
     if isinstance(peer, BlockPeer):
         return _block_failures(context, peer, rule, other, family)
-    return _pod_failures(context, peer, other)
+    if isinstance(peer, PodPeer):
+        return _pod_failures(context, peer, other)
+    return _other_failures(context, peer, rule, other, family)
+
+
+def _other_failures(
+    context: Context,
+    peer: NodePeer | NamedPeer | ExceptPeer,
+    rule: Rule,
+    other: Party,
+    family: Family | None,
+) -> list[UnmetCondition]:
+    """The same for peers that NetworkPolicy does not have."""
+    if isinstance(peer, ExceptPeer):
+        failures = peer_failures(context, peer.peer, rule, other, family)
+        for part in () if failures else peer.excluded:
+            if not peer_failures(context, part, rule, other, family):
+                message = f"peer wants {peer_text(peer)}, {other.name} is excluded"
+                return [UnmetCondition("excluded", message, peer_text(peer), other.name)]
+        return failures
+    nodes = [] if other.managed else _nodes_of(context, other)
+    if isinstance(peer, NodePeer):
+        holds = any(peer.nodes.matches(node) for node in nodes)
+    else:
+        holds = {
+            EndSet.ALL: True,
+            EndSet.WORLD: not other.managed and not nodes,
+            EndSet.CLUSTER: other.managed or bool(nodes),
+            EndSet.NODES: bool(nodes),
+            # Which node that is depends on the subject; that it is one can be told.
+            EndSet.HOST: False,
+            EndSet.REMOTE_NODE: bool(nodes),
+        }[peer.ends]
+    if holds:
+        return []
+    wanted = peer_text(peer)
+    message = f"peer wants {wanted}, which {other.name} is not"
+    return [UnmetCondition("kind", message, wanted, other.name, weight=2.0)]
+
+
+def _nodes_of(context: Context, party: Party) -> list[Mapping[str, str]]:
+    """The labels of the nodes that have an address of a party."""
+    texts = {str(address) for address in party.addresses}
+    found = [node.labels for node in context.cluster.nodes if not texts.isdisjoint(node.addresses)]
+    on_host = party.pod is not None or any(
+        pod.host_network and not texts.isdisjoint(pod.addresses) for pod in context.cluster.pods
+    )
+    return found or ([{}] if on_host else [])
 
 
 def _pod_failures(context: Context, peer: PodPeer, other: Party) -> list[UnmetCondition]:
@@ -182,6 +243,13 @@ def _label_failures(
                 f"{things} label", message, str(requirement), found, guess, 0.5 if slip else 1.0
             )
         )
+    for clause in selector.clauses:
+        if not clause.matches(labels):
+            keys = dict.fromkeys(one.key for part in clause.parts for one in part.terms())
+            has = [f"{key}={labels[key]}" if key in labels else f"no label {key}" for key in keys]
+            found = " and ".join(has) or "no such label"
+            message = f"peer wants {clause}{where}, {owner} has {found}"
+            failures.append(UnmetCondition(f"{things} label", message, str(clause), found))
     return failures
 
 
@@ -228,9 +296,13 @@ def port_failures(
     context: Context, policy: Policy, rule: Rule, peer: Peer | None, flow: Flow
 ) -> list[UnmetCondition]:
     """Why no port of the rule covers the flow; at most one failure, about all of its ports."""
+    found = flow.port_text
+    excluded = (port for port in rule.excluded_ports if port.protocol is flow.protocol)
+    if any(port.covers(flow.port) for port in excluded):
+        message = f"{found} is excluded"
+        return [UnmetCondition("port", message, f"not {found}", found)]
     if rule.ports is None:
         return []
-    found = flow.port_text
     if not rule.ports:
         message = f"{context.profile.title} makes nothing of the ports of this rule"
         return [UnmetCondition("port", message, "no port", found)]
@@ -242,18 +314,19 @@ def port_failures(
         else:
             message = f"{found} is covered by no rule with ports, and this one has {wanted}"
         return [UnmetCondition("protocol", message, wanted, found, weight=1.5)]
-    ranges = [port for port in same if isinstance(port, PortRange)]
+    ranges = [port for port in same if not isinstance(port, NamedPort)]
     failures = [
         _named_failure(context, policy, rule, peer, port, flow)
         for port in same
         if isinstance(port, NamedPort)
     ]
-    if None in failures or any(port.first <= flow.port <= port.last for port in ranges):
+    if None in failures or any(port.covers(flow.port) for port in ranges):
         return []
     named = [failure for failure in failures if failure is not None]
     messages = [failure.message for failure in named]
     if ranges:
-        messages.insert(0, f"port {flow.port} is not in {', '.join(map(str, ranges))}")
+        asked = f"port {flow.port}" if flow.protocol.has_ports else found
+        messages.insert(0, f"{asked} is not in {', '.join(map(str, ranges))}")
     weight = min((failure.weight for failure in named), default=1.0)
     guess = next((failure.closest for failure in named if failure.closest), None)
     condition = "port" if ranges else "named port"
@@ -324,9 +397,15 @@ def peer_text(peer: Peer | None) -> str:
     if isinstance(peer, BlockPeer):
         excepts = f" except {', '.join(map(str, peer.excepts))}" if peer.excepts else ""
         return f"{peer.block}{excepts}"
-    pods = f"pods with {peer.pods}" if peer.pods and peer.pods.requirements else "all pods"
+    if isinstance(peer, ExceptPeer):
+        return f"{peer_text(peer.peer)} except {' and '.join(map(peer_text, peer.excluded))}"
+    if isinstance(peer, NodePeer):
+        return "every node" if peer.nodes.selects_all else f"nodes with {peer.nodes}"
+    if isinstance(peer, NamedPeer):
+        return _NAMED_ENDS[peer.ends]
+    pods = f"pods with {peer.pods}" if peer.pods and not peer.pods.selects_all else "all pods"
     if peer.namespace is not None:
         return f"{pods} in namespace {peer.namespace}"
-    if peer.namespaces.requirements:
+    if not peer.namespaces.selects_all:
         return f"{pods} in namespaces with {peer.namespaces}"
     return f"{pods} in every namespace"

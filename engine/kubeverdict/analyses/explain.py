@@ -18,7 +18,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.services import judge_backend, untranslated
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.policy import Direction
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.ports import Protocol, icmp_match
 from kubeverdict.model.unevaluated import Unevaluated
 from kubeverdict.services import Choice, Client, Frontend, ServiceResolver
 
@@ -74,6 +74,12 @@ class Question(msgspec.Struct, frozen=True, eq=False):
     protocol: Protocol
     port: int
     entry: Frontend | None = None
+
+    @property
+    def family(self) -> Family | None:
+        """The family that a type of ICMP is of."""
+        told = self.protocol is Protocol.ICMP and self.port
+        return icmp_match(self.port).version if told else None
 
 
 # What came out for one flow: allowed, then what decided egress and ingress.
@@ -237,7 +243,7 @@ class _Writer:
             sources=tuple(question.sources[row].name for row in block.rows),
             destinations=tuple(question.destinations[column].name for column in block.columns),
             protocol=question.protocol.name,
-            port=question.port,
+            port=question.port if question.protocol.has_ports else 0,
             allowed=allowed,
             egress=self._decider.decision(egress, Direction.EGRESS, leaving),
             ingress=self._decider.decision(ingress, Direction.INGRESS, flow),
@@ -255,7 +261,7 @@ def _tables(
 
     A pair that shares both families is judged on each; other pairs on what they share.
     """
-    plain = _judge(compiled, question, None)
+    plain = _judge(compiled, question, question.family)
     both = [
         [
             _families(source) & _families(destination) == {4, 6}
@@ -263,7 +269,7 @@ def _tables(
         ]
         for source in question.sources
     ]
-    if not any(map(any, both)):
+    if question.family is not None or not any(map(any, both)):
         return [(None, plain)]
     tables: list[tuple[Family | None, list[list[Outcome | None]]]] = [
         (

@@ -9,13 +9,17 @@ from kubeverdict.analyses.spelling import closest
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import container_ports
-from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, Protocol
+from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, Protocol, icmp_match, icmp_port
+
+_ICMP_VERSIONS: dict[str, Family] = {"icmp": 4, "icmp6": 6, "icmpv6": 6}
 
 
 class PortQuestion(msgspec.Struct, frozen=True):
     """What ``--port`` asks: a number, or the name of a port where ``name`` is not empty.
 
     ``protocol`` is None where none was said: TCP for a number, whatever the port has for a name.
+    Of ICMP ``number`` is the type and code that were asked about, see
+    :func:`~kubeverdict.model.ports.icmp_port`, or 0.
     """
 
     text: str
@@ -39,13 +43,19 @@ class Flow(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def port_text(self) -> str:
-        return (
-            f"{self.protocol.name} {self.port}" if self.protocol.has_ports else self.protocol.name
-        )
+        if self.protocol.has_ports:
+            return f"{self.protocol.name} {self.port}"
+        if self.protocol is Protocol.ICMP and self.port:
+            return str(icmp_match(self.port))
+        return self.protocol.name
 
 
 def parse_port(text: str) -> PortQuestion:
-    """``8080/TCP``, ``53/udp``, ``8080``, ``http``, ``http/TCP`` or ``icmp``."""
+    """``8080/TCP``, ``53/udp``, ``8080``, ``http``, ``http/TCP``, ``icmp``, or ``icmp:8``,
+    ``icmp:3/4`` and ``icmp6:128`` for a type of ICMP and of ICMPv6, with its code."""
+    version, colon, types = text.lower().partition(":")
+    if colon and version in _ICMP_VERSIONS:
+        return PortQuestion(text, _icmp_number(version, types, text), protocol=Protocol.ICMP)
     port, slash, protocol_text = text.partition("/")
     if text.lower() == "icmp":
         return PortQuestion(text, protocol=Protocol.ICMP)
@@ -58,8 +68,16 @@ def parse_port(text: str) -> PortQuestion:
             raise UsageError(f"--port {text}: a port is between 1 and {MAX_PORT}")
         return PortQuestion(text, number, protocol=protocol or Protocol.TCP)
     if not port:
-        raise UsageError(f"--port {text}: say PORT, PORT/PROTOCOL or icmp")
+        raise UsageError(f"--port {text}: say PORT, PORT/PROTOCOL, icmp or icmp:TYPE")
     return PortQuestion(text, name=port, protocol=protocol)
+
+
+def _icmp_number(version: str, types: str, text: str) -> int:
+    kind, slash, code = types.partition("/")
+    parts = (kind, code) if slash else (kind,)
+    if not all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts):
+        raise UsageError(f"--port {text}: say icmp:TYPE or icmp:TYPE/CODE, each from 0 to 255")
+    return icmp_port(_ICMP_VERSIONS[version], *map(int, parts))
 
 
 def resolve_port(question: PortQuestion, destination: Party) -> list[tuple[Protocol, int]]:

@@ -19,7 +19,7 @@ from kubeverdict.analyses.rule_use import RuleUse
 from kubeverdict.analyses.traffic import LogReading, Traffic, endpoints
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.errors import Problem
-from kubeverdict.evaluate.flows import Verdicts, judge
+from kubeverdict.evaluate.flows import Verdicts, judge, port_atoms
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import Action, Direction
@@ -346,9 +346,8 @@ class _Run:
 
     def _used(self, part: JudgedTraffic) -> None:
         traffic = part.traffic
-        protocol, port = traffic.protocol.astype(np.int64), traffic.port
-        place = np.where(protocol < 3, protocol * 65536 + port, 3 * 65536 + protocol - 3)
-        atoms = self._policies.ports.table[place]
+        protocol, port = traffic.protocol.astype(np.int64), traffic.port.astype(np.int64)
+        atoms = port_atoms(self._policies, part.source, part.destination, protocol, port)
         self._use.add(part.source, part.destination, atoms, traffic.observed, part.verdicts)
         pods = len(self._policies.pods)
         inside = (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Ends, Entries, Rows
-from kubeverdict.kernels.ports import Runs
+from kubeverdict.kernels.ports import TYPES, Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service
@@ -91,10 +91,16 @@ def _wide(halves: NDArray[np.uint64]) -> int:
 class PortSpace:
     """Ports cut into *atoms* that no rule tells apart, over all protocols."""
 
-    table: NDArray[np.int32]  # (3 * 65536 + 2,) atom of protocol * 65536 + port; ICMP; OTHER
+    # (places,) atom of protocol * 65536 + port; ICMP; OTHER; where rules name types of ICMP, those
+    table: NDArray[np.int32]
     first: NDArray[np.int64]  # (atoms + 1,) index into table where each atom starts
     weight: NDArray[np.int64]  # (atoms,) ports 1 to 65535 of TCP, UDP and SCTP inside it
     sets: Sets  # port lists as sets of atoms; set 0 is every atom
+
+    @property
+    def has_types(self) -> bool:
+        """Whether some rule tells types of ICMP apart."""
+        return self.table.size > TYPES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

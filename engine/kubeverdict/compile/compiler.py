@@ -14,6 +14,7 @@ from kubeverdict.compile.dialect import in_force
 from kubeverdict.compile.identities import make_plane
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import Questions, lower
+from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import Base, Derived, RowMaker, rows_of
@@ -116,10 +117,11 @@ def _compilation(
     parts: list[PlaneParts] = []
     made: list[Plane] = []
     for families in planes(population, atoms):
-        universe = make_universe(families, population, kinds, atoms, space, profile)
+        universe = make_universe(families, population, kinds, atoms, space, questions, profile)
         base = base_sets(
             universe, questions, kinds, namespace_index, atoms, blocks, population, profile
         )
+        base = with_others(base, questions, universe, population)
         maker = RowMaker(base, lists, profile)
         table, sets = maker.table(questions)
         parts.append(PlaneParts(universe, base, maker.derived, table, sets))

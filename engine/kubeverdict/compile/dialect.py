@@ -183,7 +183,7 @@ def _adapted_rule(rule: Rule, profile: Profile) -> Rule:
 
 
 def _first_port_only(port: PortMatch) -> PortMatch:
-    if isinstance(port, NamedPort) or (port.first, port.last) == (1, MAX_PORT):
+    if not isinstance(port, PortRange) or (port.first, port.last) == (1, MAX_PORT):
         return port
     return PortRange(port.protocol, port.first, port.first)
 
@@ -194,7 +194,7 @@ def _names_lost(ports: tuple[PortMatch, ...]) -> tuple[PortMatch, ...]:
     return tuple(
         PortRange(port.protocol) if isinstance(port, NamedPort) else port
         for port in ports
-        if isinstance(port, PortRange) or port.protocol not in numbered
+        if not isinstance(port, NamedPort) or port.protocol not in numbered
     )
 
 

@@ -112,7 +112,7 @@ def _numbered_ports(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """The members of one plane, grouped.
+    """The members of one plane, grouped. ``node`` is -1 where groups are not told apart by it.
 
     ``of_member`` (members,) is the group of each, -1 where it is not in the plane. The others
     are (groups,); ``role`` is 0 for managed pods, 1 for hostNetwork pods, 2 for Services.
@@ -124,6 +124,7 @@ class Groups:
     labels: NDArray[np.int32]
     ports: NDArray[np.int32]
     atom: NDArray[np.int32]
+    node: NDArray[np.int32]
     weight: NDArray[np.int64]
     first: NDArray[np.int64]
 
@@ -133,10 +134,14 @@ class Groups:
 
 
 def group(
-    kinds: Kinds, population: Population, atom: NDArray[np.int32], inside: NDArray[np.bool_]
+    kinds: Kinds,
+    population: Population,
+    atom: NDArray[np.int32],
+    inside: NDArray[np.bool_],
+    by_node: bool,
 ) -> Groups:
     """Group the members that are ``inside`` a plane; ``atom`` is the address atom of each, or -1
-    where no block can match it."""
+    where no block can match it. ``by_node``: pods of different nodes are told apart."""
     pods = len(population.pods)
     role = np.zeros(kinds.labels.size, np.int8)
     role[pods : pods + len(population.host_pods)] = 1
@@ -144,7 +149,11 @@ def group(
     # hostNetwork pods and Services are looked up one by one, so each keeps a group of its own.
     own = np.where(role > 0, np.arange(role.size, dtype=np.int32), np.int32(-1))
     members = np.flatnonzero(inside)
-    columns = (own, atom, kinds.ports, kinds.labels, role, kinds.namespace)
+    columns = [own, atom, kinds.ports, kinds.labels, role, kinds.namespace]
+    node = np.full(role.size, -1, np.int32)
+    if by_node:
+        node[:pods] = population.node
+        columns.insert(0, node)
     order = members[np.lexsort([column[members] for column in columns])]
     new = np.ones(order.size, np.bool_)
     if order.size:
@@ -162,6 +171,7 @@ def group(
         labels=kinds.labels[heads],
         ports=kinds.ports[heads],
         atom=atom[heads],
+        node=node[heads],
         weight=np.bincount(number, minlength=heads.size).astype(np.int64),
         first=np.searchsorted(kinds.namespace[heads], np.arange(len(kinds.namespaces) + 1)).astype(
             np.int64

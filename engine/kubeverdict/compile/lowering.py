@@ -11,29 +11,40 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kubeverdict.compile.compiled import RuleRef
-from kubeverdict.compile.ports import PortList
+from kubeverdict.compile.ports import PortList, port_list
 from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.model.cluster import METADATA_NAME
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
     Direction,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
+    Peer,
     PodPeer,
     Policy,
     Rule,
 )
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange
-from kubeverdict.model.selectors import EVERYTHING, Selector
+from kubeverdict.model.selectors import EVERYTHING, NOTHING, Operator, Requirement, Selector
 
 # Where a selector looks: in one namespace (a name), or in those that a selector selects.
 Where = str | Selector
 # The last member tells whether hostNetwork pods may count, where the profile lets them.
 Asked = tuple[Where, Selector, bool]
+# Peers that NetworkPolicy does not have. They are evaluated from the others and from who nodes are.
+OtherPeer = NodePeer | NamedPeer | ExceptPeer
+_OTHERS = (NodePeer, NamedPeer, ExceptPeer)
+_OWN_NODE = (EndSet.HOST, EndSet.REMOTE_NODE)
 
 
 class LoweredRule(NamedTuple):
     """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
-    of ``selectors`` and ``blocks``; ``ports`` None is every port; ``named`` are resolved later."""
+    of ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are
+    resolved later, and not to ports of ``excluded``."""
 
     direction: Direction
     action: Action
@@ -45,6 +56,8 @@ class LoweredRule(NamedTuple):
     anyone: bool
     ports: PortList | None
     named: tuple[NamedPort, ...]
+    others: tuple[int, ...] = ()
+    excluded: PortList = ()
 
 
 @dataclass(slots=True)
@@ -53,31 +66,55 @@ class Questions:
 
     selectors: dict[Asked, int] = field(default_factory=dict)
     blocks: dict[BlockPeer, int] = field(default_factory=dict)
+    others: dict[OtherPeer, int] = field(default_factory=dict)
     named: set[NamedPort] = field(default_factory=set)
     drafts: list[LoweredRule] = field(default_factory=list)
     rules: list[RuleRef] = field(default_factory=list)
+    # The place of each rule in evaluation order; empty where that is the order of ``rules``.
+    ranks: list[int] = field(default_factory=list)
     # For each tier and direction, the subjects that it denies by default; and for each
     # direction, all subjects of NetworkPolicies, with the number of their tier.
     isolated: dict[tuple[int, Direction], list[int]] = field(default_factory=dict)
     network_subjects: dict[Direction, set[int]] = field(default_factory=dict)
     network_tier: int = 0
     # Port lists as rules write them, taken apart: the same few come again and again.
-    ports: dict[tuple[PortMatch, ...], tuple[PortList, tuple[NamedPort, ...]]] = field(
-        default_factory=dict
-    )
+    ports: dict[
+        tuple[tuple[PortMatch, ...] | None, tuple[PortRange, ...]],
+        tuple[PortList, tuple[NamedPort, ...]],
+    ] = field(default_factory=dict)
 
     def label_keys(self) -> frozenset[str]:
         """Every label key that a pod selector asks about."""
         return frozenset(
-            requirement.key
-            for _, selector, _ in self.selectors
-            for requirement in selector.requirements
+            requirement.key for _, selector, _ in self.selectors for requirement in selector.terms()
         )
+
+    @property
+    def tells_nodes(self) -> bool:
+        """Whether some peer tells the addresses of nodes from others."""
+        return any(not _is_everyone(peer) for peer in self.others)
+
+    @property
+    def tells_own_node(self) -> bool:
+        """Whether some peer is about the node that the subject runs on."""
+        return any(map(is_about_own_node, self.others))
+
+
+def _is_everyone(peer: OtherPeer) -> bool:
+    return isinstance(peer, NamedPeer) and peer.ends is EndSet.ALL
+
+
+def is_about_own_node(peer: Peer) -> bool:
+    """Whether it depends on the node of the subject who a peer is."""
+    if isinstance(peer, ExceptPeer):
+        return any(map(is_about_own_node, (peer.peer, *peer.excluded)))
+    return isinstance(peer, NamedPeer) and peer.ends in _OWN_NODE
 
 
 def lower(policies: Sequence[Policy]) -> Questions:
     """Number everything that ``policies`` (in evaluation order) ask for."""
     questions = Questions()
+    interleaved = False
     tiers = {tier: number for number, tier in enumerate(tiers_of(policies))}
     for policy in policies:
         where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
@@ -93,11 +130,53 @@ def lower(policies: Sequence[Policy]) -> Questions:
         for rule in policy.rules:
             questions.rules.append(RuleRef(policy, rule))
             questions.drafts.append(_draft(questions, policy, rule, tier, subject))
+            interleaved = interleaved or rule.precedence is not None
+    if interleaved:
+        questions.ranks = _ranks(questions.rules)
     return questions
+
+
+def _ranks(rules: Sequence[RuleRef]) -> list[int]:
+    ranks = [0] * len(rules)
+    keys = [ref.policy.rule_key(ref.rule) for ref in rules]
+    for rank, number in enumerate(sorted(range(len(rules)), key=keys.__getitem__)):
+        ranks[number] = rank
+    return ranks
 
 
 def _selector(questions: Questions, asked: Asked) -> int:
     return questions.selectors.setdefault(asked, len(questions.selectors))
+
+
+def question(peer: PodPeer) -> Asked:
+    """What a peer asks."""
+    where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
+    written = peer.pods is not None
+    return where, peer.pods if peer.pods is not None else EVERYTHING, written
+
+
+def _narrowed(policy: Policy, subject: PodPeer) -> Asked:
+    """The pods of a policy's subject that one of its rules is about."""
+    pods = Selector.all_of((policy.pods, subject.pods or EVERYTHING))
+    names = {policy.namespace, subject.namespace} - {None}
+    if len(names) == 2:
+        return EVERYTHING, NOTHING, False
+    scopes = [peer.namespaces for peer in (policy, subject) if peer.namespace is None]
+    if names and all(scope.selects_all for scope in scopes):
+        return min(filter(None, names)), pods, False
+    by_name = [Requirement(METADATA_NAME, Operator.IN, (name,)) for name in names if name]
+    return Selector.all_of((Selector.of(by_name), *scopes)), pods, False
+
+
+def _other(questions: Questions, peer: OtherPeer) -> int:
+    for part in (peer.peer, *peer.excluded) if isinstance(peer, ExceptPeer) else ():
+        if isinstance(part, PodPeer):
+            _selector(questions, question(part))
+        elif isinstance(part, _OTHERS):
+            _other(questions, part)
+        else:
+            questions.blocks.setdefault(part, len(questions.blocks))
+    return questions.others.setdefault(peer, len(questions.others))
 
 
 def _draft(
@@ -105,22 +184,25 @@ def _draft(
 ) -> LoweredRule:
     selectors: list[int] = []
     blocks: list[int] = []
+    others: list[int] = []
     for peer in rule.peers or ():
         if isinstance(peer, PodPeer):
-            where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
-            written = peer.pods is not None
-            asked = (where, peer.pods if peer.pods is not None else EVERYTHING, written)
-            selectors.append(_selector(questions, asked))
+            selectors.append(_selector(questions, question(peer)))
+        elif isinstance(peer, _OTHERS):
+            others.append(_other(questions, peer))
         else:
             blocks.append(questions.blocks.setdefault(peer, len(questions.blocks)))
     named: tuple[NamedPort, ...] = ()
     ports: PortList | None = None
-    if rule.ports is not None:
-        known = questions.ports.get(rule.ports)
+    if rule.ports is not None or rule.excluded_ports:
+        written = rule.ports, rule.excluded_ports
+        known = questions.ports.get(written)
         if known is None:
-            known = questions.ports[rule.ports] = _taken_apart(rule.ports)
+            known = questions.ports[written] = _taken_apart(*written)
             questions.named.update(known[1])
         ports, named = known
+    if rule.subject is not None:
+        subject = _selector(questions, _narrowed(policy, rule.subject))
     # By position: there are hundreds of thousands of these.
     return LoweredRule(
         rule.direction,
@@ -133,15 +215,17 @@ def _draft(
         rule.peers is None,
         ports,
         named,
+        _distinct(others),
+        port_list(rule.excluded_ports) if rule.excluded_ports else (),
     )
 
 
-def _taken_apart(ports: tuple[PortMatch, ...]) -> tuple[PortList, tuple[NamedPort, ...]]:
-    """Ranges and names of a port list."""
-    return (
-        tuple(sorted({port for port in ports if isinstance(port, PortRange)})),
-        tuple(sorted({port for port in ports if isinstance(port, NamedPort)})),
-    )
+def _taken_apart(
+    ports: tuple[PortMatch, ...] | None, excluded: tuple[PortRange, ...]
+) -> tuple[PortList, tuple[NamedPort, ...]]:
+    """Places and names of a port list."""
+    named = {port for port in ports or () if isinstance(port, NamedPort)}
+    return port_list(ports, excluded), tuple(sorted(named))
 
 
 def _distinct(numbers: list[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TypeVar
@@ -39,6 +40,7 @@ class Population:
     node: NDArray[np.int32]  # (pods,) node number, -1 unknown
     hosts: tuple[Address, ...]
     host_node: NDArray[np.int32]
+    node_labels: dict[int, Mapping[str, str]]  # by node number, of nodes with an object
     host_pods: tuple[tuple[Pod, int], ...]
     services: tuple[Service, ...]
     labels: NDArray[np.int32]
@@ -75,8 +77,10 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
         len(managed),
     )
     hosts: dict[Address, int] = {}  # address -> node number
+    node_labels: dict[int, Mapping[str, str]] = {}
     for machine in cluster.nodes:
         number = numbers.setdefault(machine.name, len(numbers))
+        node_labels[number] = machine.labels
         for text in machine.addresses:
             hosts.setdefault(_address(text, f"node {machine.name}"), number)
     known = slice(None) if profile.dual_stack else slice(1)
@@ -107,6 +111,7 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
         node=node,
         hosts=tuple(hosts),
         host_node=np.fromiter(hosts.values(), np.int32, len(hosts)),
+        node_labels=node_labels,
         host_pods=tuple(host_pods),
         services=_judged_services(cluster, profile),
         labels=labels,

@@ -1,27 +1,98 @@
-"""Stage 4: cut ports into atoms by the port lists of rules."""
+"""Stage 4: cut ports into atoms by the port lists of rules.
+
+A *place* is a protocol and a port in one number: 65536 for each of TCP, UDP and SCTP, one for ICMP
+and one for all other protocols. Behind these come the types and codes of ICMP and of ICMPv6. Only
+where a rule names a type does the table of places go that far; otherwise the place of ICMP stands
+for all of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
 import numpy as np
+from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import PortSpace
 from kubeverdict.kernels.bits import Sets
-from kubeverdict.kernels.ports import Runs
+from kubeverdict.kernels.ports import END, TYPES, Runs
 from kubeverdict.kernels.sets import spans
-from kubeverdict.model.ports import PortRange, Protocol
+from kubeverdict.model.ports import IcmpMatch, PortMatch, PortRange, Protocol, icmp_port
 
-PortList = tuple[PortRange, ...]
+PortList = tuple[tuple[int, int], ...]
+"""Ranges of places, each without its end, ascending and apart."""
 
 _PROTOCOL_SIZE = 65536
 _ICMP = 3 * _PROTOCOL_SIZE
-_END = _ICMP + 2
+# Where the types of ICMP begin.
+FIRST_TYPE = TYPES
+ALL_ICMP = ((_ICMP, _ICMP + 1), (TYPES, END))
+# Of a packet whose type nobody told: 255 is reserved in both versions, and no rule names it.
+_UNTOLD = 255, 255
 
 
 def place(protocol: Protocol, port: int) -> int:
     """Index of a protocol and port in ``PortSpace.table``."""
     if protocol.has_ports:
         return protocol * _PROTOCOL_SIZE + port
+    if protocol is Protocol.ICMP and port:
+        return TYPES + port - 1
     return _ICMP + protocol - Protocol.ICMP
+
+
+def untold_type(version: int) -> int:
+    """The place of an ICMP packet whose type is not told, where types have places."""
+    return place(Protocol.ICMP, icmp_port(6 if version == 6 else 4, *_UNTOLD))
+
+
+def port_list(ports: Iterable[PortMatch] | None, excluded: Iterable[PortRange] = ()) -> PortList:
+    """The places that numbered ports and ICMP types cover (None: every place), without those of
+    ``excluded``. Named ports are left out."""
+    found = joined(
+        [(0, END)] if ports is None else chain.from_iterable(map(_places, ports)),
+    )
+    # Types of both versions are ICMP of any type.
+    if any(low <= TYPES and high == END for low, high in found):
+        found = joined((*found, ALL_ICMP[0]))
+    for low, high in joined(chain.from_iterable(map(_places, excluded))):
+        found = tuple(_without(found, low, high))
+    return found
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> PortList:
+    """Ranges ascending, those that meet as one."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], high)
+        else:
+            found.append((low, high))
+    return tuple(found)
+
+
+def _places(port: PortMatch) -> Iterator[tuple[int, int]]:
+    if isinstance(port, IcmpMatch):
+        types = (port.icmp_type, port.icmp_type) if port.icmp_type is not None else (0, 255)
+        codes = (port.code, port.code) if port.code is not None else (0, 255)
+        first, last = (
+            place(Protocol.ICMP, icmp_port(port.version, type, code))
+            for type, code in zip(types, codes, strict=True)
+        )
+        yield first, last + 1
+    elif isinstance(port, PortRange):
+        if port.protocol is Protocol.ICMP:
+            yield from ALL_ICMP
+        else:
+            yield place(port.protocol, port.first), place(port.protocol, port.last) + 1
+
+
+def _without(ranges: PortList, low: int, high: int) -> Iterator[tuple[int, int]]:
+    for first, stop in ranges:
+        if first < low and first < stop:
+            yield first, min(stop, low)
+        if stop > high and first < stop:
+            yield max(first, high), stop
 
 
 def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
@@ -30,14 +101,18 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
     None is every port of every protocol and must have number 0.
     """
     assert lists[None] == 0
-    edges = {0, _ICMP, _ICMP + 1, _END}
+    edges = {0, _ICMP, _ICMP + 1, TYPES}
     for protocol in range(3):
         # Port 0 is in no rule's range and counts as no port.
         edges |= {protocol * _PROTOCOL_SIZE, protocol * _PROTOCOL_SIZE + 1}
     for ports in lists:
         for part in ports or ():
-            edges |= {place(part.protocol, part.first), place(part.protocol, part.last) + 1}
-    first = np.array(sorted(edges), np.int64)
+            edges.update(part)
+    end = TYPES
+    if any(TYPES < edge < END for edge in edges):
+        end = END
+        edges |= {untold_type(4), untold_type(4) + 1, untold_type(6), END}
+    first = np.array(sorted(edge for edge in edges if edge <= end), np.int64)
     atoms = first.size - 1
     sizes = np.diff(first)
     weight = sizes.copy()
@@ -48,12 +123,10 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
     low: list[int] = []
     high: list[int] = []
     for ports in lists:
-        if ports is None:
-            low.append(0)
-            high.append(_END)
-        else:
-            low.extend(place(part.protocol, part.first) for part in ports)
-            high.extend(place(part.protocol, part.last) + 1 for part in ports)
+        for begin, stop in ((0, END),) if ports is None else ports:
+            if begin < end:
+                low.append(begin)
+                high.append(min(stop, end))
         start.append(len(low))
     arrays = spans.on(len(low) * 8)(
         np.array(start, np.int64),
@@ -76,20 +149,13 @@ def port_runs(lists: dict[PortList | None, int]) -> Runs:
     low: list[int] = []
     high: list[int] = []
     for ports in lists:
-        first = len(low)
-        for begin, end in _ranges(ports):
-            if len(low) > first and begin <= high[-1]:
-                high[-1] = max(high[-1], end)
-            else:
-                low.append(begin)
-                high.append(end)
+        for begin, end in ((0, END),) if ports is None else ports:
+            low.append(begin)
+            high.append(end)
         start.append(len(low))
     return Runs(np.array(start, np.int64), np.array(low, np.int32), np.array(high, np.int32))
 
 
-def _ranges(ports: PortList | None) -> list[tuple[int, int]]:
-    if ports is None:
-        return [(0, _END)]
-    return sorted(
-        (place(part.protocol, part.first), place(part.protocol, part.last) + 1) for part in ports
-    )
+def atoms_at(space: PortSpace, places: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The atoms of places; those of ICMP types where the table does not go that far too."""
+    return space.table[np.where(places < space.table.size, places, _ICMP)]

@@ -14,19 +14,20 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, Reason
+from kubeverdict.compile.compiled import ALL, EMPTY, Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import LoweredRule, Questions
-from kubeverdict.compile.ports import PortList
+from kubeverdict.compile.ports import ALL_ICMP, PortList, place
 from kubeverdict.compile.sets import join, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.sets import combine
 from kubeverdict.model.policy import Action, Direction
-from kubeverdict.model.ports import NamedPort, PortRange, Protocol
+from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile
 
 NO_MASK = -1
+ANY_NODE = -2
 # Sorts behind every rule of its tier.
 _LAST = 1 << 30
 
@@ -45,6 +46,10 @@ class Base:
     peers: Sequence[int]  # by selector, with hostNetwork pods where the profile wants them
     blocks: Sequence[int]  # by block
     named: dict[NamedPort, list[tuple[int, int]]]  # (number, set of pods that resolve to it)
+    # By other peer, the set of its ends: under ``ANY_NODE`` for every subject, or by the node of
+    # the subject; and the pods on each node, where that matters.
+    others: Sequence[dict[int, int]] = ()
+    on_node: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,13 +69,25 @@ class Derived:
 
     def make(self, base: Sets, words: int) -> Sets:
         """The base sets with the derived ones behind them."""
-        if not self.numbers:
-            return base
-        sizes = [len(union) for union, _ in self.numbers]
-        start = offsets(np.array(sizes))
-        union = np.array([part for parts, _ in self.numbers for part in parts], np.int64)
-        mask = np.array([mask for _, mask in self.numbers], np.int64)
-        return join(base, Sets(*combine.on(union.size * 8)(start, union, mask, base, words)))
+        asked = list(self.numbers)
+        while asked:
+            known = base.start.size - 1
+            # Those made of sets that are there already: all of them as a rule.
+            count = next(
+                (
+                    place
+                    for place, (union, mask) in enumerate(asked)
+                    if max(mask, *union, -1) >= known
+                ),
+                len(asked),
+            )
+            now, asked = asked[:count], asked[count:]
+            start = offsets(np.array([len(union) for union, _ in now]))
+            union = np.array([part for parts, _ in now for part in parts], np.int64)
+            mask = np.array([mask for _, mask in now], np.int64)
+            made = combine.on(union.size * 8)(start, union, mask, base, words)
+            base = join(base, Sets(*made))
+        return base
 
 
 def resolve_names(
@@ -115,6 +132,7 @@ class RowMaker:
         self._lists = lists
         self._profile = profile
         self._rows: list[Row] = []
+        self._ranks: Sequence[int] = ()
         self.derived = Derived(first=base.sets.start.size - 1)
 
     def make(self, questions: Questions) -> tuple[Rows, int, Sets]:
@@ -125,6 +143,7 @@ class RowMaker:
 
     def table(self, questions: Questions) -> tuple[NDArray[np.int64], Sets]:
         """All rows, (rows, 8) with the columns of ``Row``, and the sets that they number."""
+        self._ranks = questions.ranks
         for draft in questions.drafts:
             self._add_draft(draft)
         self._add_isolation(questions)
@@ -137,14 +156,31 @@ class RowMaker:
     def _add(self, draft: LoweredRule, subject: int, peer: int, ports: PortList | None) -> None:
         number = self._lists.setdefault(ports, len(self._lists))
         rule = draft.rule
+        order = self._ranks[rule] if self._ranks else rule
         self._rows.append(
-            (draft.direction, draft.tier, rule, subject, peer, number, draft.action, rule)
+            (draft.direction, draft.tier, order, subject, peer, number, draft.action, rule)
         )
 
     def _add_draft(self, draft: LoweredRule) -> None:
         base = self._base
         subject = base.subjects[draft.subject]
         selected = tuple([base.peers[index] for index in draft.selectors])
+        if not draft.others:
+            self._add_part(draft, subject, selected)
+            return
+        others = [base.others[index] for index in draft.others]
+        if all(ANY_NODE in by_node for by_node in others):
+            ends = tuple([by_node[ANY_NODE] for by_node in others])
+            self._add_part(draft, subject, selected + ends)
+            return
+        for node, pods in base.on_node.items():
+            ends = tuple([by_node.get(node, by_node.get(ANY_NODE, EMPTY)) for by_node in others])
+            self._add_part(draft, self.derived.of((subject,), pods), selected + ends)
+
+    def _add_part(self, draft: LoweredRule, subject: int, selected: tuple[int, ...]) -> None:
+        """The rows of a rule for some of its subjects. ``selected`` are the sets of its peers, but
+        for blocks."""
+        base = self._base
         union = (ALL,) if draft.anyone else selected
         if draft.blocks:
             union += tuple([base.blocks[block] for block in draft.blocks])
@@ -158,7 +194,10 @@ class RowMaker:
             reached = union if self._profile.named_port_through_ipblock else selected
         for port in draft.named:
             for number, holders in base.named.get(port, ()):
-                ports = (PortRange(port.protocol, number, number),)
+                at = place(port.protocol, number)
+                if any(low <= at < high for low, high in draft.excluded):
+                    continue
+                ports = ((at, at + 1),)
                 if draft.direction is Direction.INGRESS:
                     self._add(draft, self.derived.of((subject,), holders), peer, ports)
                 elif reached:
@@ -173,8 +212,7 @@ class RowMaker:
                 (direction, tier, _LAST, denied, ALL, 0, Action.DENY, Reason.NO_RULE_MATCHES)
             )
         if self._profile.icmp == "always":
-            icmp = (PortRange(Protocol.ICMP, 0, 0),)
-            ports = self._lists.setdefault(icmp, len(self._lists))
+            ports = self._lists.setdefault(ALL_ICMP, len(self._lists))
             tier = questions.network_tier
             for direction, subjects_of in questions.network_subjects.items():
                 subject = self._union_of(subjects_of)

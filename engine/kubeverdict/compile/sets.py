@@ -33,6 +33,14 @@ def from_positions(groups: Sequence[NDArray[np.int64]]) -> Sets:
     return Sets(np.array(start, np.int64), np.concatenate(words), np.concatenate(bits))
 
 
+def from_bitmaps(bitmaps: Sequence[NDArray[np.uint64]], words: int) -> Sets:
+    """Sets from bitmaps (words,)."""
+    table = np.array(bitmaps, np.uint64).reshape(-1, words)
+    row, word = np.nonzero(table)
+    start = np.searchsorted(row, np.arange(len(bitmaps) + 1)).astype(np.int64)
+    return Sets(start, word.astype(np.int32), table[row, word])
+
+
 def members(sets: Sets, which: int) -> NDArray[np.int64]:
     """The positions in one set, ascending."""
     part = slice(sets.start[which], sets.start[which + 1])

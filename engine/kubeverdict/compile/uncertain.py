@@ -39,14 +39,14 @@ def uncertain_selectors(
     found = []
     for policy in policies:
         for selector, (where, scope), path in _selectors(policy):
-            tested = [one for one in selector.requirements if one.key in keys and _tests(one)]
+            tested = [one for one in selector.terms() if one.key in keys and _tests(one)]
             if not tested:
                 continue
             spaces = [where] if where is not None else _matching(scope, namespaces)
             doubtful = [
                 pod
                 for pods in groups
-                if pods[0].namespace in spaces and _is_doubtful(selector, pods[0])
+                if pods[0].namespace in spaces and _selects(selector, pods[0].labels) is None
                 for pod in pods
             ]
             if doubtful:
@@ -72,18 +72,25 @@ def _matching(scope: Selector, namespaces: Mapping[str, Labels]) -> set[str]:
 
 def _tests(requirement: Requirement) -> bool:
     """Whether a requirement looks at the value of its label."""
-    return requirement.operator in (Operator.IN, Operator.NOT_IN)
+    return requirement.operator not in (Operator.EXISTS, Operator.DOES_NOT_EXIST)
 
 
-def _is_doubtful(selector: Selector, pod: Pod) -> bool:
-    """Whether it depends on unknown values alone if a selector selects a pod."""
-    open_ = False
+def _selects(selector: Selector, labels: Labels) -> bool | None:
+    """Whether a selector selects labels; None where that depends on unknown values alone."""
+    found: bool | None = True
     for requirement in selector.requirements:
-        if _tests(requirement) and pod.labels.get(requirement.key) == UNKNOWN_VALUE:
-            open_ = True
-        elif not requirement.matches(pod.labels):
+        if _tests(requirement) and labels.get(requirement.key) == UNKNOWN_VALUE:
+            found = None
+        elif not requirement.matches(labels):
             return False
-    return open_
+    for clause in selector.clauses:
+        parts = {_selects(part, labels) for part in clause.parts}
+        held = True if True in parts else None if None in parts else False
+        if held is None:
+            found = None
+        elif held is clause.negated:
+            return False
+    return found
 
 
 def _entry(

@@ -103,6 +103,7 @@ def make_universe(
     kinds: Kinds,
     atoms: Atoms,
     space: AddressSpace,
+    questions: Questions,
     profile: Profile,
 ) -> Universe:
     """Number the positions of a plane and find that of every endpoint id."""
@@ -114,9 +115,10 @@ def make_universe(
     atom = np.full(kinds.labels.size, -1, np.int32)
     if len(families) == 1:
         atom[:pods] = atoms.pods[families[0]]
-    groups = group(kinds, population, atom, inside)
+    groups = group(kinds, population, atom, inside, questions.tells_own_node)
 
     apart = bool(population.host_pods) or not profile.ipblock_matches_nodes
+    apart |= questions.tells_nodes
     host_position = np.arange(len(population.hosts), dtype=np.int32) + (groups.count + space.atoms)
     if not apart:
         host_position = atoms.hosts + np.int32(groups.count)
@@ -218,7 +220,8 @@ def _scopes(
     ranges = dict(zip(by_labels, merged_ranges(universe.groups.first, matched), strict=True))
     scopes: list[Scope] = []
     for where in wheres:
-        scopes.append(universe.namespaces[where] if isinstance(where, str) else ranges[where])
+        here = universe.namespaces.get(where, ()) if isinstance(where, str) else ranges[where]
+        scopes.append(here)
     return scopes
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, parts_of
+from kubeverdict.compile.ports import atoms_at
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
 from kubeverdict.compile.tiers import ordered_tiers
 from kubeverdict.evaluate.ends import address_ids
@@ -241,15 +242,15 @@ def _joint_ports(old: PortSpace, new: PortSpace) -> tuple[PortSpace, list[NDArra
     atoms = first.size - 1
     sides: list[Sets] = []
     for space in (old, new):
-        own = np.searchsorted(space.first, first[:-1], side="right") - 1
-        targets = np.stack((own, np.arange(atoms)), axis=1)
+        own = atoms_at(space, first[:-1])
+        targets = np.stack((own, np.arange(atoms)), axis=1).astype(np.int64)
         sides.append(_spread(space.sets, targets, space.weight.size, (atoms + 63) >> 6))
     numbers, sets = _canonical(sides)
     # Set 0 is every atom on both sides, and so stays first.
     assert numbers[0][0] == numbers[1][0] == 0
     sizes = np.diff(first)
     # Weightless places (port 0, ICMP, other protocols) are atoms of their own in any space.
-    own = np.searchsorted(old.first, first[:-1], side="right") - 1
+    own = atoms_at(old, first[:-1])
     weight = np.where(old.weight[own] > 0, sizes, 0)
     table = np.repeat(np.arange(atoms, dtype=np.int32), sizes)
     return PortSpace(table=table, first=first, weight=weight, sets=sets), numbers

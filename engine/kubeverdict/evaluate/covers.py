@@ -33,7 +33,7 @@ def is_default_deny(policy: Policy) -> bool:
     """Whether a policy is the ground that others stand on: it is not redundant because each of
     the pods that there are today has a policy of its own."""
     isolates = policy.tier.default is Action.DENY and policy.isolates
-    return bool(isolates) and not policy.pods.requirements and not policy.rules
+    return bool(isolates) and policy.pods.selects_all and not policy.rules
 
 
 class Covers:

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
-from kubeverdict.compile.ports import place
+from kubeverdict.compile.ports import place, untold_type
 from kubeverdict.errors import UsageError
 from kubeverdict.kernels import flows as kernels
 from kubeverdict.kernels.flows import IPV4, IPV6
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.policy import Direction
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.ports import Protocol, icmp_port
 
 _THREAD_WORTH = 200_000
+_ICMP_PORTS = icmp_port(6, 255, 255) + 1
 _BIT: dict[Family, int] = {4: IPV4, 6: IPV6}
 _Out = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
 
@@ -49,7 +50,8 @@ def judge(
 ) -> Verdicts:
     """Judge flows: equally long arrays of endpoint ids, ``Protocol`` numbers and ports.
 
-    ``ports`` are 0 to 65535 and ignored for protocols that have none. ``family`` asks about one
+    ``ports`` are 0 to 65535 and ignored for other protocols than TCP, UDP and SCTP, but for ICMP
+    whose type is told (:func:`~kubeverdict.model.ports.icmp_port`). ``family`` asks about one
     address family; without it each flow takes the first (IPv4, then IPv6) that both ends have.
     ``through_service`` says that the flows reach their destinations through a Service, where a
     pod that reaches itself is subject to policy.
@@ -58,12 +60,12 @@ def judge(
     source = _column(sources, "source", len(compiled.pods) + _others(compiled))
     destination = _column(destinations, "destination", len(compiled.pods) + _others(compiled))
     protocol = _column(protocols, "protocol", 5)
-    port = _column(ports, "port", 65536)
+    port = _column(ports, "port", _ICMP_PORTS)
     if not source.size == destination.size == protocol.size == port.size:
         raise UsageError("sources, destinations, protocols and ports must be equally long")
-    with_ports = protocol < 3
-    index = np.where(with_ports, protocol * 65536 + port, 3 * 65536 + protocol - 3)
-    atom = compiled.ports.table[index]
+    if not (port[protocol != Protocol.ICMP] < 65536).all():
+        raise UsageError("ports must be from 0 to 65535")
+    atom = port_atoms(compiled, source, destination, protocol, port, family)
     out = (
         np.zeros(source.size, np.uint8),
         np.full(source.size, Reason.NO_ADDRESS, np.int32),
@@ -121,7 +123,8 @@ def trace(
     Only tiers are looked at, not what a profile lets through before them. None where the ends
     share no address family that the pods use.
     """
-    atom = int(compiled.ports.table[place(protocol, port)])
+    flow = np.array([[source], [destination], [protocol], [port]], np.int64)
+    atom = int(port_atoms(compiled, flow[0], flow[1], flow[2], flow[3], family)[0])
     asked = _BIT[family] if family is not None else IPV4 | IPV6
     for plane in compiled.planes:
         ends = plane.ends
@@ -137,6 +140,27 @@ def trace(
         )
         return Trace(tuple(passed[:count].tolist()), int(tier) if tier >= 0 else None, int(decided))
     return None
+
+
+def port_atoms(
+    compiled: CompiledPolicy,
+    source: NDArray[np.integer],
+    destination: NDArray[np.integer],
+    protocol: NDArray[np.int64],
+    port: NDArray[np.int64],
+    family: Family | None = None,
+) -> NDArray[np.int32]:
+    """The port atoms of flows, as :func:`judge` takes them. Where rules name types of ICMP, a flow
+    without one is of the version of the family that it takes."""
+    index = np.where(protocol < 3, protocol * 65536 + port, 3 * 65536 + protocol - 3)
+    if not compiled.ports.has_types:
+        return compiled.ports.table[index]
+    icmp = np.flatnonzero(protocol == Protocol.ICMP)
+    about = compiled.planes[0].ends.about
+    four = (about[source[icmp]] & about[destination[icmp]] & IPV4 != 0) & (family != 6)
+    untold = np.where(four, untold_type(4), untold_type(6))
+    index[icmp] = np.where(port[icmp] > 0, place(Protocol.ICMP, 1) + port[icmp] - 1, untold)
+    return compiled.ports.table[index]
 
 
 def _others(compiled: CompiledPolicy) -> int:

@@ -16,7 +16,9 @@ from kubeverdict.kernels.bits import first_at_least, sort
 from kubeverdict.kernels.jit import kernel
 
 _PROTOCOL = 65536
-END = 3 * _PROTOCOL + 2
+# Behind the places of ports, of ICMP and of all else: the types and codes of ICMP and ICMPv6.
+TYPES = 3 * _PROTOCOL + 2
+END = TYPES + 2 * 65536
 
 
 class Runs(NamedTuple):

@@ -12,12 +12,12 @@ only decides which of several matching rules is named.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
 from kubeverdict.model.addresses import Address, Block
-from kubeverdict.model.ports import PortMatch
+from kubeverdict.model.ports import PortMatch, PortRange
 from kubeverdict.model.selectors import EVERYTHING, Selector
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -72,7 +72,39 @@ class BlockPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
         return address in self.block and not any(address in part for part in self.excepts)
 
 
-Peer = PodPeer | BlockPeer
+class NodePeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The addresses of the nodes that ``nodes`` selects by their labels, and so the hostNetwork
+    pods on them."""
+
+    nodes: Selector = EVERYTHING
+
+
+class EndSet(StrEnum):
+    """Ends that an API has a name for."""
+
+    ALL = "all"  # every end there is
+    WORLD = "world"  # outside: neither a pod nor a node
+    CLUSTER = "cluster"  # every pod and every node
+    NODES = "nodes"  # every node
+    HOST = "host"  # the node that the subject runs on
+    REMOTE_NODE = "remote-node"  # every other node; every node where that of the subject is unknown
+
+
+class NamedPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A named set of ends. A node stands for its addresses."""
+
+    ends: EndSet
+
+
+class ExceptPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """What ``peer`` holds and none of ``excluded`` does. (``peer`` and other are both: ``peer``
+    except what is in everything except other.)"""
+
+    peer: Peer
+    excluded: tuple[Peer, ...]
+
+
+Peer = PodPeer | BlockPeer | NodePeer | NamedPeer | ExceptPeer
 
 
 class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -80,6 +112,11 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     An empty tuple of either matches nothing (a CNI that drops a part of a rule leaves one).
     ``index`` is the place in the policy's list for its direction.
+
+    What APIs beside NetworkPolicy say: ``excluded_ports`` are not covered, whatever ``ports`` has;
+    ``subject`` narrows the subject of the policy to some of its pods; ``precedence`` is a place in
+    the tier of its own, instead of the policy's ``order``, so that rules of several policies
+    interleave.
     """
 
     direction: Direction
@@ -88,6 +125,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     peers: tuple[Peer, ...] | None
     ports: tuple[PortMatch, ...] | None
     source: Source
+    excluded_ports: tuple[PortRange, ...] = ()
+    subject: PodPeer | None = None
+    precedence: float | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -129,3 +169,9 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     def sort_key(self) -> tuple[Tier, float, str, str, str]:
         """Evaluation order of policies, and so of the rules that decide."""
         return (self.tier, self.order, self.kind, self.namespace or "", self.name)
+
+    def rule_key(self, rule: Rule) -> tuple[Tier, float, str, str, str]:
+        """Where a rule of the policy comes among all rules. Those of one policy that are alike
+        in it follow its list."""
+        order = self.order if rule.precedence is None else rule.precedence
+        return (self.tier, order, *self.sort_key[2:])

@@ -47,10 +47,16 @@ def is_entity(kind: Any) -> bool:
     return _is_struct(kind) and not kind.__struct_config__.eq
 
 
+@cache
 def is_product(kind: Any) -> bool:
     """Whether values of a type are taken apart into their fields."""
+    return _is_product(kind, frozenset())
+
+
+def _is_product(kind: Any, inside: frozenset[Any]) -> bool:
     if _is_struct(kind):
-        return not is_entity(kind) and not all(map(is_plain, fields_of(kind).values()))
+        fields = () if is_entity(kind) else fields_of(kind).values()
+        return not all(_is_plain(field, inside | {kind}) for field in fields)
     return inspect.isclass(kind) and (
         is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
     )
@@ -75,9 +81,16 @@ def element_of(kind: Any) -> np.dtype[Any] | None:
 @cache
 def is_plain(kind: Any) -> bool:
     """Whether values of a type hold neither arrays nor anything with an identity."""
-    if is_array(kind) or is_entity(kind) or is_product(kind):
+    return _is_plain(kind, frozenset())
+
+
+def _is_plain(kind: Any, inside: frozenset[Any]) -> bool:
+    """The same of a type that the types ``inside`` hold: it may hold these again."""
+    if kind in inside:
+        return True
+    if is_array(kind) or is_entity(kind) or _is_product(kind, inside):
         return False
-    return all(map(is_plain, get_args(kind)))
+    return all(_is_plain(part, inside) for part in get_args(kind))
 
 
 def _is_struct(kind: Any) -> bool:

@@ -21,7 +21,7 @@ from kubeverdict.model.assertions import Assertion, Claim, EndSpec, PortName
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, WorkloadRef
 from kubeverdict.model.policy import BlockPeer, PodPeer, Policy
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
-from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.selectors import PARTIAL, Operator, Requirement, Selector
 from tests.analyses.clusters import (
     block,
     cluster,
@@ -35,8 +35,9 @@ from tests.analyses.clusters import (
     tcp as tcp_rule,
 )
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
-from tests.generated import KEYS, NAMESPACES, PORT_NAMES, VALUES, build_cluster
-from tests.oracle import selects
+from tests.generated import build_cluster, without_icmp_types
+from tests.generated_policies import KEYS, NAMESPACES, PORT_NAMES, VALUES
+from tests.oracle_parts import selects
 
 PODS = [
     pod("dev/toy", "app=toy", "10.0.1.1"),
@@ -172,12 +173,14 @@ def on_two_keys(selector_: Selector) -> Selector:
     return Selector.of(
         Requirement(KEY_NAMES[one.key], one.operator, one.values) if one.key in KEY_NAMES else one
         for one in selector_.requirements
+        if one.operator not in PARTIAL
     )
 
 
 def simpler(made: Cluster, *, blocks: bool) -> Cluster:
-    """Fewer kinds of pods, so that all can be made: two label keys, and blocks only where
-    asked. Pods have addresses, and none is that of a node."""
+    """Fewer kinds of pods, so that all can be made: two label keys, blocks only where asked, and
+    nothing that is not worked out. Pods have addresses, and none is that of a node."""
+    made = without_icmp_types(made)
 
     def peer(one: PodPeer | BlockPeer) -> PodPeer | BlockPeer:
         if isinstance(one, BlockPeer) or one.pods is None:
@@ -189,9 +192,12 @@ def simpler(made: Cluster, *, blocks: bool) -> Cluster:
         rules = [
             replace(
                 rule,
+                subject=None,
                 peers=rule.peers
                 and tuple(
-                    peer(one) for one in rule.peers if blocks or not isinstance(one, BlockPeer)
+                    peer(one)
+                    for one in rule.peers
+                    if isinstance(one, PodPeer) or (blocks and isinstance(one, BlockPeer))
                 ),
             )
             for rule in each.rules
@@ -210,8 +216,9 @@ def probes(made: Cluster, asked: tuple[PortRange, ...] | None) -> list[Probe]:
     ranges = [one for one in asked or ()]
     for each in made.policies:
         for rule in each.rules:
-            ranges += [one for one in rule.ports or () if isinstance(one, PortRange)]
-    for one in ranges:
+            written = (*(rule.ports or ()), *rule.excluded_ports)
+            ranges += [one for one in written if isinstance(one, PortRange)]
+    for one in (one for one in ranges if one.protocol.has_ports):
         for edge in (one.first - 1, one.first, one.last, one.last + 1):
             if 1 <= edge <= MAX_PORT:
                 found.add(Probe(one.protocol, edge))

@@ -12,8 +12,8 @@ from kubeverdict.analyses.verify import classes
 from kubeverdict.analyses.verify.classes import TooManyError, combinations
 from kubeverdict.model.selectors import EVERYTHING, Operator, Requirement, Selector
 from tests.analyses.clusters import selector
-from tests.generated import KEYS, POD_REQUIREMENTS, VALUES
-from tests.oracle import selects
+from tests.generated_policies import KEYS, POD_REQUIREMENTS, VALUES
+from tests.oracle_parts import selects
 
 # Every label set as far as these selectors can tell: one value that none of them names.
 LABEL_SETS = [

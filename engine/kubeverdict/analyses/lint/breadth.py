@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
+from kubeverdict.analyses.conditions import peer_text
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint import dns
 from kubeverdict.analyses.lint.exposure import Exposure
@@ -17,7 +18,16 @@ from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import (
+    BlockPeer,
+    Direction,
+    EndSet,
+    NamedPeer,
+    Peer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import Source
@@ -104,10 +114,12 @@ def is_everywhere(peer: Peer | None) -> bool:
         return True
     if isinstance(peer, BlockPeer):
         return peer.block.prefix == 0
+    if not isinstance(peer, PodPeer):
+        return isinstance(peer, NamedPeer) and peer.ends is EndSet.ALL
     return (
         peer.namespace is None
-        and not peer.namespaces.requirements
-        and (peer.pods is None or not peer.pods.requirements)
+        and peer.namespaces.selects_all
+        and (peer.pods is None or peer.pods.selects_all)
     )
 
 
@@ -122,6 +134,8 @@ def _what(peer: Peer | None) -> str:
         return "anybody"
     if isinstance(peer, PodPeer):
         return _EVERY_POD
+    if not isinstance(peer, BlockPeer):
+        return peer_text(peer)
     excepts = f" except {listed(list(map(str, peer.excepts)))}" if peer.excepts else ""
     return f"{peer.block}{excepts}"
 
@@ -137,7 +151,7 @@ def _from_everywhere(
         return
     kinds = facts.subjects(policy).tolist()
     hidden = [kind for kind in kinds if not exposure.is_exposed(kind)]
-    if not hidden or (len(hidden) < len(kinds) and policy.pods.requirements):
+    if not hidden or (len(hidden) < len(kinds) and not policy.pods.selects_all):
         # A policy that guards an exposed workload is about that workload.
         return
     workloads = facts.workloads(hidden)

@@ -42,7 +42,7 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
         policies_in.update(facts.kinds[kind].namespace for kind in kinds_of)
         if policy.namespace is not None:
             policies_in.add(policy.namespace)
-        if not policy.pods.requirements:
+        if policy.pods.selects_all:
             for name in names:
                 general.setdefault(name, []).append(policy)
     kinds_in: dict[str, list[int]] = {}
@@ -138,7 +138,7 @@ def _partial(facts: Facts) -> Iterator[Hit]:
     if not torn:
         return
     for policy in facts.policies:
-        if not policy.pods.requirements:
+        if policy.pods.selects_all:
             continue
         selected = set(facts.subjects(policy).tolist())
         touched = {ref for kind in selected for ref in of_kind[kind] if ref in torn}

@@ -304,7 +304,9 @@ def _leaves(rule: Rule, policy: Policy) -> bool:
     if rule.peers is None:
         return True
     return any(
-        isinstance(peer, BlockPeer) or peer.namespace is None or peer.namespace != policy.namespace
+        not isinstance(peer, PodPeer)
+        or peer.namespace is None
+        or peer.namespace != policy.namespace
         for peer in rule.peers
     )
 
@@ -318,7 +320,7 @@ def covers(rule: Rule, protocol: Protocol, numbers: tuple[int, ...]) -> bool:
         and (
             port.name.startswith("dns")
             if isinstance(port, NamedPort)
-            else any(port.first <= number <= port.last for number in numbers)
+            else any(map(port.covers, numbers))
         )
         for port in rule.ports
     )
@@ -402,7 +404,7 @@ def _fault(facts: Facts, group: AffectedPods, servers: list[DnsServer]) -> Fault
         reason = f"no rule is about port {DNS_PORT}"
         return Fault(name, policy, None, reason, fix=_allowing(servers))
     # Who may open no connection at all needs no names either, if a policy of their own says so.
-    meant = any(one.pods.requirements for one in group.policies)
+    meant = any(not one.pods.selects_all for one in group.policies)
     severity = Severity.NOTE if meant else Severity.WARNING
     fix = _allowing(servers)
     if meant:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from kubeverdict.model.policy import BlockPeer, Peer, Policy, Rule
+from kubeverdict.analyses.conditions import peer_text
+from kubeverdict.model.policy import BlockPeer, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.sources import FieldPath, field_text
 
 _LETTERS = 16
@@ -50,6 +51,8 @@ def _part(rule: Rule, path: FieldPath) -> str:
 def _peer(peer: Peer) -> str:
     if isinstance(peer, BlockPeer):
         return " except ".join(map(str, (peer.block, *peer.excepts)))
+    if not isinstance(peer, PodPeer):
+        return peer_text(peer)
     pods = "all pods" if peer.pods is None else str(peer.pods)
     where = f"namespace {peer.namespace}" if peer.namespace else f"namespaces {peer.namespaces}"
     return f"{pods} in {where}"

@@ -78,7 +78,7 @@ class Vocabulary:
 
     def dead_values(self, selector: Selector, things: str) -> Iterator[Miss]:
         """Values of a list that nothing has, beside others that something has."""
-        for requirement in selector.requirements:
+        for requirement in selector.terms():
             if requirement.operator is Operator.IN and len(requirement.values) > 1:
                 values = self._values.get(requirement.key, set())
                 if values.isdisjoint(requirement.values):

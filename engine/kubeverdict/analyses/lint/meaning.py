@@ -17,7 +17,7 @@ from kubeverdict.model.policy import (
     PodPeer,
     Policy,
 )
-from kubeverdict.model.ports import NamedPort
+from kubeverdict.model.ports import NamedPort, PortRange
 from kubeverdict.model.profile import Profile, implements
 
 _DENY_ALL = re.compile(r"(deny|block|isolate).*(all|everything)|(default|all).*(deny|block)", re.I)
@@ -233,7 +233,7 @@ def _names_to_anyone(facts: Facts, policy: Policy) -> bool:
 
 def _has_ranges(facts: Facts, policy: Policy) -> bool:
     return any(
-        not isinstance(port, NamedPort) and port.first != port.last and port.last != 65535
+        isinstance(port, PortRange) and port.first != port.last and port.last != 65535
         for rule in policy.rules
         for port in rule.ports or ()
     )

@@ -83,7 +83,7 @@ def is_particular(rule: Rule) -> bool:
     return bool(rule.peers) and all(
         isinstance(peer, PodPeer)
         and peer.pods is not None
-        and peer.pods.requirements
+        and not peer.pods.selects_all
         and (peer.namespace is not None or by_name(peer.namespaces))
         for peer in rule.peers or ()
     )

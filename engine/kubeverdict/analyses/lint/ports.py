@@ -36,6 +36,8 @@ def _rule(facts: Facts, policy: Policy, rule: Rule) -> Iterator[Hit]:
     for index, port in enumerate(rule.ports or ()):
         if isinstance(port, NamedPort):
             said = _named(facts, rule, port, kinds)
+        elif not isinstance(port, PortRange) or not port.protocol.has_ports:
+            continue
         else:
             said = _numbered(facts, rule, port, kinds)
         if said is not None:

@@ -49,7 +49,7 @@ def peer_miss(facts: Facts, peer: PodPeer) -> Miss | None:
 
 
 def _pod_miss(facts: Facts, where: Where, pods: Selector) -> Miss | None:
-    if any(one.values and one.key in facts.open_keys for one in pods.requirements):
+    if any(one.values and one.key in facts.open_keys for one in pods.terms()):
         return None  # what it selects is seen when pods run
     miss = facts.vocabulary(where).miss(pods, "pod")
     return miss if miss.is_typo or facts.knows_pods(where) else None
@@ -57,7 +57,7 @@ def _pod_miss(facts: Facts, where: Where, pods: Selector) -> Miss | None:
 
 def _all_known(facts: Facts, namespaces: Selector) -> bool:
     """Whether the input has every namespace, with the labels that are asked about."""
-    by_name = all(one.key == METADATA_NAME for one in namespaces.requirements)
+    by_name = all(one.key == METADATA_NAME for one in namespaces.terms())
     implied = any(one.implied for one in facts.cluster.namespaces)
     return facts.has_all_namespaces and (by_name or not implied)
 
@@ -127,9 +127,9 @@ def _peer(facts: Facts, policy: Policy, rule: Rule, index: int, peer: PodPeer) -
     where, pods = peer_question(peer)
     if kinds.size:
         yield from _on_hosts(facts, policy, source, kinds.tolist())
-        if any(len(one.values) > 1 for one in pods.requirements):
+        if any(len(one.values) > 1 for one in pods.terms()):
             yield from _typos(policy, source, facts.vocabulary(where).dead_values(pods, "pod"))
-        if any(len(one.values) > 1 for one in peer.namespaces.requirements):
+        if any(len(one.values) > 1 for one in peer.namespaces.terms()):
             dead = facts.namespace_vocabulary.dead_values(peer.namespaces, "namespace")
             yield from _typos(policy, source, dead)
         return
@@ -156,12 +156,12 @@ def _inside(facts: Facts, peer: PodPeer) -> str:
     if peer.namespace is not None:
         return f" in namespace {peer.namespace}"
     names = facts.namespaces_of[peer.namespaces]
-    return f" in {listed(names)}" if names and peer.namespaces.requirements else ""
+    return f" in {listed(names)}" if names and not peer.namespaces.selects_all else ""
 
 
 def _elsewhere(facts: Facts, peer: PodPeer) -> str:
     """Where such pods are, if not in the namespace of the policy."""
-    if peer.pods is None or not peer.pods.requirements:
+    if peer.pods is None or peer.pods.selects_all:
         return ""
     names = facts.namespaces_with(peer.pods)
     if not names:
@@ -179,13 +179,13 @@ def _split(facts: Facts, policy: Policy, rule: Rule) -> Generator[Hit, None, set
         if isinstance(peer, PodPeer)
         and peer.namespace is None
         and peer.pods is None
-        and peer.namespaces.requirements
+        and not peer.namespaces.selects_all
     ]
     said: set[int] = set()
     for index, peer in peers:
         if not (wide and isinstance(peer, PodPeer) and peer.namespace and peer.pods):
             continue
-        if not peer.pods.requirements:
+        if peer.pods.selects_all:
             continue
         for place, whole in wide:
             meant = [

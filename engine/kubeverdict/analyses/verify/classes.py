@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubeverdict.model.selectors import Requirement, Selector
+from kubeverdict.model.selectors import PARTIAL, Requirement, Selector
 
 # Combinations of selectors, in one namespace, that are looked at.
 MOST = 20_000
@@ -35,6 +35,8 @@ def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, La
         return {}
     by_key: dict[str, dict[Requirement, int]] = {}
     for number, selector in enumerate(selectors):
+        if selector.clauses or any(one.operator in PARTIAL for one in selector.requirements):
+            raise TooManyError  # what such selectors have in common is not worked out
         for requirement in selector.requirements:
             users = by_key.setdefault(requirement.key, {})
             users[requirement] = users.get(requirement, 0) | 1 << number

@@ -9,7 +9,7 @@ from kubeverdict.analyses.verify.classes import Labels, TooManyError, combinatio
 from kubeverdict.analyses.verify.questions import PortNames
 from kubeverdict.model.addresses import Address
 from kubeverdict.model.cluster import Namespace, Pod, WorkloadRef
-from kubeverdict.model.policy import BlockPeer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, EndSet, NamedPeer, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import EVERYTHING, Selector
 
 # Pods at one end of an assertion that are looked at.
@@ -55,11 +55,15 @@ class PolicyQuestions:
 
     def note_peers(self, rules: Iterable[Rule]) -> None:
         for rule in rules:
+            if rule.subject is not None:
+                raise TooManyError  # how it goes with pods that do not exist is not worked out
             for peer in rule.peers or ():
                 if isinstance(peer, PodPeer):
                     self.peers[peer] = None
-                else:
+                elif isinstance(peer, BlockPeer):
                     self.blocks[peer] = None
+                elif peer != NamedPeer(EndSet.ALL):
+                    raise TooManyError  # how it goes with pods that do not exist is not worked out
 
     def addresses(self, candidates: Sequence[Address]) -> list[Address | None]:
         """One of ``candidates`` for each way in which the blocks tell them apart; None, for no

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses.port_text import PortTexts
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.ports import place
+from kubeverdict.compile.ports import atoms_at, port_list
 from kubeverdict.model.assertions import PortName
 from kubeverdict.model.cluster import SERVING, Pod
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
@@ -23,9 +23,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 def places(ranges: Iterable[PortRange]) -> Ranges:
-    return tuple(
-        (place(one.protocol, one.first), place(one.protocol, one.last) + 1) for one in ranges
-    )
+    return port_list(ranges)
 
 
 def every_port(compiled: CompiledPolicy) -> Ranges:
@@ -70,8 +68,10 @@ class Slices:
     def __init__(self, compiled: CompiledPolicy, asked: Iterable[Ranges]) -> None:
         atoms = compiled.ports.first
         cuts = {edge for ranges in asked for bounds in ranges for edge in bounds}
-        self._edges = np.union1d(atoms, np.array(sorted(cuts), np.int64))
-        self._atom = np.searchsorted(atoms, self._edges[:-1], side="right") - 1
+        end = int(atoms[-1])
+        inside = sorted(cut for cut in cuts if cut <= end)
+        self._edges = np.union1d(atoms, np.array(inside, np.int64))
+        self._atom = atoms_at(compiled.ports, self._edges[:-1])
         self._atoms = atoms.size - 1
         # What the CNI lets through anyway has been left out of what is asked.
         self.texts = PortTexts(self._edges, without_icmp=False)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kubeverdict.analyses.verify.classes import TooManyError
 from kubeverdict.analyses.verify.ports import Ranges, every_port, places
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.ports import place
+from kubeverdict.compile.ports import port_list
 from kubeverdict.model.assertions import Assertion, Claim, PortName
 from kubeverdict.model.cluster import ContainerPort
 from kubeverdict.model.policy import Action, Rule
@@ -108,11 +108,10 @@ def _names(rules: Iterable[Rule], denied: bool) -> list[frozenset[NamedPort]]:
 
 def _representatives(ranges: Ranges, rules: Iterable[Rule]) -> tuple[PortRange, ...]:
     """The first port of each part of ``ranges`` that rules tell apart."""
-    cuts = set()
+    cuts: set[int] = set()
     for rule in rules:
-        for port in rule.ports or ():
-            if isinstance(port, PortRange):
-                cuts |= {place(port.protocol, port.first), place(port.protocol, port.last) + 1}
+        for span in port_list((*(rule.ports or ()), *rule.excluded_ports)):
+            cuts.update(span)
     found = set()
     for first, stop in ranges:
         found |= {first, *(cut for cut in cuts if first < cut < stop)}

@@ -71,12 +71,17 @@ class _Adder:
         self._refs: list[RuleRef] = []
         self._count = len(policies)
         compiled = beside.compiled
+        self._interleaved = _not_beside(compiled.policies, ranks_only=True)
         adapted = adapt(policies, compiled.profile, compiled.pods, beside.labels_of_namespaces)
         for number, policy in enumerate(adapted):
             if policy is None:
                 continue
             if policy.tier not in beside.tiers:
                 self._apart[number] = "a tier that the cluster does not have"
+                continue
+            strange = _not_beside((policy,)) or self._interleaved
+            if strange:
+                self._apart[number] = strange
                 continue
             self._kept.append(number)
             self._refs += [RuleRef(policy, rule) for rule in policy.rules]
@@ -265,6 +270,17 @@ class _Adder:
         """In front of the rules of the first policy of the base that comes later."""
         rank = bisect_left(self._beside.sort_keys, policy.sort_key)
         return 2 * int(self._beside.first_rule[rank])
+
+
+def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:
+    """Why rules cannot be compiled beside others; empty where they can."""
+    rules = [rule for policy in policies for rule in policy.rules]
+    if any(rule.precedence is not None for rule in rules):
+        return "a rule with a precedence of its own"
+    others = (peer for rule in rules for peer in rule.peers or ())
+    if not ranks_only and any(not isinstance(peer, PodPeer | BlockPeer) for peer in others):
+        return "a peer that is made of others"
+    return ""
 
 
 def _with_union(rule: Rule, union: BlockUnion) -> Rule:

@@ -15,6 +15,7 @@ from kubeverdict.compile.identities import bit_slices, indexed, merged, parts_of
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.overlay.overlay import LAST, Overlay, OverlayPlane, Spans, speaks, where
+from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker
@@ -175,7 +176,13 @@ class _Maker:
         compiled, population = self._compiled, self._population
         profile = compiled.profile
         universe = make_universe(
-            families, population, self._kinds, self._atoms, compiled.addresses, profile
+            families,
+            population,
+            self._kinds,
+            self._atoms,
+            compiled.addresses,
+            self._questions,
+            profile,
         )
         for name, versions in self._versions.items():
             parts = [universe.namespaces[each] for each in (name, *versions)]
@@ -191,6 +198,7 @@ class _Maker:
             population,
             profile,
         )
+        base = with_others(base, self._questions, universe, population)
         rows, ingress_rows, narrow = RowMaker(base, self._lists, profile).make(self._questions)
         atoms = universe.of_end[universe.of_end.size - universe.atoms :]
         first_host = len(population.pods)
@@ -291,7 +299,10 @@ class _Maker:
             rule=np.concatenate((kept.rule, np.full(count, Reason.NO_RULE_MATCHES, np.int32))),
         )
         # An odd number leaves room in front of each rule for those of a candidate.
-        order = np.concatenate((kept.rule.astype(np.int64) * 2 + 1, np.full(count, LAST)))
+        rank = kept.rule.astype(np.int64)
+        if self._questions.ranks:
+            rank = np.array(self._questions.ranks, np.int64)[rank]
+        order = np.concatenate((rank * 2 + 1, np.full(count, LAST)))
         of_rule = np.searchsorted(self._first_rule, kept.rule, side="right") - 1
         policy = np.concatenate((of_rule, isolating)).astype(np.int32)
         columns = (*table[:3], table.action, table.tier, order, table.rule, policy)

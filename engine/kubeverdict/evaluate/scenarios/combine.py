@@ -73,7 +73,8 @@ def rollout(
 ) -> list[Outcome]:
     """Each of ``edits``, which change policies only, on top of those before it.
 
-    Raises UsageError for an edit that changes anything else.
+    Raises UsageError for an edit that changes anything else, or has rules that can be judged
+    alone only: with a precedence of their own, or peers that are made of others.
     """
     steps = _Steps(bench, edits)
     orders = [(tuple(range(step)), step) for step in range(len(edits))]
@@ -156,6 +157,7 @@ class _Steps:
             self._bench = _cut_for(self._bench, self._edits)
             batch = self._batch(orders)
             prepared = policy_batches.prepare(self._bench.beside, batch, focus)
+            _check_all_beside(prepared)
         self._candidates = prepared.candidates
         return prepared
 
@@ -194,6 +196,13 @@ class _Steps:
             versions[present] = sum(bit for bit, time in times.items() if begin <= time < end)
 
 
+def _check_all_beside(prepared: Prepared) -> None:
+    """Raise UsageError where some step cannot be judged beside the base."""
+    if not all(map(prepared.beside_base, range(prepared.count))):
+        reasons = sorted(set(prepared.candidates.apart.values()))
+        raise UsageError(f"these edits can be judged one by one only: {', '.join(reasons)}")
+
+
 def _batch_of(bench: Workbench, edits: Sequence[Edit]) -> PolicyBatch:
     """A batch of four versions with the candidates of all edits, so that they are numbered alike
     in each such batch and compiled once."""
@@ -230,7 +239,7 @@ def _cut_for(bench: Workbench, edits: Sequence[Edit]) -> Workbench:
 def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interaction]:
     """The pairs of ``edits``, which change policies only, that overlap or conflict.
 
-    Two edits of one policy are not compared.
+    Two edits of one policy are not compared. Raises UsageError as :func:`rollout`.
     """
     keys = [_touched(edit) for edit in edits]
     candidates: Candidates | None = None
@@ -244,6 +253,7 @@ def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interactio
         if not all(map(prepared.beside_base, range(prepared.count))):
             bench = _cut_for(bench, edits)
             prepared = policy_batches.prepare(bench.beside, _pairs(bench, edits, first, others))
+            _check_all_beside(prepared)
         candidates = prepared.candidates
         out = policy_batches.judge(prepared).out[:, :, scenario_results.COMBINATIONS :].sum(axis=0)
         overlaps, conflicts = out[:, _OVERLAPS].sum(axis=1), out[:, _CONFLICTS].sum(axis=1)
