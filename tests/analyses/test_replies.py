@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from kubeverdict.analyses.traffic import REPLY, UNTOLD, LogReading, collect
+from kubeverdict.analyses.traffic import REPLY, UNKNOWN_OPENER, LogReading, collect
 from kubeverdict.flowlogs.reading import LineBatch
 from kubeverdict.model.cluster import Cluster, ContainerPort, Namespace, Pod, WorkloadRef
 from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
@@ -57,7 +57,7 @@ DB, TO_FRONT = ("x/front", "x/db", 20000), ("x/back", "x/front", 3000)
 
 
 @pytest.mark.parametrize(
-    ("told", "connections", "replies", "untold"),
+    ("told", "connections", "replies", "undecided"),
     [
         # The other record tells: a mirrored tuple, a declared port, the ports themselves.
         ([("front", 51000, "back", 8080), ("back", 8080, "front", 51000)], [BACK], 1, 0),
@@ -92,19 +92,19 @@ DB, TO_FRONT = ("x/front", "x/db", 20000), ("x/back", "x/front", 3000)
     ],
 )  # fmt: skip
 def test_what_becomes_of_records(
-    told: list[Told], connections: list[tuple[str, str, int]], replies: int, untold: int
+    told: list[Told], connections: list[tuple[str, str, int]], replies: int, undecided: int
 ) -> None:
     for order in itertools.permutations(told):
         found, reading = traffic(*order)
         assert found == sorted(connections)
         assert reading.skipped[REPLY] == replies
-        assert reading.unattributed[UNTOLD] == untold
+        assert reading.unattributed[UNKNOWN_OPENER] == undecided
         assert reading.records == len(told) - replies
 
 
 def test_what_cannot_be_told_is_named() -> None:
     _, reading = traffic(("front", 40000, "db", 50000))
-    assert reading.unattributed_first[UNTOLD] == ["x/front → x/db 50000/UDP"]
+    assert reading.unattributed_first[UNKNOWN_OPENER] == ["x/front → x/db 50000/UDP"]
 
 
 def test_ports_of_clients_do_not_add_up() -> None:

@@ -155,7 +155,7 @@ def judged(
     if why:
         lost = (ids[traffic.source] < 0) | (ids[traffic.destination] < 0)
         if reading is not None:
-            _tell(traffic.rows(lost), why, reading, NO_PART)
+            _note_lost(traffic.rows(lost), why, reading, NO_PART)
         traffic = traffic.rows(~lost)
     source, destination = ids[traffic.source], ids[traffic.destination]
     verdicts = _verdicts(compiled, source, destination, traffic)
@@ -164,7 +164,7 @@ def judged(
     if apart.any():
         if reading is not None:
             strangers = traffic.rows(apart)
-            _tell(strangers, dict.fromkeys(strangers.source.tolist(), ""), reading, NO_FAMILY)
+            _note_lost(strangers, dict.fromkeys(strangers.source.tolist(), ""), reading, NO_FAMILY)
         part = only(part, ~apart)
     return part
 
@@ -194,7 +194,7 @@ def _verdicts(
     )
 
 
-def _tell(lost: Traffic, why: dict[int, str], reading: LogReading, what: str) -> None:
+def _note_lost(lost: Traffic, why: dict[int, str], reading: LogReading, what: str) -> None:
     columns = (lost.source, lost.destination, lost.observed + lost.denied)
     for source, destination, count in zip(*(c.tolist() for c in columns), strict=True):
         end = source if source in why else destination

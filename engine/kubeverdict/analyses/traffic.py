@@ -30,7 +30,7 @@ NO_ENDPOINTS = "connections to a Service whose endpoints the input does not have
 UNCLEAR = "connections to a Service that is defined twice with different content"
 DROPPED = "connections that the client's node drops: no backend there (internalTrafficPolicy Local)"
 REPLY = "replies"
-UNTOLD = "records that do not say which end opened the connection"
+UNKNOWN_OPENER = "records that do not say which end opened the connection"
 FROM_SERVICE = "connections from the address of a Service"
 
 # A connection as one number: source, destination, protocol, port, what was seen.
@@ -191,7 +191,7 @@ class _Collector:
             source, end = ends[flows.source[row]].name, ends[flows.destination[row]].name
             port, protocol = flows.port[row], Protocol(int(flows.protocol[row]))
             name = f"{source} → {end} {port}/{protocol.name}"
-            self._reading.not_attributed(UNTOLD, int(weight[row]), name)
+            self._reading.not_attributed(UNKNOWN_OPENER, int(weight[row]), name)
         is_new = found == Fate.CONNECTION
         new = (flows.source << _SOURCE | flows.there)[is_new]
         return (

@@ -121,7 +121,7 @@ def decisions(
     rows = 0
     selecting = _rows_by_subject(plane, direction, classes.subject)
     for number, subject in enumerate(classes.subject.tolist()):
-        part, first = _told_apart(plane, selecting[number], classes.peer)
+        part, first = _split(plane, selecting[number], classes.peer)
         made.append(_judge(compiled, plane, direction, subject, classes.peer[first], atoms))
         row_of[number] = part + rows
         rows += first.size
@@ -149,7 +149,7 @@ def _rows_by_subject(
     return found
 
 
-def _told_apart(
+def _split(
     plane: Plane, rows: NDArray[np.int64], peers: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The part of each of ``peers`` (identities) by what ``rows`` say of it, and the index of the

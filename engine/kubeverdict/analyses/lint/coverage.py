@@ -122,7 +122,7 @@ def _document(pod: Pod) -> ObjectKey:
     return "Pod", pod.namespace, pod.name
 
 
-def _said(ref: WorkloadRef) -> str:
+def _titled(ref: WorkloadRef) -> str:
     return f"{ref.kind} {ref.namespace}/{ref.name}"
 
 
@@ -145,15 +145,15 @@ def _partial(facts: Facts) -> Iterator[Hit]:
         for ref in sorted(touched):
             inside_, outside = _split_pods(facts, ref, torn[ref], selected)
             if outside:
-                message = f"selects {inside_} of {inside_ + outside} pods of {_said(ref)}"
+                message = f"selects {inside_} of {inside_ + outside} pods of {_titled(ref)}"
                 source = inside(policy.source, *policy.subject_field)
                 yield Hit(
                     "partial-replicas",
                     message,
                     policy,
                     source,
-                    objects=(_said(ref),),
-                    key=_said(ref),
+                    objects=(_titled(ref),),
+                    key=_titled(ref),
                 )
 
 

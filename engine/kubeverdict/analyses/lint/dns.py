@@ -230,7 +230,7 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
     link-local addresses says so: a rule for the whole internet is not about it."""
     address = parse_address(NODE_LOCAL_ADDRESS)
     assert address is not None
-    speaking = facts.speaking[Direction.EGRESS]
+    judging = facts.judging[Direction.EGRESS]
     reaching = {
         id(policy): {
             protocol
@@ -242,7 +242,7 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
         for policy in facts.policies
     }
     return {
-        kind: len(set().union(*(reaching[id(policy)] for policy in speaking[kind]))) == 2
+        kind: len(set().union(*(reaching[id(policy)] for policy in judging[kind]))) == 2
         for kind in kinds
     }
 
@@ -258,9 +258,9 @@ def _by_rules(facts: Facts) -> list[AffectedPods]:
     likely: dict[int, dict[Protocol, Action]] = {
         id(policy): _likely(policy) for policy in facts.policies
     }
-    speaking = facts.speaking[Direction.EGRESS]
+    judging = facts.judging[Direction.EGRESS]
     for kind in sorted(facts.isolating[Direction.EGRESS]):
-        by = {one: _closed_by(speaking[kind], likely, one) for one in DNS_PROTOCOLS}
+        by = {one: _closed_by(judging[kind], likely, one) for one in DNS_PROTOCOLS}
         blocked = tuple(protocol for protocol, policies in by.items() if policies)
         if blocked:
             policies = by[blocked[0]]

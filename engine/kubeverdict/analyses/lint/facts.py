@@ -263,8 +263,8 @@ class Facts:
         return order_matters(self.compiled.policies)
 
     @cached_property
-    def speaking(self) -> ByKind:
-        """The policies in force that say anything about each kind."""
+    def judging(self) -> ByKind:
+        """The policies in force that isolate each kind or have a rule for it."""
         return self._by_kind(
             lambda policy, direction: (
                 isolates(policy, direction)

@@ -89,14 +89,14 @@ def _differs(facts: Facts) -> Iterator[Hit]:
 def _reasons(
     facts: Facts, profiles: Sequence[Profile], policy: Policy, adapted: Sequence[Policy | None]
 ) -> Iterator[str]:
-    for told, differs in _KNOBS.items():
-        if told in _OF_NETWORK_POLICY and policy.tier != NETWORK_POLICY_TIER:
+    for knob, differs in _KNOBS.items():
+        if knob in _OF_NETWORK_POLICY and policy.tier != NETWORK_POLICY_TIER:
             continue
         if not differs(facts, policy):
             continue
-        values = {one.title: _value(one, told) for one in profiles}
+        values = {one.title: _value(one, knob) for one in profiles}
         if len(set(values.values())) > 1:
-            yield _said(told, values)
+            yield _difference(knob, values)
     for one, other in zip(profiles, adapted, strict=True):
         if other is None:
             refuses = "refuses it: it has a named port"
@@ -104,7 +104,7 @@ def _reasons(
             yield f"{one.title} {refuses if implements(one, policy.kind) else ignores}"
 
 
-def _said(knob: str, values: Mapping[str, str]) -> str:
+def _difference(knob: str, values: Mapping[str, str]) -> str:
     parts = ", ".join(f"{title}: {value}" for title, value in values.items())
     return f"{_MEANS[knob]}: {parts}"
 
@@ -128,7 +128,7 @@ _MEANS = {
     "ipblock_matches_nodes": "whether its ipBlock, which has nodes in it, matches them",
     "except_scope": "what an except is taken from, its own block or every block of the rule",
     "hostnetwork_peers": "whether a selector finds pods on the host network",
-    "named_ports": "what becomes of a named port",
+    "named_ports": "how a named port is treated",
     "named_port_containers": "which containers name ports",
     "named_port_union": "whether a pod opens the numbers that a name has on other pods",
     "named_port_through_ipblock": "whether a named port is resolved through an ipBlock",

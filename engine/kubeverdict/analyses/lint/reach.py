@@ -41,7 +41,7 @@ def nodes_let_in(facts: Facts, pod: int, protocol: Protocol, port: int) -> bool 
         inside = let_in(facts, hosts, pod, protocol, port)
         return bool(inside.all()) if inside.size else None
     kept = compiled.pods[pod]
-    policies = facts.speaking[Direction.INGRESS].get(facts.kind_of(kept), [])
+    policies = facts.judging[Direction.INGRESS].get(facts.kind_of(kept), [])
     blocks = [
         peer
         for policy in policies

@@ -85,7 +85,7 @@ class _Maker:
         self._kinds = classify(
             self._population,
             self._namespaces,
-            self._telling_keys(),
+            self._distinguishing_keys(),
             frozenset(
                 NamedPort(port.protocol, port.name)
                 for ports in {pod.ports for pod in self._population.pods}
@@ -117,7 +117,7 @@ class _Maker:
             self._labels_of[version] = labels
         return msgspec.structs.replace(visitor.pod, namespace=version)
 
-    def _telling_keys(self) -> frozenset[str]:
+    def _distinguishing_keys(self) -> frozenset[str]:
         """The label keys that tell pods apart: all but those that controllers write, unless a
         policy asks about them."""
         keys: set[str] = set()

@@ -81,7 +81,8 @@ def rollout(
     prepared = steps.prepare(orders, focus)
     results = policy_batches.judge(prepared, examples, threads)
     return [
-        policy_batches.told(prepared, results, step, edit.name) for step, edit in enumerate(edits)
+        policy_batches.outcome_of(prepared, results, step, edit.name)
+        for step, edit in enumerate(edits)
     ]
 
 

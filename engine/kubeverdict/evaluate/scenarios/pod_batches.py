@@ -194,7 +194,7 @@ def judge(prepared: PreparedPodBatch, examples: int = 0, threads: int | None = N
     return results
 
 
-def told(prepared: PreparedPodBatch, results: Results, scenario: int, name: str) -> Outcome:
+def outcome_of(prepared: PreparedPodBatch, results: Results, scenario: int, name: str) -> Outcome:
     """The outcome of one scenario of the batch."""
     return outcome(
         prepared.beside,

@@ -154,7 +154,7 @@ def _worker(prepared: Prepared, number: int) -> _Worker:
     return prepared.scenarios, prepared.versions, standing, sides, views, plane.homes, work
 
 
-def told(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
+def outcome_of(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
     """The outcome of one scenario of the batch."""
 
     def example(plane: int, columns: list[int], opens: bool) -> Example:

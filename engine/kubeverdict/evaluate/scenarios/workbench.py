@@ -153,14 +153,14 @@ def evaluate(
         found = policy_batches.judge(prepared, examples, threads)
         for scenario, number in enumerate(batch.numbers):
             if prepared.beside_base(scenario):
-                outcomes[number] = policy_batches.told(
+                outcomes[number] = policy_batches.outcome_of(
                     prepared, found, scenario, edits[number].name
                 )
     if moved.numbers:
         ready = pod_batches.prepare(bench.beside, moved, focus)
         found = pod_batches.judge(ready, examples, threads)
         for scenario, number in enumerate(moved.numbers):
-            outcomes[number] = pod_batches.told(ready, found, scenario, edits[number].name)
+            outcomes[number] = pod_batches.outcome_of(ready, found, scenario, edits[number].name)
     return [
         outcome if outcome is not None else _whole(bench, edit, focus, examples)
         for edit, outcome in zip(edits, outcomes, strict=True)
