@@ -45,7 +45,7 @@ def state_option(command: Command) -> Command:
         default=STATE,
         show_default=True,
         metavar="DIR",
-        help="Where the agent keeps its socket and what was set while it ran.",
+        help="Where the agent keeps its socket, and modes that were set while it ran.",
     )(command)
 
 
@@ -232,7 +232,7 @@ def events(last: int, follow: bool, state: Path) -> int:
 @format_option
 @state_option
 def status(output: str, state: Path) -> int:
-    """How the agent is. Exit status 1 while an alarm stands."""
+    """The state of the agent. Exit status 1 while an alarm stands."""
     from kubeverdict_agent.control.control_socket import ask
 
     answer = ask(state, "status")

@@ -76,7 +76,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Keep results in FILE, and do not compute again those that are there.",
 )
-@click.option("--memory-limit", metavar="SIZE", help="Refuse what would need more, as 2GiB.")
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Refuse to start if more memory would be needed, as 2GiB.",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Judge on the workers of this Dask scheduler.")
 @fail_on("opened", "closed")
 @judging("bulk")

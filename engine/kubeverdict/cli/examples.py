@@ -44,10 +44,10 @@ _EXAMPLES = {
 
 @verb()
 @click.option(
-    "--copy", "target", type=FILES, metavar="DIR", help="Copy them there; nothing is overwritten."
+    "--copy", "target", type=FILES, metavar="DIR", help="Copy them to DIR; nothing is overwritten."
 )
 def examples(target: str | None) -> int:
-    """Examples to try the other verbs with, and how to get at them."""
+    """Examples to try the other verbs with, and where they are."""
     lines = []
     for name, (what, command) in _EXAMPLES.items():
         lines += [name, f"  {what}", f"  $ kubeverdict {command}"]

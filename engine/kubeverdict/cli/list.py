@@ -14,13 +14,15 @@ from kubeverdict.command.running import verb
 @verb("list")
 @input_files
 @click.option("--pods", "by_pod", is_flag=True, help="Pods instead of workloads.")
-@click.option("--focus", metavar="NS/NAME", default="", help="Only what this pod or workload has.")
+@click.option(
+    "--focus", metavar="NS/NAME", default="", help="Only connections of this pod or workload."
+)
 @click.option(
     "--in-namespace",
     "namespaces",
     multiple=True,
     metavar="NS",
-    help="Only what has an end in this namespace; repeatable.",
+    help="Only connections with an end in this namespace; repeatable.",
 )
 @click.option(
     "--direction",

@@ -122,7 +122,7 @@ namespace_option = click.option(
     default=DEFAULT_NAMESPACE,
     show_default=True,
     metavar="NS",
-    help="Where objects of manifests are that have no namespace.",
+    help="The namespace of objects in manifests that have none.",
 )
 
 

@@ -41,7 +41,7 @@ _HEADER = "# Recommended by kubeverdict, from connections that were seen.\n"
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="Most CIDR blocks in a rule; more addresses are put together.",
+    help="At most so many CIDR blocks in a rule; more addresses are merged.",
 )
 @click.option("--default-deny", is_flag=True, help="As --baseline deny-all.")
 @click.option(
@@ -51,7 +51,7 @@ _HEADER = "# Recommended by kubeverdict, from connections that were seen.\n"
     type=click.Choice(["deny-all", "dns", "monitoring", "ingress-controller"]),
     help="A policy for every pod of each namespace; repeatable.",
 )
-@click.option("--out", metavar="DIR", help="Write the policies there, a file for each namespace.")
+@click.option("--out", metavar="DIR", help="Write the policies to DIR, a file for each namespace.")
 @judging("recommend")
 def recommend(
     files: tuple[str, ...],

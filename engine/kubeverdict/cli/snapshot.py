@@ -12,7 +12,7 @@ from kubeverdict.command.running import verb
 
 @verb()
 @input_files
-@click.option("-o", "--output", required=True, metavar="FILE.kvs", help="Where to write it.")
+@click.option("-o", "--output", required=True, metavar="FILE.kvs", help="The file to write.")
 @cni_options
 def snapshot(
     files: tuple[str, ...],

@@ -25,7 +25,7 @@ from kubeverdict.command.running import verb
     "--any",
     "anyone",
     is_flag=True,
-    help="Also for any pod that could be created in the namespaces that exist.",
+    help="Check any pod that could be created in the existing namespaces too.",
 )
 @judging("verify")
 def verify(
@@ -38,7 +38,7 @@ def verify(
     static: bool,
     skip_invalid: bool,
 ) -> int:
-    """Whether what must and must not be reachable is so.
+    """Check what must and what must not be reachable.
 
     Every connection that breaks an assertion is reported, with the rules that decide it. An
     assertion is unknown where nothing breaks it and a policy that was not evaluated could. Exit

@@ -9,7 +9,7 @@ from kubeverdict.command.running import verb
 
 @verb()
 def warmup() -> int:
-    """Compile what large inputs need, once.
+    """Compile the kernels that large inputs need, once.
 
     Later commands load it from a cache instead of waiting for it.
     """
