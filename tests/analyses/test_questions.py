@@ -54,7 +54,7 @@ def test_a_name_is_what_the_destination_says() -> None:
         ("metrics", party(port("web", 80)), "no port named metrics; its ports are web"),
         ("metrics", party(), "its ports are unnamed"),
         ("web/udp", party(port("web", 80)), "no port named web"),
-        ("web", Party("8.8.8.8", ()), "is an address, say a number"),
+        ("web", Party("8.8.8.8", ()), "is an address, use a number"),
         (
             "setup",
             party(ContainerPort("setup", Protocol.TCP, 1, ContainerKind.INIT)),

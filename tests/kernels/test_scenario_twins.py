@@ -189,7 +189,7 @@ def test_judge_scenarios(form: Form, seed: int, tiers: bool) -> None:
     offs += [set(random.sample(policies, 4)) for _ in range(3)]
     start = np.cumsum([0, *map(len, offs)]).astype(np.int64)
     flat = np.array([number for off in offs for number in sorted(off)], np.int32)
-    scenarios = Scenarios(start, flat, np.ones(flat.size, np.uint8), beside.speaks)
+    scenarios = Scenarios(start, flat, np.ones(flat.size, np.uint8), beside.directions)
     out = np.zeros((len(offs), scenario_results.COLUMNS), np.int64)
     examples = [np.zeros((len(offs), 2, scenario_results.EXAMPLE), np.int64) for _ in range(2)]
     sides = (plane.ingress, plane.egress)

@@ -68,7 +68,7 @@ def parse_port(text: str) -> PortQuestion:
             raise UsageError(f"--port {text}: a port is between 1 and {MAX_PORT}")
         return PortQuestion(text, number, protocol=protocol or Protocol.TCP)
     if not port:
-        raise UsageError(f"--port {text}: say PORT, PORT/PROTOCOL, icmp or icmp:TYPE")
+        raise UsageError(f"--port {text}: use PORT, PORT/PROTOCOL, icmp or icmp:TYPE")
     return PortQuestion(text, name=port, protocol=protocol)
 
 
@@ -76,7 +76,7 @@ def _icmp_number(version: str, types: str, text: str) -> int:
     kind, slash, code = types.partition("/")
     parts = (kind, code) if slash else (kind,)
     if not all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts):
-        raise UsageError(f"--port {text}: say icmp:TYPE or icmp:TYPE/CODE, each from 0 to 255")
+        raise UsageError(f"--port {text}: use icmp:TYPE or icmp:TYPE/CODE, each from 0 to 255")
     return icmp_port(_ICMP_VERSIONS[version], *map(int, parts))
 
 
@@ -90,7 +90,7 @@ def resolve_port(question: PortQuestion, destination: Party) -> list[tuple[Proto
         assert question.protocol is not None
         return [(question.protocol, question.number)]
     if destination.pod is None:
-        raise UsageError(f"--port {question.text}: {destination.name} is an address, say a number")
+        raise UsageError(f"--port {question.text}: {destination.name} is an address, use a number")
     found = container_ports(destination.pod, question.name, question.protocol)
     if not found:
         names = {port.name for port in destination.pod.ports if port.name}

@@ -26,7 +26,7 @@ from kubeverdict.command.running import verb
 @click.option(
     "--port",
     metavar="PORT",
-    help="8080, 8080/TCP, 53/UDP, the name of a port, icmp or icmp:TYPE. A Service may go without.",
+    help="8080, 8080/TCP, 53/UDP, the name of a port, icmp or icmp:TYPE. Optional for a Service.",
 )
 @judging("explain")
 def explain(

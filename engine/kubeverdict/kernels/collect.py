@@ -69,7 +69,7 @@ class Scenarios(NamedTuple):
     start: NDArray[np.int64]  # (scenarios + 1,)
     policy: NDArray[np.int32]
     version: NDArray[np.uint8]  # a bit for each version
-    speaks: NDArray[np.uint8]  # by policy: a bit for each direction that it judges
+    directions: NDArray[np.uint8]  # by policy: a bit for each direction that it judges
 
 
 class Homes(NamedTuple):

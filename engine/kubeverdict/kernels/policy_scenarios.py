@@ -212,12 +212,12 @@ def _judge_row(direction, position, own, other, versions, ground, work, out, ope
 
 
 @kernel
-def _touch(changes, speaks, direction, ground, work):
+def _touch(changes, directions, direction, ground, work):
     """Mark the positions that switched policies select and judge in a direction."""
     count = 0
     for i in range(changes.size):
         policy = changes[i]
-        if (speaks[policy] >> direction) & 1 == 0:
+        if (directions[policy] >> direction) & 1 == 0:
             continue
         s = ground.subject[policy]
         for at in range(ground.sets.start[s], ground.sets.start[s + 1]):
@@ -307,7 +307,7 @@ def judge_scenarios(
         gains = opened[scenario]
         losses = closed[scenario]
         for direction in range(2):
-            _touch(changes, scenarios.speaks, direction, ground, work)
+            _touch(changes, scenarios.directions, direction, ground, work)
         _judge_side(0, ingress, out_to, changes, versions, ground, work, row, gains, losses)
         _judge_side(1, egress, into, changes, versions, ground, work, row, gains, losses)
         if work.sizes[0] > 0 and work.sizes[1] > 0:

@@ -14,7 +14,7 @@ from kubeverdict.compile.compiled import ALL, Reason, RuleRef
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.lowering import Questions, lower
 from kubeverdict.compile.overlay.blocks import BlockUnion, Outside, Piece
-from kubeverdict.compile.overlay.overlay import LAST, Overlay, OverlayPlane, speaks, where
+from kubeverdict.compile.overlay.overlay import LAST, Overlay, OverlayPlane, directions_of, where
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
@@ -50,7 +50,7 @@ class Candidates:
     planes: tuple[WithCandidates, ...]
     runs: Runs
     rules: tuple[RuleRef, ...]
-    speaks: NDArray[np.uint8]
+    directions: NDArray[np.uint8]
     apart: dict[int, str]
     pieces: dict[int, dict[int, tuple[Piece, Piece]]]
 
@@ -114,12 +114,12 @@ class _Adder:
         lists: dict[PortList | None, int] = {None: 0}
         planes = tuple(self._plane(plane, lists) for plane in beside.planes)
         own = np.zeros(self._count, np.uint8)
-        own[self._kept] = [speaks(policy) for policy in self._policies]
+        own[self._kept] = [directions_of(policy) for policy in self._policies]
         return Candidates(
             planes=planes,
             runs=_behind(beside.runs, port_runs(lists)),
             rules=tuple(self._refs),
-            speaks=np.concatenate((beside.speaks, own)),
+            directions=np.concatenate((beside.directions, own)),
             apart=self._apart,
             pieces=self._pieces,
         )

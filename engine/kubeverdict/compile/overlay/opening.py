@@ -14,7 +14,14 @@ from kubeverdict.compile.compiled import ALL, CompiledPolicy, Reason, freeze
 from kubeverdict.compile.identities import bit_slices, indexed, merged, parts_of, view
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
-from kubeverdict.compile.overlay.overlay import LAST, Overlay, OverlayPlane, Spans, speaks, where
+from kubeverdict.compile.overlay.overlay import (
+    LAST,
+    Overlay,
+    OverlayPlane,
+    Spans,
+    directions_of,
+    where,
+)
 from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, port_runs
@@ -161,7 +168,7 @@ class _Maker:
             workloads=workloads,
             namespace_labels=self._namespace_labels,
             port_sets=tuple(self._kinds.port_sets),
-            speaks=np.array([speaks(policy) for policy in compiled.policies], np.uint8),
+            directions=np.array([directions_of(policy) for policy in compiled.policies], np.uint8),
             first_rule=self._first_rule,
         )
         freeze(beside)

@@ -100,7 +100,7 @@ class Overlay:
     namespaces: Mapping[str, int]
     namespace_labels: LabelIds
     port_sets: tuple[PortNumbers, ...]
-    speaks: NDArray[np.uint8]  # (policies,) a bit for each direction that it judges
+    directions: NDArray[np.uint8]  # (policies,) a bit for each direction that it judges
     first_rule: NDArray[np.int64]  # (policies + 1,) rule ids
 
     def numbers_of(self, namespace: str) -> list[int]:
@@ -137,7 +137,7 @@ class Overlay:
         return lower(self.compiled.policies)
 
 
-def speaks(policy: Policy) -> int:
+def directions_of(policy: Policy) -> int:
     """A bit for each direction that a policy judges for its subjects."""
     directions = {rule.direction for rule in policy.rules}
     if policy.tier.default is Action.DENY:

@@ -104,7 +104,7 @@ def prepare(
         start=offsets(lengths),
         policy=table[:, 0].astype(np.int32),
         version=table[:, 1].astype(np.uint8),
-        speaks=candidates.speaks,
+        directions=candidates.directions,
     )
     grounds = tuple(
         ground(beside, plane, added.sets, candidates.runs, added.subject, focus)
