@@ -110,12 +110,12 @@ def new_pods(
 
 def _label_sets(crowd: Crowd, namespace: Namespace, asked: PolicyQuestions) -> Iterator[Labels]:
     own = [peer.pods or EVERYTHING for peer in crowd.peers if covers(peer, namespace)]
-    told = dict.fromkeys(asked.subjects.get(namespace.name, ()))
-    told |= dict.fromkeys(
+    others = dict.fromkeys(asked.subjects.get(namespace.name, ()))
+    others |= dict.fromkeys(
         peer.pods for peer in asked.peers if peer.pods is not None and covers(peer, namespace)
     )
     needed = (1 << len(own)) - 1
-    found = combinations([*own, *told], 0 if crowd.others else needed)
+    found = combinations([*own, *others], 0 if crowd.others else needed)
     for met, labels in found.items():
         if bool(met & needed) != crowd.others:
             yield labels
