@@ -171,4 +171,4 @@ def test_names_do_not_resolve_with_a_policy_that_misses_dns(tmp_path: Path) -> N
 
 def test_new_pods_of_the_shop_could_break_two_of_its_promises() -> None:
     broken = [name for name, status in statuses("--any").items() if status != "holds"]
-    assert broken == ["money-is-taken-by-the-checkout", "databases-speak-to-nobody-outside"]
+    assert broken == ["money-is-taken-by-the-checkout", "databases-connect-to-nothing-outside"]
