@@ -24,6 +24,7 @@ from kubeverdict.model.policy import (
     Direction,
     EndSet,
     ExceptPeer,
+    Layer,
     NamedPeer,
     NodePeer,
     Peer,
@@ -161,8 +162,13 @@ PARTS = {
 ADMIN = Tier(100.0, "admin", Action.PASS)
 MIDDLE = Tier(500.0, "middle", Action.DENY)
 BASELINE = Tier(2_000_000.0, "baseline", Action.PASS)
-# Ties in a tier's order are broken by its name.
-TIERS = (ADMIN, BASELINE, MIDDLE, Tier(500.0, "later", Action.PASS))
+MESH = Layer(1, "mesh")
+# Ties in a tier's order are broken by its name. Layers come first: tiers of another layer are
+# behind all of the network policies, whatever their order.
+TIERS = (
+    *(ADMIN, BASELINE, MIDDLE, Tier(500.0, "later", Action.PASS)),
+    *(Tier(0.0, "mesh", Action.DENY, MESH), Tier(1.0, "mesh-late", Action.PASS, MESH)),
+)
 DIRECTIONS = ((Direction.INGRESS,), (Direction.EGRESS,), (Direction.INGRESS, Direction.EGRESS))
 OFTEN, RARELY = (True, True, True, False), (False,) * 5 + (True,)
 

@@ -42,10 +42,12 @@ from tests.oracle_parts import (
     IPAddress,
     covers,
     family_of,
+    isolates,
     longest_prefix_matches,
     network,
     place_of,
     selects,
+    speaks_of,
 )
 
 
@@ -80,6 +82,7 @@ class Way:
     decided: Decider
     passed: tuple[tuple[Policy, Rule], ...] = ()
     isolating: tuple[Policy, ...] = ()
+    layers: tuple[tuple[str, Way], ...] = ()
 
 
 def decides_to_allow(decider: Decider) -> bool:
@@ -87,16 +90,6 @@ def decides_to_allow(decider: Decider) -> bool:
         return decider not in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
     _policy, rule = decider
     return rule.action is Action.ALLOW
-
-
-def isolates(policy: Policy, direction: Direction) -> bool:
-    """Is a subject of the policy denied in this direction where nothing matches?"""
-    return policy.tier.default is Action.DENY and direction in policy.isolates
-
-
-def speaks_of(policy: Policy, direction: Direction) -> bool:
-    """Has the policy anything to say about this direction?"""
-    return isolates(policy, direction) or any(rule.direction is direction for rule in policy.rules)
 
 
 class Oracle:
@@ -119,6 +112,8 @@ class Oracle:
         self.policies = sorted(
             (one for one in cluster.policies if self._is_known(one) and not self._is_refused(one)),
             key=lambda policy: (
+                policy.tier.layer.order,
+                policy.tier.layer.name,
                 policy.tier.order,
                 policy.tier.name,
                 policy.order,
@@ -255,7 +250,26 @@ class Oracle:
             for policy in self.policies
             if self._is_subject(policy, subject.pod) and speaks_of(policy, direction)
         ]
-        return self._tiers(direction, speaking, other, flow)
+        return self._layers(direction, speaking, other, flow)
+
+    def _layers(
+        self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow
+    ) -> Way:
+        """Each layer for itself: the first that denies decides, or else the first with a rule."""
+        by_layer: dict[str, list[Policy]] = {policy.tier.layer.name: [] for policy in self.policies}
+        for policy in speaking:
+            by_layer[policy.tier.layer.name].append(policy)
+        ways = [
+            (name, self._tiers(direction, policies, other, flow))
+            for name, policies in by_layer.items()
+        ]
+        passed: tuple[tuple[Policy, Rule], ...] = ()
+        for _, way in ways:
+            passed += way.passed
+            if not decides_to_allow(way.decided):
+                return Way(way.decided, passed, way.isolating, tuple(ways))
+        ruled = [way.decided for _, way in ways if way.decided is not Reason.NOT_ISOLATED]
+        return Way(next(iter(ruled), Reason.NOT_ISOLATED), passed, (), tuple(ways))
 
     def _tiers(
         self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow

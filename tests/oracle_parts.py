@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from kubeverdict.model.addresses import Block, Family
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import BlockPeer, Policy, Rule
+from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import IcmpMatch, PortMatch, PortRange, Protocol
 from kubeverdict.model.selectors import Operator, Selector
 
@@ -127,3 +127,13 @@ def longest_prefix_matches(blocks: Iterable[BlockPeer], address: IPAddress) -> b
         if address in network(part)
     ]
     return bool(holding) and not max(holding)[1]
+
+
+def isolates(policy: Policy, direction: Direction) -> bool:
+    """Is a subject of the policy denied in this direction where nothing matches?"""
+    return policy.tier.default is Action.DENY and direction in policy.isolates
+
+
+def speaks_of(policy: Policy, direction: Direction) -> bool:
+    """Has the policy anything to say about this direction?"""
+    return isolates(policy, direction) or any(rule.direction is direction for rule in policy.rules)

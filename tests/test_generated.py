@@ -67,6 +67,7 @@ def test_every_way_to_decide_occurs() -> None:
 
 def test_every_tier_default_and_direction_is_generated() -> None:
     policies = list(chain.from_iterable(cluster.policies for cluster in CLUSTERS))
-    assert len({policy.tier for policy in policies}) == 5
+    assert len({policy.tier for policy in policies}) == 7
+    assert len({policy.tier.layer for policy in policies}) == 2
     assert len({policy.isolates for policy in policies}) == 4
     assert any(policy.namespace is None for policy in policies)

@@ -18,7 +18,7 @@ from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.sources import field_text
 from tests.analyses.clusters import block, cluster, pod, pods_in, pods_where, policy, port, tcp
 from tests.generated import clusters, profiles
-from tests.oracle import Oracle, Reason
+from tests.oracle import Oracle, Reason, decides_to_allow
 from tests.oracle_parts import FAMILIES
 
 WEB = [pod(f"shop/web-{n}", f"app=web,n={n}", f"10.0.0.{n + 1}", workload="web") for n in (0, 1, 2)]
@@ -267,6 +267,10 @@ def test_every_denial_has_a_cause_that_can_be_said(
             }
             assert [(view.policy, view.field) for view in decision.passed] == [
                 (policy_view(policy), field_text(rule.source.path)) for policy, rule in way.passed
+            ]
+            assert [(each.layer, each.decision.allowed) for each in decision.layers] == [
+                (name, decides_to_allow(one.decided))
+                for name, one in (way.layers if len(way.layers) > 1 else ())
             ]
             for miss in decision.isolated_by:
                 assert miss.nearest is None or miss.nearest.failures

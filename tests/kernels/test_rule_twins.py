@@ -53,7 +53,7 @@ rules = st.lists(
         st.one_of(st.none(), some),
         port_lists,
         st.sampled_from([ALLOW, ALLOW, DENY, PASS]),
-        st.integers(0, 2),
+        st.sampled_from([0, 1, 2, 256, 257]),
         st.sampled_from([BEFORE, AFTER, BEFORE | AFTER]),
     ),
     max_size=8,
@@ -66,9 +66,28 @@ def way(
     known: list[Rule], subject: int, peer: int, atom: int
 ) -> tuple[list[int], int | None, bool, int]:
     """The rules that pass on, the tier that decides, and what it says by which rule."""
+    """Where the first layer does not deny, and allows by a rule, that is the one named."""
+    passing: list[int] = []
+    first: tuple[int | None, int] = (None, actions.NOT_ISOLATED)
+    layers: dict[int, list[tuple[int, Rule]]] = {0: [], 1: []}
+    for number, rule in enumerate(known):
+        layers[rule.tier // 256].append((number, rule))
+    for layer in layers.values():
+        passed, tier, allowed, decided = in_layer(layer, subject, peer, atom)
+        passing += passed
+        if not allowed:
+            return passing, tier, False, decided
+        if first[0] is None:
+            first = (tier, decided)
+    return passing, first[0], True, first[1]
+
+
+def in_layer(
+    known: list[tuple[int, Rule]], subject: int, peer: int, atom: int
+) -> tuple[list[int], int | None, bool, int]:
     passed = None
     passing: list[int] = []
-    for number, rule in enumerate(known):
+    for number, rule in known:
         if (
             rule.tier == passed
             or subject not in rule.subject
@@ -151,13 +170,19 @@ def test_decide(form: Form, known: list[Rule], subject: int, peer: int, atom: in
 @given(rules, identities, identities, atoms)
 def test_trace(form: Form, known: list[Rule], subject: int, peer: int, atom: int) -> None:
     arrays = Arrays(known)
-    passed = np.zeros(3, np.int64)
-    count, tier, decided = form(flows.trace)(
-        arrays.entries(form), subject, peer, atom, arrays.sets, arrays.ports, passed
+    passed = np.zeros(5, np.int64)
+    tiers, decided = np.full(2, -1, np.int64), np.full(2, actions.NOT_ISOLATED, np.int64)
+    count = form(flows.trace)(
+        *(arrays.entries(form), subject, peer, atom, arrays.sets, arrays.ports),
+        *(passed, tiers, decided),
     )
-    passing, decider, _, rule = way(known, subject, peer, atom)
+    passing: list[int] = []
+    for layer in range(2):
+        own = [(number, rule) for number, rule in enumerate(known) if rule.tier // 256 == layer]
+        more, decider, _, rule = in_layer(own, subject, peer, atom)
+        passing += more
+        assert (tiers[layer], decided[layer]) == (-1 if decider is None else decider, rule)
     assert passed[:count].tolist() == passing
-    assert (tier, decided) == (-1 if decider is None else decider, rule)
 
 
 @given(rules, identities, st.lists(identities, max_size=4))

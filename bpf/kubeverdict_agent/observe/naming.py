@@ -79,7 +79,7 @@ class Names:
 
     refs: Sequence[RuleRef]
     isolation: Isolation
-    tiers: Sequence[Tier]
+    tiers: Mapping[int, Tier]
     decided: DecidedRules
 
 

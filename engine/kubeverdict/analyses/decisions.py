@@ -14,7 +14,7 @@ from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
-from kubeverdict.evaluate.flows import Trace, trace
+from kubeverdict.evaluate.flows import LayerTrace, Trace, trace
 from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.sources import field_text
 
@@ -66,7 +66,8 @@ class Decision(msgspec.Struct, frozen=True):
     ``passed`` are the rules of earlier tiers that passed the connection on, in order.
 
     ``isolated_by`` is filled where nothing matched: the policies that isolate the pod, each with
-    its nearest miss, the nearest of all first.
+    its nearest miss, the nearest of all first. ``layers`` is filled where policies are of more
+    than one layer: what each of them decides, of which this is what the whole comes to.
     """
 
     allowed: bool
@@ -74,6 +75,14 @@ class Decision(msgspec.Struct, frozen=True):
     rule: RuleView | None = None
     isolated_by: tuple[PolicyMiss, ...] = ()
     passed: tuple[RuleView, ...] = ()
+    layers: tuple[LayerDecision, ...] = ()
+
+
+class LayerDecision(msgspec.Struct, frozen=True):
+    """What one of several layers decides for itself."""
+
+    layer: str
+    decision: Decision
 
 
 def by_rule(ref: RuleRef) -> Decision:
@@ -148,6 +157,17 @@ class Decider:
         """
         way = self._way(decided, direction, flow, ends)
         plain = self._plain(decided, direction, flow, way, misses)
+        plain = self._with_passed(plain, way)
+        if len(way.layers) < 2:
+            return plain
+        names = list(dict.fromkeys(tier.layer.name for tier in self._tiers.values()))
+        layers = [
+            self._with_passed(self._plain(one.decided, direction, flow, one, misses), one)
+            for one in way.layers
+        ]
+        return replace(plain, layers=tuple(map(LayerDecision, names, layers)))
+
+    def _with_passed(self, plain: Decision, way: LayerTrace) -> Decision:
         passed = tuple(_rule_view(self._compiled.rules[rule]) for rule in way.passed)
         return replace(plain, passed=passed) if passed else plain
 
@@ -166,7 +186,7 @@ class Decider:
         return found if found is not None and found.decided == decided else unknown
 
     def _plain(
-        self, decided: int, direction: Direction, flow: Flow, way: Trace, misses: bool
+        self, decided: int, direction: Direction, flow: Flow, way: LayerTrace, misses: bool
     ) -> Decision:
         if decided >= 0:
             return by_rule(self._compiled.rules[decided])

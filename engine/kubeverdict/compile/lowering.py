@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kubeverdict.compile.compiled import RuleRef
 from kubeverdict.compile.ports import PortList, port_list
-from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.model.cluster import METADATA_NAME
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
@@ -115,7 +115,7 @@ def lower(policies: Sequence[Policy]) -> Questions:
     """Number everything that ``policies`` (in evaluation order) ask for."""
     questions = Questions()
     interleaved = False
-    tiers = {tier: number for number, tier in enumerate(tiers_of(policies))}
+    tiers = tier_numbers(policies)
     for policy in policies:
         where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
         subject = _selector(questions, (where, policy.pods, False))

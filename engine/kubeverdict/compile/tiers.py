@@ -7,16 +7,29 @@ where any rule allows it, whichever comes first. Much is simpler and faster then
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Direction, Policy, Tier
 
+# Tiers that one layer can have: the first of the next is numbered from there.
+_LAYER_SIZE = 256
 
-def tiers_of(policies: Collection[Policy]) -> list[Tier]:
-    """The tiers in order: the number of each is its place."""
-    return sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
+
+def tiers_of(policies: Collection[Policy]) -> dict[int, Tier]:
+    """The tiers by their numbers, in order: in the first layer from 0, in the next from 256."""
+    return {number: tier for tier, number in tier_numbers(policies).items()}
+
+
+def tier_numbers(policies: Collection[Policy]) -> dict[Tier, int]:
+    """The number of each tier, in order."""
+    found: dict[Tier, int] = {}
+    in_order = sorted({policy.tier for policy in policies}) or [NETWORK_POLICY_TIER]
+    for layer, (_, tiers) in enumerate(groupby(in_order, key=lambda tier: tier.layer)):
+        found |= {tier: number for number, tier in enumerate(tiers, start=layer * _LAYER_SIZE)}
+    return found
 
 
 def isolates(policy: Policy, direction: Direction) -> bool:

@@ -18,7 +18,7 @@ from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace
 from kubeverdict.compile.identities import bit_slices, indexed, parts_of
 from kubeverdict.compile.ports import atoms_at
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
-from kubeverdict.compile.tiers import ordered_tiers
+from kubeverdict.compile.tiers import ordered_tiers, tier_numbers
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.reach import AFTER, BEFORE, Space, View
@@ -258,9 +258,15 @@ def _joint_ports(old: PortSpace, new: PortSpace) -> tuple[PortSpace, list[NDArra
 
 def _joint_tiers(old: CompiledPolicy, new: CompiledPolicy) -> list[NDArray[np.int32]]:
     """For each side, the joint number of each of its tiers."""
-    tiers = [sorted({policy.tier for policy in side.policies}) for side in (old, new)]
-    joint = {tier: number for number, tier in enumerate(sorted({*tiers[0], *tiers[1]}))}
-    return [np.array([joint[tier] for tier in own] or [0], np.int32) for own in tiers]
+    joint = tier_numbers((*old.policies, *new.policies))
+    found: list[NDArray[np.int32]] = []
+    for side in (old, new):
+        numbers = tier_numbers(side.policies)
+        of_side = np.zeros(max(numbers.values()) + 1, np.int32)
+        for tier, number in numbers.items():
+            of_side[number] = joint.get(tier, 0)
+        found.append(of_side)
+    return found
 
 
 def _joint_rows(

@@ -9,12 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
 from kubeverdict.compile.ports import place, untold_type
+from kubeverdict.compile.tiers import tier_numbers, tiers_of
 from kubeverdict.errors import UsageError
 from kubeverdict.kernels import flows as kernels
+from kubeverdict.kernels.actions import LAYER_BITS
 from kubeverdict.kernels.flows import IPV4, IPV6
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.ports import Protocol, icmp_port
 
 _THREAD_WORTH = 200_000
@@ -96,17 +98,25 @@ def judge(
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """How one direction of a flow is decided.
+class LayerTrace:
+    """How one layer decides one direction of a flow, whatever the layers before it say.
 
-    ``passed`` are the rules that passed it on to a later tier, in order. ``tier`` is the number,
-    among the tiers of the cluster in order, of the one that decides; None where none does.
+    ``passed`` are the rules that passed it on to a later tier, in order. ``tier`` is the number
+    of the one that decides (:func:`~kubeverdict.compile.tiers.tiers_of`); None where none does.
     ``decided`` is a rule id or a :class:`~kubeverdict.compile.compiled.Reason`.
     """
 
     passed: tuple[int, ...]
     tier: int | None
     decided: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace(LayerTrace):
+    """How one direction of a flow is decided: by the first layer that denies it, or else by the
+    first in which a rule allows it. ``layers`` are all layers of the cluster."""
+
+    layers: tuple[LayerTrace, ...] = ()
 
 
 def trace(
@@ -134,12 +144,42 @@ def trace(
             continue
         subject, other = identities if direction is Direction.EGRESS else identities[::-1]
         entries = plane.egress if direction is Direction.EGRESS else plane.ingress
-        passed = np.zeros(int(plane.rows.tier.max(initial=0)) + 1, np.int64)
-        count, tier, decided = kernels.trace.on(entries.word.shape[0])(
-            entries, subject, other, atom, plane.sets, compiled.ports.sets, passed
+        numbers = tiers_of(compiled.policies)
+        count = (max(numbers) >> LAYER_BITS) + 1
+        passed = np.zeros(len(numbers), np.int64)
+        tiers, rules = np.full(count, -1, np.int64), np.full(count, Reason.NOT_ISOLATED, np.int64)
+        passing = kernels.trace.on(entries.word.shape[0])(
+            entries, subject, other, atom, plane.sets, compiled.ports.sets, passed, tiers, rules
         )
-        return Trace(tuple(passed[:count].tolist()), int(tier) if tier >= 0 else None, int(decided))
+        return _traced(compiled, passed[:passing].tolist(), tiers.tolist(), rules.tolist())
     return None
+
+
+def _traced(
+    compiled: CompiledPolicy, passed: list[int], tiers: list[int], rules: list[int]
+) -> Trace:
+    numbers = tier_numbers(compiled.policies)
+    by_layer: list[list[int]] = [[] for _ in tiers]
+    for rule in passed:
+        by_layer[numbers[compiled.rules[rule].policy.tier] >> LAYER_BITS].append(rule)
+    layers = [
+        LayerTrace(tuple(passing), tier if tier >= 0 else None, rule)
+        for passing, tier, rule in zip(by_layer, tiers, rules, strict=True)
+    ]
+    if len(layers) == 1:
+        (only,) = layers
+        return Trace(only.passed, only.tier, only.decided, (only,))
+    denying = [one for one in layers if _denies(compiled, one.decided)]
+    deciding = next(iter(denying or [one for one in layers if one.tier is not None]), layers[-1])
+    asked = layers[: layers.index(deciding) + 1] if denying else layers
+    way = tuple(rule for one in asked for rule in one.passed)
+    return Trace(way, deciding.tier, deciding.decided, tuple(layers))
+
+
+def _denies(compiled: CompiledPolicy, decided: int) -> bool:
+    if decided >= 0:
+        return compiled.rules[decided].rule.action is Action.DENY
+    return decided == Reason.NO_RULE_MATCHES
 
 
 def port_atoms(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import members
-from kubeverdict.kernels.actions import ALLOW, PASS
+from kubeverdict.kernels.actions import ALLOW, LAYER_BITS, PASS
 from kubeverdict.kernels.collect import ACTION, PEER, POLICY, PORTS, RULE, SUBJECT, TIER, Rules
 from kubeverdict.model.policy import Direction
 
@@ -175,7 +175,13 @@ class PlaneRules:
         left = self.plane.universe.copy()
         allowed = np.zeros_like(left)
         shares: list[Share] = []
-        for _, tier in groupby(rows, key=lambda row: row.tier):
+        layer = 0
+        for number, tier in groupby(rows, key=lambda row: row.tier):
+            if number >> LAYER_BITS != layer:
+                # What one layer lets through has to get through the next.
+                layer = number >> LAYER_BITS
+                left |= allowed
+                allowed[:] = 0
             # Passed peers are out of this tier, and in the next again.
             here = left.copy()
             for action, equals in groupby(tier, key=lambda row: row.action):

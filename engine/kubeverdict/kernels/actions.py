@@ -7,6 +7,11 @@ They are those of :class:`~kubeverdict.model.policy.Action` and
 from __future__ import annotations
 
 ALLOW, DENY, PASS = range(3)
+# Allowed by this layer, in packed entries of a cluster that has several.
+NEXT = 3
+# The lower bits of the number of a tier count the tiers of its layer, the others the layers.
+LAYER_BITS = 8
+LAYER = 255
 
 NOT_ISOLATED = -1
 NO_RULE_MATCHES = -2

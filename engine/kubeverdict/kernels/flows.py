@@ -10,7 +10,8 @@ packed so that most are decided on one half cache line: an entry is four 64-bit 
 3     rule + RULE_BIAS, tier << 32, action << 48
 ====  =============================================================================
 
-A peer set of a few words is unrolled into as many entries.
+A peer set of a few words is unrolled into as many entries. Where tiers stand in several layers,
+what allows leads on to the next of these (NEXT), and the first rule that does is the one named.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.kernels.actions import ALLOW, NO_ADDRESS, NOT_ISOLATED, OWN_NODE, PASS, SELF
+from kubeverdict.kernels.actions import (
+    ALLOW,
+    LAYER,
+    LAYER_BITS,
+    NEXT,
+    NO_ADDRESS,
+    NOT_ISOLATED,
+    OWN_NODE,
+    PASS,
+    SELF,
+)
 from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, has, highest, lowest
 from kubeverdict.kernels.jit import kernel, making_kernel
 
@@ -84,7 +95,9 @@ def pack(start, row, rows, ports, sets):
     """Rows by class (``start``, ``row``) as packed entries: (classes + 1,) and (entries, 4)."""
     classes = start.size - 1
     total = 0
+    layered = False
     for i in range(row.size):
+        layered |= rows.tier[row[i]] > LAYER
         peer = rows.peer[row[i]]
         size = sets.start[peer + 1] - sets.start[peer]
         total += 1 if peer == 0 or size > UNROLLED else size
@@ -113,7 +126,8 @@ def pack(start, row, rows, ports, sets):
             exact = np.uint64(atoms) << _SHIFT if gap else _RANGE << _SHIFT
             decision = np.uint64(np.int64(rows.rule[r]) + RULE_BIAS)
             decision |= np.uint64(rows.tier[r]) << _SHIFT
-            decision |= np.uint64(rows.action[r]) << _ACTION
+            action = np.int64(rows.action[r])
+            decision |= np.uint64(NEXT if layered and action == ALLOW else action) << _ACTION
             begin = sets.start[peer]
             end = sets.start[peer + 1]
             if peer == 0 or end - begin > UNROLLED:
@@ -142,7 +156,8 @@ def decide(entries, identity, other, atom, sets, ports):
     wanted = np.uint64(atom)
     word = np.uint64(other >> 6)
     mask = bit(other)
-    passed = np.int64(-1)
+    skip = np.int64(0)
+    decided = np.int64(NOT_ISOLATED)
     for i in range(entries.start[group], entries.start[group + 1]):
         span = entries.word[i, 0]
         if wanted < (span & _LOW) or wanted > (span >> _SHIFT):
@@ -161,41 +176,53 @@ def decide(entries, identity, other, atom, sets, ports):
             continue
         decision = entries.word[i, 3]
         tier = np.int64((decision >> _SHIFT) & _TIER)
-        if tier == passed:
+        if tier < skip:
             continue
         action = np.int64(decision >> _ACTION)
         if action == PASS:
-            passed = tier
+            skip = tier + 1
             continue
-        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS
-    return True, NOT_ISOLATED
+        rule = np.int64(decision & _LOW) - RULE_BIAS
+        if action == NEXT:
+            skip = (tier | LAYER) + 1
+            if decided == NOT_ISOLATED:
+                decided = rule
+            continue
+        return action == ALLOW, rule
+    return True, decided
 
 
 @kernel
-def trace(entries, identity, other, atom, sets, ports, passed):
-    """How :func:`decide` comes to its answer: (tiers passed, tier that decides, rule or reason).
+def trace(entries, identity, other, atom, sets, ports, passed, tiers, rules):
+    """How :func:`decide` comes to its answer, in each layer for itself; returns how many rules
+    pass on.
 
-    ``passed`` (tiers,) takes the rules that pass on, in order; the tier is -1 where none decides.
+    ``passed`` (tiers,) takes these, in order. ``tiers`` and ``rules`` (layers,) take the tier
+    that decides in each layer and its rule or reason; they must be -1 and NOT_ISOLATED, which
+    they stay where none does.
     """
     count = 0
     group = entries.subject_class[identity]
     if group < 0:
-        return count, np.int64(-1), np.int64(NOT_ISOLATED)
-    skipped = np.int64(-1)
+        return count
+    skip = np.int64(0)
     for entry in range(entries.start[group], entries.start[group + 1]):
         decision = entries.word[entry, 3]
         tier = np.int64((decision >> _SHIFT) & _TIER)
-        if tier == skipped or not _is_about(entries, entry, other, sets):
+        if tier < skip or not _is_about(entries, entry, other, sets):
             continue
         if not _has_atom(entries, entry, atom, ports):
             continue
         rule = np.int64(decision & _LOW) - RULE_BIAS
-        if np.int64(decision >> _ACTION) != PASS:
-            return count, tier, rule
-        passed[count] = rule
-        count += 1
-        skipped = tier
-    return count, np.int64(-1), np.int64(NOT_ISOLATED)
+        if np.int64(decision >> _ACTION) == PASS:
+            passed[count] = rule
+            count += 1
+            skip = tier + 1
+        else:
+            tiers[tier >> LAYER_BITS] = tier
+            rules[tier >> LAYER_BITS] = rule
+            skip = (tier | LAYER) + 1
+    return count
 
 
 @kernel
@@ -286,18 +313,27 @@ def _has_atom(entries, entry, atom, ports):
 @kernel
 def _first_of(entries, matched, count, atom, ports):
     """As :func:`decide`, among entries that are about the peer, with the tier that decides."""
-    passed = np.int64(-1)
+    skip = np.int64(0)
+    decided = np.int64(NOT_ISOLATED)
+    deciding = np.int64(-1)
     for i in range(count):
         entry = matched[i]
         if not _has_atom(entries, entry, atom, ports):
             continue
         decision = entries.word[entry, 3]
         tier = np.int64((decision >> _SHIFT) & _TIER)
-        if tier == passed:
+        if tier < skip:
             continue
         action = np.int64(decision >> _ACTION)
         if action == PASS:
-            passed = tier
+            skip = tier + 1
             continue
-        return action == ALLOW, np.int64(decision & _LOW) - RULE_BIAS, tier
-    return True, np.int64(NOT_ISOLATED), np.int64(-1)
+        rule = np.int64(decision & _LOW) - RULE_BIAS
+        if action == NEXT:
+            skip = (tier | LAYER) + 1
+            if decided == NOT_ISOLATED:
+                decided = rule
+                deciding = tier
+            continue
+        return action == ALLOW, rule, tier
+    return True, decided, deciding

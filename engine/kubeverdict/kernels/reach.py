@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.kernels.actions import ALLOW, PASS
+from kubeverdict.kernels.actions import ALLOW, LAYER_BITS, PASS
 from kubeverdict.kernels.bits import ONE, ZERO, Sets, bit, count_ones, has, lowest
 from kubeverdict.kernels.jit import kernel, making_kernel
 
@@ -194,11 +194,17 @@ def fold(view, destination, version, atom, space, work, allow):
         t = view.ports[r]
         if t != 0 and (atom < 0 or not has(space.ports, t, atom)):
             continue
-        if passing and view.tier[r] != tier:
-            for w in range(words):
-                work.open[w] |= work.passed[w]
-                work.passed[w] = ZERO
-            passing = False
+        if view.tier[r] != tier:
+            if tier >= 0 and view.tier[r] >> LAYER_BITS != tier >> LAYER_BITS:
+                # What one layer lets through has to get through the next.
+                for w in range(words):
+                    work.open[w] |= allow[w]
+                    allow[w] = ZERO
+            if passing:
+                for w in range(words):
+                    work.open[w] |= work.passed[w]
+                    work.passed[w] = ZERO
+                passing = False
         tier = view.tier[r]
         action = view.action[r]
         s = view.sources[r]

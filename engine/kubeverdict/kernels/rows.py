@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kubeverdict.kernels.actions import ALLOW, NO_RULE_MATCHES, PASS
+from kubeverdict.kernels.actions import ALLOW, LAYER_BITS, NO_RULE_MATCHES, PASS
 from kubeverdict.kernels.bits import ZERO, first_at_least
 from kubeverdict.kernels.collect import (
     ABOUT,
@@ -236,6 +236,16 @@ def recall_ground(versions, work):
 
 
 @kernel
+def _has_later_layer(local, side, j, work):
+    """Whether a rule behind the ``j``-th chosen one is of a later layer."""
+    layer = local[work.chosen[side, j], TIER] >> LAYER_BITS
+    for later in range(j + 1, work.sizes[4 + side]):
+        if local[work.chosen[side, later], TIER] >> LAYER_BITS > layer:
+            return True
+    return False
+
+
+@kernel
 def _fold(local, side, version, ground, work, allow):
     """The other ends that the rules chosen of ``local`` let through in a version, into ``allow``
     (by slot). See :func:`kubeverdict.kernels.reach.fold`."""
@@ -249,11 +259,16 @@ def _fold(local, side, version, ground, work, allow):
         i = work.chosen[side, j]
         if (local[i, VERSION] & version) == 0:
             continue
-        if passing and local[i, TIER] != tier:
-            for k in range(slots):
-                work.open[k] |= work.passed[k]
-                work.passed[k] = ZERO
-            passing = False
+        if local[i, TIER] != tier:
+            if tier >= 0 and local[i, TIER] >> LAYER_BITS != tier >> LAYER_BITS:
+                for k in range(slots):
+                    work.open[k] |= allow[k]
+                    allow[k] = ZERO
+            if passing:
+                for k in range(slots):
+                    work.open[k] |= work.passed[k]
+                    work.passed[k] = ZERO
+                passing = False
         tier = local[i, TIER]
         action = local[i, ACTION]
         s = local[i, ABOUT]
@@ -265,7 +280,7 @@ def _fold(local, side, version, ground, work, allow):
                     work.passed[k] |= work.open[k]
                     passing = True
                 work.open[k] = ZERO
-            if not passing:
+            if not passing and not _has_later_layer(local, side, j, work):
                 break
             continue
         first = ground.sets.start[s]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kubeverdict.kernels.actions import NOT_ISOLATED, PASS
+from kubeverdict.kernels.actions import DENY, LAYER, NOT_ISOLATED, PASS
 from kubeverdict.kernels.bits import ONE, ZERO, has, lowest
 from kubeverdict.kernels.collect import ABOUT, ACTION, PORTS, RULE, TIER, VERSION, collect
 from kubeverdict.kernels.jit import kernel
@@ -29,19 +29,26 @@ EXAMPLE = DECIDED + 4
 def decide(rules, position, other, place, version, changes, ground, work):
     """The rule id or reason that decides one direction for ``position`` as subject."""
     count = collect(rules, position, ground, changes, work, 0)
-    passed = np.int64(-1)
+    skip = np.int64(0)
+    decided = np.int64(NOT_ISOLATED)
     for i in range(count):
         own = work.own[i]
-        if own[TIER] == passed or (own[VERSION] & version) == 0:
+        if own[TIER] < skip or (own[VERSION] & version) == 0:
             continue
         if not holds(ground.runs, own[PORTS], place):
             continue
         if own[ABOUT] != 0 and not has(ground.sets, own[ABOUT], other):
             continue
-        if own[ACTION] != PASS:
+        if own[ACTION] == DENY:
             return own[RULE]
-        passed = own[TIER]
-    return np.int64(NOT_ISOLATED)
+        if own[ACTION] == PASS:
+            skip = own[TIER] + 1
+            continue
+        # The next layer, if there is one, has to allow it too.
+        skip = (own[TIER] | LAYER) + 1
+        if decided == NOT_ISOLATED:
+            decided = own[RULE]
+    return decided
 
 
 @kernel

@@ -4,6 +4,8 @@ A cluster has *tiers* in order. In a tier, policies select subjects and hold rul
 of a connection is judged tier by tier: the first rule that matches decides; Pass, or no match
 under a Pass default, goes on to the next tier; a subject that a policy of a Deny tier isolates
 in that direction is denied where nothing matched; past the last tier the connection is allowed.
+Tiers stand in *layers*. Network policies of whatever API are one layer, a service mesh or an egress
+firewall is another; each has tiers of its own, and a connection is allowed where all layers do.
 
 Kubernetes NetworkPolicy is a Deny tier in which all rules are Allow, so that order inside it
 only decides which of several matching rules is named.
@@ -37,12 +39,31 @@ class Action(IntEnum):
     PASS = 2
 
 
-class Tier(msgspec.Struct, frozen=True, order=True):
-    """Tiers are judged in ascending ``order``, ties by ``name``."""
+class Layer(msgspec.Struct, frozen=True, order=True):
+    """A sequence of tiers that decides for itself. Layers are judged in ascending ``order``, ties
+    by ``name``: first the network policies, then whatever else a connection has to get through."""
+
+    order: int
+    name: str
+
+
+POLICY_LAYER = Layer(0, "network policy")
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """Tiers of a layer are judged in ascending ``order``, ties by ``name``."""
 
     order: float
     name: str
     default: Action = Action.DENY
+    layer: Layer = POLICY_LAYER
+
+    def __lt__(self, other: Tier) -> bool:
+        return self._key < other._key
+
+    @property
+    def _key(self) -> tuple[Layer, float, str, Action]:
+        return self.layer, self.order, self.name, self.default
 
 
 NETWORK_POLICY = "NetworkPolicy"

@@ -149,7 +149,8 @@ def _answer(answer: Answer) -> Json:
 
 def decision(decided: Decision) -> Json:
     """``isolated_by`` only where policies isolate and nothing matched, ``rule`` where one did,
-    ``passed`` where rules of earlier tiers passed the connection on."""
+    ``passed`` where rules of earlier tiers passed the connection on, ``layers`` where policies
+    are of several."""
     content: Json = {"allowed": decided.allowed, "reason": decided.reason}
     if decided.rule is not None:
         content["rule"] = _rule(decided.rule)
@@ -157,6 +158,10 @@ def decision(decided: Decision) -> Json:
         content["isolated_by"] = [_miss(miss) for miss in decided.isolated_by]
     if decided.passed:
         content["passed"] = [_rule(rule) for rule in decided.passed]
+    if decided.layers:
+        content["layers"] = [
+            {"layer": each.layer, **decision(each.decision)} for each in decided.layers
+        ]
     return content
 
 

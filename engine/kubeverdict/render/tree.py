@@ -108,6 +108,14 @@ def _hairpin(answer: Answer) -> Iterator[Branch]:
 
 def _direction(decision: Decision, title: str, subject: str, style: Style) -> Branch:
     branches: tuple[Branch, ...]
+    if decision.layers:
+        return Branch(
+            f"{title}: {style.verdict(decision.allowed)}",
+            tuple(
+                _direction(each.decision, f"{each.layer} layer", subject, style)
+                for each in decision.layers
+            ),
+        )
     if decision.rule is not None:
         branches = (Branch(_rule(decision.rule)),)
     elif decision.isolated_by:

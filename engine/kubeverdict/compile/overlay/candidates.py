@@ -242,7 +242,7 @@ class _Adder:
         own = [kept for kept, policy in enumerate(self._policies) if _isolates(policy, direction)]
         owner = np.concatenate((of_row, np.array(own, np.int64))).astype(np.int64)
         numbers = np.array(self._kept, np.int64)
-        tiers = np.array([beside.tiers.index(policy.tier) for policy in self._policies], np.int64)
+        tiers = np.array([beside.tiers[policy.tier] for policy in self._policies], np.int64)
         order = np.array([self._order(policy) for policy in self._policies], np.int64)
         count = len(own)
         columns = (

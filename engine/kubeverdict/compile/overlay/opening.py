@@ -27,7 +27,7 @@ from kubeverdict.compile.population import Population, namespace_labels, populat
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker
 from kubeverdict.compile.sets import bitmap, offsets
-from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.compile.universe import (
     POD,
     Universe,
@@ -286,7 +286,7 @@ class _Maker:
         policies = self._compiled.policies
         kept = Rows._make(column[part] for column in rows)
         kept = Rows._make(column[kept.rule >= 0] for column in kept)
-        tiers = tiers_of(policies)
+        tiers = tier_numbers(policies)
         isolating = np.array(
             [
                 number
@@ -295,7 +295,7 @@ class _Maker:
             ],
             np.int64,
         )
-        tier_of = np.array([tiers.index(policies[number].tier) for number in isolating], np.int32)
+        tier_of = np.array([tiers[policies[number].tier] for number in isolating], np.int32)
         count = isolating.size
         table = Rows(
             subject=np.concatenate((kept.subject, subject[isolating])),

@@ -25,7 +25,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.labels import LabelIds, PortNumbers
 from kubeverdict.compile.lowering import Questions, Where, lower
 from kubeverdict.compile.population import namespace_labels
-from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Homes, Rules
 from kubeverdict.kernels.ports import Runs
@@ -112,8 +112,9 @@ class Overlay:
         ]
 
     @cached_property
-    def tiers(self) -> list[Tier]:
-        return tiers_of(self.compiled.policies)
+    def tiers(self) -> dict[Tier, int]:
+        """Numbers of tiers."""
+        return tier_numbers(self.compiled.policies)
 
     @cached_property
     def sort_keys(self) -> list[tuple[Tier, float, str, str, str]]:
