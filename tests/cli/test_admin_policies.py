@@ -77,7 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("admin")
     (found / "cluster.yaml").write_text(CLUSTER)
     (found / "admin.yaml").write_text(ADMIN)
-    (found / "nodes.yaml").write_text(ADMIN.replace("networks: [203.0.113.0/24]", "nodes: {}"))
+    for name, peer in (("nodes", "nodes: {}"), ("names", "domainNames: [example.com]")):
+        text = ADMIN.replace("networks: [203.0.113.0/24]", peer)
+        (found / f"{name}.yaml").write_text(text)
     (found / "assertions.yaml").write_text(ASSERTIONS)
     (found / "flows.csv").write_text(FLOWS)
     return found
@@ -195,12 +197,32 @@ def test_verify_holds_and_does_not_claim_what_is_not_certain(folder: Path) -> No
     options = ("--assertions", "assertions.yaml", "-o", "json")
     done = run("verify", *BOTH, *options, folder=folder)
     assert (done.status, json.loads(done.out)["assertions"][0]["status"]) == (0, "holds")
-    done = run("verify", "-f", "cluster.yaml", "-f", "nodes.yaml", *options, folder=folder)
+    done = run("verify", "-f", "cluster.yaml", "-f", "names.yaml", *options, folder=folder)
     report = json.loads(done.out)
     assert (done.status, report["assertions"][0]["status"]) == (1, "unknown")
     (gap,) = report["not_evaluated"]
     assert gap["kind"] == "AdminNetworkPolicy" and gap["names"] == ["admin"]
-    assert "spec.egress[0].to[0].nodes" in gap["message"]
+    assert "spec.egress[0].to[0].domainNames" in gap["message"]
+
+
+NODE = """\
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+"""
+
+
+def test_nodes_are_peers(folder: Path) -> None:
+    (folder / "node.yaml").write_text(NODE)
+    inputs = ("-f", "cluster.yaml", "-f", "nodes.yaml")
+    ends = ("--from", "pay/web", "--to", "192.168.0.1", "--port", "443")
+    done = run("explain", *inputs, "-f", "node.yaml", *ends, folder=folder)
+    assert done.status == 1
+    assert "deny by policy AdminNetworkPolicy admin spec.egress[0] (nodes.yaml:17)" in done.out
+    done = run("explain", *inputs, *ends, folder=folder)
+    assert done.status == 0
+    assert "no Node object in the input: nothing matches a peer by node" in done.out + done.err
 
 
 def test_replay_names_it(folder: Path) -> None:

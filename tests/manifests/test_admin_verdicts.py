@@ -19,7 +19,13 @@ import kubeverdict as kv
 Object = dict[str, Any]
 SPACES: dict[str, dict[str, str]] = {"a": {"team": "x"}, "b": {"team": "y"}, "c": {}}
 APPS = ("web", "db")
-OUTSIDE = "203.0.113.9"
+OUTSIDE, ON_NODE = "203.0.113.9", "192.168.0.1"
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "n1", "labels": {"role": "edge"}},
+    "status": {"addresses": [{"type": "InternalIP", "address": ON_NODE}]},
+}
 NETWORKS = ("0.0.0.0/0", "203.0.113.0/24", "10.0.0.0/30", "10.0.0.2/32", "2001:db8::/32")
 CONNECTIONS = [(0, 80), (0, 81), (1, 80), (2, 90)]
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -65,6 +71,8 @@ class Maker:
     def peer(self, out: bool, named: bool) -> Object:
         if out and not named and self.choose((True, False)):
             return {"networks": sorted({self.choose(NETWORKS), self.choose(NETWORKS)})}
+        if out and not named and self.choose((True, False, False)):
+            return {"nodes": self.selector("role", ("edge", "core"))}
         return self.pods()
 
     def rule(self, out: bool) -> Object:
@@ -165,6 +173,8 @@ def is_peer(peer: Object, side: Side) -> bool:
     if "networks" in peer:
         address = ip_address(side.address)
         return any(address in ip_network(one) for one in peer["networks"])
+    if "nodes" in peer:
+        return side.address == ON_NODE and selects(peer["nodes"], {"role": "edge"})
     return is_among(peer, side)
 
 
@@ -242,12 +252,12 @@ def test_verdicts_are_those_of_the_text(data: st.DataObject) -> None:
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         for name, labels in SPACES.items()
     ]
-    body = "\n".join(map(json.dumps, [*spaces, *pods, *objects]))
+    body = "\n".join(map(json.dumps, [NODE, *spaces, *pods, *objects]))
     loaded = kv.load(["-"], stdin=io.BytesIO(body.encode()))
     compiled = kv.compile_cluster(loaded.cluster)
-    sides = [*map(end_of, pods), Side(OUTSIDE)]
+    sides = [*map(end_of, pods), Side(OUTSIDE), Side(ON_NODE)]
     ids = [kv.pod_id(compiled, pod) for pod in compiled.pods]
-    ids.append(kv.address_ids(compiled, [OUTSIDE])[0])
+    ids += kv.address_ids(compiled, [OUTSIDE, ON_NODE]).tolist()
     asked = [
         (s, d, *one)
         for s in range(len(sides))

@@ -14,6 +14,7 @@ from kubeverdict.model.policy import (
     Action,
     BlockPeer,
     Direction,
+    NodePeer,
     PodPeer,
     Policy,
     Tier,
@@ -102,12 +103,14 @@ def test_rules_keep_their_order_and_actions() -> None:
 
 def test_peers() -> None:
     networks = {"networks": ["10.0.0.0/8", "2001:db8::/32"]}
-    (rule,) = policy_of(egress=egress({"namespaces": TEAM}, {"pods": PODS}, networks)).rules
+    nodes = {"nodes": {"matchLabels": {"role": "edge"}}}
+    (rule,) = policy_of(egress=egress({"namespaces": TEAM}, {"pods": PODS}, networks, nodes)).rules
     blocks = [parse_block(each) for each in networks["networks"]]
     assert rule.peers == (
         PodPeer(None, None, label("team", "a")),
         PodPeer(label("app", "web"), None, label("team", "a")),
         *(BlockPeer(block) for block in blocks if block is not None),
+        NodePeer(label("role", "edge")),
     )
 
 
@@ -145,10 +148,10 @@ NAMES = {"domainNames": ["*.example.com"]}
 def test_a_rule_with_peers_that_are_not_evaluated_fails_closed() -> None:
     policy = policy_of(
         egress=[
-            *egress(NODES, ALL),
+            *egress(NAMES, ALL),
             *egress(NAMES),
-            *egress(NODES, ALL, action="Deny"),
-            *egress(NODES, action="Pass"),
+            *egress(NAMES, ALL, action="Deny"),
+            *egress(NAMES, action="Pass"),
         ]
     )
     assert [(rule.index, rule.action, rule.peers) for rule in policy.rules] == [
@@ -166,11 +169,11 @@ def unevaluated(loaded: Loaded) -> list[tuple[str, Gap, int, tuple[str, ...], st
 
 
 def test_what_is_not_evaluated_is_named() -> None:
-    loaded = load_text(text(egress=[*egress(ALL, NODES), *egress(NAMES)]))
+    loaded = load_text(text(egress=[*egress(ALL, NAMES), *egress(NAMES)]))
     detail = (
-        "AdminNetworkPolicy admin: peers that are nodes or domain names are not evaluated "
-        "(spec.egress[0].to[1].nodes and 1 more): a rule that allows is taken not to match them, "
-        "and one that denies or passes to match every peer"
+        "AdminNetworkPolicy admin: peers that are domain names are not evaluated "
+        "(spec.egress[0].to[1].domainNames and 1 more): a rule that allows is taken not to match "
+        "them, and one that denies or passes to match every peer"
     )
     resource = "AdminNetworkPolicy.policy.networking.k8s.io"
     assert unevaluated(loaded) == [(resource, Gap.POLICY, 1, ("admin",), detail)]

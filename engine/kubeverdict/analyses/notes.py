@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.counts import count, listed
+from kubeverdict.model.policy import NETWORK_POLICY, NodePeer, Policy
 from kubeverdict.model.profile import REFERENCE
 
 # Longer lists are cut short, with a count.
@@ -46,6 +47,14 @@ def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
     if implied and compiled.policies:
         names = listed(implied, SHOWN)
         yield f"no Namespace object in the input, so only the name is known of: {names}"
+    if not compiled.cluster.nodes and any(map(_is_about_nodes, compiled.policies)):
+        yield "no Node object in the input: nothing matches a peer by node"
+
+
+def _is_about_nodes(policy: Policy) -> bool:
+    return policy.kind != NETWORK_POLICY and any(
+        isinstance(peer, NodePeer) for rule in policy.rules for peer in rule.peers or ()
+    )
 
 
 def _left_out(compiled: CompiledPolicy) -> Iterator[str]:

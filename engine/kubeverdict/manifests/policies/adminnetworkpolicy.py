@@ -4,9 +4,9 @@ The limits are those of the custom resource definition, the experimental channel
 decides (Allow, Deny) or leaves its tier (Pass), in the order of ``priority`` and of the list;
 nothing is isolated by being selected.
 
-Which nodes and domain names stand behind an address is not asked yet. As the API wants it of a
-peer that is not understood, an Allow rule does not match it, and a Deny or Pass rule matches
-everything; verdicts are then not certain, and the policy is named as not evaluated.
+Which addresses a domain name has is known at run time only. As the API wants it of a peer that is
+not understood, an Allow rule does not match it, and a Deny or Pass rule matches everything;
+verdicts are then not certain, and the policy is named as not evaluated.
 
 Source: apis/v1alpha1 and config/crd of kubernetes-sigs/network-policy-api v0.1.7.
 """
@@ -33,7 +33,16 @@ from kubeverdict.manifests.validation import (
     unsupported,
     wrong_type,
 )
-from kubeverdict.model.policy import Action, BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import (
+    Action,
+    BlockPeer,
+    Direction,
+    NodePeer,
+    Peer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import PORT_PROTOCOLS, NamedPort, PortMatch, PortRange
 from kubeverdict.model.selectors import EVERYTHING, Selector
 from kubeverdict.model.sources import FieldPath, Source, field_text
@@ -103,9 +112,8 @@ def read(reader: PolicyReader, place: DocumentPlace, head: PolicyHead, value: An
 def _uncertain(unknown: list[FieldPath]) -> str:
     more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return (
-        f"peers that are nodes or domain names are not evaluated ({field_text(unknown[0])}{more}): "
-        "a rule that allows is taken not to match them, and one that denies or passes to match "
-        "every peer"
+        f"peers that are domain names are not evaluated ({field_text(unknown[0])}{more}): a rule "
+        "that allows is taken not to match them, and one that denies or passes to match every peer"
     )
 
 
@@ -198,8 +206,7 @@ def _peers(
             case "networks":
                 known += _networks(reader, place, peer, field)
             case "nodes":
-                reader.selectors.read(place, peer, field)
-                unknown.append(field)
+                known.append(NodePeer(reader.selectors.read(place, peer, field)))
             case "domainNames":
                 _check_domains(place, peer, field)
                 unknown.append(field)
