@@ -25,6 +25,12 @@ metadata: {{namespace: {namespace}, name: {name}}}
 spec: {{podSelector: {{}}, ingress: [{{from: [{{podSelector: {{}}}}]}}]}}
 """
 
+ADMIN = """apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: admin}
+spec: {priority: 1, subject: {namespaces: {}}, egress: [{action: Deny, to: [PEER]}]}
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -87,6 +93,20 @@ def test_policies_that_change_are_read_without_the_pods(folder: Path) -> None:
     fourth = read(source)
     assert fourth.policies_only
     same_as_read_at_once(fourth, folder)
+
+
+def test_policies_of_the_whole_cluster_are_read_without_the_pods(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    read(source)
+    (folder / "admin.yaml").write_text(ADMIN.replace("PEER", "{namespaces: {}}"))
+    second = read(source)
+    assert second.policies_only and names(second.cluster) == ["admin", "shop/one"]
+    same_as_read_at_once(second, folder)
+    # What is not certain of a policy goes with it.
+    (folder / "admin.yaml").write_text(ADMIN.replace("PEER", "{domainNames: [example.com]}"))
+    assert len(read(source).cluster.unevaluated) == 1
+    (folder / "admin.yaml").write_text(ADMIN.replace("PEER", "{namespaces: {}}"))
+    assert read(source).cluster.unevaluated == ()
 
 
 def test_everything_is_read_where_pods_may_have_changed(folder: Path) -> None:

@@ -51,7 +51,7 @@ class Maker:
 
     def selector(self, key: str, values: Sequence[str]) -> Object:
         value = self.choose(values)
-        return self.choose(
+        found: Object = self.choose(
             [
                 {},
                 {"matchLabels": {key: value}},
@@ -59,6 +59,7 @@ class Maker:
                 {"matchExpressions": [{"key": key, "operator": "DoesNotExist"}]},
             ]
         )
+        return found
 
     def pods(self) -> Object:
         namespaces = self.selector("team", ("x", "y"))
