@@ -67,6 +67,8 @@ def adapt(
     taken as written.
     """
     if _takes_rules_as_written(profile):
+        if profile.policy_apis is None:
+            return list(policies)
         return [one if implements(profile, one.kind) else None for one in policies]
     names = _Names(profile, pods, namespaces)
     return [_in_force(policy, profile, names) for policy in policies]
