@@ -43,6 +43,7 @@ _SENTENCES = {
     "no-address": "is not possible: the ends share no address family",
     "icmp": "is open: this network plug-in lets ICMP through",
     "hairpin": "is open: a pod reaches itself through a Service",
+    "conditional": "depends on a condition",
     "no-local-backend": "is dropped: no backend on this node (internalTrafficPolicy Local)",
 }
 # What decides before any tier is asked.
@@ -59,6 +60,7 @@ class RuleView(msgspec.Struct, frozen=True):
     file: str
     line: int
     action: str
+    condition: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -67,7 +69,9 @@ class Decision(msgspec.Struct, frozen=True):
 
     ``isolated_by`` is filled where nothing matched: the policies that isolate the pod, each with
     its nearest miss, the nearest of all first. ``layers`` is filled where policies are of more
-    than one layer: what each of them decides, of which this is what the whole comes to.
+    than one layer: what each of them decides, of which this is what the whole comes to. Where it
+    depends on a condition, ``reason`` is ``conditional`` and ``bounds`` are what is decided where
+    as much as possible is allowed, and where as little.
     """
 
     allowed: bool
@@ -76,6 +80,16 @@ class Decision(msgspec.Struct, frozen=True):
     isolated_by: tuple[PolicyMiss, ...] = ()
     passed: tuple[RuleView, ...] = ()
     layers: tuple[LayerDecision, ...] = ()
+    bounds: tuple[Decision, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of the rules behind it, each once."""
+        inside = (*self.bounds, *(each.decision for each in self.layers))
+        own = [self.rule.condition] if self.rule is not None else []
+        own += [rule.condition for rule in self.passed]
+        found = (*filter(None, own), *(text for one in inside for text in one.conditions))
+        return tuple(dict.fromkeys(found))
 
 
 class LayerDecision(msgspec.Struct, frozen=True):
@@ -85,9 +99,16 @@ class LayerDecision(msgspec.Struct, frozen=True):
     decision: Decision
 
 
-def by_rule(ref: RuleRef) -> Decision:
-    """What a rule decides."""
-    return Decision(ref.rule.action is Action.ALLOW, "rule", _rule_view(ref))
+def by_rule(ref: RuleRef, at_least: bool = False) -> Decision:
+    """What a rule decides, in one of the two bounds where it is conditional."""
+    return Decision(ref.rule.counted(at_least) is Action.ALLOW, "rule", _rule_view(ref))
+
+
+def between(most: Decision, least: Decision) -> Decision:
+    """One direction, from what both bounds decide."""
+    if most.allowed == least.allowed:
+        return least if least.allowed else most
+    return Decision(False, "conditional", bounds=(most, least))
 
 
 def _rule_view(ref: RuleRef) -> RuleView:
@@ -98,6 +119,7 @@ def _rule_view(ref: RuleRef) -> RuleView:
         source.file,
         source.line,
         ref.rule.action.name.lower(),
+        ref.rule.condition,
     )
 
 
@@ -189,7 +211,7 @@ class Decider:
         self, decided: int, direction: Direction, flow: Flow, way: LayerTrace, misses: bool
     ) -> Decision:
         if decided >= 0:
-            return by_rule(self._compiled.rules[decided])
+            return by_rule(self._compiled.rules[decided], self._compiled.at_least)
         reason = Reason(decided)
         subject = flow.source if direction is Direction.EGRESS else flow.destination
         if reason is Reason.NO_RULE_MATCHES:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.blocks import CellBlock, blocks
-from kubeverdict.analyses.decisions import Decider, Decision
+from kubeverdict.analyses.decisions import Decider, Decision, between
 from kubeverdict.analyses.ends import End, Party, address_party, find_end, party_id
 from kubeverdict.analyses.questions import Flow, PortQuestion, resolve_port
 from kubeverdict.analyses.services import AskedPorts, find_entries, no_backend, parties, remarks
@@ -31,6 +31,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     ``whole_source`` and ``whole_destination`` say whether those are all that the question
     named. ``family`` is given where IPv4 and IPv6 differ, ``through`` for a Service.
+    ``condition`` is what the verdict depends on, where it does; ``allowed`` is then false.
     """
 
     sources: tuple[str, ...]
@@ -44,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     whole_destination: bool
     family: Family | None = None
     through: str = ""
+    condition: str = ""
 
     @property
     def hairpins(self) -> tuple[str, ...]:
@@ -84,6 +86,8 @@ class Question(msgspec.Struct, frozen=True, eq=False):
 
 # What came out for one flow: allowed, then what decided egress and ingress.
 Outcome = tuple[bool, int, int]
+# The same where as much as possible is allowed, and as little; alike without conditional rules.
+Bounded = tuple[Outcome, Outcome]
 
 
 def explain(
@@ -210,6 +214,7 @@ class _Writer:
     def __init__(self, compiled: CompiledPolicy, sources: int, destinations: int) -> None:
         self._compiled = compiled
         self._decider = Decider(compiled)
+        self._least = Decider(compiled.least[0]) if compiled.least else self._decider
         self._sources = sources
         self._destinations = destinations
 
@@ -222,9 +227,9 @@ class _Writer:
         ]
 
     def _answer(
-        self, question: Question, block: CellBlock[Outcome], family: Family | None
+        self, question: Question, block: CellBlock[Bounded], family: Family | None
     ) -> Answer:
-        allowed, egress, ingress = block.value
+        most, least = block.value
         flow = Flow(
             question.sources[block.sample[0]],
             question.destinations[block.sample[1]],
@@ -239,24 +244,37 @@ class _Writer:
                 # What egress rules see is on its way to the Service.
                 front = msgspec.structs.replace(flow, port=question.entry.front_port)
                 leaving = msgspec.structs.replace(front, destination=address_party(addresses[0]))
+        egress = self._decision(Direction.EGRESS, leaving, most[1], least[1])
+        ingress = self._decision(Direction.INGRESS, flow, most[2], least[2])
+        condition = ""
+        if most[0] and not least[0]:
+            found = dict.fromkeys((*egress.conditions, *ingress.conditions))
+            condition = "; ".join(found) or "a rule has a condition"
         return Answer(
             sources=tuple(question.sources[row].name for row in block.rows),
             destinations=tuple(question.destinations[column].name for column in block.columns),
             protocol=question.protocol.name,
             port=question.port if question.protocol.has_ports else 0,
-            allowed=allowed,
-            egress=self._decider.decision(egress, Direction.EGRESS, leaving),
-            ingress=self._decider.decision(ingress, Direction.INGRESS, flow),
+            allowed=least[0],
+            egress=egress,
+            ingress=ingress,
             whole_source=len(block.rows) == self._sources,
             whole_destination=len(block.columns) == self._destinations,
             family=family,
             through=question.entry.through if question.entry else "",
+            condition=condition,
         )
+
+    def _decision(self, direction: Direction, flow: Flow, most: int, least: int) -> Decision:
+        at_most = self._decider.decision(most, direction, flow)
+        if self._least is self._decider:
+            return at_most
+        return between(at_most, self._least.decision(least, direction, flow))
 
 
 def _tables(
     compiled: CompiledPolicy, question: Question
-) -> list[tuple[Family | None, list[list[Outcome | None]]]]:
+) -> list[tuple[Family | None, list[list[Bounded | None]]]]:
     """The outcomes of a question, row by source; once, or per family where they differ.
 
     A pair that shares both families is judged on each; other pairs on what they share.
@@ -271,7 +289,7 @@ def _tables(
     ]
     if question.family is not None or not any(map(any, both)):
         return [(None, plain)]
-    tables: list[tuple[Family | None, list[list[Outcome | None]]]] = [
+    tables: list[tuple[Family | None, list[list[Bounded | None]]]] = [
         (
             family,
             [
@@ -292,6 +310,21 @@ def _families(party: Party) -> set[int]:
 
 
 def _judge(
+    compiled: CompiledPolicy, question: Question, family: Family | None
+) -> list[list[Bounded | None]]:
+    """Both bounds of :func:`_judge_bound`."""
+    most = _judge_bound(compiled, question, family)
+    least = _judge_bound(compiled.least[0], question, family) if compiled.least else most
+    return [
+        [
+            (one, other) if one is not None and other is not None else None
+            for one, other in zip(*rows, strict=True)
+        ]
+        for rows in zip(most, least, strict=True)
+    ]
+
+
+def _judge_bound(
     compiled: CompiledPolicy, question: Question, family: Family | None
 ) -> list[list[Outcome | None]]:
     """An outcome for each source and destination; None where a pod would ask about itself.

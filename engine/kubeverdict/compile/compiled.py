@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 
@@ -16,9 +16,10 @@ from kubeverdict.kernels.ports import TYPES, Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, Service
-from kubeverdict.model.policy import Policy, Rule
+from kubeverdict.model.policy import Action, Policy, Rule
 from kubeverdict.model.profile import Profile
-from kubeverdict.model.unevaluated import Unevaluated
+from kubeverdict.model.sources import field_text
+from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 ALL = 0  # the set of everything
 EMPTY = 1  # the set of nothing
@@ -158,11 +159,34 @@ class CompiledPolicy:
     planes: tuple[Plane, ...]
     pod_ids: Mapping[tuple[str, str], int]
     uncertain: tuple[Unevaluated, ...] = ()
+    # Where rules are conditional, this is what is allowed at most, and the only one of ``least``
+    # what is allowed at least (``at_least`` says so there), over the same ends and rules.
+    at_least: bool = False
+    least: tuple[CompiledPolicy, ...] = ()
 
     @property
     def unevaluated(self) -> tuple[Unevaluated, ...]:
         """What verdicts do not take into account; every report names it."""
-        return (*self.cluster.unevaluated, *self.uncertain)
+        return (*self.cluster.unevaluated, *self.uncertain, *self._conditional)
+
+    @property
+    def _conditional(self) -> Iterator[Unevaluated]:
+        for ref in self.rules if self.least else ():
+            if ref.rule.condition:
+                kind, source = ref.policy.kind, ref.rule.source
+                detail = (
+                    f"{kind} {ref.policy} {field_text(source.path)} has a condition "
+                    f"({ref.rule.condition}): where a report does not say so, connections that "
+                    "depend on it count as allowed"
+                )
+                names = (str(ref.policy),)
+                yield Unevaluated(
+                    kind, "", Gap.CONDITION, 1, source.file, source.line, names, detail=detail
+                )
+
+    def allows(self, rule: int) -> bool:
+        """Whether a rule, by its id, allows what it decides."""
+        return self.rules[rule].rule.counted(self.at_least) is Action.ALLOW
 
     @property
     def first_host(self) -> int:

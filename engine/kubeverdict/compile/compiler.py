@@ -94,11 +94,15 @@ def compilation(cluster: Cluster, profile: Profile, *, static: bool = False) -> 
 
 
 def _compilation(
-    cluster: Cluster, population: Population, profile: Profile, static: bool
+    cluster: Cluster,
+    population: Population,
+    profile: Profile,
+    static: bool,
+    at_least: bool = False,
 ) -> Compilation:
     labels_of = namespace_labels(cluster)
     policies, notes = in_force(cluster.policies, profile, population.pods, labels_of)
-    questions = lower(policies)
+    questions = lower(policies, at_least)
 
     space = cut(questions.blocks)
     blocks = block_sets(space, list(questions.blocks))
@@ -131,6 +135,9 @@ def _compilation(
         made.append(
             make_plane(part.universe, rows, ingress_rows, part.sets, ports, population, space)
         )
+    least: tuple[CompiledPolicy, ...] = ()
+    if questions.conditional and not at_least:
+        least = (_compilation(cluster, population, profile, static, at_least=True).compiled,)
     compiled = CompiledPolicy(
         cluster=cluster,
         profile=profile,
@@ -148,6 +155,8 @@ def _compilation(
         planes=tuple(made),
         pod_ids=population.pod_ids,
         uncertain=uncertain_selectors(policies, population, labels_of),
+        at_least=at_least,
+        least=least,
     )
     freeze((compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes))
     return Compilation(compiled, population, questions, labels_of, lists, atoms, tuple(parts))

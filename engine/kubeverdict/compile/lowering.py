@@ -77,10 +77,11 @@ class Questions:
     isolated: dict[tuple[int, Direction], list[int]] = field(default_factory=dict)
     network_subjects: dict[Direction, set[int]] = field(default_factory=dict)
     network_tier: int = 0
+    conditional: bool = False  # some rule is
     # Port lists as rules write them, taken apart: the same few come again and again.
     ports: dict[
         tuple[tuple[PortMatch, ...] | None, tuple[PortRange, ...]],
-        tuple[PortList, tuple[NamedPort, ...]],
+        tuple[PortList, tuple[NamedPort, ...], PortList],
     ] = field(default_factory=dict)
 
     def label_keys(self) -> frozenset[str]:
@@ -111,8 +112,9 @@ def is_about_own_node(peer: Peer) -> bool:
     return isinstance(peer, NamedPeer) and peer.ends in _OWN_NODE
 
 
-def lower(policies: Sequence[Policy]) -> Questions:
-    """Number everything that ``policies`` (in evaluation order) ask for."""
+def lower(policies: Sequence[Policy], at_least: bool = False) -> Questions:
+    """Number everything that ``policies`` (in evaluation order) ask for, with conditional rules as
+    they count in one of the bounds."""
     questions = Questions()
     interleaved = False
     tiers = tier_numbers(policies)
@@ -129,8 +131,15 @@ def lower(policies: Sequence[Policy]) -> Questions:
                 questions.network_subjects.setdefault(direction, set()).add(subject)
         for rule in policy.rules:
             questions.rules.append(RuleRef(policy, rule))
-            questions.drafts.append(_draft(questions, policy, rule, tier, subject))
             interleaved = interleaved or rule.precedence is not None
+            draft = _draft(questions, policy, rule, tier, subject)
+            if rule.condition:
+                questions.conditional = True
+                action = rule.counted(at_least)
+                if action is None:
+                    continue  # asked for all the same, so that ends are numbered alike
+                draft = draft._replace(action=action)
+            questions.drafts.append(draft)
     if interleaved:
         questions.ranks = _ranks(questions.rules)
     return questions
@@ -185,22 +194,28 @@ def _draft(
     selectors: list[int] = []
     blocks: list[int] = []
     others: list[int] = []
+    known_selectors = questions.selectors
     for peer in rule.peers or ():
         if isinstance(peer, PodPeer):
-            selectors.append(_selector(questions, question(peer)))
+            # As `question` says; there are as many of these as rules.
+            pods = peer.pods
+            where: Where = peer.namespace if peer.namespace is not None else peer.namespaces
+            asked = (where, EVERYTHING, False) if pods is None else (where, pods, True)
+            selectors.append(known_selectors.setdefault(asked, len(known_selectors)))
         elif isinstance(peer, _OTHERS):
             others.append(_other(questions, peer))
         else:
             blocks.append(questions.blocks.setdefault(peer, len(questions.blocks)))
     named: tuple[NamedPort, ...] = ()
     ports: PortList | None = None
+    excluded: PortList = ()
     if rule.ports is not None or rule.excluded_ports:
         written = rule.ports, rule.excluded_ports
         known = questions.ports.get(written)
         if known is None:
             known = questions.ports[written] = _taken_apart(*written)
             questions.named.update(known[1])
-        ports, named = known
+        ports, named, excluded = known
     if rule.subject is not None:
         subject = _selector(questions, _narrowed(policy, rule.subject))
     # By position: there are hundreds of thousands of these.
@@ -215,17 +230,17 @@ def _draft(
         rule.peers is None,
         ports,
         named,
-        _distinct(others),
-        port_list(rule.excluded_ports) if rule.excluded_ports else (),
+        _distinct(others) if others else (),
+        excluded,
     )
 
 
 def _taken_apart(
     ports: tuple[PortMatch, ...] | None, excluded: tuple[PortRange, ...]
-) -> tuple[PortList, tuple[NamedPort, ...]]:
-    """Places and names of a port list."""
+) -> tuple[PortList, tuple[NamedPort, ...], PortList]:
+    """Places and names of a port list, and the places that are excluded."""
     named = {port for port in ports or () if isinstance(port, NamedPort)}
-    return port_list(ports, excluded), tuple(sorted(named))
+    return port_list(ports, excluded), tuple(sorted(named)), port_list(excluded)
 
 
 def _distinct(numbers: list[int]) -> tuple[int, ...]:

@@ -144,8 +144,13 @@ class RowMaker:
     def table(self, questions: Questions) -> tuple[NDArray[np.int64], Sets]:
         """All rows, (rows, 8) with the columns of ``Row``, and the sets that they number."""
         self._ranks = questions.ranks
+        subjects, peers = self._base.subjects, self._base.peers
         for draft in questions.drafts:
-            self._add_draft(draft)
+            if draft.others:
+                self._add_with_others(draft)
+            else:
+                selected = tuple([peers[index] for index in draft.selectors])
+                self._add_part(draft, subjects[draft.subject], selected)
         self._add_isolation(questions)
         sets = self.derived.make(self._base.sets, self._base.words)
         # Flat and by column: sorting and converting tuples takes longer than making them.
@@ -161,13 +166,10 @@ class RowMaker:
             (draft.direction, draft.tier, order, subject, peer, number, draft.action, rule)
         )
 
-    def _add_draft(self, draft: LoweredRule) -> None:
+    def _add_with_others(self, draft: LoweredRule) -> None:
         base = self._base
         subject = base.subjects[draft.subject]
         selected = tuple([base.peers[index] for index in draft.selectors])
-        if not draft.others:
-            self._add_part(draft, subject, selected)
-            return
         others = [base.others[index] for index in draft.others]
         if all(ANY_NODE in by_node for by_node in others):
             ends = tuple([by_node[ANY_NODE] for by_node in others])

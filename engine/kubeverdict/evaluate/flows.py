@@ -16,7 +16,7 @@ from kubeverdict.kernels.actions import LAYER_BITS
 from kubeverdict.kernels.flows import IPV4, IPV6
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol, icmp_port
 
 _THREAD_WORTH = 200_000
@@ -178,7 +178,7 @@ def _traced(
 
 def _denies(compiled: CompiledPolicy, decided: int) -> bool:
     if decided >= 0:
-        return compiled.rules[decided].rule.action is Action.DENY
+        return not compiled.allows(decided)
     return decided == Reason.NO_RULE_MATCHES
 
 

@@ -52,7 +52,7 @@ def judge_backend(
 
     def allows(rule: int) -> bool:
         return rule not in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS) and (
-            rule < 0 or compiled.rules[rule].rule.action == 0
+            rule < 0 or compiled.allows(rule)
         )
 
     judged = ask(backend, target)

@@ -138,6 +138,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     ``subject`` narrows the subject of the policy to some of its pods; ``precedence`` is a place in
     the tier of its own, instead of the policy's ``order``, so that rules of several policies
     interleave.
+
+    ``condition`` says on what it depends whether the rule counts, where the input does not tell:
+    "for GET /api only". Such rules make two bounds of every verdict, see :meth:`counted`.
     """
 
     direction: Direction
@@ -149,6 +152,16 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     excluded_ports: tuple[PortRange, ...] = ()
     subject: PodPeer | None = None
     precedence: float | None = None
+    condition: str = ""
+
+    def counted(self, at_least: bool) -> Action | None:
+        """What the rule does where as little as possible is allowed (``at_least``), or as much as
+        possible; None where it does not count. What a conditional rule passes on may come out
+        either way, so it is taken for what each of the bounds is about."""
+        if not self.condition:
+            return self.action
+        bound = Action.DENY if at_least else Action.ALLOW
+        return bound if self.action in (bound, Action.PASS) else None
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):

@@ -19,12 +19,13 @@ class Gap(StrEnum):
     POD_CHANGES = "pod-changes"  # it changes pods when they are created
     GENERIC = "generic"  # its pod templates were found by their shape
     LABEL_VALUE = "label-value"  # a selector tests a value that only the live pod has
+    CONDITION = "condition"  # a rule counts only where something holds that the input does not tell
     NOT_READ = "not-read"  # nothing is known of the kind
 
     @property
     def decides(self) -> bool:
         """Whether a verdict can come out otherwise than it is said to."""
-        return self in (Gap.POLICY, Gap.RESTRICTION, Gap.LABEL_VALUE)
+        return self in (Gap.POLICY, Gap.RESTRICTION, Gap.LABEL_VALUE, Gap.CONDITION)
 
 
 class Unevaluated(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -142,6 +142,7 @@ def _answer(answer: Answer) -> Json:
         **({"service_port": answer.through} if answer.through else {}),
         **({"hairpins": list(answer.hairpins)} if answer.hairpins else {}),
         "allowed": answer.allowed,
+        **({"condition": answer.condition} if answer.condition else {}),
         "egress": decision(answer.egress),
         "ingress": decision(answer.ingress),
     }
@@ -158,6 +159,9 @@ def decision(decided: Decision) -> Json:
         content["isolated_by"] = [_miss(miss) for miss in decided.isolated_by]
     if decided.passed:
         content["passed"] = [_rule(rule) for rule in decided.passed]
+    if decided.bounds:
+        most, least = decided.bounds
+        content |= {"at_most": decision(most), "at_least": decision(least)}
     if decided.layers:
         content["layers"] = [
             {"layer": each.layer, **decision(each.decision)} for each in decided.layers
@@ -173,6 +177,7 @@ def _rule(rule: RuleView) -> Json:
         "file": rule.file,
         "line": rule.line,
         "action": rule.action,
+        **({"condition": rule.condition} if rule.condition else {}),
     }
 
 

@@ -82,6 +82,8 @@ def _answer(report: Explanation, answer: Answer, style: Style) -> Branch:
     through = f" (through {report.destination} {answer.through})" if answer.through else ""
     dropped = answer.egress.reason == "no-local-backend"
     verdict = style.paint("dropped", "red") if dropped else style.verdict(answer.allowed)
+    if answer.condition:
+        verdict = f"{style.paint('conditional', 'yellow')} ({answer.condition})"
     title = (
         f"{verdict}: {source} {style.arrow} {destination} on "
         f"{answer.protocol}{port}{family}{through}"
@@ -108,6 +110,15 @@ def _hairpin(answer: Answer) -> Iterator[Branch]:
 
 def _direction(decision: Decision, title: str, subject: str, style: Style) -> Branch:
     branches: tuple[Branch, ...]
+    if decision.bounds:
+        most, least = decision.bounds
+        return Branch(
+            f"{title}: {style.paint('conditional', 'yellow')}",
+            (
+                _direction(most, "at most", subject, style),
+                _direction(least, "at least", subject, style),
+            ),
+        )
     if decision.layers:
         return Branch(
             f"{title}: {style.verdict(decision.allowed)}",
@@ -127,7 +138,9 @@ def _direction(decision: Decision, title: str, subject: str, style: Style) -> Br
 
 
 def _rule(rule: RuleView) -> str:
-    return f"{rule.action} by policy {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+    condition = f", condition: {rule.condition}" if rule.condition else ""
+    place = f"{rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+    return f"{rule.action} by policy {place}{condition}"
 
 
 def _miss(miss: PolicyMiss) -> Branch:

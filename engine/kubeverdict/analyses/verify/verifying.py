@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
+import msgspec
+
 from kubeverdict.analyses.decisions import Decision
+from kubeverdict.analyses.explain import explain
+from kubeverdict.analyses.questions import parse_port
 from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
 from kubeverdict.analyses.verify.classes import TooManyError
@@ -15,12 +20,14 @@ from kubeverdict.analyses.verify.listing import FailureLister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
 from kubeverdict.analyses.verify.through import CannotAsk, Fronts
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.errors import Problem
+from kubeverdict.errors import Problem, UsageError
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
 
 # Pairs of identities, and of workloads, that are listed of one case of an assertion; all pod
 # pairs are counted.
 MOST = 1000
+# Possible violations of one assertion whose conditions are looked up.
+_EXPLAINED = 5
 _TOO_MANY = (
     "policies tell too many kinds of new pods apart at these ends to look at each: narrow them, "
     "or verify this one without --any"
@@ -34,8 +41,38 @@ def verify(
     could be created in the namespaces that exist.
 
     A pod and itself are no connection, and what a pod's own node may do whatever the rules say
-    is not judged.
+    is not judged. What a conditional rule may violate or not is not known.
     """
+    most = _verify(compiled, assertions, anyone)
+    if not compiled.least:
+        return most
+    least = _verify(compiled.least[0], assertions, anyone)
+    results = tuple(
+        _between(compiled, *both) for both in zip(most.results, least.results, strict=True)
+    )
+    return msgspec.structs.replace(most, results=results)
+
+
+def _between(compiled: CompiledPolicy, most: Result, least: Result) -> Result:
+    """A result from those of both bounds: what is violated in both of them is violated."""
+    certain, possible = (most, least) if most.claim == Claim.ALLOW.value else (least, most)
+    if certain.error or certain.violations or not (possible.violations or possible.error):
+        return certain
+    if possible.error:
+        return possible
+    found: dict[str, None] = {}
+    for violation in possible.violations[:_EXPLAINED]:
+        source, destination, text = violation.sample
+        protocol, _, number = text.partition(" ")
+        port = parse_port(f"{number}/{protocol}" if number.isdigit() else protocol.lower())
+        with suppress(UsageError):  # a pod that does not exist
+            answers = explain(compiled, source, destination, port).answers
+            found |= dict.fromkeys(answer.condition for answer in answers if answer.condition)
+    depends = f"it depends on a condition: {'; '.join(found) or 'that of a rule'}"
+    return msgspec.structs.replace(certain, doubts=(*certain.doubts, depends))
+
+
+def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> Verification:
     maker = CaseMaker(compiled, assertions.assertions)
     fronts = Fronts(compiled)
     asked: list[list[Assertion]] = []

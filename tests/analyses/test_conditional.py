@@ -1,0 +1,113 @@
+"""Conditional rules in reports: what depends on a condition is said to, with the condition."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubeverdict.analyses.explain import Answer, Explanation, explain
+from kubeverdict.analyses.questions import parse_port
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.assertions import Claim
+from kubeverdict.model.policy import Action, Direction, Policy, Tier
+from kubeverdict.model.ports import PortRange, Protocol
+from kubeverdict.render import json as as_json
+from kubeverdict.render import tree
+from kubeverdict.render.style import Style
+from tests.analyses.verify.asserting import claim, end, inside, results, tcp
+from tests.handmade import allow, cluster, pod, policy
+
+INGRESS = Direction.INGRESS
+GET = "for GET /api only"
+MESH = "if x/a is in the mesh"
+ADMIN = Tier(100.0, "admin", Action.PASS)
+
+
+def port(number: int) -> tuple[PortRange, ...]:
+    return (PortRange(Protocol.TCP, number, number),)
+
+
+def compiled(*policies: Policy) -> CompiledPolicy:
+    pods = (pod("x/a", "10.0.0.1"), pod("y/b", "10.0.0.2"))
+    return compile_cluster(cluster(pods, *policies))
+
+
+# Port 80 is open under a condition, 81 in any case, 82 unless a condition holds.
+POLICIES = (
+    policy(
+        "admin",
+        replace(allow(INGRESS, None, port(82), Action.DENY), condition=MESH),
+        isolates=(),
+        tier=ADMIN,
+    ),
+    policy(
+        "y/net",
+        replace(allow(INGRESS, None, port(80)), condition=GET),
+        allow(INGRESS, None, port(81), index=1),
+        allow(INGRESS, None, port(82), index=2),
+    ),
+)
+
+
+def report(number: int) -> tuple[Explanation, Answer]:
+    found = explain(compiled(*POLICIES), "x/a", "y/b", parse_port(str(number)))
+    (answer,) = found.answers
+    return found, answer
+
+
+def test_a_conditional_allow_is_conditional() -> None:
+    found, answer = report(80)
+    assert not found.allowed and answer.condition == GET
+    assert answer.ingress.reason == "conditional" and answer.egress.allowed
+    most, least = answer.ingress.bounds
+    assert (most.allowed, least.allowed) == (True, False)
+    assert least.reason == "no-rule-matches"
+    text = tree.explanation(found, Style())
+    assert f"conditional ({GET})" in text and f"condition: {GET}" in text
+
+
+def test_a_conditional_denial_is_conditional() -> None:
+    _, answer = report(82)
+    assert answer.condition == MESH and not answer.allowed
+
+
+def test_what_no_condition_changes_is_certain() -> None:
+    found, answer = report(81)
+    assert found.allowed and not answer.condition and answer.ingress.rule is not None
+    found, answer = report(83)
+    assert not found.allowed and not answer.condition
+
+
+def test_json() -> None:
+    found, _ = report(80)
+    (answer,) = json.loads(as_json.explanation(found, Style()))["answers"]
+    assert answer["allowed"] is False and answer["condition"] == GET
+    ingress: Any = answer["ingress"]
+    assert ingress["reason"] == "conditional" and ingress["at_most"]["rule"]["condition"] == GET
+    assert ingress["at_least"]["reason"] == "no-rule-matches"
+
+
+def test_every_report_names_the_conditions() -> None:
+    found, _ = report(81)
+    assert [one.gap.value for one in found.unevaluated] == ["condition", "condition"]
+    assert GET in " ".join(one.detail for one in found.unevaluated)
+
+
+def test_verify_does_not_know_what_a_condition_decides() -> None:
+    for number, allowed, denied in (
+        (80, "unknown", "unknown"),
+        (81, "holds", "violated"),
+        (82, "unknown", "unknown"),
+        (83, "violated", "holds"),
+    ):
+        asked = [
+            claim(kind, end(inside("x")), end(inside("y")), tcp(number))
+            for kind in (Claim.ALLOW, Claim.DENY)
+        ]
+        found = results(compiled(*POLICIES).cluster, *asked)
+        assert [one.status for one in found] == [allowed, denied], number
+        doubts = [text for one in found for text in one.doubts]
+        assert all(GET in text or MESH in text for text in doubts)
