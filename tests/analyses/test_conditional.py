@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kubeverdict.analyses.conditional import certain_connections
 from kubeverdict.analyses.explain import Answer, Explanation, explain
 from kubeverdict.analyses.questions import parse_port
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -94,6 +95,18 @@ def test_every_report_names_the_conditions() -> None:
     found, _ = report(81)
     assert [one.gap.value for one in found.unevaluated] == ["condition", "condition"]
     assert GET in " ".join(one.detail for one in found.unevaluated)
+
+
+def test_list_keeps_apart_what_depends_on_a_condition() -> None:
+    found = certain_connections(compiled(*POLICIES))
+    listed = {(one.source.name, one.destination.name): str(one.ports) for one in found.connections}
+    assert listed["x/a[Pod]", "y/b[Pod]"] == "TCP 81"
+    (one,) = (each for each in found.conditional if each.source.name == "x/a[Pod]")
+    assert (str(one.at_least), str(one.at_most)) == ("TCP 81", "TCP 80-82")
+    told = json.loads("".join(as_json.connections(found, Style())))
+    assert {"TCP": "80-82"} in [each["at_most"] for each in told["conditional"]]
+    plain = certain_connections(compiled(*POLICIES[1:1]))
+    assert "conditional" not in "".join(as_json.connections(plain, Style()))
 
 
 def test_verify_does_not_know_what_a_condition_decides() -> None:

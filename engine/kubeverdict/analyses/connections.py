@@ -32,12 +32,24 @@ class Connection(msgspec.Struct, frozen=True, gc=False):
     family: str = ""
 
 
+class ConditionalConnection(msgspec.Struct, frozen=True):
+    """A connection that depends on the condition of a rule: the ports on which it is allowed at
+    least, which may be none, and at most."""
+
+    source: Peer
+    destination: Peer
+    at_least: Ports
+    at_most: Ports
+    family: str = ""
+
+
 class Connections(msgspec.Struct, frozen=True):
     """The report: for each source what it reaches, in order of source, then destination.
 
     ``fans`` can be gone through again and again, and makes them as it goes: between a thousand
     pods there may be a million connections. ``pods`` holds the names of the pods of every peer
     that could be listed. With ``by_range`` each range of addresses is a peer of its own.
+    ``conditional`` are those that are allowed, or on more ports, only under a condition.
     """
 
     profile: str
@@ -45,6 +57,7 @@ class Connections(msgspec.Struct, frozen=True):
     pods: Mapping[str, Sequence[str]]
     by_range: bool = False
     unevaluated: tuple[Unevaluated, ...] = ()
+    conditional: tuple[ConditionalConnection, ...] = ()
 
     @property
     def connections(self) -> Iterator[Connection]:

@@ -6,7 +6,7 @@ import click
 
 from kubeverdict.cli.inputs import check_pods, compiled_in
 from kubeverdict.cli.options import address_ranges, input_files, judging
-from kubeverdict.cli.output import show
+from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN
 from kubeverdict.command.running import verb
 
@@ -48,12 +48,17 @@ def list_(
 
     Between workloads, and between them and addresses outside.
     """
-    from kubeverdict.analyses.connections import Selection, connections
+    from kubeverdict.analyses.conditional import certain_connections
+    from kubeverdict.analyses.connections import Selection
+    from kubeverdict.model.counts import count
     from kubeverdict.model.policy import Direction
 
     selection = Selection(focus, namespaces, Direction[direction.upper()] if direction else None)
     compiled = compiled_in(files, namespace, skip_invalid, cni, static)
     check_pods(compiled)
-    report = connections(compiled, by_pod=by_pod, by_range=by_range, selection=selection)
+    report = certain_connections(compiled, by_pod=by_pod, by_range=by_range, selection=selection)
+    if report.conditional:
+        more = count(len(report.conditional), "connection depends", "connections depend")
+        say("note", f"{more} on the conditions of rules; -o json lists them under `conditional`")
     show("list", output, report)
     return CLEAN

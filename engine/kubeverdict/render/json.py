@@ -29,10 +29,21 @@ Json = dict[str, Any]
 
 def connections(report: Connections, style: Style) -> Iterator[str]:
     """A line for each connection."""
-    beside = {
+    beside: Json = {
         "schema": schema("list", ranges=report.by_range),
         **unevaluated(report.unevaluated),
     }
+    if report.conditional:
+        beside["conditional"] = [
+            {
+                "source": one.source.name,
+                "destination": one.destination.name,
+                "at_least": ports_of(one.at_least),
+                "at_most": ports_of(one.at_most),
+                **_family(one.family),
+            }
+            for one in report.conditional
+        ]
     yield f'{_text(beside, indent=2)[:-2]},\n  "connections": ['
     between = "\n"
     for chunk in chunks(report, _head, _tail, ",\n"):
