@@ -10,15 +10,20 @@ from msgspec.structs import replace
 from kubeverdict.analyses.conditional import certain_connections
 from kubeverdict.analyses.explain import Answer, Explanation, explain
 from kubeverdict.analyses.questions import parse_port
+from kubeverdict.analyses.replay import replay
+from kubeverdict.analyses.traffic import LogReading
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.assertions import Claim
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.render import json as as_json
+from kubeverdict.render import replay as as_replay
 from kubeverdict.render import tree
 from kubeverdict.render.style import Style
+from tests.analyses.test_recommend_property import traffic_of
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
+from tests.generated import Probe
 from tests.handmade import allow, cluster, pod, policy
 
 INGRESS = Direction.INGRESS
@@ -107,6 +112,18 @@ def test_list_keeps_apart_what_depends_on_a_condition() -> None:
     assert {"TCP": "80-82"} in [each["at_most"] for each in told["conditional"]]
     plain = certain_connections(compiled(*POLICIES[1:1]))
     assert "conditional" not in "".join(as_json.connections(plain, Style()))
+
+
+def test_replay_counts_what_depends_on_a_condition() -> None:
+    made = compiled(*POLICIES)
+    a, b = made.cluster.pods
+    probes = [Probe(a, b, Protocol.TCP, number, None) for number in (80, 81, 81, 82, 83)]
+    found = replay([traffic_of(made.cluster, probes)[0]], made, LogReading())
+    assert (found.allowed.records, found.breaking.records) == (4, 1)
+    assert (found.conditional.records, found.conditional.connections) == (2, 2)
+    told = json.loads(as_replay.json(found, Style()))
+    assert told["conditional"] == {"records": 2, "connections": 2}
+    assert "allowed only under the conditions of rules" in as_replay.table(found, Style())
 
 
 def test_verify_does_not_know_what_a_condition_decides() -> None:

@@ -104,7 +104,8 @@ class Replay(msgspec.Struct, frozen=True):
     ``allowed`` and ``breaking`` got through when they were logged; ``refused`` were denied then
     and are now, ``admitted`` were denied then and the policies allow them. ``pairs_allowed`` is
     None where the families differ. ``proposed``: policies were applied first. Of very many groups
-    the smallest are not listed: ``groups_left_out``.
+    the smallest are not listed: ``groups_left_out``. ``conditional`` are among those that the
+    policies allow, and depend on the condition of a rule.
     """
 
     profile: str
@@ -123,6 +124,7 @@ class Replay(msgspec.Struct, frozen=True):
     pairs_allowed: int | None
     log: Log
     unevaluated: tuple[Unevaluated, ...] = ()
+    conditional: Count = Count()
 
 
 def replay(
@@ -309,7 +311,11 @@ class _Run:
         self._use = RuleUse(policies)
         self._breaks, self._admits = _Groups(), _Groups()
         self._tallies = {
-            name: _Tally() for name in ("allowed", "breaking", "by_change", "refused", "admitted")
+            name: _Tally()
+            for name in (
+                *("allowed", "breaking", "by_change", "refused", "admitted"),
+                "conditional",
+            )
         }
         self._pairs = np.zeros(0, np.int64)
 
@@ -322,6 +328,11 @@ class _Run:
         tallies["breaking"].add(traffic.observed[observed & ~allowed])
         tallies["refused"].add(traffic.denied[denied & ~allowed])
         tallies["admitted"].add(traffic.denied[denied & allowed])
+        if self._policies.least:
+            ends = part.source, part.destination
+            flows = *ends, traffic.protocol, traffic.port
+            depends = allowed & ~judge(self._policies.least[0], *flows).allowed
+            tallies["conditional"].add((traffic.observed + traffic.denied)[depends])
         broken = observed & ~allowed
         before = self._before(part, broken)
         if before is not None:
@@ -377,6 +388,7 @@ class _Run:
             pairs_allowed=pairs[0].pairs if len(pairs) == 1 else None,
             log=log_of(self._reading),
             unevaluated=self._policies.unevaluated,
+            conditional=self._tallies["conditional"].count,
         )
 
     def _idle(self) -> Iterator[IdleRule]:

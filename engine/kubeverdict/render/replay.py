@@ -89,6 +89,7 @@ def json(report: Replay, style: Style) -> str:
             **({"broken_by_change": counted(report.broken_by_change)} if report.proposed else {}),
             "denied_then_and_now": counted(report.refused),
             "denied_then_allowed_now": counted(report.admitted),
+            **({"conditional": counted(report.conditional)} if report.conditional.records else {}),
             "breaks": [group_content(group) for group in report.breaks],
             "admits": [group_content(group) for group in report.admits],
             "groups_left_out": report.groups_left_out,
@@ -126,6 +127,8 @@ def _summary(report: Replay, style: Style) -> list[str]:
         found.append(style.paint(text, "red"))
     else:
         found.append(style.paint("no connection that was seen would break", "green"))
+    if report.conditional.records:
+        found.append(f"{words(report.conditional)} allowed only under the conditions of rules")
     if report.refused.records:
         found.append(f"{words(report.refused)} denied when logged, and still denied")
     if report.admitted.records:
