@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubeverdict.analyses.conditional import certain_connections
+from kubeverdict.analyses.conditional import certain_connections, certain_differences
 from kubeverdict.analyses.explain import Answer, Explanation, explain
 from kubeverdict.analyses.questions import parse_port
 from kubeverdict.analyses.replay import replay
@@ -112,6 +112,24 @@ def test_list_keeps_apart_what_depends_on_a_condition() -> None:
     assert {"TCP": "80-82"} in [each["at_most"] for each in told["conditional"]]
     plain = certain_connections(compiled(*POLICIES[1:1]))
     assert "conditional" not in "".join(as_json.connections(plain, Style()))
+
+
+def test_diff_keeps_apart_changes_that_depend_on_a_condition() -> None:
+    old = compiled(policy("y/net", allow(INGRESS, None, port(81))))
+    found = certain_differences(old, compiled(*POLICIES))
+    assert not found.changes and found.adds and found.removes
+    told = json.loads(as_json.differences(found, Style()))
+    of_pods = [each for each in told["conditional"] if each["source"] == "x/a[Pod]"]
+    assert of_pods == [
+        {
+            "source": "x/a[Pod]",
+            "destination": "y/b[Pod]",
+            "before": {"TCP": "81"},
+            "after": {"TCP": "80-82"},
+        }
+    ]
+    certain = certain_differences(compiled(policy("y/net", isolates=(INGRESS,))), old)
+    assert certain.changes and not certain.conditional
 
 
 def test_replay_counts_what_depends_on_a_condition() -> None:

@@ -43,7 +43,8 @@ class Differences(msgspec.Struct, frozen=True):
     """The report. ``appeared`` and ``gone`` are the workloads that only one input has: their
     connections are changes like any other. ``profile`` is that of the new input, ``old_profile``
     that of the old one where it is another. With ``by_range`` each range of addresses is a peer
-    of its own."""
+    of its own. ``conditional`` are changes that depend on the condition of a rule: that come only
+    where as much as possible is allowed, or only where as little."""
 
     profile: str
     changes: tuple[Difference, ...]
@@ -52,16 +53,21 @@ class Differences(msgspec.Struct, frozen=True):
     by_range: bool = False
     unevaluated: tuple[Unevaluated, ...] = ()
     old_profile: str = ""
+    conditional: tuple[Difference, ...] = ()
 
     @property
     def adds(self) -> bool:
-        """Whether anything is allowed that was not."""
-        return any(not change.after.within(change.before) for change in self.changes)
+        """Whether anything is allowed that was not, or may be."""
+        return any(not change.after.within(change.before) for change in self._all)
 
     @property
     def removes(self) -> bool:
-        """Whether anything is allowed no more."""
-        return any(not change.before.within(change.after) for change in self.changes)
+        """Whether anything is allowed no more, or may not be."""
+        return any(not change.before.within(change.after) for change in self._all)
+
+    @property
+    def _all(self) -> tuple[Difference, ...]:
+        return self.changes + self.conditional
 
 
 def differences(old: Connections, new: Connections) -> Differences:

@@ -13,7 +13,7 @@ from kubeverdict.cli.options import (
     namespace_option,
     two_cnis,
 )
-from kubeverdict.cli.output import show
+from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS
 from kubeverdict.command.running import verb
 
@@ -45,9 +45,9 @@ def diff(
     Exit status 1 where any connection differs. For --fail-on, a changed connection with more ports
     than before counts as added, one with fewer as removed.
     """
-    from kubeverdict.analyses.connections import connections
-    from kubeverdict.analyses.differences import differences
+    from kubeverdict.analyses.conditional import certain_differences
     from kubeverdict.analyses.external import families_in_use
+    from kubeverdict.model.counts import count
 
     cni_old, cni_new = cni_of_each(cni, cni_old, cni_new)
     before = compiled_in((old,), namespace, skip_invalid, cni_old, static)
@@ -58,12 +58,12 @@ def diff(
     check_pods(before, after)
     # An address family that only one side has is shown for both.
     families = families_in_use(before.cluster, after.cluster)
-    report = differences(
-        connections(before, by_range=by_range, families=families),
-        connections(after, by_range=by_range, families=families),
-    )
+    report = certain_differences(before, after, by_range=by_range, families=families)
+    if report.conditional:
+        more = count(len(report.conditional), "change depends", "changes depend")
+        say("note", f"{more} on the conditions of rules; -o json lists them under `conditional`")
     show("diff", output, report)
-    found = bool(report.changes)
+    found = bool(report.changes or report.conditional)
     if fail_on != "any":
         found = report.adds if fail_on == "added" else report.removes
     return FINDINGS if found else CLEAN

@@ -59,6 +59,8 @@ def differences(report: Differences, style: Style) -> str:
     workloads = {"added": list(report.appeared), "removed": list(report.gone)}
     profiles = {"old": report.old_profile or report.profile, "new": report.profile}
     content = {"profiles": profiles, **changes, "workloads": workloads}
+    if report.conditional:
+        content["conditional"] = [_change(change) for change in report.conditional]
     content |= unevaluated(report.unevaluated)
     return document("diff", content, ranges=report.by_range)
 
