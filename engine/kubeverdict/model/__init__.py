@@ -28,6 +28,8 @@ Glossary, one word for one thing in all of kubeverdict:
   next tier.
 * **layer**: a sequence of tiers of its own (the network plug-in's, a service mesh's); a connection
   is allowed when every layer allows it.
+* **bounds**: what is allowed at most and at least where rules count on a condition; a connection
+  between the two is *conditional*.
 * **profile**: how one network plug-in (CNI) differs from the API's text, as data.
 * **source**: where a cluster comes from (files, a snapshot, an API server), or, of a rule or
   object, the file and line that it was read from.
