@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.compile.ports import place
 from kubeverdict.evaluate import pairs
 from kubeverdict.evaluate.delta import delta
+from kubeverdict.evaluate.flows import port_atoms
 from kubeverdict.kernels.jit import compiled_only
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
@@ -95,9 +96,10 @@ def agree_on_rows(cluster: Cluster, asked: Sequence[Probe], profile: Profile = R
             if min(source, destination) >= len(compiled.pods):
                 continue
             identities = int(plane.ends.identity[source]), int(plane.ends.identity[destination])
-            atom = compiled.ports.table[place(probe.protocol, probe.port)]
-            open_there = identities in reached and bool(reached[identities][atom])
+            flow = np.array([[source], [destination], [probe.protocol], [probe.port]], np.int64)
             for family in plane.families:
+                (atom,) = port_atoms(compiled, flow[0], flow[1], flow[2], flow[3], family)
+                open_there = identities in reached and bool(reached[identities][atom])
                 verdict = oracle.judge(
                     probe.source, probe.destination, probe.protocol, probe.port, family
                 )

@@ -63,8 +63,9 @@ class PortTexts:
         zeros = [_PROTOCOL_SIZE * protocol for protocol in PORT_PROTOCOLS]
         self._counted[np.searchsorted(edges, zeros)] = False
         if self._edges[-1] > FIRST_TYPE:
-            # Every packet has one of the types.
+            # Every packet has one of the types, whether it is known or not.
             self._counted[np.searchsorted(edges, _ICMP)] = False
+            self._counted[edges[:-1] >= FIRST_TYPE + len(_VERSIONS) * _CODES**2] = False
         self._shown = self._counted.copy()
         if without_icmp:
             self._shown[np.searchsorted(edges, _ICMP)] = False

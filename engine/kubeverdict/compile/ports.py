@@ -28,8 +28,6 @@ _ICMP = 3 * _PROTOCOL_SIZE
 # Where the types of ICMP begin.
 FIRST_TYPE = TYPES
 ALL_ICMP = ((_ICMP, _ICMP + 1), (TYPES, END))
-# Of a packet whose type nobody told: 255 is reserved in both versions, and no rule names it.
-_UNTOLD = 255, 255
 
 
 def place(protocol: Protocol, port: int) -> int:
@@ -42,8 +40,9 @@ def place(protocol: Protocol, port: int) -> int:
 
 
 def untold_type(version: int) -> int:
-    """The place of an ICMP packet whose type is not told, where types have places."""
-    return place(Protocol.ICMP, icmp_port(6 if version == 6 else 4, *_UNTOLD))
+    """The place of an ICMP packet whose type is not known, where types have places: no rule for a
+    type covers it, but one for all types of the version does."""
+    return END - 1 if version == 6 else END - 2
 
 
 def port_list(ports: Iterable[PortMatch] | None, excluded: Iterable[PortRange] = ()) -> PortList:
@@ -80,6 +79,8 @@ def _places(port: PortMatch) -> Iterator[tuple[int, int]]:
             for type, code in zip(types, codes, strict=True)
         )
         yield first, last + 1
+        if port.icmp_type is None:
+            yield untold_type(port.version), untold_type(port.version) + 1
     elif isinstance(port, PortRange):
         if port.protocol is Protocol.ICMP:
             yield from ALL_ICMP
@@ -111,7 +112,8 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
     end = TYPES
     if any(TYPES < edge < END for edge in edges):
         end = END
-        edges |= {untold_type(4), untold_type(4) + 1, untold_type(6), END}
+        version_6 = place(Protocol.ICMP, icmp_port(6, 0))
+        edges |= {version_6, untold_type(4), untold_type(6), END}
     first = np.array(sorted(edge for edge in edges if edge <= end), np.int64)
     atoms = first.size - 1
     sizes = np.diff(first)

@@ -16,9 +16,10 @@ from kubeverdict.kernels.bits import first_at_least, sort
 from kubeverdict.kernels.jit import kernel
 
 _PROTOCOL = 65536
-# Behind the places of ports, of ICMP and of all else: the types and codes of ICMP and ICMPv6.
+# Behind the places of ports, of ICMP and of all else: the types and codes of ICMP and ICMPv6, and
+# for both a place of packets whose type is not known.
 TYPES = 3 * _PROTOCOL + 2
-END = TYPES + 2 * 65536
+END = TYPES + 2 * 65536 + 2
 
 
 class Runs(NamedTuple):
