@@ -18,9 +18,13 @@ from kubeverdict.model.policy import BlockPeer
 _HALF = (1 << 64) - 1
 
 
-def cut(peers: Iterable[BlockPeer]) -> AddressSpace:
-    """Address space as intervals inside which no block begins or ends."""
+def cut(peers: Iterable[BlockPeer], cut_before: AddressSpace | None = None) -> AddressSpace:
+    """Address space as intervals inside which no block begins or ends; those of ``cut_before``
+    are cut further."""
     edges: dict[Family, set[int]] = {4: {0}, 6: {0}}
+    if cut_before is not None:
+        edges[4].update(cut_before.ipv4.tolist())
+        edges[6].update(upper << 64 | lower for upper, lower in cut_before.ipv6.tolist())
     for peer in peers:
         for block in (peer.block, *peer.excepts):
             edges[block.family].update((block.first, block.last + 1))

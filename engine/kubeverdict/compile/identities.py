@@ -22,7 +22,7 @@ from kubeverdict.model.policy import Direction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Numbering:
+class Numbering:
     """Positions to identities."""
 
     of_position: NDArray[np.int32]  # -1 where the position takes no part
@@ -42,8 +42,8 @@ def make_plane(
 ) -> Plane:
     """Refine the positions of a plane to identities, renumber its sets and index its rules."""
     used = _distinct_sets(np.concatenate((rows.subject, rows.peer)))
-    numbering = _number(universe, used, sets)
-    renumbered = _renumber(universe, numbering, used, sets)
+    numbering = number_identities(universe, used, sets)
+    renumbered_sets = renumbered(universe, numbering, used, sets)
     number_of = np.zeros(sets.start.size, np.int32)
     number_of[used] = np.arange(2, 2 + used.size)
     rows = rows._replace(subject=number_of[rows.subject], peer=number_of[rows.peer])
@@ -55,10 +55,10 @@ def make_plane(
         numbering.pods,
         numbering.external,
         weight,
-        renumbered,
+        renumbered_sets,
         rows,
         ingress_rows,
-        _ends(universe, numbering, population, space),
+        make_ends(universe, numbering, population, space),
         ports,
     )
 
@@ -116,7 +116,7 @@ def _pods_in(universe: Universe) -> NDArray[np.int64]:
     return np.where(universe.groups.role == POD, universe.groups.weight, 0)
 
 
-def _number(universe: Universe, used: NDArray[np.int64], sets: Sets) -> _Numbering:
+def number_identities(universe: Universe, used: NDArray[np.int64], sets: Sets) -> Numbering:
     groups = universe.groups
     part = np.full(universe.size, 1, np.int32)
     # hostNetwork pods have been folded into their hosts; Services are found by their own group.
@@ -140,7 +140,7 @@ def _number(universe: Universe, used: NDArray[np.int64], sets: Sets) -> _Numberi
     external = ((pod_parts.size + 63) >> 6) << 6
     identity[pod_parts] = np.arange(pod_parts.size)
     identity[other_parts] = external + np.arange(other_parts.size)
-    return _Numbering(
+    return Numbering(
         of_position=np.where(part >= 0, identity[part], np.int32(-1)).astype(np.int32),
         pods=pod_parts.size,
         external=external,
@@ -148,8 +148,8 @@ def _number(universe: Universe, used: NDArray[np.int64], sets: Sets) -> _Numberi
     )
 
 
-def _renumber(
-    universe: Universe, numbering: _Numbering, used: NDArray[np.int64], sets: Sets
+def renumbered(
+    universe: Universe, numbering: Numbering, used: NDArray[np.int64], sets: Sets
 ) -> Sets:
     """ALL, EMPTY and the used sets over identities: what holds for the first position of an
     identity holds for all."""
@@ -283,8 +283,8 @@ def view(
     )
 
 
-def _ends(
-    universe: Universe, numbering: _Numbering, population: Population, space: AddressSpace
+def make_ends(
+    universe: Universe, numbering: Numbering, population: Population, space: AddressSpace
 ) -> Ends:
     position = universe.of_end
     identity = np.where(position >= 0, numbering.of_position[position], np.int32(-1))

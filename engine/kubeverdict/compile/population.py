@@ -48,6 +48,7 @@ class Population:
     ports: NDArray[np.int32]
     port_lists: tuple[tuple[ContainerPort, ...], ...]
     pod_ids: dict[tuple[str, str], int]
+    nodes: dict[str, int]  # number of each node by name
 
     def has(self, family: Family) -> NDArray[np.bool_]:
         """Which pods can use a family."""
@@ -119,6 +120,7 @@ def populate(cluster: Cluster, profile: Profile, static: bool) -> Population:
         ports=ports,
         port_lists=port_lists,
         pod_ids={(pod.namespace, pod.name): index for index, pod in enumerate(managed)},
+        nodes=numbers,
     )
 
 

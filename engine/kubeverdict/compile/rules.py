@@ -29,7 +29,7 @@ from kubeverdict.model.profile import Profile
 NO_MASK = -1
 ANY_NODE = -2
 # Sorts behind every rule of its tier.
-_LAST = 1 << 30
+LAST = 1 << 30
 
 Row = tuple[int, int, int, int, int, int, int, int]
 """direction, tier, order, subject, peer, ports, action, rule"""
@@ -211,7 +211,7 @@ class RowMaker:
         for (tier, direction), subjects in questions.isolated.items():
             denied = self._union_of(subjects)
             self._rows.append(
-                (direction, tier, _LAST, denied, ALL, 0, Action.DENY, Reason.NO_RULE_MATCHES)
+                (direction, tier, LAST, denied, ALL, 0, Action.DENY, Reason.NO_RULE_MATCHES)
             )
         if self._profile.icmp == "always":
             ports = self._lists.setdefault(ALL_ICMP, len(self._lists))

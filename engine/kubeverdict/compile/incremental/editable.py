@@ -1,0 +1,379 @@
+"""A compiled cluster that takes edits, one after the other."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
+from kubeverdict.compile.compiler import Compilation
+from kubeverdict.compile.dialect import adapt
+from kubeverdict.compile.incremental.asking import Asking, cut_space
+from kubeverdict.compile.incremental.index import Places
+from kubeverdict.compile.incremental.pods import Entering, Newcomer
+from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
+from kubeverdict.compile.incremental.state import CannotEdit, open_state, stands_for
+from kubeverdict.compile.lowering import lower
+from kubeverdict.compile.overlay.overlay import where
+from kubeverdict.compile.population import populate
+from kubeverdict.compile.ports import cut_ports, port_runs
+from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
+from kubeverdict.compile.sets import chosen
+from kubeverdict.model.cluster import (
+    CONTROLLER_LABELS,
+    METADATA_NAME,
+    Cluster,
+    Namespace,
+    Node,
+    Pod,
+)
+from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
+from kubeverdict.model.policy import Action, Direction, Policy
+from kubeverdict.model.ports import PortRange, Protocol
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=tuple[str, ...])
+
+_ICMP = (PortRange(Protocol.ICMP, 0, 0),)
+# Objects that an edit changes without a verdict of pods being touched.
+_WITHOUT_EFFECT = ("services_out", "services_in", "endpoints_out", "endpoints_in")
+
+__all__ = ["CannotEdit", "Editable"]
+
+
+class Editable:
+    """Keeps a cluster compiled while edits are made. For one thread at a time; what
+    :meth:`apply` returns may be read by all.
+
+    Raises CannotEdit, from the start or from :meth:`apply`, where the cluster must be compiled
+    anew; it is of no use after that.
+    """
+
+    def __init__(self, made: Compilation) -> None:
+        self._state = open_state(made)
+        compiled, cluster = made.compiled, made.compiled.cluster
+        self._entering = Entering(self._state)
+        self._policies: list[Policy] = list(compiled.policies)  # in force, in evaluation order
+        self._order = [policy.sort_key for policy in self._policies]
+        self._rules: list[RuleRef] = list(compiled.rules)
+        self._in_force = {policy_key(policy): policy for policy in self._policies}
+        self._written = Places({policy_key(p): at for at, p in enumerate(cluster.policies)})
+        self._pods = Places({_key(pod): at for at, pod in enumerate(cluster.pods)})
+        self._managed = Places(compiled.pod_ids)
+        self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
+        self._sets_at_start = sum(plane.set_count for plane in self._state.planes)
+        self._lists_made = len(self._state.lists)
+        self._rules_changed = True
+        self._ends_changed = False
+
+    @property
+    def compiled(self) -> CompiledPolicy:
+        return self._state.compiled
+
+    @property
+    def worn(self) -> bool:
+        """Whether so much has changed that compiling anew would make questions faster."""
+        now = sum(plane.set_count for plane in self._state.planes)
+        return now > 2 * self._sets_at_start + 2_000 or len(self._state.asked) > 400
+
+    def apply(self, edit: Edit) -> CompiledPolicy:
+        """The cluster after ``edit``, compiled."""
+        self._check(edit)
+        self._change_namespaces(edit)
+        for key in edit.policies_out:
+            self._remove_policy(key)
+        for policy in edit.policies_in:
+            self._remove_policy(policy_key(policy), replaced=True)
+            self._add_policy(policy)
+        coming = {_key(pod) for pod in edit.pods_in}
+        for pod_key in edit.pods_out:
+            if pod_key not in coming:
+                self._remove_pod(pod_key)
+        for pod in edit.pods_in:
+            self._put_pod(pod)
+        return self._made(edit)
+
+    # --- what is not followed ---------------------------------------------------------------
+
+    def _check(self, edit: Edit) -> None:
+        cluster = self.compiled.cluster
+        if edit.profile:
+            raise CannotEdit("another CNI")
+        if edit.namespaces_out:
+            raise CannotEdit("a namespace goes")
+        labels = self._state.labels_of
+        for space in edit.namespaces_in:
+            wanted = {METADATA_NAME: space.name, **space.labels}
+            if space.name in labels and labels[space.name] != wanted:
+                raise CannotEdit("labels of a namespace change")
+        known = {node.name: node for node in cluster.nodes} if edit.nodes_in else {}
+        if edit.nodes_out or not all(_is_same(known.get(one.name), one) for one in edit.nodes_in):
+            raise CannotEdit("nodes change")
+
+    def _change_namespaces(self, edit: Edit) -> None:
+        coming = {one.name: one for one in edit.namespaces_in}
+        used: list[str | None] = [policy.namespace for policy in edit.policies_in]
+        used += [pod.namespace for pod in edit.pods_in]
+        used += [service.namespace for service in edit.services_in]
+        for name in used:
+            if name is not None and name not in self._spaces and name not in coming:
+                coming[name] = Namespace(name, {METADATA_NAME: name}, implied=True)
+        spaces = list(self.compiled.cluster.namespaces)
+        for name, space in coming.items():
+            at = self._spaces.setdefault(name, len(spaces))
+            spaces[at : at + 1] = [space]
+            state = self._state
+            if name not in state.namespaces:
+                state.namespaces[name] = len(state.namespaces)
+                state.labels_of[name] = {METADATA_NAME: name, **space.labels}
+        if coming:
+            self._replace_cluster(namespaces=tuple(spaces))
+
+    # --- policies ---------------------------------------------------------------------------
+
+    def _add_policy(self, written: Policy) -> None:
+        state = self._state
+        policies, self._written = _put(
+            self.compiled.cluster.policies, self._written, policy_key(written), written
+        )
+        self._replace_cluster(policies=policies)
+        [policy] = adapt([written], self.compiled.profile, (), state.labels_of)
+        if policy is None:
+            raise CannotEdit("the CNI refuses a policy")
+        questions = lower([policy])
+        if not questions.label_keys() & CONTROLLER_LABELS <= state.telling:
+            raise CannotEdit("a policy asks about labels that controllers write")
+        at = bisect_left(self._order, policy.sort_key)
+        tier = self._tier(at, policy)
+        first = sum(len(one.rules) for one in self._policies[:at])
+        if questions.blocks:
+            cut_space(state, list(questions.blocks))
+        numbers: list[SetNumbers] = []
+        for plane in state.planes:
+            base = Asking(state, plane, questions).base()
+            maker = RowMaker(base, state.lists, self.compiled.profile)
+            table, sets = maker.table(questions)
+            first_set = plane.set_count
+            plane.add_sets(chosen(sets, np.arange(2, sets.start.size - 1)))
+            plane.insert_rules(first, len(policy.rules))
+            table = table[table[:, RULE] >= 0]
+            for column in (SUBJECT, PEER):
+                number = table[:, column]
+                table[:, column] = np.where(number < 2, number, number - 2 + first_set)
+            table[:, TIER] = tier
+            table[:, RULE] += first
+            table[:, ORDER] += first
+            plane.add_rows(table)
+            numbers.append(SetNumbers.of(base, maker.derived, first_set))
+            subject = numbers[-1].subjects[questions.selectors[where(policy), policy.pods, False]]
+            plane.subject = np.insert(plane.subject, at, subject)
+        state.asked.append(AskedSets(questions, numbers))
+        self._policies.insert(at, policy)
+        self._order.insert(at, policy.sort_key)
+        self._rules[first:first] = [RuleRef(policy, rule) for rule in policy.rules]
+        self._in_force[policy_key(policy)] = policy
+        stands = stands_for(policy, self.compiled.profile)
+        state.tier = np.insert(state.tier, at, tier)
+        state.stands = np.insert(state.stands, at, stands)
+        self._set_standing(tier, stands)
+        self._rules_changed = True
+
+    def _remove_policy(self, key: PolicyKey, replaced: bool = False) -> None:
+        if key not in self._written:
+            return
+        state = self._state
+        if not replaced:
+            policies, self._written = _taken(self.compiled.cluster.policies, self._written, key)
+            self._replace_cluster(policies=policies)
+        policy = self._in_force.pop(key, None)
+        if policy is None:
+            raise CannotEdit("the CNI refuses a policy")
+        at = bisect_left(self._order, policy.sort_key)
+        first = sum(len(one.rules) for one in self._policies[:at])
+        count = len(policy.rules)
+        tier, stands = int(state.tier[at]), int(state.stands[at])
+        for plane in state.planes:
+            plane.remove_rules(first, count)
+            plane.subject = np.delete(plane.subject, at)
+        del self._policies[at], self._order[at], self._rules[first : first + count]
+        state.tier = np.delete(state.tier, at)
+        state.stands = np.delete(state.stands, at)
+        self._set_standing(tier, stands)
+        if not (state.tier == tier).any():
+            state.tier = state.tier - (state.tier > tier)
+            for plane in state.planes:
+                plane.insert_tier(tier + 1, -1)
+        self._rules_changed = True
+
+    def _tier(self, at: int, policy: Policy) -> int:
+        """The number of the policy's tier, which is made where no other policy has it."""
+        state = self._state
+        for near in (at - 1, at):
+            if 0 <= near < len(self._policies) and self._policies[near].tier == policy.tier:
+                return int(state.tier[near])
+        number = int(state.tier[at - 1]) + 1 if at else 0
+        state.tier = state.tier + (state.tier >= number)
+        for plane in state.planes:
+            plane.insert_tier(number, 1)
+        return number
+
+    def _set_standing(self, tier: int, stands: int) -> None:
+        """Find anew what holds for all subjects of a tier, for the bits of ``stands``."""
+        for direction in Direction:
+            if stands & (1 << direction):
+                self._set_row(tier, direction, 1 << direction, False)
+            if stands & (4 << direction):
+                self._set_row(tier, direction, 4 << direction, True)
+
+    def _set_row(self, tier: int, direction: Direction, bit: int, icmp: bool) -> None:
+        state = self._state
+        who = np.flatnonzero((state.tier == tier) & (state.stands & bit != 0))
+        ports = state.lists.setdefault(_ICMP, len(state.lists)) if icmp else 0
+        order, action, reason = (
+            (-1, Action.ALLOW, Reason.ALWAYS_ICMP)
+            if icmp
+            else (LAST, Action.DENY, Reason.NO_RULE_MATCHES)
+        )
+        for plane in state.planes:
+            subject = plane.add_union(np.unique(plane.subject[who]))
+            plane.set_standing(direction, tier, order, ports, action, reason, subject)
+
+    def _stand_all(self) -> None:
+        state = self._state
+        for tier in np.unique(state.tier).tolist():
+            of_tier = state.stands[state.tier == tier]
+            self._set_standing(tier, int(np.bitwise_or.reduce(of_tier)))
+
+    # --- pods -------------------------------------------------------------------------------
+
+    def _put_pod(self, pod: Pod) -> None:
+        key = _key(pod)
+        compiled = self.compiled
+        alone = populate(Cluster(pods=(pod,)), compiled.profile, compiled.static)
+        if key in self._pods and not (key in self._managed and alone.pods):
+            self._remove_pod(key)
+        pods, self._pods = _put(self.compiled.cluster.pods, self._pods, key, pod)
+        self._replace_cluster(pods=pods)
+        if not alone.pods:
+            self._refuse_hosts(alone.excluded[0][0])
+            excluded = (*self.compiled.excluded, alone.excluded[0])
+            self._state.compiled = replace(self.compiled, excluded=excluded)
+            return
+        state = self._state
+        patterns = {(bool(a), bool(b)) for a, b in self._patterns()}
+        if (bool(alone.has(4)[0]), bool(alone.has(6)[0])) not in patterns:
+            raise CannotEdit("a pod has an address of another family than others")
+        newcomer = Newcomer(pod, alone, state.labels(pod), state.ports(pod))
+        if key in self._managed:
+            changed = self._entering.replace(self._managed[key], newcomer)
+        else:
+            changed = self._entering.append(newcomer)
+        managed, self._managed = _put(self.compiled.pods, self._managed, key, pod)
+        state.compiled = replace(self.compiled, pods=managed, pod_ids=self._managed)
+        self._ends_changed = True
+        self._ends_differ(changed)
+
+    def _remove_pod(self, key: tuple[str, str]) -> None:
+        if key not in self._pods:
+            return
+        pods, self._pods = _taken(self.compiled.cluster.pods, self._pods, key)
+        self._replace_cluster(pods=pods)
+        if key not in self._managed:
+            for gone, _ in self.compiled.excluded:
+                if _key(gone) == key:
+                    self._refuse_hosts(gone)
+            excluded = tuple(each for each in self.compiled.excluded if _key(each[0]) != key)
+            self._state.compiled = replace(self.compiled, excluded=excluded)
+            return
+        changed = self._entering.remove(self._managed[key])
+        managed, self._managed = _taken(self.compiled.pods, self._managed, key)
+        self._state.compiled = replace(self.compiled, pods=managed, pod_ids=self._managed)
+        self._ends_differ(changed)
+
+    def _ends_differ(self, rules_too: bool) -> None:
+        self._ends_changed = True
+        if rules_too:
+            self._stand_all()
+            self._rules_changed = True
+
+    def _patterns(self) -> Sequence[tuple[bool, bool]]:
+        four, six = self._state.has[4], self._state.has[6]
+        anywhere = ~(four | six)
+        both = np.stack((four | anywhere, six | anywhere), axis=1)
+        return [(bool(a), bool(b)) for a, b in np.unique(both, axis=0)]
+
+    def _refuse_hosts(self, pod: Pod) -> None:
+        """A pod on the network of its node may bring or take an address of the node."""
+        profile = self.compiled.profile
+        on_host = pod.host_network and not profile.hostnetwork_subjects
+        if on_host and not (pod.finished and profile.finished_pods_ignored):
+            of_nodes = {text for node in self.compiled.cluster.nodes for text in node.addresses}
+            if profile.hostnetwork_peers != "never" or not of_nodes.issuperset(pod.addresses):
+                raise CannotEdit("a pod on the network of its node")
+
+    # --- the result -------------------------------------------------------------------------
+
+    def _replace_cluster(self, **fields: object) -> None:
+        cluster = msgspec.structs.replace(self.compiled.cluster, **fields)
+        self._state.compiled = replace(self.compiled, cluster=cluster)
+
+    def _made(self, edit: Edit) -> CompiledPolicy:
+        state = self._state
+        rest = {name: getattr(edit, name) for name in _WITHOUT_EFFECT}
+        if any(rest.values()) or edit.unevaluated or edit.nodes_in:
+            kept = msgspec.structs.replace(self.compiled.cluster, pods=(), policies=())
+            change = Edit("", nodes_in=edit.nodes_in, unevaluated=edit.unevaluated, **rest)
+            kept = edited(kept, change)
+            cluster = msgspec.structs.replace(
+                kept, pods=self.compiled.cluster.pods, policies=self.compiled.cluster.policies
+            )
+            state.compiled = replace(self.compiled, cluster=cluster)
+        if len(state.lists) != self._lists_made:
+            self._lists_made = len(state.lists)
+            ports, runs = cut_ports(state.lists), port_runs(state.lists)
+            freeze((ports, runs))
+            state.compiled = replace(self.compiled, ports=ports, port_runs=runs)
+        if self._rules_changed:
+            state.compiled = replace(
+                self.compiled,
+                policies=tuple(self._policies),
+                rules=tuple(self._rules),
+                planes=tuple(plane.made(self.compiled.ports) for plane in state.planes),
+            )
+        elif self._ends_changed:
+            planes = zip(self.compiled.planes, state.planes, strict=True)
+            state.compiled = replace(
+                self.compiled, planes=tuple(now.with_ends(made) for made, now in planes)
+            )
+        self._rules_changed = self._ends_changed = False
+        return self.compiled
+
+
+def _key(pod: Pod) -> tuple[str, str]:
+    return pod.namespace, pod.name
+
+
+def _is_same(known: Node | None, node: Node) -> bool:
+    return known is not None and (known.addresses, known.labels) == (node.addresses, node.labels)
+
+
+def _put(
+    items: Sequence[Item], places: Places[Key], key: Key, item: Item
+) -> tuple[tuple[Item, ...], Places[Key]]:
+    """``items`` with ``item`` in the place of its key, or at the end."""
+    if key in places:
+        at = places[key]
+        return (*items[:at], item, *items[at + 1 :]), places
+    return (*items, item), places.added(key)
+
+
+def _taken(
+    items: Sequence[Item], places: Places[Key], key: Key
+) -> tuple[tuple[Item, ...], Places[Key]]:
+    at = places[key]
+    return (*items[:at], *items[at + 1 :]), places.removed(key)
