@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.compiler import Compilation
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.incremental.asking import Asking, cut_space
-from kubeverdict.compile.incremental.index import Places
+from kubeverdict.compile.incremental.index import Listed
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, open_state, stands_for
@@ -24,6 +24,7 @@ from kubeverdict.compile.population import populate
 from kubeverdict.compile.ports import cut_ports, port_runs
 from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
 from kubeverdict.compile.sets import chosen
+from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
     METADATA_NAME,
@@ -35,9 +36,6 @@ from kubeverdict.model.cluster import (
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Action, Direction, Policy
 from kubeverdict.model.ports import PortRange, Protocol
-
-Item = TypeVar("Item")
-Key = TypeVar("Key", bound=tuple[str, ...])
 
 _ICMP = (PortRange(Protocol.ICMP, 0, 0),)
 # Objects that an edit changes without a verdict of pods being touched.
@@ -60,11 +58,12 @@ class Editable:
         self._entering = Entering(self._state)
         self._policies: list[Policy] = list(compiled.policies)  # in force, in evaluation order
         self._order = [policy.sort_key for policy in self._policies]
+        self._rule_counts = [len(policy.rules) for policy in self._policies]
         self._rules: list[RuleRef] = list(compiled.rules)
         self._in_force = {policy_key(policy): policy for policy in self._policies}
-        self._written = Places({policy_key(p): at for at, p in enumerate(cluster.policies)})
-        self._pods = Places({_key(pod): at for at, pod in enumerate(cluster.pods)})
-        self._managed = Places(compiled.pod_ids)
+        self._written = Listed(cluster.policies, map(policy_key, cluster.policies))
+        self._pods = Listed(cluster.pods, map(_key, cluster.pods))
+        self._managed = Listed(compiled.pods, compiled.pod_ids)
         self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
         self._sets_at_start = sum(plane.set_count for plane in self._state.planes)
         self._lists_made = len(self._state.lists)
@@ -138,10 +137,7 @@ class Editable:
 
     def _add_policy(self, written: Policy) -> None:
         state = self._state
-        policies, self._written = _put(
-            self.compiled.cluster.policies, self._written, policy_key(written), written
-        )
-        self._replace_cluster(policies=policies)
+        self._written.put(policy_key(written), written)
         [policy] = adapt([written], self.compiled.profile, (), state.labels_of)
         if policy is None:
             raise CannotEdit("the CNI refuses a policy")
@@ -150,7 +146,7 @@ class Editable:
             raise CannotEdit("a policy asks about labels that controllers write")
         at = bisect_left(self._order, policy.sort_key)
         tier = self._tier(at, policy)
-        first = sum(len(one.rules) for one in self._policies[:at])
+        first = sum(self._rule_counts[:at])
         if questions.blocks:
             cut_space(state, list(questions.blocks))
         numbers: list[SetNumbers] = []
@@ -175,6 +171,7 @@ class Editable:
         state.asked.append(AskedSets(questions, numbers))
         self._policies.insert(at, policy)
         self._order.insert(at, policy.sort_key)
+        self._rule_counts.insert(at, len(policy.rules))
         self._rules[first:first] = [RuleRef(policy, rule) for rule in policy.rules]
         self._in_force[policy_key(policy)] = policy
         stands = stands_for(policy, self.compiled.profile)
@@ -184,23 +181,22 @@ class Editable:
         self._rules_changed = True
 
     def _remove_policy(self, key: PolicyKey, replaced: bool = False) -> None:
-        if key not in self._written:
+        if key not in self._written.places:
             return
         state = self._state
         if not replaced:
-            policies, self._written = _taken(self.compiled.cluster.policies, self._written, key)
-            self._replace_cluster(policies=policies)
+            self._written.take(key)
         policy = self._in_force.pop(key, None)
         if policy is None:
             raise CannotEdit("the CNI refuses a policy")
         at = bisect_left(self._order, policy.sort_key)
-        first = sum(len(one.rules) for one in self._policies[:at])
-        count = len(policy.rules)
+        first, count = sum(self._rule_counts[:at]), self._rule_counts[at]
         tier, stands = int(state.tier[at]), int(state.stands[at])
         for plane in state.planes:
             plane.remove_rules(first, count)
             plane.subject = np.delete(plane.subject, at)
-        del self._policies[at], self._order[at], self._rules[first : first + count]
+        del self._policies[at], self._order[at], self._rule_counts[at]
+        del self._rules[first : first + count]
         state.tier = np.delete(state.tier, at)
         state.stands = np.delete(state.stands, at)
         self._set_standing(tier, stands)
@@ -255,44 +251,39 @@ class Editable:
         key = _key(pod)
         compiled = self.compiled
         alone = populate(Cluster(pods=(pod,)), compiled.profile, compiled.static)
-        if key in self._pods and not (key in self._managed and alone.pods):
+        if key in self._pods.places and not (key in self._managed.places and alone.pods):
             self._remove_pod(key)
-        pods, self._pods = _put(self.compiled.cluster.pods, self._pods, key, pod)
-        self._replace_cluster(pods=pods)
+        self._pods.put(key, pod)
         if not alone.pods:
             self._refuse_hosts(alone.excluded[0][0])
             excluded = (*self.compiled.excluded, alone.excluded[0])
             self._state.compiled = replace(self.compiled, excluded=excluded)
             return
         state = self._state
-        patterns = {(bool(a), bool(b)) for a, b in self._patterns()}
-        if (bool(alone.has(4)[0]), bool(alone.has(6)[0])) not in patterns:
+        known, own = _families(state.has), _families({4: alone.has_ipv4, 6: alone.has_ipv6})
+        if own - known:
             raise CannotEdit("a pod has an address of another family than others")
         newcomer = Newcomer(pod, alone, state.labels(pod), state.ports(pod))
-        if key in self._managed:
-            changed = self._entering.replace(self._managed[key], newcomer)
+        if key in self._managed.places:
+            changed = self._entering.replace(self._managed.places[key], newcomer)
         else:
             changed = self._entering.append(newcomer)
-        managed, self._managed = _put(self.compiled.pods, self._managed, key, pod)
-        state.compiled = replace(self.compiled, pods=managed, pod_ids=self._managed)
-        self._ends_changed = True
+        self._managed.put(key, pod)
         self._ends_differ(changed)
 
     def _remove_pod(self, key: tuple[str, str]) -> None:
-        if key not in self._pods:
+        if key not in self._pods.places:
             return
-        pods, self._pods = _taken(self.compiled.cluster.pods, self._pods, key)
-        self._replace_cluster(pods=pods)
-        if key not in self._managed:
+        self._pods.take(key)
+        if key not in self._managed.places:
             for gone, _ in self.compiled.excluded:
                 if _key(gone) == key:
                     self._refuse_hosts(gone)
             excluded = tuple(each for each in self.compiled.excluded if _key(each[0]) != key)
             self._state.compiled = replace(self.compiled, excluded=excluded)
             return
-        changed = self._entering.remove(self._managed[key])
-        managed, self._managed = _taken(self.compiled.pods, self._managed, key)
-        self._state.compiled = replace(self.compiled, pods=managed, pod_ids=self._managed)
+        changed = self._entering.remove(self._managed.places[key])
+        self._managed.take(key)
         self._ends_differ(changed)
 
     def _ends_differ(self, rules_too: bool) -> None:
@@ -300,12 +291,6 @@ class Editable:
         if rules_too:
             self._stand_all()
             self._rules_changed = True
-
-    def _patterns(self) -> Sequence[tuple[bool, bool]]:
-        four, six = self._state.has[4], self._state.has[6]
-        anywhere = ~(four | six)
-        both = np.stack((four | anywhere, six | anywhere), axis=1)
-        return [(bool(a), bool(b)) for a, b in np.unique(both, axis=0)]
 
     def _refuse_hosts(self, pod: Pod) -> None:
         """A pod on the network of its node may bring or take an address of the node."""
@@ -324,13 +309,14 @@ class Editable:
 
     def _made(self, edit: Edit) -> CompiledPolicy:
         state = self._state
+        self._replace_cluster(pods=self._pods.all(), policies=self._written.all())
         rest = {name: getattr(edit, name) for name in _WITHOUT_EFFECT}
         if any(rest.values()) or edit.unevaluated or edit.nodes_in:
             kept = msgspec.structs.replace(self.compiled.cluster, pods=(), policies=())
             change = Edit("", nodes_in=edit.nodes_in, unevaluated=edit.unevaluated, **rest)
             kept = edited(kept, change)
             cluster = msgspec.structs.replace(
-                kept, pods=self.compiled.cluster.pods, policies=self.compiled.cluster.policies
+                kept, pods=self._pods.all(), policies=self._written.all()
             )
             state.compiled = replace(self.compiled, cluster=cluster)
         if len(state.lists) != self._lists_made:
@@ -350,6 +336,9 @@ class Editable:
             state.compiled = replace(
                 self.compiled, planes=tuple(now.with_ends(made) for made, now in planes)
             )
+        if self._ends_changed:
+            pods, places = self._managed.all(), self._managed.places
+            state.compiled = replace(self.compiled, pods=pods, pod_ids=places)
         self._rules_changed = self._ends_changed = False
         return self.compiled
 
@@ -362,18 +351,7 @@ def _is_same(known: Node | None, node: Node) -> bool:
     return known is not None and (known.addresses, known.labels) == (node.addresses, node.labels)
 
 
-def _put(
-    items: Sequence[Item], places: Places[Key], key: Key, item: Item
-) -> tuple[tuple[Item, ...], Places[Key]]:
-    """``items`` with ``item`` in the place of its key, or at the end."""
-    if key in places:
-        at = places[key]
-        return (*items[:at], item, *items[at + 1 :]), places
-    return (*items, item), places.added(key)
-
-
-def _taken(
-    items: Sequence[Item], places: Places[Key], key: Key
-) -> tuple[tuple[Item, ...], Places[Key]]:
-    at = places[key]
-    return (*items[:at], *items[at + 1 :]), places.removed(key)
+def _families(has: Mapping[Family, NDArray[np.bool_]]) -> set[int]:
+    """What families pods have: 0 is none, which stands for any, 1 IPv4, 2 IPv6, 3 both."""
+    codes = has[4] + 2 * has[6].astype(np.int64)
+    return set(np.flatnonzero(np.bincount(codes)).tolist())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 
 
 class Places(Mapping[Key, int]):
@@ -65,3 +66,33 @@ class Places(Mapping[Key, int]):
         else:
             yield from self._first
         yield from self._later
+
+
+class Listed(Generic[Key, Item]):
+    """Objects in a sequence that changes, each found by its key."""
+
+    def __init__(self, items: Sequence[Item], keys: Iterable[Key]) -> None:
+        self.places = Places({key: place for place, key in enumerate(keys)})
+        self._items = list(items)
+        self._all: tuple[Item, ...] | None = None
+
+    def put(self, key: Key, item: Item) -> None:
+        """In the place of the object of this key, or at the end."""
+        place = self.places.get(key)
+        if place is None:
+            self.places = self.places.added(key)
+            self._items.append(item)
+        else:
+            self._items[place] = item
+        self._all = None
+
+    def take(self, key: Key) -> None:
+        del self._items[self.places[key]]
+        self.places = self.places.removed(key)
+        self._all = None
+
+    def all(self) -> tuple[Item, ...]:
+        """The objects now, in their order."""
+        if self._all is None:
+            self._all = tuple(self._items)
+        return self._all
