@@ -297,11 +297,11 @@ def test_count_adding(form: Form, seed: int) -> None:
     """As rows that are folded in order, which has a twin of its own."""
     compiled = compile_cluster(random_cluster(seed, pods=60, policies=25))
     for plane in compiled.planes:
-        groups = destination_groups(plane.into, plane.out_to, np.arange(plane.pods))
+        groups = destination_groups(plane.matrix.into, plane.matrix.out_to, np.arange(plane.pods))
         space = pod_space(plane, compiled.ports)
         freeze(groups)
         several = (groups.first, groups.start, groups.member)
-        views = (plane.into, plane.out_to)
+        views = (plane.matrix.into, plane.matrix.out_to)
         out = np.zeros((2, groups.first.size, 2), np.int64)
         work = adding.adding_memory(space, compiled.port_runs)
         form(adding.count_adding)(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.compile.indexing import matrix_views
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Ends, Entries, Rows
 from kubeverdict.kernels.ports import TYPES, Runs
@@ -20,9 +23,6 @@ from kubeverdict.model.policy import Action, Policy, Rule
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import field_text
 from kubeverdict.model.unevaluated import Gap, Unevaluated
-
-ALL = 0  # the set of everything
-EMPTY = 1  # the set of nothing
 
 
 class Reason(IntEnum):
@@ -104,7 +104,16 @@ class PortSpace:
         return self.table.size > TYPES
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class MatrixRules(NamedTuple):
+    """Rules as rows of the reachability matrix take them, where which rule decides is not asked:
+    those that come to the same are one. ``sets`` are those of the plane, with unions behind."""
+
+    into: View  # ingress rules by destination
+    out_to: View  # egress rules by destination
+    sets: Sets
+
+
+@dataclass(frozen=True, eq=False)
 class Plane:
     """The rules of one address family, or of both where nothing tells them apart.
 
@@ -124,13 +133,19 @@ class Plane:
     ends: Ends
     ingress: Entries  # by subject, for flows
     egress: Entries
-    into: View  # ingress rules by destination, for rows of the reachability matrix
-    out_to: View  # egress rules by destination
 
     @property
     def words(self) -> int:
         """Words of a bitmap over all identities."""
         return (self.size + 63) >> 6
+
+    @cached_property
+    def matrix(self) -> MatrixRules:
+        """Made when it is first asked for: single flows do without."""
+        made = matrix_views(self.rows, self.ingress_rows, self.sets, self.pods, self.size)
+        rules = MatrixRules(*made)
+        freeze(rules)
+        return rules
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,11 +14,11 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, EMPTY, Reason
+from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import LoweredRule, Questions
 from kubeverdict.compile.ports import ALL_ICMP, PortList, place
-from kubeverdict.compile.sets import join, offsets
+from kubeverdict.compile.sets import ALL, EMPTY, join, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.sets import combine

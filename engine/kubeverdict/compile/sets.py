@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.sets import project
 
+ALL = 0  # the set of everything
+EMPTY = 1  # the set of nothing
+
 
 def offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
     """Where rows of these lengths begin when one follows the other: (rows + 1,)."""

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.addresses import atoms_of_ipv4, atoms_of_ipv6
-from kubeverdict.compile.compiled import ALL, EMPTY, AddressSpace
+from kubeverdict.compile.compiled import AddressSpace
 from kubeverdict.compile.labels import Groups, Kinds, LabelIds, group, index_labels
 from kubeverdict.compile.lowering import Questions
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.rules import Base, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
-from kubeverdict.compile.sets import from_positions, join, moved
+from kubeverdict.compile.sets import ALL, EMPTY, from_positions, join, moved
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import Family

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
-from kubeverdict.compile.identities import bit_slices, indexed, parts_of
+from kubeverdict.compile.indexing import bit_slices, indexed, parts_of
 from kubeverdict.compile.ports import atoms_at
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
 from kubeverdict.compile.tiers import ordered_tiers, tier_numbers
@@ -135,7 +135,7 @@ def align_planes(
     sets: list[Sets] = []
     for side, plane in enumerate(planes):
         targets = np.stack((pairs[:, side], joint_of), axis=1)
-        known = plane.sets if plane is not None else _nothing()
+        known = plane.matrix.sets if plane is not None else _nothing()
         moved = _spread(known, targets, plane.size if plane is not None else 0, words)
         # Everything stays everything: rows are cut to the ends of their version elsewhere.
         behind = int(moved.start[1])
@@ -148,7 +148,8 @@ def align_planes(
     views: list[View] = []
     for outward in (False, True):
         sides_of = [
-            None if plane is None else plane.out_to if outward else plane.into for plane in planes
+            None if plane is None else plane.matrix.out_to if outward else plane.matrix.into
+            for plane in planes
         ]
         columns = _joint_rows(sides_of, set_numbers, port_numbers, tiers)
         taking_part = size if outward else pods

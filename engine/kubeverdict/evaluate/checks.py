@@ -70,13 +70,13 @@ def breaches(
     wanted = np.unique([check.destination for check in claims.checks])
     asked = claims.ends[wanted].any(axis=0)
     space = whole_space(plane, compiled.ports)
-    reader = RowReader(plane.into, plane.out_to, space)
+    reader = RowReader(plane.matrix.into, plane.matrix.out_to, space)
     for part in (slice(0, plane.pods), slice(plane.external, plane.size)):
         identities = np.arange(part.start, part.stop)[asked[part]]
         if not identities.size:
             continue
         # Rows to destinations outside are about pods only, so these are grouped on their own.
-        groups = destination_groups(plane.into, plane.out_to, identities)
+        groups = destination_groups(plane.matrix.into, plane.matrix.out_to, identities)
         listed = _listed(claims, groups, plane.size)
         broken = _broken(plane, groups, listed, space, threads)
         group_of_entry = np.repeat(np.arange(groups.first.size), np.diff(listed.start))
@@ -103,7 +103,7 @@ def _broken(
     kernel = kernels.check_rows.on(groups.first.size * plane.words * 100)
 
     def run(first: int, stop: int) -> None:
-        views, work = (plane.into, plane.out_to), reach.scratch(space)
+        views, work = (plane.matrix.into, plane.matrix.out_to), reach.scratch(space)
         kernel(first, stop, groups.first, plane.external >> 6, listed, *views, space, work, broken)
 
     in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)

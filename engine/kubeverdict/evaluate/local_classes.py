@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import EMPTY, CompiledPolicy, Plane
-from kubeverdict.compile.identities import parts_of
-from kubeverdict.compile.sets import bitmap
+from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.indexing import parts_of
+from kubeverdict.compile.sets import EMPTY, bitmap
 from kubeverdict.kernels import flows as kernels
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.partition import refine, representatives

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, CompiledPolicy, Plane, PortSpace, freeze
-from kubeverdict.compile.sets import bitmap, members
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, PortSpace, freeze
+from kubeverdict.compile.sets import ALL, bitmap, members
 from kubeverdict.compile.tiers import rows_add_up
 from kubeverdict.kernels import adding, reach
 from kubeverdict.kernels.jit import Kernel, in_threads
@@ -44,7 +44,7 @@ class DestinationGroups:
 def pod_space(plane: Plane, ports: PortSpace) -> Space:
     """Rows over pods only."""
     universe = bitmap(np.arange(plane.pods), (plane.pods + 63) >> 6)[None]
-    space = Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, plane.slices)
+    space = Space(plane.matrix.sets, ports.sets, ports.weight, universe, plane.weight, plane.slices)
     freeze(space)
     return space
 
@@ -53,7 +53,7 @@ def whole_space(plane: Plane, ports: PortSpace) -> Space:
     """Rows over all identities."""
     universe = bitmap(members(plane.sets, ALL), plane.words)[None]
     slices = np.zeros((1, plane.words), np.uint64)
-    space = Space(plane.sets, ports.sets, ports.weight, universe, plane.weight, slices)
+    space = Space(plane.matrix.sets, ports.sets, ports.weight, universe, plane.weight, slices)
     freeze(space)
     return space
 
@@ -81,12 +81,14 @@ def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tupl
 
 
 def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:
-    groups = destination_groups(plane.into, plane.out_to, np.arange(plane.pods))
+    groups = destination_groups(plane.matrix.into, plane.matrix.out_to, np.arange(plane.pods))
     space = pod_space(plane, compiled.ports)
-    if all(rows_add_up(v.tier, v.action, v.rule) for v in (plane.into, plane.out_to)):
+    if all(rows_add_up(v.tier, v.action, v.rule) for v in (plane.matrix.into, plane.matrix.out_to)):
         counts = _added(groups, plane, space, compiled.port_runs, threads)
     else:
-        counts = summed(reach.count_rows, 2, groups, plane.into, plane.out_to, space, threads)
+        counts = summed(
+            reach.count_rows, 2, groups, plane.matrix.into, plane.matrix.out_to, space, threads
+        )
     pods = int(plane.weight.sum())
     return PairCounts(plane.families, counts[0], counts[1], pods * (pods - 1))
 
@@ -101,7 +103,7 @@ def _added(
     def run(first: int, stop: int) -> None:
         work = adding.adding_memory(space, runs)
         members = (groups.first, groups.start, groups.member)
-        count(first, stop, *members, plane.into, plane.out_to, space, runs, work, out)
+        count(first, stop, *members, plane.matrix.into, plane.matrix.out_to, space, runs, work, out)
 
     in_threads(run, groups.first.size, threads if groups.first.size > 64 else 1)
     sums: list[int] = out.sum(axis=0).tolist()
@@ -198,10 +200,10 @@ def rows(
         wanted = np.concatenate((np.arange(plane.pods), np.arange(plane.external, plane.size)))
     else:
         wanted = np.array(sorted(destinations), np.int64)
-    reader = RowReader(plane.into, plane.out_to, whole_space(plane, compiled.ports))
+    reader = RowReader(plane.matrix.into, plane.matrix.out_to, whole_space(plane, compiled.ports))
     # Rows to a destination outside are about pods only, so these are grouped on their own.
     for identities in (wanted[wanted < plane.pods], wanted[wanted >= plane.external]):
-        groups = destination_groups(plane.into, plane.out_to, identities)
+        groups = destination_groups(plane.matrix.into, plane.matrix.out_to, identities)
         outside = bool(identities.size and identities[0] >= plane.external)
         for index in range(groups.first.size):
             bits = reader.read(groups.first[index], BEFORE)

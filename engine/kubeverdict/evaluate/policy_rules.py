@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
-from kubeverdict.compile.sets import members
+from kubeverdict.compile.sets import ALL, members
 from kubeverdict.kernels.actions import ALLOW, LAYER_BITS, PASS
 from kubeverdict.kernels.collect import ACTION, PEER, POLICY, PORTS, RULE, SUBJECT, TIER, Rules
 from kubeverdict.model.policy import Direction

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, Plane, PortSpace, freeze
-from kubeverdict.compile.identities import bit_slices, index_plane
+from kubeverdict.compile.compiled import Plane, PortSpace, freeze
+from kubeverdict.compile.identities import index_plane
 from kubeverdict.compile.incremental import set_edits
+from kubeverdict.compile.indexing import bit_slices
 from kubeverdict.compile.labels import LabelIds
 from kubeverdict.compile.rules import (
     ACTION,
@@ -22,7 +23,7 @@ from kubeverdict.compile.rules import (
     TIER,
     rows_of,
 )
-from kubeverdict.compile.sets import join
+from kubeverdict.compile.sets import ALL, join
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import pack_ends
 from kubeverdict.kernels.sets import combine

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.incremental import set_edits
 from kubeverdict.compile.incremental.addresses import atoms_at
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.state import CannotEdit, EditableState
 from kubeverdict.compile.population import Population
+from kubeverdict.compile.sets import ALL
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.ports import NamedPort

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import Questions, Where
 from kubeverdict.compile.rules import NO_MASK, Base, Derived
 from kubeverdict.compile.selectors import Scope, evaluate_selectors
-from kubeverdict.compile.sets import members
+from kubeverdict.compile.sets import ALL, members
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.selectors import Selector
 

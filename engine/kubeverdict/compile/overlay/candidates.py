@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL, Reason, RuleRef
+from kubeverdict.compile.compiled import Reason, RuleRef
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.lowering import Questions, lower
 from kubeverdict.compile.overlay.blocks import BlockUnion, Outside, Piece
@@ -18,7 +18,7 @@ from kubeverdict.compile.overlay.overlay import LAST, Overlay, OverlayPlane, dir
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
-from kubeverdict.compile.sets import from_positions, join, moved, offsets
+from kubeverdict.compile.sets import ALL, from_positions, join, moved, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import RULE_COLUMNS, Rules
 from kubeverdict.kernels.flows import Rows

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.addresses import block_sets
-from kubeverdict.compile.compiled import ALL, CompiledPolicy, Reason, freeze
-from kubeverdict.compile.identities import bit_slices, indexed, merged, parts_of, view
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, freeze
+from kubeverdict.compile.indexing import bit_slices, indexed, merged, parts_of, view
 from kubeverdict.compile.labels import classify, index_labels
 from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.overlay.overlay import (
@@ -26,7 +26,7 @@ from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker
-from kubeverdict.compile.sets import bitmap, offsets
+from kubeverdict.compile.sets import ALL, bitmap, offsets
 from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.compile.universe import (
     POD,
