@@ -38,7 +38,9 @@ def test_progress_is_reported_from_none_to_all() -> None:
 NOTHING_IS_LEFT = """
 import sys
 import numpy as np
-from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.compiler import compilation, compile_cluster
+from kubeverdict.compile.incremental.editable import Editable
+from kubeverdict.model.profile import REFERENCE
 from kubeverdict.evaluate import checks, delta, flows, pairs, warmup
 from kubeverdict.evaluate.scenarios import workbench as bulk
 from kubeverdict.kernels import (
@@ -70,6 +72,10 @@ with jit.compiled_only():
         atoms = np.ones((1, old.ports.weight.size), np.bool_)
         asked = [checks.ReachabilityClaim(0, 1, 0, denied) for denied in (True, False)]
         list(checks.breaches(old, plane, checks.Claims(ends, atoms, asked)))
+    editable = Editable(compilation(versions[0], REFERENCE))
+    for policy in versions[1].policies:
+        editable.apply(Edit("", policies_in=(policy,)))
+    editable.apply(Edit("", policies_out=(policy_key(policy),)))
     bench = bulk.workbench(old)
     bulk.evaluate(bench, [
         Edit("out", policies_out=(policy_key(old.policies[0]),)),

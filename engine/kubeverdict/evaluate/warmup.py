@@ -8,7 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.compiler import compilation, compile_cluster
+from kubeverdict.compile.incremental.editable import Editable
 from kubeverdict.evaluate.checks import Claims, ReachabilityClaim, breaches
 from kubeverdict.evaluate.delta import delta
 from kubeverdict.evaluate.flows import judge
@@ -30,6 +31,7 @@ from kubeverdict.model.policy import (
     Policy,
     Rule,
 )
+from kubeverdict.model.profile import REFERENCE
 from kubeverdict.model.selectors import EVERYTHING
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -52,6 +54,7 @@ def warmup(report: Report) -> None:
             ("one node", lambda: _one_node(compiled)),
             ("claims", lambda: _claims(compiled)),
             ("scenarios", lambda: _scenarios(compiled)),
+            ("edits", lambda: _edits(before)),
             ("delta", lambda: _delta(compiled, compile_cluster(after))),
         ]
         for done, (what, step) in enumerate(steps):
@@ -91,6 +94,17 @@ def _scenarios(compiled: CompiledPolicy) -> None:
     rollout(bench, edits[:1])
 
 
+def _edits(cluster: Cluster) -> None:
+    """Each kind of change twice, as arrays differ once they were published."""
+    editable = Editable(compilation(cluster, REFERENCE))
+    policy, pod = cluster.policies[0], cluster.pods[0]
+    for name in ("first", "second"):
+        editable.apply(Edit("", policies_in=(replace(policy, name=name),)))
+        editable.apply(Edit("", pods_in=(replace(pod, name=name, labels={"app": name}),)))
+        editable.apply(Edit("", pods_out=(("default", name),)))
+        editable.apply(Edit("", policies_out=((policy.kind, "default", name),)))
+
+
 def _delta(old: CompiledPolicy, new: CompiledPolicy) -> None:
     change = delta(old, new)
     for plane in change.planes:
@@ -112,7 +126,10 @@ def _versions() -> tuple[Cluster, Cluster]:
     source = Source(_Nowhere())
     here = PodPeer(EVERYTHING, "default")
     blocks = [BlockPeer(Block(4, number << 8, 24)) for number in range(100)]
-    rule = Rule(Direction.INGRESS, 0, Action.ALLOW, (here, *blocks), None, source)
+    rules = tuple(
+        Rule(Direction.INGRESS, index, Action.ALLOW, peers, None, source)
+        for index, peers in enumerate(((here, *blocks), (PodPeer(EVERYTHING),)))
+    )
     policy = Policy(
         kind=NETWORK_POLICY,
         namespace="default",
@@ -120,7 +137,7 @@ def _versions() -> tuple[Cluster, Cluster]:
         tier=NETWORK_POLICY_TIER,
         pods=EVERYTHING,
         isolates=(Direction.INGRESS,),
-        rules=(rule,),
+        rules=rules,
         source=source,
     )
     pods = tuple(

@@ -14,7 +14,7 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.compiler import Compilation
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.incremental.asking import Asking, cut_space
-from kubeverdict.compile.incremental.index import Listed
+from kubeverdict.compile.incremental.index import ObjectList
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, open_state, stands_for
@@ -61,9 +61,9 @@ class Editable:
         self._rule_counts = [len(policy.rules) for policy in self._policies]
         self._rules: list[RuleRef] = list(compiled.rules)
         self._in_force = {policy_key(policy): policy for policy in self._policies}
-        self._written = Listed(cluster.policies, map(policy_key, cluster.policies))
-        self._pods = Listed(cluster.pods, map(_key, cluster.pods))
-        self._managed = Listed(compiled.pods, compiled.pod_ids)
+        self._written = ObjectList(cluster.policies, map(policy_key, cluster.policies))
+        self._pods = ObjectList(cluster.pods, map(_key, cluster.pods))
+        self._managed = ObjectList(compiled.pods, compiled.pod_ids)
         self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
         self._sets_at_start = sum(plane.set_count for plane in self._state.planes)
         self._lists_made = len(self._state.lists)

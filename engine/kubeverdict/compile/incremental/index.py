@@ -68,7 +68,7 @@ class Places(Mapping[Key, int]):
         yield from self._later
 
 
-class Listed(Generic[Key, Item]):
+class ObjectList(Generic[Key, Item]):
     """Objects in a sequence that changes, each found by its key."""
 
     def __init__(self, items: Sequence[Item], keys: Iterable[Key]) -> None:
