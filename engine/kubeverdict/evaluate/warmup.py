@@ -27,6 +27,7 @@ from kubeverdict.model.policy import (
     Action,
     BlockPeer,
     Direction,
+    Peer,
     PodPeer,
     Policy,
     Rule,
@@ -124,11 +125,11 @@ def _versions() -> tuple[Cluster, Cluster]:
     """Two versions of a cluster just rich enough to need every kernel: unions of selectors, more
     blocks than are searched without an index, and something that changes."""
     source = Source(_Nowhere())
-    here = PodPeer(EVERYTHING, "default")
+    here: tuple[Peer, ...] = (PodPeer(EVERYTHING, "default"),)
     blocks = [BlockPeer(Block(4, number << 8, 24)) for number in range(100)]
     rules = tuple(
         Rule(Direction.INGRESS, index, Action.ALLOW, peers, None, source)
-        for index, peers in enumerate(((here, *blocks), (PodPeer(EVERYTHING),)))
+        for index, peers in enumerate(((*here, *blocks), here))
     )
     policy = Policy(
         kind=NETWORK_POLICY,

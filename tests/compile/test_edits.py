@@ -1,0 +1,185 @@
+"""A cluster after edits equals one compiled from scratch: verdicts and the rules that decide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compilation, compile_cluster
+from kubeverdict.compile.incremental.editable import CannotEdit, Editable
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.pairs import count_pairs, rows
+from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.edit import Edit, edited, policy_key
+from kubeverdict.model.policy import Policy
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from tests.conformance.answers import end_ids
+from tests.generated import Probe, random_cluster, random_probes
+
+PROBES = 40
+
+
+def answers(compiled: CompiledPolicy, probes: Sequence[Probe]) -> list[tuple[bool, object, object]]:
+    """The verdict of each probe, and what decides each direction, by name."""
+
+    def name(decider: int) -> object:
+        if decider < 0:
+            return decider
+        ref = compiled.rules[decider]
+        return policy_key(ref.policy), ref.rule.direction, ref.rule.index
+
+    found = []
+    for probe in probes:
+        source, destination = end_ids(compiled, [probe.source, probe.destination])
+        verdict = judge(
+            compiled, [source], [destination], [probe.protocol], [probe.port], family=probe.family
+        )
+        egress, ingress = int(verdict.egress[0]), int(verdict.ingress[0])
+        found.append((bool(verdict.allowed[0]), name(egress), name(ingress)))
+    return found
+
+
+def agree(kept: CompiledPolicy, cluster: Cluster, seed: int) -> None:
+    """Whether ``kept`` is ``cluster``, compiled from scratch."""
+    anew = compile_cluster(cluster, kept.profile)
+    assert set(kept.pod_ids) == set(anew.pod_ids)
+    assert [kept.pods[place] for place in kept.pod_ids.values()] == [
+        anew.pods[anew.pod_ids[key]] for key in kept.pod_ids
+    ]
+    assert {policy_key(one) for one in kept.cluster.policies} == {
+        policy_key(one) for one in cluster.policies
+    }
+    assert [policy_key(one) for one in kept.policies] == [policy_key(one) for one in anew.policies]
+    shared = Counter(address for pod in anew.pods for address in pod.addresses)
+    probes = [
+        probe
+        for probe in random_probes(cluster, list(anew.pods), PROBES, seed)
+        # An address that several pods have is the first one's, and which comes first may differ.
+        if not any(
+            isinstance(end, str) and shared[str(ip_address(end))] > 1
+            for end in (probe.source, probe.destination)
+        )
+    ]
+    assert answers(kept, probes) == answers(anew, probes)
+    if [plane.families for plane in kept.planes] == [plane.families for plane in anew.planes]:
+        assert count_pairs(kept) == count_pairs(anew)
+    for plane in kept.planes:
+        assert sum(1 for _ in rows(kept, plane)) >= 0
+
+
+def any_edit(random: Random, cluster: Cluster, other: Cluster) -> Edit:
+    """A change of a policy or a pod; ``other`` is where new ones are from."""
+    kind = random.choice(("add", "change", "remove", "join", "leave", "relabel"))
+    if kind == "remove" and cluster.policies:
+        return Edit(kind, policies_out=(policy_key(random.choice(cluster.policies)),))
+    if kind == "change" and cluster.policies and other.policies:
+        old, new = random.choice(cluster.policies), random.choice(other.policies)
+        if old.namespace and new.namespace:
+            new = replace(new, name=old.name, namespace=old.namespace, kind=old.kind)
+        return Edit(kind, policies_in=(new,))
+    if kind == "add" and other.policies:
+        name = f"new-{random.randrange(99)}"
+        return Edit(kind, policies_in=(replace(random.choice(other.policies), name=name),))
+    if kind == "leave" and cluster.pods:
+        pod = random.choice(cluster.pods)
+        return Edit(kind, pods_out=((pod.namespace, pod.name),))
+    if kind == "relabel" and cluster.pods and other.pods:
+        pod, model = random.choice(cluster.pods), random.choice(other.pods)
+        ports = model.ports if random.random() < 0.3 else pod.ports
+        return Edit(kind, pods_in=(replace(pod, labels=model.labels, ports=ports),))
+    if other.pods:
+        name = f"new-{random.randrange(50)}"
+        return Edit(kind, pods_in=(replace(random.choice(other.pods), name=name),))
+    return Edit("nothing")
+
+
+# The reference first: most of the others follow edits in the same way.
+@pytest.mark.parametrize("profile", [REFERENCE, *PROFILES.values()], ids=lambda one: one.name)
+def test_generated_edits(profile: Profile) -> None:
+    applied = 0
+    for seed in range(12):
+        random = Random(seed)
+        pods, policies = random.choice([(3, 2), (8, 5), (25, 12)])
+        cluster = random_cluster(seed, pods, policies, tiers=seed % 3 > 0)
+        other = random_cluster(1_000 + seed, pods, policies, tiers=seed % 3 > 0)
+        try:
+            kept = Editable(compilation(cluster, profile))
+        except CannotEdit:
+            continue
+        for step in range(8):
+            edit = any_edit(random, cluster, other)
+            cluster = edited(cluster, edit)
+            try:
+                after = kept.apply(edit)
+            except CannotEdit:
+                kept = Editable(compilation(cluster, profile))
+                continue
+            applied += 1
+            agree(after, cluster, step)
+    follows = profile.enforces and not profile.named_port_union
+    follows &= profile.named_port_to_anyone != "own-namespace"
+    assert applied > 20 or not follows
+
+
+class Edits(RuleBasedStateMachine):
+    """Edits in any order, each of which meets what earlier ones left."""
+
+    @initialize(seed=st.integers(0, 500), tiers=st.booleans())
+    def open(self, seed: int, tiers: bool) -> None:
+        self.cluster = random_cluster(seed, 6, 4, tiers)
+        self.other = random_cluster(seed + 1, 6, 4, tiers)
+        self.kept = Editable(compilation(self.cluster, REFERENCE))
+
+    def change(self, edit: Edit) -> None:
+        self.cluster = edited(self.cluster, edit)
+        try:
+            self.kept.apply(edit)
+        except CannotEdit:
+            self.kept = Editable(compilation(self.cluster, REFERENCE))
+
+    @rule(number=st.integers(0, 3), copy=st.integers(0, 2))
+    def put_policy(self, number: int, copy: int) -> None:
+        policy: Policy = self.other.policies[number]
+        self.change(Edit("", policies_in=(replace(policy, name=f"new-{copy}"),)))
+
+    @rule(number=st.integers(0, 9))
+    def take_policy(self, number: int) -> None:
+        if self.cluster.policies:
+            policy = self.cluster.policies[number % len(self.cluster.policies)]
+            self.change(Edit("", policies_out=(policy_key(policy),)))
+
+    @rule(number=st.integers(0, 5), copy=st.integers(0, 2))
+    def put_pod(self, number: int, copy: int) -> None:
+        pod: Pod = self.other.pods[number]
+        self.change(Edit("", pods_in=(replace(pod, name=f"new-{copy}"),)))
+
+    @rule(number=st.integers(0, 9))
+    def take_pod(self, number: int) -> None:
+        if self.cluster.pods:
+            pod = self.cluster.pods[number % len(self.cluster.pods)]
+            self.change(Edit("", pods_out=((pod.namespace, pod.name),)))
+
+    @rule(number=st.integers(0, 9), model=st.integers(0, 5))
+    def relabel(self, number: int, model: int) -> None:
+        if self.cluster.pods:
+            pod = self.cluster.pods[number % len(self.cluster.pods)]
+            labels = self.other.pods[model].labels
+            self.change(Edit("", pods_in=(replace(pod, labels=labels),)))
+
+    @invariant()
+    def equals_compiling_anew(self) -> None:
+        if hasattr(self, "kept"):
+            agree(self.kept.compiled, self.cluster, 1)
+
+
+TestEdits = Edits.TestCase
+TestEdits.settings = settings(max_examples=30, stateful_step_count=10, deadline=None)
