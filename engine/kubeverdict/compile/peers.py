@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import ALL
 from kubeverdict.compile.lowering import Questions, is_about_own_node, question
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.rules import ANY_NODE, Base
-from kubeverdict.compile.sets import from_positions, join, members
+from kubeverdict.compile.sets import ALL, from_positions, join, members
 from kubeverdict.compile.universe import HOST_POD, POD, Universe
 from kubeverdict.model.policy import BlockPeer, EndSet, ExceptPeer, NodePeer, Peer, PodPeer
 

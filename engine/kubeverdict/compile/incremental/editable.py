@@ -17,11 +17,11 @@ from kubeverdict.compile.incremental.asking import Asking, cut_space
 from kubeverdict.compile.incremental.index import ObjectList
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
-from kubeverdict.compile.incremental.state import CannotEdit, open_state, stands_for
+from kubeverdict.compile.incremental.state import CannotEdit, check_language, open_state, stands_for
 from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.population import populate
-from kubeverdict.compile.ports import cut_ports, port_runs
+from kubeverdict.compile.ports import ALL_ICMP, cut_ports, port_runs
 from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
 from kubeverdict.compile.sets import chosen
 from kubeverdict.model.addresses import Family
@@ -35,9 +35,7 @@ from kubeverdict.model.cluster import (
 )
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Action, Direction, Policy
-from kubeverdict.model.ports import PortRange, Protocol
 
-_ICMP = (PortRange(Protocol.ICMP, 0, 0),)
 # Objects that an edit changes without a verdict of pods being touched.
 _WITHOUT_EFFECT = ("services_out", "services_in", "endpoints_out", "endpoints_in")
 
@@ -141,6 +139,7 @@ class Editable:
         [policy] = adapt([written], self.compiled.profile, (), state.labels_of)
         if policy is None:
             raise CannotEdit("the CNI refuses a policy")
+        check_language(policy)
         questions = lower([policy])
         if not questions.label_keys() & CONTROLLER_LABELS <= state.telling:
             raise CannotEdit("a policy asks about labels that controllers write")
@@ -229,7 +228,7 @@ class Editable:
     def _set_row(self, tier: int, direction: Direction, bit: int, icmp: bool) -> None:
         state = self._state
         who = np.flatnonzero((state.tier == tier) & (state.stands & bit != 0))
-        ports = state.lists.setdefault(_ICMP, len(state.lists)) if icmp else 0
+        ports = state.lists.setdefault(ALL_ICMP, len(state.lists)) if icmp else 0
         order, action, reason = (
             (-1, Action.ALLOW, Reason.ALWAYS_ICMP)
             if icmp

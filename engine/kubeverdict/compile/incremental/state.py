@@ -17,12 +17,19 @@ from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
 from kubeverdict.compile.labels import LabelIds, PortNumbers, classify, index_labels
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.ports import PortList
-from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.compile.universe import POD, make_universe
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Policy
-from kubeverdict.model.ports import NamedPort
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    POLICY_LAYER,
+    Action,
+    BlockPeer,
+    PodPeer,
+    Policy,
+)
+from kubeverdict.model.ports import IcmpMatch, NamedPort
 from kubeverdict.model.profile import Profile
 
 Labels = tuple[tuple[str, str], ...]
@@ -120,7 +127,13 @@ def open_state(made: Compilation) -> EditableState:
     numbers: list[SetNumbers] = []
     for part in made.planes:
         universe = make_universe(
-            part.universe.families, population, kinds, made.atoms, compiled.addresses, profile
+            part.universe.families,
+            population,
+            kinds,
+            made.atoms,
+            compiled.addresses,
+            made.questions,
+            profile,
         )
         groups = universe.groups
         positions = Positions(
@@ -145,7 +158,7 @@ def open_state(made: Compilation) -> EditableState:
             )
         )
         numbers.append(SetNumbers.of(part.base, part.derived, 2))
-    tiers = {tier: number for number, tier in enumerate(tiers_of(compiled.policies))}
+    tiers = tier_numbers(compiled.policies)
     return EditableState(
         compiled=compiled,
         planes=planes,
@@ -168,8 +181,28 @@ def open_state(made: Compilation) -> EditableState:
     )
 
 
+def check_language(policy: Policy) -> None:
+    """Raise CannotEdit for a policy that says what single changes do not follow yet."""
+    if policy.tier.layer != POLICY_LAYER or policy.pods.clauses or policy.namespaces.clauses:
+        raise CannotEdit("another layer, or a boolean selector")
+    for rule in policy.rules:
+        if rule.precedence is not None or rule.subject is not None or rule.condition:
+            raise CannotEdit("a rule with a precedence, a subject or a condition of its own")
+        for peer in rule.peers or ():
+            if isinstance(peer, BlockPeer):
+                continue
+            if not isinstance(peer, PodPeer) or peer.namespaces.clauses:
+                raise CannotEdit("a peer that is made of others")
+            if peer.pods is not None and peer.pods.clauses:
+                raise CannotEdit("a boolean selector")
+        if any(isinstance(port, IcmpMatch) for port in rule.ports or ()):
+            raise CannotEdit("types of ICMP")
+
+
 def _check(made: Compilation) -> None:
     profile = made.compiled.profile
+    for policy in made.compiled.policies:
+        check_language(policy)
     if not profile.enforces:
         raise CannotEdit("no policy is enforced")
     if profile.named_port_union or profile.named_port_to_anyone == "own-namespace":
