@@ -119,7 +119,6 @@ def _compilation(
 
     lists: dict[PortList | None, int] = {None: 0}
     parts: list[PlaneParts] = []
-    made: list[Plane] = []
     for families in planes(population, atoms):
         universe = make_universe(families, population, kinds, atoms, space, questions, profile)
         base = base_sets(
@@ -130,11 +129,17 @@ def _compilation(
         table, sets = maker.table(questions)
         parts.append(PlaneParts(universe, base, maker.derived, table, sets))
     ports = cut_ports(lists)
-    for part in parts:
-        rows, ingress_rows = rows_of(part.table, part.sets)
-        made.append(
-            make_plane(part.universe, rows, ingress_rows, part.sets, ports, population, space)
+    made: tuple[Plane, ...] = tuple(
+        make_plane(
+            part.universe,
+            *rows_of(part.table, part.sets),
+            part.sets,
+            ports,
+            population,
+            space,
         )
+        for part in parts
+    )
     least: tuple[CompiledPolicy, ...] = ()
     if questions.conditional and not at_least:
         least = (_compilation(cluster, population, profile, static, at_least=True).compiled,)
@@ -152,7 +157,7 @@ def _compilation(
         addresses=space,
         ports=ports,
         port_runs=port_runs(lists),
-        planes=tuple(made),
+        planes=made,
         pod_ids=population.pod_ids,
         uncertain=uncertain_selectors(policies, population, labels_of),
         at_least=at_least,

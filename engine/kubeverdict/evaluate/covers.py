@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from kubeverdict.compile.overlay.overlay import Overlay
-from kubeverdict.compile.tiers import order_matters
+from kubeverdict.compile.tiers import isolates, order_matters
 from kubeverdict.evaluate.policy_rules import Bitmap, PlaneRules, RuleRow, Share
 from kubeverdict.model.policy import Action, Direction, Policy
 
@@ -32,8 +32,8 @@ class PolicyCover(msgspec.Struct, frozen=True):
 def is_default_deny(policy: Policy) -> bool:
     """Whether a policy is the ground that others stand on: it is not redundant because each of
     the pods that there are today has a policy of its own."""
-    isolates = policy.tier.default is Action.DENY and policy.isolates
-    return bool(isolates) and policy.pods.selects_all and not policy.rules
+    isolating = any(isolates(policy, direction) for direction in Direction)
+    return isolating and policy.pods.selects_all and not policy.rules
 
 
 class Covers:

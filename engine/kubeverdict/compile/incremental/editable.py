@@ -36,8 +36,10 @@ from kubeverdict.model.cluster import (
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
 from kubeverdict.model.policy import Action, Direction, Policy
 
-# Objects that an edit changes without a verdict of pods being touched.
-_WITHOUT_EFFECT = ("services_out", "services_in", "endpoints_out", "endpoints_in")
+# What an edit changes without a verdict of pods being touched.
+_WITHOUT_EFFECT = (
+    *("services_out", "services_in", "endpoints_out", "endpoints_in", "nodes_in", "unevaluated"),
+)
 
 __all__ = ["CannotEdit", "Editable"]
 
@@ -63,7 +65,6 @@ class Editable:
         self._pods = ObjectList(cluster.pods, map(_key, cluster.pods))
         self._managed = ObjectList(compiled.pods, compiled.pod_ids)
         self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
-        self._sets_at_start = sum(plane.set_count for plane in self._state.planes)
         self._lists_made = len(self._state.lists)
         self._rules_changed = True
         self._ends_changed = False
@@ -71,12 +72,6 @@ class Editable:
     @property
     def compiled(self) -> CompiledPolicy:
         return self._state.compiled
-
-    @property
-    def worn(self) -> bool:
-        """Whether so much has changed that compiling anew would make questions faster."""
-        now = sum(plane.set_count for plane in self._state.planes)
-        return now > 2 * self._sets_at_start + 2_000 or len(self._state.asked) > 400
 
     def apply(self, edit: Edit) -> CompiledPolicy:
         """The cluster after ``edit``, compiled."""
@@ -308,16 +303,16 @@ class Editable:
 
     def _made(self, edit: Edit) -> CompiledPolicy:
         state = self._state
-        self._replace_cluster(pods=self._pods.all(), policies=self._written.all())
+        cluster = self.compiled.cluster
         rest = {name: getattr(edit, name) for name in _WITHOUT_EFFECT}
-        if any(rest.values()) or edit.unevaluated or edit.nodes_in:
-            kept = msgspec.structs.replace(self.compiled.cluster, pods=(), policies=())
-            change = Edit("", nodes_in=edit.nodes_in, unevaluated=edit.unevaluated, **rest)
-            kept = edited(kept, change)
-            cluster = msgspec.structs.replace(
-                kept, pods=self._pods.all(), policies=self._written.all()
-            )
-            state.compiled = replace(self.compiled, cluster=cluster)
+        if any(rest.values()):
+            # Without what is kept here: it need not be walked.
+            cluster = msgspec.structs.replace(cluster, pods=(), policies=())
+            cluster = edited(cluster, Edit("", **rest))
+        cluster = msgspec.structs.replace(
+            cluster, pods=self._pods.all(), policies=self._written.all()
+        )
+        state.compiled = replace(self.compiled, cluster=cluster)
         if len(state.lists) != self._lists_made:
             self._lists_made = len(state.lists)
             ports, runs = cut_ports(state.lists), port_runs(state.lists)

@@ -96,11 +96,6 @@ class AskedSets:
         return [place for place, selector in known if selector.matches(labels)]
 
 
-def in_blocks(numbering: SetNumbers, holding: set[int]) -> set[int]:
-    """Of the sets ``holding`` an address, those of blocks."""
-    return holding.intersection(numbering.blocks)
-
-
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Finds the positions that selectors and names of ports select."""

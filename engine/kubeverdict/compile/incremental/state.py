@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,15 @@ from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
 from kubeverdict.compile.labels import LabelIds, PortNumbers, classify, index_labels
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.ports import PortList
-from kubeverdict.compile.tiers import tier_numbers
+from kubeverdict.compile.tiers import isolates, tier_numbers
 from kubeverdict.compile.universe import POD, make_universe
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     POLICY_LAYER,
-    Action,
     BlockPeer,
+    Direction,
     PodPeer,
     Policy,
 )
@@ -33,6 +34,7 @@ from kubeverdict.model.ports import IcmpMatch, NamedPort
 from kubeverdict.model.profile import Profile
 
 Labels = tuple[tuple[str, str], ...]
+Value = TypeVar("Value", bound=Hashable)
 
 
 class CannotEdit(Exception):
@@ -72,10 +74,7 @@ class EditableState:
                 if item[0] in self.telling or item[0] not in CONTROLLER_LABELS
             )
         )
-        number = self.label_numbers.setdefault(telling, len(self.label_sets))
-        if number == len(self.label_sets):
-            self.label_sets.append(telling)
-        return number
+        return _numbered(telling, self.label_numbers, self.label_sets)
 
     def ports(self, pod: Pod) -> int:
         """The number of the named ports of a pod."""
@@ -89,19 +88,23 @@ class EditableState:
                 }
             )
         )
-        number = self.port_numbers.setdefault(named, len(self.port_sets))
-        if number == len(self.port_sets):
-            self.port_sets.append(named)
-        return number
+        return _numbered(named, self.port_numbers, self.port_sets)
+
+
+def _numbered(value: Value, numbers: dict[Value, int], values: list[Value]) -> int:
+    """The number of a value, which is added where it is a new one."""
+    number = numbers.setdefault(value, len(values))
+    if number == len(values):
+        values.append(value)
+    return number
 
 
 def stands_for(policy: Policy, profile: Profile) -> int:
     """What holds for all that a policy selects, whatever its rules: bit ``direction`` for the
     default of a Deny tier, bit ``2 + direction`` where the CNI lets ICMP through first."""
-    directions = sum(1 << direction for direction in set(policy.isolates))
-    denied = directions if policy.tier.default is Action.DENY else 0
+    denied = sum(1 << direction for direction in Direction if isolates(policy, direction))
     icmp = profile.icmp == "always" and policy.tier == NETWORK_POLICY_TIER
-    return denied | (directions << 2 if icmp else 0)
+    return denied | (denied << 2 if icmp else 0)
 
 
 def open_state(made: Compilation) -> EditableState:

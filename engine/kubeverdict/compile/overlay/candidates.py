@@ -19,6 +19,7 @@ from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker, resolve_names
 from kubeverdict.compile.selectors import Scope, evaluate_selectors, merged_ranges
 from kubeverdict.compile.sets import ALL, from_positions, join, moved, offsets
+from kubeverdict.compile.tiers import isolates
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import RULE_COLUMNS, Rules
 from kubeverdict.kernels.flows import Rows
@@ -239,7 +240,7 @@ class _Adder:
         kept = Rows._make(column[part] for column in rows)
         kept = Rows._make(column[kept.rule >= 0] for column in kept)
         of_row = np.searchsorted(starts, kept.rule, side="right") - 1
-        own = [kept for kept, policy in enumerate(self._policies) if _isolates(policy, direction)]
+        own = [kept for kept, policy in enumerate(self._policies) if isolates(policy, direction)]
         owner = np.concatenate((of_row, np.array(own, np.int64))).astype(np.int64)
         numbers = np.array(self._kept, np.int64)
         tiers = np.array([beside.tiers[policy.tier] for policy in self._policies], np.int64)
@@ -286,10 +287,6 @@ def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:
 def _with_union(rule: Rule, union: BlockUnion) -> Rule:
     pods = tuple(peer for peer in rule.peers or () if isinstance(peer, PodPeer))
     return msgspec.structs.replace(rule, peers=(*pods, union))
-
-
-def _isolates(policy: Policy, direction: Direction) -> bool:
-    return policy.tier.default is Action.DENY and direction in policy.isolates
 
 
 def _behind(first: Runs, more: Runs) -> Runs:

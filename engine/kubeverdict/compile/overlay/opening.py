@@ -27,7 +27,7 @@ from kubeverdict.compile.population import Population, namespace_labels, populat
 from kubeverdict.compile.ports import PortList, port_runs
 from kubeverdict.compile.rules import Base, RowMaker
 from kubeverdict.compile.sets import ALL, bitmap, offsets
-from kubeverdict.compile.tiers import tier_numbers
+from kubeverdict.compile.tiers import isolates, tier_numbers
 from kubeverdict.compile.universe import (
     POD,
     Universe,
@@ -288,11 +288,7 @@ class _Maker:
         kept = Rows._make(column[kept.rule >= 0] for column in kept)
         tiers = tier_numbers(policies)
         isolating = np.array(
-            [
-                number
-                for number, policy in enumerate(policies)
-                if policy.tier.default is Action.DENY and direction in policy.isolates
-            ],
+            [number for number, policy in enumerate(policies) if isolates(policy, direction)],
             np.int64,
         )
         tier_of = np.array([tiers[policies[number].tier] for number in isolating], np.int32)

@@ -25,14 +25,14 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.labels import LabelIds, PortNumbers
 from kubeverdict.compile.lowering import Questions, Where, lower
 from kubeverdict.compile.population import namespace_labels
-from kubeverdict.compile.tiers import tier_numbers
+from kubeverdict.compile.tiers import isolates, tier_numbers
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Homes, Rules
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import Action, Policy, Tier
+from kubeverdict.model.policy import Direction, Policy, Tier
 
 # The order, inside its tier, of what isolation denies: behind every rule.
 LAST = 1 << 40
@@ -140,10 +140,8 @@ class Overlay:
 
 def directions_of(policy: Policy) -> int:
     """A bit for each direction that a policy judges for its subjects."""
-    directions = {rule.direction for rule in policy.rules}
-    if policy.tier.default is Action.DENY:
-        directions.update(policy.isolates)
-    return sum(1 << direction for direction in directions)
+    ruled = {rule.direction for rule in policy.rules}
+    return sum(1 << one for one in Direction if one in ruled or isolates(policy, one))
 
 
 def where(policy: Policy) -> Where:
