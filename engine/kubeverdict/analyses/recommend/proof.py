@@ -13,7 +13,7 @@ from kubeverdict.analyses.decisions import RuleView, by_rule
 from kubeverdict.analyses.recommend.drafts import Recommendation
 from kubeverdict.analyses.replay import Count, FlowGroup, JudgedTraffic, Log, grouped, judged, only
 from kubeverdict.analyses.traffic import Traffic
-from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.bulk import collector_paused
@@ -144,78 +144,89 @@ def _by_rule(part: JudgedTraffic, rules: int) -> NDArray[np.int64]:
 
 
 def _permitted(compiled: CompiledPolicy) -> NDArray[np.int64]:
-    """(pod pair, port) combinations that get through, by the rule that they are counted for; of
-    the address family in which they are most."""
-    found = np.zeros((len(compiled.planes), len(compiled.rules)), np.int64)
+    """(pod pair, port) combinations that get through, in any address family, by the rule that
+    they are counted for."""
+    out = np.zeros(len(compiled.rules), np.int64)
+    kinds = _Kinds(compiled)
+    rows_of: dict[int, list[tuple[int, int]]] = {}
     for number, plane in enumerate(compiled.planes):
-        _permitted_in(compiled, plane, found[number])
-    most: NDArray[np.int64] = found.max(axis=0, initial=0)
-    return most
-
-
-def _permitted_in(compiled: CompiledPolicy, plane: Plane, out: NDArray[np.int64]) -> None:
-    sample = _samples(compiled, plane)
+        for row in np.flatnonzero(plane.rows.rule >= 0).tolist():
+            rows_of.setdefault(int(plane.rows.rule[row]), []).append((number, row))
     pending: list[NDArray[np.int64]] = []
     size = 0
-    for row in np.flatnonzero(plane.rows.rule >= 0).tolist():
-        cells = _cells(compiled, plane, row)
-        pending.append(cells)
+    for rule, rows in rows_of.items():
+        cells = np.hstack([_cells(compiled, kinds, plane, row) for plane, row in rows])
+        if len(compiled.planes) > 1:
+            # Pods with both families have the same cell in both planes.
+            cells = np.unique(cells, axis=1)
+        pending.append(np.vstack((cells, np.full(cells.shape[1], rule))))
         size += cells.shape[1]
         if size >= _CHUNK:
-            _judge_cells(compiled, plane, sample, np.hstack(pending), out)
+            _judge_cells(compiled, kinds, np.hstack(pending), out)
             pending, size = [], 0
     if pending:
-        _judge_cells(compiled, plane, sample, np.hstack(pending), out)
+        _judge_cells(compiled, kinds, np.hstack(pending), out)
+    return out
 
 
-def _samples(compiled: CompiledPolicy, plane: Plane) -> NDArray[np.int64]:
-    """(2, identities): a pod of each identity of pods, and another where there is one."""
-    identity = plane.ends.identity[: len(compiled.pods)]
-    order = np.argsort(identity, kind="stable")
-    sorted_identity = identity[order]
-    numbers = np.arange(plane.pods)
-    first = np.searchsorted(sorted_identity, numbers)
-    last = np.searchsorted(sorted_identity, numbers, side="right") - 1
-    return np.stack((order[first], order[last])) if plane.pods else np.zeros((2, 0), np.int64)
+class _Kinds:
+    """Pods that no rule tells apart in any plane. ``sample`` (2, kinds) is a pod of each, and
+    another where there is one; ``weight`` (kinds,) counts them."""
+
+    def __init__(self, compiled: CompiledPolicy) -> None:
+        pods = len(compiled.pods)
+        identities = np.stack([plane.ends.identity[:pods] for plane in compiled.planes])
+        # (planes, kinds) -1 where they are not in a plane
+        self._identity, kind, self.weight = np.unique(
+            identities, axis=1, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(kind.ravel(), kind="stable")
+        last = np.cumsum(self.weight) - 1
+        self.sample = np.stack((order[last - self.weight + 1], order[last]))
+        self._planes = compiled.planes
+        self._inside: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    def inside(self, plane: int, which: int) -> NDArray[np.int64]:
+        """The kinds in a set of a plane; the rules of a policy share theirs."""
+        known = self._inside.get((plane, which))
+        if known is None:
+            is_in = np.zeros(self._planes[plane].size + 1, np.bool_)  # the last stands for -1
+            is_in[members(self._planes[plane].sets, which)] = True
+            known = np.flatnonzero(is_in[self._identity[plane]])
+            self._inside[plane, which] = known
+        return known
 
 
-def _cells(compiled: CompiledPolicy, plane: Plane, row: int) -> NDArray[np.int64]:
-    """(4, n): source and destination identity, port atom and rule of everything between pods
-    that one row is about."""
+def _cells(compiled: CompiledPolicy, kinds: _Kinds, number: int, row: int) -> NDArray[np.int64]:
+    """(3, n): source and destination kind and port atom of everything between pods that one row
+    of a plane is about."""
+    plane = compiled.planes[number]
     rows = plane.rows
-    subjects = members(plane.sets, int(rows.subject[row]))
-    peers = members(plane.sets, int(rows.peer[row]))
+    subjects = kinds.inside(number, int(rows.subject[row]))
+    peers = kinds.inside(number, int(rows.peer[row]))
     atoms = members(compiled.ports.sets, int(rows.ports[row]))
-    subjects, peers = subjects[subjects < plane.pods], peers[peers < plane.pods]
     atoms = atoms[compiled.ports.weight[atoms] > 0]
-    into = row < plane.ingress_rows
     sides = np.meshgrid(subjects, peers, atoms, indexing="ij")
     subject, peer, atom = (side.ravel() for side in sides)
-    source, destination = (peer, subject) if into else (subject, peer)
-    rule = np.full(source.size, int(rows.rule[row]))
-    return np.stack((source, destination, atom, rule))
+    source, destination = (peer, subject) if row < plane.ingress_rows else (subject, peer)
+    return np.stack((source, destination, atom))
 
 
 def _judge_cells(
-    compiled: CompiledPolicy,
-    plane: Plane,
-    sample: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    out: NDArray[np.int64],
+    compiled: CompiledPolicy, kinds: _Kinds, cells: NDArray[np.int64], out: NDArray[np.int64]
 ) -> None:
     source, destination, atom, rule = cells
     place = compiled.ports.first[atom]
     verdicts = judge(
         compiled,
-        sample[0][source],
-        sample[1][destination],
+        kinds.sample[0][source],
+        kinds.sample[1][destination],
         place >> 16,
         place & 0xFFFF,
-        family=plane.families[0],
     )
     counted = verdicts.allowed & (_deciding(verdicts.egress, verdicts.ingress) == rule)
     same = source == destination
-    pairs = plane.weight[source] * (plane.weight[destination] - same)
+    pairs = kinds.weight[source] * (kinds.weight[destination] - same)
     weight = pairs * compiled.ports.weight[atom]
     out += np.bincount(rule[counted], weight[counted], out.size).astype(np.int64)
 
