@@ -5,12 +5,14 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kubeverdict.analyses.connections import EVERYTHING, Connections, Selection, connections
+from kubeverdict.analyses.external import families_in_use
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
 from kubeverdict.model.cluster import Cluster, Pod
-from kubeverdict.model.policy import BlockPeer, Direction
+from kubeverdict.model.policy import BlockPeer, Direction, EndSet, ExceptPeer, NamedPeer
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.analyses.clusters import (
@@ -25,6 +27,7 @@ from tests.analyses.clusters import (
 )
 from tests.analyses.reading import in_workloads, is_listed
 from tests.generated import clusters, ends, profiles, random_cluster, services, without_icmp_types
+from tests.handmade import allow
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES
 
@@ -182,6 +185,14 @@ def test_only_families_that_are_in_use_are_said(
     compiled = compile_cluster(cluster(pods, policies))
     report = connections(compiled)
     assert {str(one.source) for one in report.connections if not one.source.whole} == expected
+
+
+def test_a_family_that_only_an_exclusion_names_is_in_use() -> None:
+    peer = ExceptPeer(NamedPeer(EndSet.ALL), (block("2001:db8::/32"),))
+    written = policy("a/p", ingress=[])
+    rule = allow(Direction.INGRESS, (peer,))
+    made = cluster([pod("a/b", "", "10.0.0.1")], [replace(written, rules=(rule,))])
+    assert families_in_use(made) == {4, 6}
 
 
 def test_ranges_are_said_of_both_families() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from kubeverdict.analyses.notes import notes
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.policy import Direction, EndSet, ExceptPeer, NamedPeer, NodePeer, Peer
 from kubeverdict.model.profile import PROFILES
 from tests.analyses.clusters import cluster, pod, policy, tcp
+from tests.handmade import allow
 
 DENY = policy("shop/deny", ingress=[])
 WEB = pod("shop/web", "app=web", "10.0.0.1")
@@ -63,3 +66,13 @@ def test_namespaces_without_an_object() -> None:
     )
     # Without policies there is nothing that their labels could change.
     assert said(replace(implied, policies=())) == ()
+
+
+@pytest.mark.parametrize(
+    "peer", [NodePeer(), ExceptPeer(NamedPeer(EndSet.ALL), (NodePeer(),))], ids=("plain", "except")
+)
+def test_peers_by_node_without_a_node(peer: Peer) -> None:
+    rule = allow(Direction.INGRESS, (peer,))
+    by_node = replace(DENY, kind="AdminNetworkPolicy", rules=(rule,))
+    told = "no Node object in the input: nothing matches a peer by node"
+    assert told in said(cluster([WEB], [by_node]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.policy import Direction, EndSet, ExceptPeer, NamedPeer, PodPeer, Rule
 from kubeverdict.model.unevaluated import Gap
+from tests.handmade import allow, label
 from tests.manifests.reading import load_text
 
 INPUT = """\
@@ -72,3 +75,21 @@ def test_a_peer_elsewhere_is_no_matter() -> None:
     elsewhere = "namespaceSelector: {matchLabels: {a: b}}"
     peer = f"{{{elsewhere}, podSelector: {{matchLabels: {{{KEY}: a}}}}}}"
     assert not compiled("{}", peer).uncertain
+
+
+BY_HASH = PodPeer(label(KEY, "abc"), "x")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        allow(Direction.INGRESS, (ExceptPeer(NamedPeer(EndSet.ALL), (BY_HASH,)),)),
+        replace(allow(Direction.INGRESS), subject=BY_HASH),
+    ],
+    ids=("excluded", "subject"),
+)
+def test_what_other_apis_select_by_it_is_not_certain_either(rule: Rule) -> None:
+    loaded = load_text(INPUT.replace("SUBJECT", "{}").replace("PEER", ANY)).cluster
+    (policy,) = loaded.policies
+    made = replace(loaded, policies=(replace(policy, rules=(rule,)),))
+    assert [one.count for one in compile_cluster(made).uncertain] == [2]

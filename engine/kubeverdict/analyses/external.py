@@ -9,7 +9,7 @@ from kubeverdict.analyses.peers import Member, Peer, address_peer, range_peers
 from kubeverdict.model.address_text import Span
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import BlockPeer
+from kubeverdict.model.policy import BlockPeer, parts_of
 
 # The peers of pods, and a value for each.
 Found = list[tuple[Peer, int]]
@@ -31,12 +31,13 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
     )
     found: set[Family] = {6 if ":" in text else 4 for text in texts}
     named: set[Family] = {
-        peer.block.family
+        part.block.family
         for cluster in clusters
         for policy in cluster.policies
         for rule in policy.rules
         for peer in rule.peers or ()
-        if isinstance(peer, BlockPeer)
+        for part in parts_of(peer)
+        if isinstance(part, BlockPeer)
     }
     # That a rule names IPv6 alone does not show that pods have no IPv4.
     return frozenset(found | named if found else named | {4})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.counts import count, listed
-from kubeverdict.model.policy import NETWORK_POLICY, NodePeer, Policy
+from kubeverdict.model.policy import NETWORK_POLICY, NodePeer, Policy, parts_of
 from kubeverdict.model.profile import REFERENCE
 
 # Longer lists are cut short, with a count.
@@ -53,7 +53,10 @@ def _about_the_cluster(compiled: CompiledPolicy) -> Iterator[str]:
 
 def _is_about_nodes(policy: Policy) -> bool:
     return policy.kind != NETWORK_POLICY and any(
-        isinstance(peer, NodePeer) for rule in policy.rules for peer in rule.peers or ()
+        isinstance(part, NodePeer)
+        for rule in policy.rules
+        for peer in rule.peers or ()
+        for part in parts_of(peer)
     )
 
 

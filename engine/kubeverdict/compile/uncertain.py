@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kubeverdict.compile.population import Population
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod
 from kubeverdict.model.counts import count
-from kubeverdict.model.policy import PodPeer, Policy
+from kubeverdict.model.policy import PodPeer, Policy, parts_of
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 from kubeverdict.model.sources import FieldPath, Source, field_text
 from kubeverdict.model.unevaluated import Gap, Unevaluated
@@ -61,9 +61,10 @@ def _selectors(
     subject = Source(policy.source.origin, (*policy.source.path, *policy.subject_field))
     yield policy.pods, (policy.namespace, policy.namespaces), subject
     for rule in policy.rules:
-        for peer in rule.peers or ():
-            if isinstance(peer, PodPeer) and peer.pods is not None:
-                yield peer.pods, (peer.namespace, peer.namespaces), rule.source
+        named = [part for peer in rule.peers or () for part in parts_of(peer)]
+        for part in named if rule.subject is None else (rule.subject, *named):
+            if isinstance(part, PodPeer) and part.pods is not None:
+                yield part.pods, (part.namespace, part.namespaces), rule.source
 
 
 def _matching(scope: Selector, namespaces: Mapping[str, Labels]) -> set[str]:

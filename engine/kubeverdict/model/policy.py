@@ -13,7 +13,7 @@ only decides which of several matching rules is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, StrEnum
 
 import msgspec
@@ -126,6 +126,15 @@ class ExceptPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 Peer = PodPeer | BlockPeer | NodePeer | NamedPeer | ExceptPeer
+
+
+def parts_of(peer: Peer) -> Iterator[PodPeer | BlockPeer | NodePeer | NamedPeer]:
+    """What a peer names: itself, or what it is made of."""
+    if isinstance(peer, ExceptPeer):
+        for part in (peer.peer, *peer.excluded):
+            yield from parts_of(part)
+    else:
+        yield peer
 
 
 class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
