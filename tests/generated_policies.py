@@ -251,7 +251,8 @@ def _rule(
             peers = _nested_blocks(choose)
     if choose(OFTEN):
         ports = tuple(_port(choose) for _ in range(choose((1, 2, 3, 1, 2, 0))))
-    return Rule(direction, index, action, peers, ports, NOWHERE)
+    source = Source(NOWHERE.origin, ("spec", direction.word, index))
+    return Rule(direction, index, action, peers, ports, source)
 
 
 def _tier_rule(choose: Choose, direction: Direction, index: int, namespace: str | None) -> Rule:

@@ -308,3 +308,27 @@ def test_a_policy_without_rules_has_nothing_to_miss() -> None:
         "policies.yaml",
         1,
     )
+
+
+def test_a_rule_for_some_pods_of_its_policy_says_for_which() -> None:
+    written = policy("shop/allow", ingress=[(None, [tcp(5432)])])
+    (rule,) = written.rules
+    narrow = replace(written, rules=(replace(rule, subject=pods_in("shop", "app=web")),))
+    context = context_of(cluster([CHECKOUT, DB], [narrow]))
+    flow = Flow(party(CHECKOUT), party(DB), Protocol.TCP, 5432)
+    miss = policy_miss(context, narrow, Direction.INGRESS, flow).nearest
+    assert miss is not None and messages(miss) == [
+        "the rule is for pods with app=web in namespace shop, which shop/db-0 is not among"
+    ]
+
+
+def test_a_rule_that_counts_under_a_condition_says_so() -> None:
+    written = policy("shop/allow", ingress=[(None, [tcp(5432)])])
+    (rule,) = written.rules
+    conditional = replace(written, rules=(replace(rule, condition="for GET /api only"),))
+    made = cluster([CHECKOUT, DB], [conditional])
+    context = Context(made, REFERENCE, (conditional,), at_least=True)
+    flow = Flow(party(CHECKOUT), party(DB), Protocol.TCP, 5432)
+    miss = policy_miss(context, conditional, Direction.INGRESS, flow).nearest
+    assert miss is not None
+    assert messages(miss) == ["the rule has a condition: for GET /api only"]

@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.bounds import Bounds, conditions, judge_bounds
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import Action, Rule
 from kubeverdict.snapshots import snapshot
+from tests.clusters.conditions import bound, settled, with_conditions
 from tests.conformance.answers import end_ids
 from tests.generated import Probe, random_cluster, random_probes
 from tests.oracle import Oracle
 
-CONDITIONS = ("for GET /api only", "if x/a is in the mesh")
-
 
 def conditional_cluster(seed: int) -> Cluster:
-    """Some rules have a condition."""
-    choose = Random(seed).choice
-    made = random_cluster(seed, pods=10, policies=8, tiers=True)
-    return changed(
-        made,
-        lambda rule: replace(rule, condition=choose(CONDITIONS)) if choose((1, 0, 0)) else rule,
-    )
-
-
-def changed(cluster: Cluster, change: Callable[[Rule], Rule | None]) -> Cluster:
-    policies = tuple(
-        replace(one, rules=tuple(rule for rule in map(change, one.rules) if rule is not None))
-        for one in cluster.policies
-    )
-    return replace(cluster, policies=policies)
-
-
-def settled(choose: Callable[[tuple[bool, bool]], bool]) -> Callable[[Rule], Rule | None]:
-    """Every condition comes to be met, or not."""
-
-    def change(rule: Rule) -> Rule | None:
-        if not rule.condition:
-            return rule
-        return replace(rule, condition="") if choose((True, False)) else None
-
-    return change
-
-
-def bound(at_least: bool) -> Callable[[Rule], Rule | None]:
-    """What the compiler makes of rules, said plainly."""
-
-    def change(rule: Rule) -> Rule | None:
-        if not rule.condition:
-            return rule
-        if rule.action is Action.PASS:
-            return replace(rule, condition="", action=Action.DENY if at_least else Action.ALLOW)
-        return replace(rule, condition="") if (rule.action is Action.DENY) == at_least else None
-
-    return change
+    return with_conditions(random_cluster(seed, pods=10, policies=8, tiers=True), seed)
 
 
 def ask(cluster: Cluster, probes: list[Probe]) -> Bounds:
@@ -83,11 +41,11 @@ def test_verdicts_lie_between_the_bounds(seed: int) -> None:
     made = conditional_cluster(seed)
     probes = random_probes(made, Oracle(made).managed, 150, seed)
     bounds = ask(made, probes)
-    assert bounds.least.allowed.tolist() == verdicts(changed(made, bound(True)), probes)
-    assert bounds.most.allowed.tolist() == verdicts(changed(made, bound(False)), probes)
+    assert bounds.least.allowed.tolist() == verdicts(bound(made, at_least=True), probes)
+    assert bounds.most.allowed.tolist() == verdicts(bound(made, at_least=False), probes)
     choose = Random(seed).choice
     for _ in range(5):
-        allowed = np.array(verdicts(changed(made, settled(choose)), probes))
+        allowed = np.array(verdicts(settled(made, choose), probes))
         assert not (bounds.least.allowed & ~allowed).any()
         assert not (allowed & ~bounds.most.allowed).any()
 

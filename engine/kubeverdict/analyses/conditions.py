@@ -73,10 +73,18 @@ class Context:
     """What conditions are compared with: the cluster, and how the CNI reads policies.
 
     ``policies`` are as the CNI has them, in evaluation order (``CompiledPolicy.policies``).
+    ``at_least`` says in which bound conditional rules are judged (:meth:`Rule.counted`).
     """
 
-    def __init__(self, cluster: Cluster, profile: Profile, policies: Sequence[Policy]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        profile: Profile,
+        policies: Sequence[Policy],
+        at_least: bool = False,
+    ) -> None:
         self.cluster = cluster
+        self.at_least = at_least
         self.profile = profile
         self.policies = policies
         self.namespaces: dict[str, Namespace] = {
@@ -120,6 +128,19 @@ class Context:
         else:
             return "", None
         return f" (no {things} has {missing}{f'; {guess}' if guess else ''})", guess
+
+
+def rule_failures(context: Context, rule: Rule, subject: Party) -> list[UnmetCondition]:
+    """Why a rule says nothing about ``subject``, whatever the other end and the port are."""
+    failures = []
+    if rule.subject is not None and _pod_failures(context, rule.subject, subject):
+        wanted = peer_text(rule.subject)
+        message = f"the rule is for {wanted}, which {subject.name} is not among"
+        failures.append(UnmetCondition("subject", message, wanted, subject.name, weight=2.0))
+    if rule.counted(context.at_least) is None:
+        message = f"the rule has a condition: {rule.condition}"
+        failures.append(UnmetCondition("condition", message, rule.condition, "not known"))
+    return failures
 
 
 def peer_failures(

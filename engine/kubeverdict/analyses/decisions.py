@@ -157,7 +157,9 @@ class Decider:
 
     def __init__(self, compiled: CompiledPolicy) -> None:
         self._compiled = compiled
-        self._context = Context(compiled.cluster, compiled.profile, compiled.policies)
+        self._context = Context(
+            compiled.cluster, compiled.profile, compiled.policies, compiled.at_least
+        )
         self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
         self._tiers = tiers_of(compiled.policies)
 

@@ -7,7 +7,13 @@ from math import inf
 
 import msgspec
 
-from kubeverdict.analyses.conditions import Context, UnmetCondition, peer_failures, port_failures
+from kubeverdict.analyses.conditions import (
+    Context,
+    UnmetCondition,
+    peer_failures,
+    port_failures,
+    rule_failures,
+)
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.model.policy import NETWORK_POLICY, Action, Direction, Policy, Rule
 from kubeverdict.model.sources import field_text
@@ -64,9 +70,13 @@ def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Fl
     """
     nearest: tuple[float, Rule, list[UnmetCondition]] | None = None
     for rule in policy.rules:
-        if rule.direction is not direction or rule.action is Action.DENY:
+        denies = Action.DENY in (rule.action, rule.counted(context.at_least))
+        if rule.direction is not direction or denies:
             continue
-        for failures in _attempts(context, policy, rule, flow):
+        subject = flow.source if direction is Direction.EGRESS else flow.destination
+        always = rule_failures(context, rule, subject)
+        for attempt in _attempts(context, policy, rule, flow):
+            failures = [*always, *attempt]
             weight = sum(failure.weight for failure in failures)
             if nearest is None or weight < nearest[0]:
                 nearest = weight, rule, failures
