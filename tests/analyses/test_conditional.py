@@ -24,7 +24,7 @@ from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import traffic_of
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
 from tests.generated import Probe
-from tests.handmade import allow, cluster, pod, policy
+from tests.handmade import allow, block, cluster, pod, policy
 
 INGRESS = Direction.INGRESS
 GET = "for GET /api only"
@@ -130,6 +130,21 @@ def test_diff_keeps_apart_changes_that_depend_on_a_condition() -> None:
     ]
     certain = certain_differences(compiled(policy("y/net", isolates=(INGRESS,))), old)
     assert certain.changes and not certain.conditional
+
+
+def test_a_change_of_some_addresses_is_certain_where_that_of_others_depends() -> None:
+    egress = (Direction.EGRESS,)
+    certain, conditional = (
+        allow(Direction.EGRESS, (block(text),), port(80), index=index)
+        for index, text in enumerate(("203.0.113.0/24", "198.51.100.0/24"))
+    )
+    old = compiled(policy("x/net", certain, replace(conditional, condition=MESH)))
+    found = certain_differences(old, compiled(policy("x/net", isolates=egress)))
+    told = [
+        [(one.kind, one.destination.name) for one in changes if not one.destination.whole]
+        for changes in (found.changes, found.conditional)
+    ]
+    assert told == [[("removed", "203.0.113.0/24")], [("removed", "198.51.100.0/24")]]
 
 
 def test_replay_counts_what_depends_on_a_condition() -> None:

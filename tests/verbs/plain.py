@@ -17,11 +17,13 @@ from msgspec.structs import replace
 
 from kubeverdict.model.addresses import Family, parse_block
 from kubeverdict.model.cluster import Cluster, ContainerPort, Pod
+from kubeverdict.model.edit import policy_key
 from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from tests.counting import port_runs
-from tests.generated import build_cluster, ends
+from tests.generated import build_cluster, change_cluster, ends
+from tests.generated_policies import Choose
 from tests.oracle import Oracle, Reason, Way, decides_to_allow
 from tests.oracle_parts import Flow
 
@@ -66,8 +68,23 @@ class Asked(NamedTuple):
 def small_cluster(seed: int, pods: int = 4, policies: int = 6, *, tiers: bool = True) -> Cluster:
     """The cluster of this seed, on one family and no nodes that policies let through."""
     choose = Random(seed).choice
-    made = build_cluster(choose, pods, policies, tiers)
+    return _small(choose, build_cluster(choose, pods, policies, tiers))
 
+
+def small_versions(seed: int, pods: int = 4, policies: int = 6) -> tuple[Cluster, Cluster]:
+    """A cluster and another version of it: of pods, policies and labels most are the same."""
+    choose = Random(seed).choice
+    before = _small(choose, build_cluster(choose, pods, policies, tiers=True))
+    after = _small(choose, change_cluster(choose, before, tiers=True))
+    policies_before = {policy_key(one): one for one in before.policies}
+    kept = [policies_before.get(policy_key(one), one) for one in after.policies]
+    same = [
+        one if choose((True, False)) else new for one, new in zip(kept, after.policies, strict=True)
+    ]
+    return before, replace(after, policies=tuple(same))
+
+
+def _small(choose: Choose, made: Cluster) -> Cluster:
     def pod(one: Pod) -> Pod:
         ports = (ContainerPort("http", Protocol.TCP, choose((80, 8080))),) if one.ports else ()
         addresses = tuple(text for text in one.addresses if "." in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -13,7 +13,15 @@ from kubeverdict.analyses.connections import (
     Selection,
     connections,
 )
-from kubeverdict.analyses.differences import Difference, Differences, differences
+from kubeverdict.analyses.differences import (
+    Difference,
+    Differences,
+    changes,
+    compared,
+    differences,
+    outcomes,
+    report,
+)
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Family
 
@@ -55,25 +63,16 @@ def certain_differences(
     """As :func:`~kubeverdict.analyses.differences.differences`, but changes that do not come in
     both bounds are told of by themselves."""
 
-    def changed(at_least: bool) -> Differences:
-        bounds = ((*one.least, one)[0] if at_least else one for one in (old, new))
-        return differences(
-            *(connections(one, by_range=by_range, families=families) for one in bounds)
-        )
+    def listed(bounds: Sequence[CompiledPolicy]) -> list[Connections]:
+        return [connections(one, by_range=by_range, families=families) for one in bounds]
 
-    most = changed(at_least=False)
+    most = listed((old, new))
     if not old.least and not new.least:
-        return most
-    least = changed(at_least=True)
-    both = set(map(_key, most.changes)) & set(map(_key, least.changes))
-    alone = (one for side in (most, least) for one in side.changes if _key(one) not in both)
-    return msgspec.structs.replace(
-        most,
-        changes=tuple(one for one in most.changes if _key(one) in both),
-        conditional=tuple(alone),
-    )
-
-
-def _key(change: Difference) -> tuple[object, ...]:
-    ends = change.source.name, change.destination.name
-    return (*ends, change.before, change.after, change.family)
+        return differences(*most)
+    least = listed([(*one.least, one)[0] for one in (old, new)])
+    certain: list[Difference] = []
+    conditional: list[Difference] = []
+    for source, destination, both in compared((*most, *least), outcomes):
+        for changed, outcome in zip((certain, conditional), both, strict=True):
+            changed += changes(source, destination, outcome)
+    return report(most[0], most[1], certain, conditional)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,10 @@ from kubeverdict.model.unevaluated import Unevaluated, merged
 
 # Ports in the old and in the new input, by family ("" for both alike).
 Outcome = tuple[tuple[str, Ports, Ports], ...]
+# What each side holds between two ends.
+Held = Sequence[Sequence[Connection]]
+Value = TypeVar("Value", bound=Hashable)
+_BOTH = ["IPv4", "IPv6"]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -76,28 +81,52 @@ def differences(old: Connections, new: Connections) -> Differences:
     Where an input shows the pods of a workload apart, they are compared by name; where sets
     of addresses overlap, range by range.
     """
-    by_range = old.by_range or new.by_range
-    changes: list[Difference] = []
-    by_pair = [_by_pair(side.connections) for side in (old, new)]
-    for pair in dict.fromkeys((*by_pair[0], *by_pair[1])):
-        before, after = (side.get(pair, []) for side in by_pair)
-        if before == after:
-            continue
-        if all(pair) and not any(_is_part(one) for one in (*before, *after)):
-            first = (before or after)[0]
-            changes += _changes(first.source, first.destination, _outcome(before, after))
-        else:
-            changes += _refined(before, after, (old.pods, new.pods), by_range)
-    changes.sort(key=lambda one: (one.source.order, one.destination.order, one.family))
+    found = compared((old, new), lambda held: _outcome(*held))
+    return report(old, new, (one for *ends, outcome in found for one in changes(*ends, outcome)))
+
+
+def report(
+    old: Connections,
+    new: Connections,
+    changed: Iterable[Difference],
+    conditional: Iterable[Difference] = (),
+) -> Differences:
+    """The report of what was found out about two inputs."""
     return Differences(
         new.profile,
-        tuple(changes),
+        tuple(sorted(changed, key=_place)),
         appeared=tuple(sorted(new.pods.keys() - old.pods.keys())),
         gone=tuple(sorted(old.pods.keys() - new.pods.keys())),
         unevaluated=merged(old.unevaluated, new.unevaluated),
         old_profile=old.profile if old.profile != new.profile else "",
-        by_range=by_range,
+        by_range=old.by_range or new.by_range,
+        conditional=tuple(sorted(conditional, key=_place)),
     )
+
+
+def _place(one: Difference) -> tuple[object, ...]:
+    return one.source.order, one.destination.order, one.family
+
+
+def compared(
+    sides: Sequence[Connections], outcome: Callable[[Held], Value]
+) -> Iterator[tuple[Peer, Peer, Value]]:
+    """What ``outcome`` makes of the connections between two ends that each side holds, where that
+    is not empty. Both ends are cut so far that each connection holds for the whole."""
+    by_range = any(side.by_range for side in sides)
+    pods = [side.pods for side in sides]
+    by_pair = [_by_pair(side.connections) for side in sides]
+    for pair in dict.fromkeys(pair for side in by_pair for pair in side):
+        held = [side.get(pair, []) for side in by_pair]
+        if all(side == held[0] for side in held[1:]):
+            continue
+        if all(pair) and not any(_is_part(one) for side in held for one in side):
+            first = next(one for side in held for one in side)
+            value = outcome(held)
+            if value:
+                yield first.source, first.destination, value
+        else:
+            yield from _refined(held, pods, by_range, outcome)
 
 
 def _by_pair(connections: Iterable[Connection]) -> dict[tuple[str, str], list[Connection]]:
@@ -120,7 +149,7 @@ def _outcome(before: Sequence[Connection], after: Sequence[Connection]) -> Outco
     families = sorted({*was, *now})
     if len(families) > 1:
         # One side tells families apart, so the other's connection counts for each.
-        families = ["IPv4", "IPv6"]
+        families = _BOTH
     found = []
     for family in families:
         one, other = (side.get(family) or side.get("") or NO_PORTS for side in (was, now))
@@ -129,7 +158,25 @@ def _outcome(before: Sequence[Connection], after: Sequence[Connection]) -> Outco
     return tuple(found)
 
 
-def _changes(source: Peer, destination: Peer, outcome: Outcome) -> Iterator[Difference]:
+def outcomes(held: Held) -> tuple[Outcome, ...]:
+    """What changed for certain and what did in one of two bounds only, of four sides: old and new
+    where as much as possible is allowed, and where as little. Empty where nothing did."""
+    bounds = [_outcome(*held[:2]), _outcome(*held[2:])]
+    if bounds[0] == bounds[1]:
+        return (bounds[0], ()) if bounds[0] else ()
+    if any(family for bound in bounds for family, *_ in bound):
+        bounds = [tuple(_by_family(bound)) for bound in bounds]
+    certain = tuple(one for one in bounds[0] if one in bounds[1])
+    return certain, tuple(one for bound in bounds for one in bound if one not in certain)
+
+
+def _by_family(outcome: Outcome) -> Iterator[tuple[str, Ports, Ports]]:
+    for family, before, after in outcome:
+        for each in [family] if family else _BOTH:
+            yield each, before, after
+
+
+def changes(source: Peer, destination: Peer, outcome: Outcome) -> Iterator[Difference]:
     for family, before, after in outcome:
         yield Difference(source, destination, before, after, family)
 
@@ -140,8 +187,7 @@ Within = frozenset[tuple[int, str]]
 class _Piece(msgspec.Struct, frozen=True):
     """Something at one end that no connection tells apart: pods, or addresses.
 
-    ``within`` holds the names of the peers that it is a part of, with their side (0 before, 1
-    after).
+    ``within`` holds the names of the peers that it is a part of, with the number of their side.
     """
 
     peer: Peer
@@ -153,28 +199,27 @@ class _Piece(msgspec.Struct, frozen=True):
 
 
 def _refined(
-    before: Sequence[Connection],
-    after: Sequence[Connection],
-    pods: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
+    held: Held,
+    pods: Sequence[Mapping[str, Sequence[str]]],
     by_range: bool,
-) -> Iterator[Difference]:
+    outcome: Callable[[Held], Value],
+) -> Iterator[tuple[Peer, Peer, Value]]:
     """Cut both ends so far that every connection holds for whole pieces, and compare those."""
-    sided = [(0, one) for one in before] + [(1, one) for one in after]
+    sided = [(number, one) for number, side in enumerate(held) for one in side]
     sources = _pieces([(side, one.source) for side, one in sided], pods)
     destinations = _pieces([(side, one.destination) for side, one in sided], pods)
 
-    def cell(source: _Piece, destination: _Piece) -> Outcome | None:
+    def cell(source: _Piece, destination: _Piece) -> Value | None:
         if source.peer == destination.peer and source.is_one_pod:
             return None
-        held = [
-            (side, one)
-            for side, one in sided
-            if (side, one.source.name) in source.within
-            and (side, one.destination.name) in destination.within
-        ]
-        return _outcome(
-            [one for side, one in held if side == 0], [one for side, one in held if side == 1]
-        )
+        inside: list[list[Connection]] = [[] for _ in held]
+        for side, one in sided:
+            if (side, one.source.name) in source.within and (
+                side,
+                one.destination.name,
+            ) in destination.within:
+                inside[side].append(one)
+        return outcome(inside)
 
     table = [[cell(source, destination) for destination in destinations] for source in sources]
     for block in blocks(table):
@@ -184,12 +229,11 @@ def _refined(
             for destination in _whole(
                 [destinations[at] for at in block.columns], destinations, by_range
             ):
-                yield from _changes(source, destination, block.value)
+                yield source, destination, block.value
 
 
 def _pieces(
-    peers: Sequence[tuple[int, Peer]],
-    pods: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]],
+    peers: Sequence[tuple[int, Peer]], pods: Sequence[Mapping[str, Sequence[str]]]
 ) -> list[_Piece]:
     distinct = {(side, peer.name): peer for side, peer in peers}
     first = peers[0][1]
@@ -198,7 +242,7 @@ def _pieces(
     if not any(peer.pods for peer in distinct.values()):
         return [_Piece(first, frozenset(distinct))]
     alike: dict[Within, list[str]] = {}
-    for name in dict.fromkeys((*pods[0].get(first.whole, ()), *pods[1].get(first.whole, ()))):
+    for name in dict.fromkeys(name for side in pods for name in side.get(first.whole, ())):
         within = frozenset(
             (side, text)
             for (side, text), peer in distinct.items()
