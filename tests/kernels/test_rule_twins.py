@@ -185,6 +185,27 @@ def test_trace(form: Form, known: list[Rule], subject: int, peer: int, atom: int
     assert passed[:count].tolist() == passing
 
 
+@given(rules, st.lists(st.tuples(identities, identities, atoms, st.booleans()), max_size=6))
+def test_mark_used(form: Form, known: list[Rule], asked: list[tuple[int, int, int, bool]]) -> None:
+    arrays = Arrays(known)
+    columns = zip(*asked, strict=True) if asked else ((), (), (), ())
+    subject, other, atom, allowed = map(np.array, columns)
+    used = np.zeros(len(known), np.bool_)
+    form(flows.mark_used)(
+        *(arrays.entries(form), subject.astype(np.int32), other.astype(np.int32)),
+        *(atom.astype(np.int32), allowed.astype(np.bool_), arrays.sets, arrays.ports, used),
+    )
+    expected: set[int] = set()
+    for flow in asked:
+        for layer in range(2):
+            own = [(number, rule) for number, rule in enumerate(known) if rule.tier // 256 == layer]
+            passing, _, allows, decided = in_layer(own, *flow[:3])
+            expected |= {*passing, *([decided] if decided >= 0 and (flow[3] or not allows) else [])}
+            if not allows:
+                break
+    assert set(np.flatnonzero(used).tolist()) == expected
+
+
 @given(rules, identities, st.lists(identities, max_size=4))
 def test_decide_each(form: Form, known: list[Rule], subject: int, peers: list[int]) -> None:
     arrays = Arrays(known)

@@ -11,7 +11,7 @@ from kubeverdict.analyses.conditions import Context
 from kubeverdict.analyses.ends import party_id
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, policy_miss, policy_view
 from kubeverdict.analyses.questions import Flow
-from kubeverdict.compile.compiled import Reason
+from kubeverdict.compile.compiled import BEFORE_TIERS, Reason
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.evaluate.flows import LayerTrace, Trace, trace
@@ -46,8 +46,6 @@ _SENTENCES = {
     "conditional": "depends on a condition",
     "no-local-backend": "is dropped: no backend on this node (internalTrafficPolicy Local)",
 }
-# What decides before any tier is asked.
-_BEFORE_TIERS = (Reason.SELF, Reason.OWN_NODE, Reason.NO_ADDRESS, Reason.HAIRPIN)
 # Policies that a sentence names.
 _NAMED = 3
 
@@ -200,7 +198,7 @@ class Decider:
     ) -> Trace:
         """Through which tiers the flow came. One tier alone has nothing to pass on to."""
         unknown = Trace((), None, decided)
-        if len(self._tiers) == 1 or decided in _BEFORE_TIERS:
+        if len(self._tiers) == 1 or decided in BEFORE_TIERS:
             return unknown
         compiled = self._compiled
         if ends is None:

@@ -19,10 +19,10 @@ from kubeverdict.analyses.rule_use import RuleUse
 from kubeverdict.analyses.traffic import LogReading, Traffic, endpoints
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.errors import Problem
-from kubeverdict.evaluate.flows import Verdicts, judge, port_atoms
+from kubeverdict.evaluate.flows import Verdicts, judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.unevaluated import Unevaluated
 
@@ -57,8 +57,9 @@ class FlowGroup(msgspec.Struct, frozen=True):
 
 
 class IdleRule(msgspec.Struct, frozen=True):
-    """A rule that allowed nothing that was seen. ``shadowed``: it matches connections, all
-    of which another rule allows as well."""
+    """A rule that nothing used: it is behind the verdict of no connection that was seen (see
+    :class:`~kubeverdict.analyses.rule_use.RuleUse`). ``shadowed``: it matches connections, and
+    others decide all of them."""
 
     rule: RuleView
     direction: str
@@ -104,7 +105,8 @@ class Replay(msgspec.Struct, frozen=True):
     ``allowed`` and ``breaking`` got through when they were logged; ``refused`` were denied then
     and are now, ``admitted`` were denied then and the policies allow them. ``pairs_allowed`` is
     None where the families differ. ``proposed``: policies were applied first. Of very many groups
-    the smallest are not listed: ``groups_left_out``. ``conditional`` are among those that the
+    the smallest are not listed: ``groups_left_out``. ``idle`` are of all ``rules``, whatever their
+    action. ``conditional`` are among those that the
     policies allow, and depend on the condition of a rule.
     """
 
@@ -328,10 +330,11 @@ class _Run:
         tallies["breaking"].add(traffic.observed[observed & ~allowed])
         tallies["refused"].add(traffic.denied[denied & ~allowed])
         tallies["admitted"].add(traffic.denied[denied & allowed])
-        if self._policies.least:
-            ends = part.source, part.destination
-            flows = *ends, traffic.protocol, traffic.port
-            depends = allowed & ~judge(self._policies.least[0], *flows).allowed
+        self._used(self._policies, part)
+        for bound in self._policies.least:
+            least = part._replace(verdicts=_verdicts(bound, part.source, part.destination, traffic))
+            self._used(bound, least)
+            depends = allowed & ~least.verdicts.allowed
             tallies["conditional"].add((traffic.observed + traffic.denied)[depends])
         broken = observed & ~allowed
         before = self._before(part, broken)
@@ -339,7 +342,7 @@ class _Run:
             tallies["by_change"].add(traffic.observed[broken][before])
         self._breaks.add(only(part, broken), traffic.observed[broken], before)
         self._admits.add(only(part, denied & allowed), traffic.denied[denied & allowed])
-        self._used(only(part, observed & allowed))
+        self._seen(only(part, observed & allowed))
 
     def _before(self, part: JudgedTraffic, broken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """What the present policies say of connections that break."""
@@ -355,11 +358,11 @@ class _Run:
         ).allowed
         return found
 
-    def _used(self, part: JudgedTraffic) -> None:
-        traffic = part.traffic
-        protocol, port = traffic.protocol.astype(np.int64), traffic.port.astype(np.int64)
-        atoms = port_atoms(self._policies, part.source, part.destination, protocol, port)
-        self._use.add(part.source, part.destination, atoms, traffic.observed, part.verdicts)
+    def _used(self, bound: CompiledPolicy, part: JudgedTraffic) -> None:
+        ports = part.traffic.protocol, part.traffic.port
+        self._use.add(bound, part.source, part.destination, *ports, part.verdicts)
+
+    def _seen(self, part: JudgedTraffic) -> None:
         pods = len(self._policies.pods)
         inside = (
             (part.source < pods) & (part.destination < pods) & (part.source != part.destination)
@@ -369,7 +372,6 @@ class _Run:
 
     def report(self) -> Replay:
         counts = {name: tally.count for name, tally in self._tallies.items()}
-        allowing = [ref for ref in self._policies.rules if ref.rule.action is Action.ALLOW]
         pairs = count_pairs(self._policies)
         return Replay(
             profile=self._policies.profile.name,
@@ -383,7 +385,7 @@ class _Run:
             admits=tuple(_explained(self._policies, self._admits, False)),
             groups_left_out=self._breaks.left_out + self._admits.left_out,
             idle=tuple(self._idle()),
-            rules=len(allowing),
+            rules=len(self._policies.rules),
             pairs_seen=int(self._pairs.size),
             pairs_allowed=pairs[0].pairs if len(pairs) == 1 else None,
             log=log_of(self._reading),

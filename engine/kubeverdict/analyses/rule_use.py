@@ -1,68 +1,60 @@
-"""Which rules traffic used: those that decided a connection, and those that merely match one."""
+"""Which rules traffic used: those behind a verdict, and those that merely match a connection."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.compile.compiled import CompiledPolicy, Plane, PortSpace
 from kubeverdict.compile.sets import members
-from kubeverdict.evaluate.flows import Verdicts
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.evaluate.flows import Verdicts, each_plane, mark_used, port_atoms
+from kubeverdict.model.policy import Direction
 
 
 class RuleUse:
     """Adds up over batches of judged connections.
 
-    ``decided`` (rules,) counts the records whose connection a rule allowed or denied in its
-    direction; ``matched`` (rules,) says of the others whether they would have.
+    ``used`` (rules,) says which rules are behind the verdict of a connection: they deny it, or
+    pass it on to a later tier, or allow it where it is allowed in the end. ``matched`` (rules,)
+    says of the others whether they match one at all. A conditional rule counts as in either bound.
     """
 
     def __init__(self, compiled: CompiledPolicy) -> None:
-        self._compiled = compiled
-        self.decided = np.zeros(len(compiled.rules), np.int64)
+        self.used = np.zeros(len(compiled.rules), np.bool_)
         self.matched = np.zeros(len(compiled.rules), np.bool_)
 
     def add(
         self,
+        bound: CompiledPolicy,
         sources: NDArray[np.int32],
         destinations: NDArray[np.int32],
-        atoms: NDArray[np.int32],
-        weight: NDArray[np.int64],
+        protocols: NDArray[np.integer],
+        ports: NDArray[np.integer],
         verdicts: Verdicts,
     ) -> None:
-        """Connections by endpoint ids and port atoms, (n,), each with its number of records."""
-        rules = self.decided.size
-        for column in (verdicts.egress, verdicts.ingress):
-            by_rule = column >= 0
-            if by_rule.any():
-                found = np.bincount(column[by_rule], weight[by_rule], rules)
-                self.decided += found.astype(np.int64)
-        # A connection is of the first family that both its ends have.
-        left = np.ones(sources.size, np.bool_)
-        for plane in self._compiled.planes:
-            identity = plane.ends.identity
-            here = left & (identity[sources] >= 0) & (identity[destinations] >= 0)
-            self._match(plane, sources[here], destinations[here], atoms[here])
-            left &= ~here
+        """Connections by endpoint ids, protocols and ports, (n,), with the verdicts of one of the
+        bounds: of the cluster itself or of the one in ``least``."""
+        numbers = protocols.astype(np.int64), ports.astype(np.int64)
+        atoms = port_atoms(bound, sources, destinations, *numbers)
+        mark_used(bound, sources, destinations, atoms, verdicts, self.used)
+        for plane, here in each_plane(bound, sources, destinations):
+            ends = sources[here], destinations[here]
+            self._match(plane, bound.ports, *ends, atoms[here])
 
     @property
     def idle(self) -> list[int]:
-        """The rules that allow something, and nothing that was seen."""
-        return [
-            number
-            for number in np.flatnonzero((self.decided == 0) & ~self.matched).tolist()
-            if self._compiled.rules[number].rule.action is Action.ALLOW
-        ]
+        """The rules that match nothing that was seen."""
+        return np.flatnonzero(~self.used & ~self.matched).tolist()
 
     @property
     def shadowed(self) -> list[int]:
-        """The rules that match something, all of which other rules decided before them."""
-        return np.flatnonzero((self.decided == 0) & self.matched).tolist()
+        """The rules that match something, all of which others decide."""
+        return np.flatnonzero(~self.used & self.matched).tolist()
 
     def _match(
         self,
         plane: Plane,
+        space: PortSpace,
         sources: NDArray[np.int32],
         destinations: NDArray[np.int32],
         atoms: NDArray[np.int32],
@@ -70,7 +62,7 @@ class RuleUse:
         if not sources.size:
             return
         rows = plane.rows
-        open_rules = (self.decided == 0) & ~self.matched
+        open_rules = ~self.used & ~self.matched
         # Rows that isolate have no rule, and there may be no others.
         numbered = np.flatnonzero(rows.rule >= 0)
         wanted = numbered[open_rules[rows.rule[numbered]]]
@@ -86,35 +78,35 @@ class RuleUse:
             start = np.searchsorted(table[subject], np.arange(plane.size + 1))
             for row in wanted[of_direction].tolist():
                 rule = rows.rule[row]
-                if not self.matched[rule] and self._matches(
-                    plane, row, table, start, subject, peer
+                if not self.matched[rule] and _matches(
+                    plane, space, row, table, start, subject, peer
                 ):
                     self.matched[rule] = True
 
-    def _matches(
-        self,
-        plane: Plane,
-        row: int,
-        table: NDArray[np.int32],
-        start: NDArray[np.int64],
-        subject: int,
-        peer: int,
-    ) -> bool:
-        """Whether any connection at the subjects of a row is of its peers and ports."""
-        rows, sets = plane.rows, plane.sets
-        subjects = members(sets, int(rows.subject[row]))
-        present = subjects[start[subjects] < start[subjects + 1]]
-        if not present.size:
-            return False
-        flows = np.concatenate([np.arange(start[at], start[at + 1]) for at in present.tolist()])
-        peers, ports = int(rows.peer[row]), int(rows.ports[row])
-        if peers:
-            flows = flows[_holds(members(sets, peers), plane.size, table[peer, flows])]
-        if ports and flows.size:
-            space = self._compiled.ports
-            held = members(space.sets, ports)
-            flows = flows[_holds(held, space.weight.size, table[2, flows])]
-        return bool(flows.size)
+
+def _matches(
+    plane: Plane,
+    space: PortSpace,
+    row: int,
+    table: NDArray[np.int32],
+    start: NDArray[np.int64],
+    subject: int,
+    peer: int,
+) -> bool:
+    """Whether any connection at the subjects of a row is of its peers and ports."""
+    rows, sets = plane.rows, plane.sets
+    subjects = members(sets, int(rows.subject[row]))
+    present = subjects[start[subjects] < start[subjects + 1]]
+    if not present.size:
+        return False
+    flows = np.concatenate([np.arange(start[at], start[at + 1]) for at in present.tolist()])
+    peers, ports = int(rows.peer[row]), int(rows.ports[row])
+    if peers:
+        flows = flows[_holds(members(sets, peers), plane.size, table[peer, flows])]
+    if ports and flows.size:
+        held = members(space.sets, ports)
+        flows = flows[_holds(held, space.weight.size, table[2, flows])]
+    return bool(flows.size)
 
 
 def _holds(held: NDArray[np.int64], size: int, positions: NDArray[np.int32]) -> NDArray[np.bool_]:

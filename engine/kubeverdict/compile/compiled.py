@@ -37,6 +37,10 @@ class Reason(IntEnum):
     HAIRPIN = -7  # allowed: a pod reaches itself through a Service
 
 
+# What decides before any tier is asked.
+BEFORE_TIERS = (Reason.SELF, Reason.OWN_NODE, Reason.NO_ADDRESS, Reason.HAIRPIN)
+
+
 def freeze(value: object) -> None:
     """Make every array inside tuples and dataclasses read-only.
 

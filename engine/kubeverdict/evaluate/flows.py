@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
+from kubeverdict.compile.compiled import BEFORE_TIERS, CompiledPolicy, Plane, Reason
 from kubeverdict.compile.ports import place, untold_type
 from kubeverdict.compile.tiers import tier_numbers, tiers_of
 from kubeverdict.errors import UsageError
@@ -174,6 +175,45 @@ def _traced(
     asked = layers[: layers.index(deciding) + 1] if denying else layers
     way = tuple(rule for one in asked for rule in one.passed)
     return Trace(way, deciding.tier, deciding.decided, tuple(layers))
+
+
+def mark_used(
+    compiled: CompiledPolicy,
+    sources: NDArray[np.int32],
+    destinations: NDArray[np.int32],
+    atoms: NDArray[np.int32],
+    verdicts: Verdicts,
+    used: NDArray[np.bool_],
+) -> None:
+    """Make ``used`` (rules,) true for the rules behind verdicts of flows, (n,) endpoint ids and
+    port atoms: those that pass a flow on or deny it, and those that allow one that is allowed in
+    the end."""
+    for plane, here in each_plane(compiled, sources, destinations):
+        identity = plane.ends.identity
+        source, destination = identity[sources[here]], identity[destinations[here]]
+        for entries, subject, other, decided in (
+            (plane.egress, source, destination, verdicts.egress[here]),
+            (plane.ingress, destination, source, verdicts.ingress[here]),
+        ):
+            asked = ~np.isin(decided, BEFORE_TIERS)
+            kernels.mark_used.on(int(asked.sum()) * 200)(
+                entries,
+                *(subject[asked], other[asked], atoms[here][asked], verdicts.allowed[here][asked]),
+                *(plane.sets, compiled.ports.sets, used),
+            )
+
+
+def each_plane(
+    compiled: CompiledPolicy, sources: NDArray[np.int32], destinations: NDArray[np.int32]
+) -> Iterator[tuple[Plane, NDArray[np.int64]]]:
+    """The planes, each with the places of the flows that it judges: a flow is of the first family
+    that both its ends have."""
+    left = np.arange(sources.size)
+    for plane in compiled.planes:
+        identity = plane.ends.identity
+        here = (identity[sources[left]] >= 0) & (identity[destinations[left]] >= 0)
+        yield plane, left[here]
+        left = left[~here]
 
 
 def _denies(compiled: CompiledPolicy, decided: int) -> bool:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.kernels.actions import (
     ALLOW,
+    DENY,
     LAYER,
     LAYER_BITS,
     NEXT,
@@ -223,6 +224,38 @@ def trace(entries, identity, other, atom, sets, ports, passed, tiers, rules):
             rules[tier >> LAYER_BITS] = rule
             skip = (tier | LAYER) + 1
     return count
+
+
+@kernel
+def mark_used(entries, subject, other, atom, allowed, sets, ports, used):
+    """Which rules are behind verdicts. ``subject``, ``other`` and ``atom`` (n,) are flows in one
+    direction, ``allowed`` (n,) says which of them are allowed in the end, in both directions.
+
+    ``used`` (rules,) becomes true for a rule that passes a flow on, or denies it, or allows it in
+    its layer where the flow is allowed in the end.
+    """
+    for i in range(subject.size):
+        group = entries.subject_class[subject[i]]
+        if group < 0:
+            continue
+        skip = np.int64(0)
+        for entry in range(entries.start[group], entries.start[group + 1]):
+            decision = entries.word[entry, 3]
+            tier = np.int64((decision >> _SHIFT) & _TIER)
+            if tier < skip or not _has_atom(entries, entry, atom[i], ports):
+                continue
+            if not _is_about(entries, entry, np.int64(other[i]), sets):
+                continue
+            action = np.int64(decision >> _ACTION)
+            rule = np.int64(decision & _LOW) - RULE_BIAS
+            if rule >= 0 and (allowed[i] or action in (PASS, DENY)):
+                used[rule] = True
+            if action == PASS:
+                skip = tier + 1
+            elif action == NEXT:
+                skip = (tier | LAYER) + 1
+            else:
+                break
 
 
 @kernel

@@ -102,6 +102,7 @@ def json(report: Replay, style: Style) -> str:
                     "file": one.rule.file,
                     "line": one.rule.line,
                     "direction": one.direction,
+                    "action": one.rule.action,
                     "shadowed": one.shadowed,
                 }
                 for one in report.idle
@@ -178,13 +179,14 @@ _IDLE_HEADING: Row = ("policy", "rule", "direction", "place", "why")
 
 
 def _idle_row(one: IdleRule) -> Row:
-    why = "another rule allows the same" if one.shadowed else "nothing was seen"
+    why = "others decide what it matches" if one.shadowed else "nothing that was seen matches it"
     rule = one.rule
-    return (rule.policy.title, rule.field, one.direction, f"{rule.file}:{rule.line}", why)
+    name = rule.field if rule.action == "allow" else f"{rule.field} ({rule.action})"
+    return (rule.policy.title, name, one.direction, f"{rule.file}:{rule.line}", why)
 
 
 def _idle(report: Replay) -> list[str]:
-    title = f"{len(report.idle):,} of {report.rules:,} rules allowed nothing that was seen"
+    title = f"nothing that was seen used {len(report.idle):,} of {report.rules:,} rules"
     rows = [_idle_row(one) for one in report.idle[:_SHOWN]]
     found = [title, *aligned(_IDLE_HEADING, rows)]
     if len(report.idle) > _SHOWN:
