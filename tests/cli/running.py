@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import kubeverdict
+from kubeverdict.cli.main import cli
 
 EXAMPLES = Path(kubeverdict.__file__).parent / "examples"
 SHOP = EXAMPLES / "shop"
@@ -45,6 +48,19 @@ def run(
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_here(*arguments: object) -> Done:
+    """The same in this process: a hundred times as fast, without the ends of a process."""
+    out, err = (TextIOWrapper(BytesIO(), "utf-8") for _ in range(2))
+    context = cli.make_context("kubeverdict", list(map(str, arguments)))
+    with redirect_stdout(out), redirect_stderr(err), context:
+        status = cli.invoke(context)
+    texts = []
+    for stream in (out, err):
+        stream.seek(0)
+        texts.append(stream.read())
+    return Done(status, *texts)
 
 
 WEB_AND_DB = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 from kubeverdict.model.addresses import Family
@@ -13,7 +13,7 @@ from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import BlockPeer, Direction, parts_of
 from kubeverdict.model.ports import Protocol
 from tests.analyses.reading import Addresses
-from tests.oracle import Oracle, decides_to_allow
+from tests.oracle import Oracle, Way, decides_to_allow
 from tests.oracle_parts import End, Flow
 from tests.verbs.plain import Plain
 
@@ -23,6 +23,11 @@ Pair = tuple[str, str]
 """The names of source and destination: NAMESPACE/NAME of a pod, or an address."""
 Open = dict[Pair, frozenset[Port]]
 _POD = re.compile(r"(?P<namespace>[^/]+)/(?P<name>.+)\[(?P<kind>\w+)\](?:\{(?P<pods>.+)\})?")
+
+
+def address(text: str) -> End:
+    """An address as such, also where it is a pod's."""
+    return End(None, {4: IPv4Address(text)})
 
 
 class Connected:
@@ -39,10 +44,12 @@ class Connected:
 
     @cached_property
     def addresses(self) -> list[str]:
-        """Where a part begins; addresses of pods on the host network are parts of their own."""
+        """Where a part begins; addresses of nodes are parts of their own."""
         found = {0}
         for oracle in self._oracles:
-            for text in (text for pod in oracle.host_pods for text in pod.addresses):
+            texts = [text for pod in oracle.host_pods for text in pod.addresses]
+            texts += [text for node in oracle.cluster.nodes for text in node.addresses]
+            for text in texts:
                 found |= {int(ip_address(text)), int(ip_address(text)) + 1}
             for policy in oracle.policies:
                 for rule in policy.rules:
@@ -57,8 +64,7 @@ class Connected:
         """The pairs that connect: different pods, or a pod and an address."""
         oracle = plain.oracle
         pods = {str(pod): oracle.end(pod) for pod in oracle.managed}
-        outside = {text: End(None, {4: IPv4Address(text)}) for text in self.addresses}
-        ends = pods | outside
+        ends = pods | {text: address(text) for text in self.addresses}
         asked = [(one, other) for one in ends for other in ends if one != other]
         found = {
             (one, other): self._open(oracle, ends[one], ends[other])
@@ -132,3 +138,18 @@ def _ranges(text: str) -> Iterator[tuple[int, int]]:
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
         yield int(first), int(last or first)
+
+
+def first_address(name: str) -> End:
+    """The first of the addresses that an end is named by."""
+    block = ip_network(re.split("[,; ]", name)[0])
+    assert isinstance(block.network_address, IPv4Address)
+    return address(str(block.network_address))
+
+
+def decider(way: Way) -> tuple[str, str, str] | None:
+    """The rule that decides, as reports name it: kind and name of its policy, and its field."""
+    if not isinstance(way.decided, tuple):
+        return None
+    policy, rule = way.decided
+    return policy.kind, str(policy), f"spec.{rule.direction.word}[{rule.index}]"

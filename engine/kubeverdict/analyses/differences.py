@@ -82,7 +82,12 @@ def differences(old: Connections, new: Connections) -> Differences:
     of addresses overlap, range by range.
     """
     found = compared((old, new), lambda held: _outcome(*held))
-    return report(old, new, (one for *ends, outcome in found for one in changes(*ends, outcome)))
+    changed = (
+        one
+        for source, destination, outcome in found
+        for one in changes(source, destination, outcome)
+    )
+    return report(old, new, changed)
 
 
 def report(
