@@ -139,5 +139,6 @@ def _imagined(pod: Imagined) -> Json:
         "namespace": pod.namespace,
         "labels": pod.labels,
         **({"address": pod.address} if pod.address else {}),
+        **({"node": pod.node} if pod.node else {}),
         **({"port_names": list(pod.port_names)} if pod.port_names else {}),
     }

@@ -18,8 +18,16 @@ from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.assertions import Assertion, Claim, EndSpec, PortName
-from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, WorkloadRef
-from kubeverdict.model.policy import BlockPeer, PodPeer, Policy
+from kubeverdict.model.cluster import Cluster, ContainerPort, Node, Pod, WorkloadRef
+from kubeverdict.model.policy import (
+    BlockPeer,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
+    PodPeer,
+    Policy,
+)
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
 from kubeverdict.model.selectors import PARTIAL, Operator, Requirement, Selector
 from tests.analyses.clusters import (
@@ -30,6 +38,7 @@ from tests.analyses.clusters import (
     pods_where,
     policy,
     port,
+    selector,
 )
 from tests.analyses.clusters import (
     tcp as tcp_rule,
@@ -141,6 +150,72 @@ def test_new_pods_and_addresses() -> None:
     assert violation.destination == "203.0.113.7"
 
 
+def test_a_boolean_selector_is_met_by_a_new_pod() -> None:
+    debug = Selector.of([Requirement("debug", Operator.EXISTS)])
+    toys = Selector.any_of([selector("app=toy"), selector("app=test")])
+    either = Selector.all_of([toys, Selector.none_of([debug, selector("tier=front,env=prod")])])
+    hole = policy("prod/toys", ingress=[([PodPeer(either, "dev")], None)])
+    asked = replace(DEV_TO_PROD, source=end(inside("dev", "tier=front")))
+    (violation,) = one(replace(asked, may_be_empty=True), DENY, hole).violations
+    assert violation.new_source == Imagined("dev", {"app": "test", "tier": "front"})
+    never = Selector.all_of([either, debug])
+    assert one(DEV_TO_PROD, DENY, policy("prod/no", ingress=[([PodPeer(never)], None)])).status == (
+        "holds"
+    )
+
+
+def test_a_part_of_a_value_is_met_by_a_new_pod() -> None:
+    parts = [
+        Requirement("app", Operator.STARTS_WITH, ("debug-",)),
+        Requirement("app", Operator.ENDS_WITH, ("-x",)),
+    ]
+    hole = policy("prod/parts", ingress=[([PodPeer(Selector.of(parts), "dev")], None)])
+    (violation,) = one(DEV_TO_PROD, DENY, hole).violations
+    assert violation.new_source == Imagined("dev", {"app": "debug-x"})
+
+
+def test_a_peer_with_exceptions_is_met_by_a_new_pod() -> None:
+    peer = ExceptPeer(
+        NamedPeer(EndSet.CLUSTER), (pods_in("dev", "app=toy"), NamedPeer(EndSet.NODES))
+    )
+    hole = policy("prod/hole", ingress=[([peer], None)])
+    (violation,) = one(DEV_TO_PROD, DENY, hole).violations
+    assert violation.new_source == Imagined("dev", {})
+    nobody = policy("prod/hole", ingress=[([NodePeer(), NamedPeer(EndSet.WORLD)], None)])
+    assert one(DEV_TO_PROD, DENY, nobody).status == "holds"
+
+
+def test_a_rule_for_some_of_the_subjects_is_met_by_a_new_pod() -> None:
+    hole = policy("prod/hole", ingress=[(None, None)])
+    narrowed = replace(hole.rules[0], subject=pods_in("prod", "debug=yes"))
+    (violation,) = one(DEV_TO_PROD, DENY, replace(hole, rules=(narrowed,))).violations
+    assert violation.new_destination == Imagined("prod", {"debug": "yes"})
+
+
+def test_a_new_pod_may_run_on_any_node() -> None:
+    hole = policy("prod/hole", ingress=[([NamedPeer(EndSet.REMOTE_NODE)], None)])
+    nodes = [Node(f"node-{number}", (f"192.168.0.{number}",), {}) for number in (1, 2)]
+    asked = claim(Claim.DENY, end(block("192.168.0.1/32")), end(inside("prod")), tcp(5432))
+    made = cluster([], [DENY, hole], namespaces={"prod": ""}, nodes=nodes)
+    (result,) = results(made, replace(asked, may_be_empty=True), anyone=True)
+    (violation,) = result.violations
+    assert violation.new_destination == Imagined("prod", {})
+    own = policy("prod/hole", ingress=[([NamedPeer(EndSet.HOST)], None)])
+    made = cluster([], [DENY, own], namespaces={"prod": ""}, nodes=nodes)
+    (result,) = results(made, replace(asked, may_be_empty=True), anyone=True)
+    (violation,) = result.violations
+    assert violation.new_destination == Imagined("prod", {}, node="node-1")
+    assert "on node node-1" in str(violation.new_destination)
+
+
+def test_what_only_a_condition_lets_a_new_pod_do_is_not_known() -> None:
+    hole = policy("prod/debug", ingress=[([pods_where("stage=dev", "debug=yes")], None)])
+    depends = replace(hole.rules[0], condition="for GET only")
+    result = one(DEV_TO_PROD, DENY, replace(hole, rules=(depends,)))
+    assert result.status == "unknown"
+    assert result.doubts == ("it depends on a condition: for GET only",)
+
+
 def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,6 +226,8 @@ def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
         result = one(DEV_TO_PROD, DENY, *many)
         assert result.status == "error"
         assert "too many kinds of new pods" in result.error
+        what = "combinations of selectors" if module is classes else "at the destination"
+        assert f"(more than 100 {what})" in result.error
         monkeypatch.undo()
 
 

@@ -148,6 +148,18 @@ def test_an_end_of_addresses_is_shown_as_far_as_it_was_asked_about() -> None:
     assert violation.ingress.reason == "not-a-pod"
 
 
+def test_a_node_is_not_taken_for_the_addresses_around_it() -> None:
+    opened = policy("data/range", ingress=[([block("192.168.0.0/24")], None)])
+    made = cluster(SHOP.pods, [opened])
+    asked = [
+        claim(Claim.DENY, end(block(text)), end(inside("data")), tcp(5432))
+        for text in ("192.168.0.1/32", "192.168.0.0/31")
+    ]
+    found = results(made, *asked, profile=PROFILES["cilium"])  # no ipBlock matches a node there
+    assert [each.status for each in found] == ["holds", "violated"]
+    assert found[1].violations[0].source == "192.168.0.0"
+
+
 def test_a_pod_on_the_host_network_is_the_address_of_its_node() -> None:
     result = one(claim(Claim.DENY, end("ops/agent"), end("dev/toy"), tcp(80)))
     (violation,) = result.violations

@@ -19,12 +19,13 @@ from msgspec.structs import replace
 
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.verify.cases import CaseMaker
+from kubeverdict.analyses.verify.doubts import condition_of
 from kubeverdict.analyses.verify.imagined import Crowd
 from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
 from kubeverdict.analyses.verify.listing import FailureLister
 from kubeverdict.analyses.verify.questions import RangeQuestion, questions
 from kubeverdict.analyses.verify.report import Imagined, Violation
-from kubeverdict.analyses.verify.scene import Stage, cases
+from kubeverdict.analyses.verify.scene import Stage, bound, cases
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import of_block
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -60,23 +61,25 @@ class Anyone:
         """What breaks an assertion, one example for each pair of namespaces and of what decides;
         and whether there may be more. Raises TooManyError."""
         claim = assertion.claim
+        source, destination = self._maker.ends(assertion)
+        spans = (source.addresses, destination.addresses)
         stage = Stage(
             self._compiled,
             self._crowd(assertion.source, claim is Claim.ONLY_FROM),
             self._crowd(assertion.destination, claim is Claim.ONLY_TO),
+            spans,
         )
         asked = questions(self._compiled, assertion, stage.rules, self._maker.protocols)
         sources = stage.sources(self._candidates)
         variants = [variant for question in asked for variant in question.variants]
         destinations = stage.destinations(self._candidates, variants)
-        compiled = stage.compiled(pod for pod, _ in (*sources, *destinations))
-        source, destination = self._maker.ends(assertion)
-        spans = (source.addresses, destination.addresses)
+        small = stage.compiled(pod for pod, _ in (*sources, *destinations))
+        compiled = bound(small, self._compiled)
         denied = claim is not Claim.ALLOW
         made = cases(compiled, asked, sources, destinations, spans, denied)
         judge = Judge(compiled, made, _CELLS)
         failures = judge.failures()
-        examples = _Examples(compiled, judge)
+        examples = _Examples(small, compiled, judge)
         found: list[Violation] = []
         for question, case, failure in zip(asked, made, failures, strict=True):
             found += examples.of(question, case, failure)
@@ -116,7 +119,9 @@ class _Simplest(NamedTuple):
 class _Examples:
     """Names what was found among new pods."""
 
-    def __init__(self, compiled: CompiledPolicy, judge: Judge) -> None:
+    def __init__(self, both: CompiledPolicy, compiled: CompiledPolicy, judge: Judge) -> None:
+        """``compiled`` is the bound of ``both`` that was judged."""
+        self._both = both
         self._compiled = compiled
         self._judge = judge
         self._lister = FailureLister(compiled, judge, _EXAMPLES)
@@ -124,7 +129,7 @@ class _Examples:
         self._passed = {
             port
             for ref in compiled.rules
-            if ref.rule.action is Action.PASS
+            if ref.rule.counted(compiled.at_least) is Action.PASS
             for port in ref.rule.ports or ()
             if isinstance(port, NamedPort)
         }
@@ -202,6 +207,7 @@ class _Examples:
             pairs=0,
             family="",
             ports=ports,
+            condition=condition_of(self._both, violation.sample),
             new_source=_imagined(opener, ()),
             new_destination=_imagined(answerer, names),
         )
@@ -215,7 +221,7 @@ class _Examples:
 def _imagined(pod: Pod | None, names: tuple[str, ...]) -> Imagined | None:
     if pod is None:
         return None
-    return Imagined(pod.namespace, dict(pod.labels), "".join(pod.addresses), names)
+    return Imagined(pod.namespace, dict(pod.labels), "".join(pod.addresses), names, pod.node)
 
 
 def _in_use(compiled: CompiledPolicy) -> list[Address]:

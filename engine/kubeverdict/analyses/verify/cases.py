@@ -141,8 +141,8 @@ def label_keys(assertions: Iterable[Assertion]) -> set[str]:
         for assertion in assertions
         for end in (assertion.source, assertion.destination)
         for part in end.parts
-        if isinstance(part, PodPeer)
-        for requirement in _requirements(part)
+        if isinstance(part, PodPeer) and part.pods is not None
+        for requirement in part.pods.terms()
     }
 
 

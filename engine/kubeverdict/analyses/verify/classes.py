@@ -1,26 +1,25 @@
 """Which selectors can a pod meet together? Exactly, with a label set for each answer.
 
 Labels of a pod that does not exist are free, so what counts of a key is which requirements its
-value meets: of the values that selectors name each may differ, of all other values none does,
-and the key may be absent. Going through the keys one by one, only the selectors that are still
-met need to be remembered, not the labels that led there; so there are never more states than
-combinations of selectors that a pod can really meet.
+value meets: of the values that :mod:`.values` gives each may differ, and no other does. Going
+through the keys one by one, only what is left of selectors needs to be remembered, not the labels
+that led there; so there are never more states than combinations of selectors that a pod can
+really meet, and of what boolean ones of them leave open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubeverdict.model.selectors import PARTIAL, Requirement, Selector
+from kubeverdict.analyses.verify.values import TooManyError, label_values
+from kubeverdict.model.selectors import NOTHING, Requirement, Selector
 
 # Combinations of selectors, in one namespace, that are looked at.
 MOST = 20_000
 
 Labels = tuple[tuple[str, str], ...]
-
-
-class TooManyError(Exception):
-    """There are more combinations than can be looked at."""
+# The selectors that may still be met, and what is left of the boolean ones.
+_State = tuple[int, tuple[Selector, ...]]
 
 
 def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, Labels]:
@@ -33,52 +32,80 @@ def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, La
     everything = (1 << len(selectors)) - 1
     if needed and not everything & needed:
         return {}
-    by_key: dict[str, dict[Requirement, int]] = {}
-    for number, selector in enumerate(selectors):
-        if selector.clauses or any(one.operator in PARTIAL for one in selector.requirements):
-            raise TooManyError  # what such selectors have in common is not worked out
-        for requirement in selector.requirements:
-            users = by_key.setdefault(requirement.key, {})
-            users[requirement] = users.get(requirement, 0) | 1 << number
-    states: dict[int, Labels] = {everything: ()}
-    for key in sorted(by_key):
-        choices = _choices(by_key[key])
-        reached: dict[int, Labels] = {}
-        for met, labels in states.items():
-            for failed, value in choices:
-                left = met & ~failed
-                if needed and not left & needed:
-                    continue
-                known = reached.get(left)
-                size = len(labels) + (value is not None)
-                if known is None or size < len(known):
-                    reached[left] = labels if value is None else (*labels, (key, value))
+    keys = sorted({term.key for one in selectors for term in one.terms()})
+    boolean = [number for number, one in enumerate(selectors) if one.clauses]
+    states: dict[_State, Labels] = {}
+
+    def reach(states: dict[_State, Labels], state: _State, labels: Labels) -> None:
+        met, rest = state
+        for number, one in zip(boolean, rest, strict=True):
+            if one is NOTHING:
+                met &= ~(1 << number)
+        if not needed or met & needed:
+            known = states.get((met, rest))
+            if known is None or len(labels) < len(known):
+                states[met, rest] = labels
+
+    first = _Left("", None)
+    reach(states, (everything, tuple(first.of(selectors[n]) for n in boolean)), ())
+    for key in keys:
+        choices = _choices(key, selectors)
+        reached: dict[_State, Labels] = {}
+        for (met, rest), labels in states.items():
+            for failed, left in choices:
+                state = met & ~failed, tuple(map(left.of, rest)) if rest else ()
+                reach(reached, state, (*labels, *left.labels.items()))
         if len(reached) > MOST:
-            raise TooManyError
+            raise TooManyError(f"more than {MOST:,} combinations of selectors")
         states = reached
-    return states
+    return {met: labels for (met, _), labels in states.items()}
 
 
-def _choices(requirements: dict[Requirement, int]) -> list[tuple[int, str | None]]:
-    """What a key can do: the selectors that fail, and a value (None: the key is absent). The
-    simplest value for each."""
-    (key,) = {requirement.key for requirement in requirements}
-    named = sorted({value for requirement in requirements for value in requirement.values})
-    found: dict[int, str | None] = {}
-    for value in (None, *named, _unnamed(named)):
+def _choices(key: str, selectors: Sequence[Selector]) -> list[tuple[int, _Left]]:
+    """What a key can do: the selectors that fail whatever else there is, and what is left of the
+    boolean ones. Of the values (none: the key is absent) that come to the same the simplest."""
+    required: dict[Requirement, int] = {}
+    inside: dict[Requirement, None] = {}
+    for number, selector in enumerate(selectors):
+        for one in selector.requirements:
+            if one.key == key:
+                required[one] = required.get(one, 0) | 1 << number
+        for part in (part for clause in selector.clauses for part in clause.parts):
+            inside |= {one: None for one in part.terms() if one.key == key}
+    found: dict[tuple[object, ...], tuple[int, _Left]] = {}
+    for value in label_values({**required, **inside}.keys()):
         labels = {} if value is None else {key: value}
         failed = 0
-        for requirement, users in requirements.items():
-            if not requirement.matches(labels):
+        for one, users in required.items():
+            if not one.matches(labels):
                 failed |= users
-        found.setdefault(failed, value)
-    return list(found.items())
+        held = (one.matches(labels) for one in inside)
+        found.setdefault((failed, *held), (failed, _Left(key, value)))
+    return list(found.values())
 
 
-def _unnamed(named: Sequence[str]) -> str:
-    """A value that nobody names."""
-    value, number = "other", 1
-    while value in named:
-        number += 1
-        value = f"other-{number}"
-    return value
+class _Left:
+    """What selectors still ask of a pod once the value of one label is known."""
+
+    def __init__(self, key: str, value: str | None) -> None:
+        self.labels = {} if value is None else {key: value}
+        self._key = key
+        self._known: dict[Selector, Selector] = {}
+
+    def of(self, selector: Selector) -> Selector:
+        """The rest of a selector: everything where it is met, NOTHING where it cannot be."""
+        found = self._known.get(selector)
+        if found is None:
+            found = self._known[selector] = self._rest(selector)
+        return found
+
+    def _rest(self, selector: Selector) -> Selector:
+        own = [one for one in selector.requirements if one.key == self._key]
+        if not all(one.matches(self.labels) for one in own):
+            return NOTHING
+        parts = [Selector.of(one for one in selector.requirements if one.key != self._key)]
+        for clause in selector.clauses:
+            combined = Selector.none_of if clause.negated else Selector.any_of
+            parts.append(combined(map(self.of, clause.parts)))
+        left = Selector.all_of(parts)
+        return NOTHING if NOTHING.clauses[0] in left.clauses else left

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kubeverdict.analyses.explain import explain
+from kubeverdict.analyses.questions import parse_port
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.judging import Case
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -36,3 +38,15 @@ class Doubts:
             one for one, pods in self._uncertain if any(side.pods[pods].any() for side in sides)
         ]
         return sentences(found)
+
+
+def condition_of(compiled: CompiledPolicy, sample: tuple[str, str, str]) -> str:
+    """What it depends on whether a connection is allowed, where rules are conditional; empty where
+    it is certain. ``sample`` is as in a violation."""
+    if not compiled.least:
+        return ""
+    source, destination, text = sample
+    protocol, _, number = text.partition(" ")
+    port = parse_port(f"{number}/{protocol}" if number.isdigit() else protocol.lower())
+    answers = explain(compiled, source, destination, port).answers
+    return "; ".join(dict.fromkeys(one.condition for one in answers if one.condition))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
-from kubeverdict.analyses.verify.classes import Labels, TooManyError, combinations
+from kubeverdict.analyses.verify.classes import Labels, combinations
 from kubeverdict.analyses.verify.questions import PortNames
+from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.model.addresses import Address
 from kubeverdict.model.cluster import Namespace, Pod, WorkloadRef
-from kubeverdict.model.policy import BlockPeer, EndSet, NamedPeer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, Peer, PodPeer, Policy, parts_of
 from kubeverdict.model.selectors import EVERYTHING, Selector
 
 # Pods at one end of an assertion that are looked at.
@@ -44,26 +46,24 @@ def governs(policy: Policy, namespace: Namespace) -> bool:
 @dataclass(slots=True)
 class PolicyQuestions:
     """What policies ask about the pods at one end: ``subjects`` those that may select them, and
-    the ``peers`` and ``blocks`` in the rules of the other end."""
+    the ``peers`` and ``blocks`` in the rules of the other end. ``nodes`` are those that their own
+    rules tell apart; empty for none in particular."""
 
     subjects: dict[str, dict[Selector, None]] = field(default_factory=dict)
     peers: dict[PodPeer, None] = field(default_factory=dict)
     blocks: dict[BlockPeer, None] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ("",)
 
     def note_subject(self, namespace: str, selector: Selector) -> None:
         self.subjects.setdefault(namespace, {})[selector] = None
 
-    def note_peers(self, rules: Iterable[Rule]) -> None:
-        for rule in rules:
-            if rule.subject is not None:
-                raise TooManyError  # how it goes with pods that do not exist is not worked out
-            for peer in rule.peers or ():
-                if isinstance(peer, PodPeer):
-                    self.peers[peer] = None
-                elif isinstance(peer, BlockPeer):
-                    self.blocks[peer] = None
-                elif peer != NamedPeer(EndSet.ALL):
-                    raise TooManyError  # how it goes with pods that do not exist is not worked out
+    def note_peer(self, peer: Peer) -> None:
+        """Nodes and named sets of ends do not tell pods apart."""
+        for part in parts_of(peer):
+            if isinstance(part, PodPeer):
+                self.peers[part] = None
+            elif isinstance(part, BlockPeer):
+                self.blocks[part] = None
 
     def addresses(self, candidates: Sequence[Address]) -> list[Address | None]:
         """One of ``candidates`` for each way in which the blocks tell them apart; None, for no
@@ -88,24 +88,24 @@ def new_pods(
     """The pods, each with the index of its ``ports``. Raises TooManyError."""
     made = 0
     for namespace in namespaces:
-        for labels in _label_sets(crowd, namespace, asked):
-            for address in addresses:
-                for index, each in enumerate(ports):
-                    made += 1
-                    if made > MOST:
-                        raise TooManyError
-                    name = f"{prefix}-{made}"
-                    yield (
-                        Pod(
-                            namespace.name,
-                            name,
-                            dict(labels),
-                            WorkloadRef(namespace.name, name, "Pod"),
-                            () if address is None else (str(address),),
-                            each.of_container(),
-                        ),
-                        index,
-                    )
+        for labels, node, address in product(
+            _label_sets(crowd, namespace, asked), asked.nodes, addresses
+        ):
+            for index, each in enumerate(ports):
+                made += 1
+                if made > MOST:
+                    raise TooManyError(f"more than {MOST:,} at the {prefix}")
+                name = f"{prefix}-{made}"
+                pod = Pod(
+                    namespace.name,
+                    name,
+                    dict(labels),
+                    WorkloadRef(namespace.name, name, "Pod"),
+                    () if address is None else (str(address),),
+                    each.of_container(),
+                    node,
+                )
+                yield pod, index
 
 
 def _label_sets(crowd: Crowd, namespace: Namespace, asked: PolicyQuestions) -> Iterator[Labels]:

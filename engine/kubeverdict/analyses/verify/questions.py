@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kubeverdict.analyses.verify.classes import TooManyError
 from kubeverdict.analyses.verify.ports import Ranges, every_port, places
+from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.ports import port_list
 from kubeverdict.model.assertions import Assertion, Claim, PortName
@@ -69,7 +69,8 @@ def questions(
     found = []
     if numbered:
         numbers = _representatives(numbered, rules)
-        names = _names(rules, denied=assertion.claim is not Claim.ALLOW)
+        denied = assertion.claim is not Claim.ALLOW
+        names = _names(rules, denied, compiled.at_least)
         found.append(RangeQuestion(numbered, [PortNames(each, numbers) for each in names]))
     for port in asked or ():
         if isinstance(port, PortName):
@@ -82,7 +83,7 @@ def questions(
     return found
 
 
-def _names(rules: Iterable[Rule], denied: bool) -> list[frozenset[NamedPort]]:
+def _names(rules: Iterable[Rule], denied: bool, at_least: bool) -> list[frozenset[NamedPort]]:
     """The sets of names to look at.
 
     A rule that allows only ever opens more by matching, and one that denies only ever closes
@@ -91,15 +92,16 @@ def _names(rules: Iterable[Rule], denied: bool) -> list[frozenset[NamedPort]]:
     """
     actions: dict[NamedPort, set[Action]] = {}
     for rule in rules:
+        action = rule.counted(at_least)
         for port in rule.ports or ():
-            if isinstance(port, NamedPort):
-                actions.setdefault(port, set()).add(rule.action)
+            if isinstance(port, NamedPort) and action is not None:
+                actions.setdefault(port, set()).add(action)
     there = {Action.ALLOW} if denied else {Action.DENY}
     settled = ({Action.ALLOW}, {Action.DENY})
     fixed = {name for name, used in actions.items() if used == there}
     free = [name for name, used in actions.items() if used not in settled]
     if len(free) > _FREE_NAMES:
-        raise TooManyError
+        raise TooManyError(f"more than {_FREE_NAMES} names of ports that rules of all kinds have")
     return [
         frozenset(fixed | {name for bit, name in enumerate(free) if number >> bit & 1})
         for number in range(1 << len(free))

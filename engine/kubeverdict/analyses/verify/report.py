@@ -14,18 +14,21 @@ from kubeverdict.model.unevaluated import Unevaluated
 
 class Imagined(msgspec.Struct, frozen=True):
     """A pod that does not exist and could: it has these labels and no others. ``port_names`` are
-    the names that its ports would have, ``address`` where it matters."""
+    the names that its ports would have, ``address`` and ``node`` where they matter."""
 
     namespace: str
     labels: dict[str, str]
     address: str = ""
     port_names: tuple[str, ...] = ()
+    node: str = ""
 
     def __str__(self) -> str:
         labels = ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
         parts = [f"with {labels}" if labels else "without labels"]
         if self.address:
             parts.append(f"at {self.address}")
+        if self.node:
+            parts.append(f"on node {self.node}")
         if self.port_names:
             parts.append(f"port named {', '.join(self.port_names)}")
         return f"a new pod in {self.namespace} {', '.join(parts)}"
@@ -37,7 +40,8 @@ class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
     All from ``source`` to ``destination``, on ``ports``, are decided by the same rules. Ends are
     workloads, parts of workloads (``shop/web[Deployment]{web-0}``) or ranges of addresses.
     ``sample`` is one of them: pods or addresses, and a port. ``pairs`` counts pod pairs.
-    ``new_source`` and ``new_destination`` are set where an end is a pod that does not exist yet.
+    ``new_source`` and ``new_destination`` are set where an end is a pod that does not exist yet;
+    ``condition`` is then what the violation depends on, if it is not certain.
     """
 
     source: str
@@ -50,6 +54,7 @@ class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
     family: str = ""
     new_source: Imagined | None = None
     new_destination: Imagined | None = None
+    condition: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from msgspec.structs import replace
@@ -11,12 +12,13 @@ from kubeverdict.analyses.verify.imagined import Crowd, PolicyQuestions, governs
 from kubeverdict.analyses.verify.judging import Case
 from kubeverdict.analyses.verify.questions import PortNames, RangeQuestion
 from kubeverdict.analyses.verify.sides import Side
-from kubeverdict.analyses.verify.spans import Spans
+from kubeverdict.analyses.verify.spans import Spans, common
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.model.addresses import Address
+from kubeverdict.compile.lowering import is_about_own_node
+from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Cluster, Namespace, Pod
-from kubeverdict.model.policy import Direction, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
 
 NewPods = Sequence[tuple[Pod, int]]
 
@@ -24,8 +26,16 @@ NewPods = Sequence[tuple[Pod, int]]
 class Stage:
     """The ends of an assertion, and the policies that have a say about its connections."""
 
-    def __init__(self, compiled: CompiledPolicy, source: Crowd, destination: Crowd) -> None:
+    def __init__(
+        self,
+        compiled: CompiledPolicy,
+        source: Crowd,
+        destination: Crowd,
+        addresses: tuple[Spans, Spans],
+    ) -> None:
+        """``addresses`` are at the ends beside the pods."""
         self._compiled = compiled
+        self._addresses_at = addresses
         self._crowds = (source, destination)
         existing = compiled.cluster.namespaces
         self._spaces = tuple(crowd.namespaces(existing) for crowd in self._crowds)
@@ -39,6 +49,7 @@ class Stage:
     def sources(self, candidates: Sequence[Address]) -> NewPods:
         """One pod for each way in which policies tell sources apart. Raises TooManyError."""
         asked = _asked(self._spaces[0], self._leaving, self._entering)
+        asked.nodes = self._nodes(self._leaving, self._addresses_at[1])
         addresses = self._addresses(asked, candidates)
         found = new_pods(
             self._crowds[0], self._spaces[0], asked, addresses, [PortNames()], "source"
@@ -48,6 +59,7 @@ class Stage:
     def destinations(self, candidates: Sequence[Address], variants: Sequence[PortNames]) -> NewPods:
         """The same for destinations, each with every one of ``variants``."""
         asked = _asked(self._spaces[1], self._entering, self._leaving)
+        asked.nodes = self._nodes(self._entering, self._addresses_at[0])
         addresses = self._addresses(asked, candidates)
         found = new_pods(
             self._crowds[1], self._spaces[1], asked, addresses, variants, "destination"
@@ -61,20 +73,48 @@ class Stage:
             return [None]
         return asked.addresses(candidates)
 
+    def _nodes(self, own: Sequence[Policy], facing: Spans) -> tuple[str, ...]:
+        """The nodes that a new pod may run on, as far as its ``own`` policies tell the addresses
+        at the other end by that: those that have one there, and any other."""
+        if not facing or not any(map(is_about_own_node, _peers(own))):
+            return ("",)
+        machines = ((one.name, one.addresses) for one in self._compiled.cluster.nodes)
+        hosts = ((pod.node, pod.addresses) for pod in self._on_hosts)
+        found = {
+            name
+            for name, texts in chain(machines, hosts)
+            for address in map(parse_address, texts)
+            if address and common(((address.family, address.value, address.value),), facing)
+        }
+        return tuple(sorted({"", *found}))
+
+    @property
+    def _on_hosts(self) -> list[Pod]:
+        return [pod for pod, _ in self._compiled.excluded if pod.host_network and not pod.finished]
+
     def compiled(self, pods: Iterable[Pod]) -> CompiledPolicy:
-        """The small cluster: new pods under these policies, and what nodes matter."""
+        """The small cluster: new pods under these policies, and what nodes matter. It has the
+        bounds that the whole one has; :func:`bound` takes the one that is asked about."""
         old, profile = self._compiled, self._compiled.profile
-        on_hosts: list[Pod] = []
-        if profile.hostnetwork_peers != "never":
-            on_hosts = [pod for pod, _ in old.excluded if pod.host_network and not pod.finished]
+        known = PodPeer, BlockPeer
+        by_name = any(
+            not isinstance(peer, known) for peer in _peers((*self._leaving, *self._entering))
+        )
+        apart = profile.hostnetwork_peers != "never" or not profile.ipblock_matches_nodes or by_name
+        on_hosts = self._on_hosts if apart else []
         spaces = {one.name: one for space in self._spaces for one in space}
         cluster = Cluster(
             namespaces=old.cluster.namespaces if on_hosts else tuple(spaces.values()),
             pods=(*pods, *on_hosts),
             policies=_together(self._leaving, self._entering),
-            nodes=() if profile.ipblock_matches_nodes else old.cluster.nodes,
+            nodes=old.cluster.nodes if apart else (),
         )
         return compile_cluster(cluster, profile)
+
+
+def bound(made: CompiledPolicy, whole: CompiledPolicy) -> CompiledPolicy:
+    """The bound of a small cluster that ``whole`` is of its own."""
+    return made.least[0] if whole.at_least and made.least else made
 
 
 def cases(
@@ -129,9 +169,12 @@ def _asked(
     """What is asked about pods in ``namespaces`` by their ``own`` policies and by the ``facing``
     ones of the other end."""
     asked = PolicyQuestions()
-    for policy in facing:
-        asked.note_peers(policy.rules)
+    for peer in _peers(facing):
+        asked.note_peer(peer)
     for policy in own:
+        for rule in policy.rules:
+            if rule.subject is not None:
+                asked.note_peer(rule.subject)
         if policy.namespace is not None:
             asked.note_subject(policy.namespace, policy.pods)
             continue
@@ -139,6 +182,10 @@ def _asked(
             if governs(policy, one):
                 asked.note_subject(one.name, policy.pods)
     return asked
+
+
+def _peers(policies: Iterable[Policy]) -> Iterator[Peer]:
+    return (peer for one in policies for rule in one.rules for peer in rule.peers or ())
 
 
 def _together(leaving: Sequence[Policy], entering: Sequence[Policy]) -> tuple[Policy, ...]:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.ends import split_name
-from kubeverdict.analyses.verify.spans import Span, Spans, complement, of_block, union
+from kubeverdict.analyses.verify.spans import Span, Spans, common, complement, of_block, union
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
-from kubeverdict.model.addresses import parse_address
+from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.assertions import EndSpec, WorkloadName
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import PodPeer
-from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.selectors import PARTIAL, Operator, Requirement, Selector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,14 +126,27 @@ class Sides:
             found = self._peers[peer] = np.full(len(self._pods), everywhere)
             for name in names if not everywhere else ():
                 found[self._by_namespace.get(name, [])] = True
-            for requirement in peer.pods.requirements if peer.pods is not None else ():
-                found &= self._meeting(requirement)
+            if peer.pods is not None:
+                found &= self._selecting(peer.pods)
+        return found
+
+    def _selecting(self, selector: Selector) -> NDArray[np.bool_]:
+        found = np.ones(len(self._pods), np.bool_)
+        for requirement in selector.requirements:
+            found &= self._meeting(requirement)
+        for clause in selector.clauses:
+            parts = [self._selecting(part) for part in clause.parts]
+            found &= np.logical_or.reduce(parts) != clause.negated
         return found
 
     def _meeting(self, requirement: Requirement) -> NDArray[np.bool_]:
         values = self._by_label[requirement.key]
         found = np.zeros(len(self._pods), np.bool_)
-        for value in requirement.values or values:
+        if requirement.operator in PARTIAL:
+            wanted = [one for one in values if requirement.matches({requirement.key: one})]
+        else:
+            wanted = list(requirement.values or values)
+        for value in wanted:
             found[values.get(value, [])] = True
         negative = requirement.operator in (Operator.NOT_IN, Operator.DOES_NOT_EXIST)
         return ~found if negative else found
@@ -160,11 +173,11 @@ class Map:
             ]
             for family in plane.families
         }
-        self._hosts = [
+        self._hosts = sorted(
             (address.family, address.value, compiled.first_host + n)
             for n, text in enumerate(compiled.hosts)
             if (address := parse_address(text)) is not None and address.family in plane.families
-        ]
+        )
 
     def mask(self, side: Side) -> NDArray[np.bool_]:
         """(plane.size,) the identities that have a part in a side."""
@@ -227,9 +240,24 @@ class Map:
             stop = bisect_left(places, last + 1, key=lambda place: place[0])
             for low, high, atom in places[max(begin, 0) : stop]:
                 end = self._compiled.first_atom + atom
-                found.setdefault(end, []).append((family, max(low, first), min(high, last)))
-            for own, value, host in self._hosts:
-                if own == family and first <= value <= last:
-                    found.setdefault(host, []).append((family, value, value))
+                own = (family, max(low, first), min(high, last))
+                for part in self._without_hosts(own, end):
+                    found.setdefault(end, []).append(part)
+            for _, value, host in self._hosts_in(family, first, last):
+                found.setdefault(host, []).append((family, value, value))
         known = self._overlaps[spans] = [(end, tuple(each)) for end, each in found.items()]
         return known
+
+    def _hosts_in(self, family: Family, first: int, last: int) -> list[tuple[Family, int, int]]:
+        begin = bisect_left(self._hosts, (family, first))
+        return self._hosts[begin : bisect_left(self._hosts, (family, last + 1))]
+
+    def _without_hosts(self, span: Span, atom: int) -> Spans:
+        """The part of an interval of addresses in which no host is that rules tell from it."""
+        identity = self.plane.ends.identity
+        apart = [
+            (family, value, value)
+            for family, value, host in self._hosts_in(*span)
+            if identity[host] != identity[atom]
+        ]
+        return common((span,), complement(union(apart))) if apart else (span,)

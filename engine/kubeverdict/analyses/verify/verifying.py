@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 import msgspec
 
 from kubeverdict.analyses.decisions import Decision
-from kubeverdict.analyses.explain import explain
-from kubeverdict.analyses.questions import parse_port
 from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
-from kubeverdict.analyses.verify.classes import TooManyError
-from kubeverdict.analyses.verify.doubts import Doubts
+from kubeverdict.analyses.verify.doubts import Doubts, condition_of
 from kubeverdict.analyses.verify.judging import Case, Judge
 from kubeverdict.analyses.verify.listing import FailureLister
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
 from kubeverdict.analyses.verify.through import CannotAsk, Fronts
+from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.errors import Problem, UsageError
+from kubeverdict.errors import Problem
 from kubeverdict.model.assertions import Assertion, Assertions, Claim
 
 # Pairs of identities, and of workloads, that are listed of one case of an assertion; all pod
@@ -29,8 +26,8 @@ MOST = 1000
 # Possible violations of one assertion whose conditions are looked up.
 _EXPLAINED = 5
 _TOO_MANY = (
-    "policies tell too many kinds of new pods apart at these ends to look at each: narrow them, "
-    "or verify this one without --any"
+    "policies tell too many kinds of new pods apart at these ends to look at each ({}): narrow "
+    "them, or verify this one without --any"
 )
 
 
@@ -62,13 +59,12 @@ def _between(compiled: CompiledPolicy, most: Result, least: Result) -> Result:
         return possible
     found: dict[str, None] = {}
     for violation in possible.violations[:_EXPLAINED]:
-        source, destination, text = violation.sample
-        protocol, _, number = text.partition(" ")
-        port = parse_port(f"{number}/{protocol}" if number.isdigit() else protocol.lower())
-        with suppress(UsageError):  # a pod that does not exist
-            answers = explain(compiled, source, destination, port).answers
-            found |= dict.fromkeys(answer.condition for answer in answers if answer.condition)
-    depends = f"it depends on a condition: {'; '.join(found) or 'that of a rule'}"
+        condition = violation.condition
+        if violation.new_source is None and violation.new_destination is None:
+            condition = condition_of(compiled, violation.sample)
+        found[condition] = None
+    told = "; ".join(filter(None, found)) or "that of a rule"
+    depends = f"it depends on a condition: {told}"
     return msgspec.structs.replace(certain, doubts=(*certain.doubts, depends))
 
 
@@ -116,9 +112,9 @@ def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> V
                     imagined, unfinished = further.violations(part)
                     violations += _not_known(imagined, violations)
                     more |= unfinished
-            except TooManyError:
+            except TooManyError as error:
                 origin = assertion.origin
-                problem = Problem(origin.file, origin.line, "", _TOO_MANY)
+                problem = Problem(origin.file, origin.line, "", _TOO_MANY.format(error))
         results.append(
             _result(
                 assertion,
