@@ -29,12 +29,7 @@ from kubeverdict.model.cluster import (
     Pod,
     WorkloadRef,
 )
-from kubeverdict.model.policy import (
-    BlockPeer,
-    PodPeer,
-    Policy,
-    Rule,
-)
+from kubeverdict.model.policy import BlockPeer, Policy, Rule
 from kubeverdict.model.ports import (
     MAX_PORT,
     PORT_PROTOCOLS,
@@ -253,22 +248,6 @@ def without_icmp_types(cluster: Cluster) -> Cluster:
     def plain(rule: Rule) -> Rule:
         ports = rule.ports and tuple(one for one in rule.ports if not isinstance(one, IcmpMatch))
         return replace(rule, ports=ports)
-
-    return replace(
-        cluster,
-        policies=tuple(
-            replace(policy, rules=tuple(map(plain, policy.rules))) for policy in cluster.policies
-        ),
-    )
-
-
-def without_others(cluster: Cluster) -> Cluster:
-    """The cluster without rules that cannot be compiled beside others."""
-
-    def plain(rule: Rule) -> Rule:
-        known = (PodPeer, BlockPeer)
-        peers = rule.peers and tuple(one for one in rule.peers if isinstance(one, known))
-        return replace(rule, peers=peers, precedence=None)
 
     return replace(
         cluster,

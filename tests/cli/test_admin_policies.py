@@ -123,6 +123,22 @@ def test_list(folder: Path) -> None:
     ]
 
 
+def test_bulk_takes_rules_about_nodes_in_pairs_and_in_rollouts(folder: Path) -> None:
+    other = ADMIN.replace("name: admin", "name: other").replace("priority: 10", "priority: 9")
+    (folder / "two.yaml").write_text(
+        (folder / "nodes.yaml").read_text()
+        + "---\n"
+        + other.replace("action: Allow", "action: Deny")
+    )
+    done = run("bulk", "-f", "cluster.yaml", "--apply-each", "two.yaml", folder=folder)
+    assert done.status == 1
+    pair = "apply adminnetworkpolicy/admin / apply adminnetworkpolicy/other: both change "
+    assert pair in done.out
+    done = run("bulk", "-f", "cluster.yaml", "--rollout", "two.yaml", folder=folder)
+    assert done.status == 1
+    assert "no step breaks a connection" in done.out
+
+
 @pytest.mark.parametrize("word", ["adminnetworkpolicy", "AdminNetworkPolicies", "anp"])
 def test_whatif_deletes_it_by_name_alone(folder: Path, word: str) -> None:
     done = run("whatif", *BOTH, "--delete", f"{word}/admin", "-o", "json", folder=folder)

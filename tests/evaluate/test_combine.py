@@ -20,14 +20,14 @@ from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited, policy_key
 from tests.counting import Connections, connections, port_runs
 from tests.evaluate.test_bulk import figures
-from tests.generated import build_cluster, change_cluster, without_others
+from tests.generated import build_cluster, change_cluster
 from tests.oracle import Oracle
 
 
 def steps_of(cluster: Cluster, seed: int, tiers: bool = False) -> list[Edit]:
     """A few edits of policies, some of which take back what an earlier one did."""
     choose = Random(seed)
-    other = without_others(change_cluster(choose.choice, cluster, tiers))
+    other = change_cluster(choose.choice, cluster, tiers)
     edits = [Edit(f"in {policy}", policies_in=(policy,)) for policy in other.policies]
     edits += [Edit(f"out {p}", policies_out=(policy_key(p),)) for p in cluster.policies]
     choose.shuffle(edits)
@@ -62,7 +62,7 @@ def broken_pairs(found: Sequence[Connections], step: int) -> int:
 def test_each_step_of_a_rollout_is_on_top_of_the_last(seed: int) -> None:
     choose = Random(seed)
     tiers = seed % 2 == 1
-    cluster = without_others(build_cluster(choose.choice, 6, 4, tiers))
+    cluster = build_cluster(choose.choice, 6, 4, tiers)
     edits = steps_of(cluster, seed, tiers)
     outcomes = rollout(workbench(compile_cluster(cluster)), edits)
     versions = states(cluster, edits)
@@ -77,7 +77,7 @@ def test_each_step_of_a_rollout_is_on_top_of_the_last(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(25))
 def test_an_order_that_breaks_nothing_is_found_where_there_is_one(seed: int, tiers: bool) -> None:
     choose = Random(seed)
-    cluster = without_others(build_cluster(choose.choice, 5, 3, tiers))
+    cluster = build_cluster(choose.choice, 5, 3, tiers)
     edits = steps_of(cluster, seed, tiers)
     bench = workbench(compile_cluster(cluster))
 
@@ -100,7 +100,7 @@ def test_an_order_that_breaks_nothing_is_found_where_there_is_one(seed: int, tie
 def test_interactions_are_what_the_oracle_finds(seed: int) -> None:
     choose = Random(seed)
     tiers = seed % 2 == 1
-    cluster = without_others(build_cluster(choose.choice, 5, 3, tiers))
+    cluster = build_cluster(choose.choice, 5, 3, tiers)
     edits = steps_of(cluster, seed, tiers)
     found = {
         (one.first, one.second): (one.overlap, one.conflict)
@@ -135,7 +135,7 @@ def families(cluster: Cluster) -> list[Family]:
 
 
 def test_a_rollout_is_about_policies() -> None:
-    cluster = without_others(build_cluster(Random(1).choice, 5, 3))
+    cluster = build_cluster(Random(1).choice, 5, 3)
     edit = Edit("scale", pods_in=(replace(cluster.pods[0], name="another"),))
     with pytest.raises(UsageError, match="scale: a rollout can change policies only"):
         rollout(workbench(compile_cluster(cluster)), [edit])
@@ -145,7 +145,7 @@ def test_a_rollout_is_about_policies() -> None:
 def test_without_all_that_cover_it_a_redundant_policy_is_missed(seed: int) -> None:
     """Those named are enough: without them too, what the policy allows depends on it."""
     choose = Random(seed)
-    cluster = without_others(build_cluster(choose.choice, 8, 9, seed % 2 == 1))
+    cluster = build_cluster(choose.choice, 8, 9, seed % 2 == 1)
     bench = workbench(compile_cluster(cluster))
     edits = [Edit(str(p), policies_out=(policy_key(p),)) for p in cluster.policies]
     redundant = [

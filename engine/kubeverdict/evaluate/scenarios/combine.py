@@ -6,21 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 
-from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.compile.overlay.candidates import Candidates
 from kubeverdict.compile.sets import members
 from kubeverdict.compile.tiers import order_matters
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.covers import Covers
 from kubeverdict.evaluate.scenarios import policy_batches
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
-from kubeverdict.evaluate.scenarios.policy_batches import PolicyBatch, Prepared
-from kubeverdict.evaluate.scenarios.workbench import Workbench, only_policies, workbench
+from kubeverdict.evaluate.scenarios.policy_batches import Prepared
+from kubeverdict.evaluate.scenarios.together import Together, Versions
+from kubeverdict.evaluate.scenarios.workbench import Workbench, only_policies
 from kubeverdict.kernels import scenario_results
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
-from kubeverdict.model.policy import BlockPeer, Policy, Tier
+from kubeverdict.model.policy import Policy
 
 _START, _END, _BEFORE, _AFTER = 1, 2, 4, 8
 # The search for a safe order ends after so many sets of steps.
@@ -73,8 +71,7 @@ def rollout(
 ) -> list[Outcome]:
     """Each of ``edits``, which change policies only, on top of those before it.
 
-    Raises UsageError for an edit that changes anything else, or has rules that can be judged
-    alone only: with a precedence of their own, or peers that are made of others.
+    Raises UsageError for an edit that changes anything else.
     """
     steps = _Steps(bench, edits)
     orders = [(tuple(range(step)), step) for step in range(len(edits))]
@@ -135,9 +132,9 @@ class _Steps:
         for edit in edits:
             if not only_policies(edit):
                 raise UsageError(f"{edit.name}: a rollout can change policies only")
-        self._bench = bench
+        self._numbers = bench.numbers
         self._edits = edits
-        self._candidates: Candidates | None = None
+        self._together = Together(bench, edits)
 
     def safe_after(self, done: tuple[int, ...]) -> list[int]:
         """The steps that break nothing when they come next."""
@@ -151,35 +148,23 @@ class _Steps:
 
     def prepare(self, orders: Sequence[tuple[tuple[int, ...], int]], focus: Focus) -> Prepared:
         """Scenarios that each compare the state before and after a step that follows others."""
-        batch = self._batch(orders)
-        prepared = policy_batches.prepare(self._bench.beside, batch, focus, self._candidates)
-        if not all(map(prepared.beside_base, range(prepared.count))):
-            # The steps cut addresses in more ways than one candidate may.
-            self._bench = _cut_for(self._bench, self._edits)
-            batch = self._batch(orders)
-            prepared = policy_batches.prepare(self._bench.beside, batch, focus)
-            _check_all_beside(prepared)
-        self._candidates = prepared.candidates
-        return prepared
-
-    def _batch(self, orders: Sequence[tuple[tuple[int, ...], int]]) -> PolicyBatch:
-        batch = _batch_of(self._bench, self._edits)
         everything = range(len(self._edits))
-        for number, (done, step) in enumerate(orders):
+        scenarios = []
+        for done, step in orders:
             versions: dict[int | Policy, int] = {}
             later = [other for other in everything if other not in done and other != step]
             self._play((*done, step, *later), len(done), versions)
             base = {key: bits for key, bits in versions.items() if isinstance(key, int)}
             coming = {key: bits for key, bits in versions.items() if isinstance(key, Policy)}
-            batch.add(number, base, coming)
-        return batch
+            scenarios.append((base, coming))
+        return self._together.prepare(scenarios, focus)
 
     def _play(self, order: Sequence[int], before: int, versions: dict[int | Policy, int]) -> None:
         """Note when each policy that the edits touch is in force, if they come in ``order`` and
         the step in question is number ``before``."""
         times = {_START: 0, _BEFORE: before, _AFTER: before + 1, _END: len(order)}
         in_force: dict[PolicyKey, int | Policy] = {}
-        numbers = self._bench.numbers
+        numbers = self._numbers
         since: dict[int | Policy, int] = {}
         until: dict[int | Policy, int] = {}
         for time, number in enumerate(order, start=1):
@@ -197,65 +182,22 @@ class _Steps:
             versions[present] = sum(bit for bit, time in times.items() if begin <= time < end)
 
 
-def _check_all_beside(prepared: Prepared) -> None:
-    """Raise UsageError where some step cannot be judged beside the base."""
-    if not all(map(prepared.beside_base, range(prepared.count))):
-        reasons = sorted(set(prepared.candidates.apart.values()))
-        raise UsageError(f"these edits can be judged one by one only: {', '.join(reasons)}")
-
-
-def _batch_of(bench: Workbench, edits: Sequence[Edit]) -> PolicyBatch:
-    """A batch of four versions with the candidates of all edits, so that they are numbered alike
-    in each such batch and compiled once."""
-    batch = PolicyBatch(bench.compiled, versions=4)
-    for edit in edits:
-        for policy in edit.policies_in:
-            batch.candidates.setdefault(policy, len(batch.candidates))
-    return batch
-
-
-def _cut_for(bench: Workbench, edits: Sequence[Edit]) -> Workbench:
-    """The same cluster with its addresses told apart by the blocks of the edits too, and with
-    their tiers: both are named by policies for a namespace that cannot exist, one a tier."""
-    compiled = bench.compiled
-    policies = [policy for edit in edits for policy in edit.policies_in]
-    naming: dict[Tier, Policy] = {}
-    for policy in policies:
-        rules = tuple(
-            replace(rule, peers=blocks)
-            for rule in policy.rules
-            if (blocks := tuple(peer for peer in rule.peers or () if isinstance(peer, BlockPeer)))
-        )
-        before = naming[policy.tier].rules if policy.tier in naming else ()
-        naming[policy.tier] = replace(
-            policy, namespace="/", name="/", isolates=(), rules=(*before, *rules)
-        )
-    cluster = replace(compiled.cluster, policies=(*compiled.cluster.policies, *naming.values()))
-    return workbench(compile_cluster(cluster, compiled.profile, static=compiled.static))
-
-
 # --- in pairs --------------------------------------------------------------------------------
 
 
 def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interaction]:
     """The pairs of ``edits``, which change policies only, that overlap or conflict.
 
-    Two edits of one policy are not compared. Raises UsageError as :func:`rollout`.
+    Two edits of one policy are not compared.
     """
     keys = [_touched(edit) for edit in edits]
-    candidates: Candidates | None = None
+    together = Together(bench, edits)
     for first in range(len(edits) - 1):
         others = [n for n in range(first + 1, len(edits)) if keys[first].isdisjoint(keys[n])]
         if not others:
             continue
-        prepared = policy_batches.prepare(
-            bench.beside, _pairs(bench, edits, first, others), ANYTHING, candidates
-        )
-        if not all(map(prepared.beside_base, range(prepared.count))):
-            bench = _cut_for(bench, edits)
-            prepared = policy_batches.prepare(bench.beside, _pairs(bench, edits, first, others))
-            _check_all_beside(prepared)
-        candidates = prepared.candidates
+        pairs = [_pair(bench, edits[first], edits[second]) for second in others]
+        prepared = together.prepare(pairs, ANYTHING)
         out = policy_batches.judge(prepared).out[:, :, scenario_results.COMBINATIONS :].sum(axis=0)
         overlaps, conflicts = out[:, _OVERLAPS].sum(axis=1), out[:, _CONFLICTS].sum(axis=1)
         for scenario in np.flatnonzero(overlaps + conflicts).tolist():
@@ -263,24 +205,16 @@ def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interactio
             yield Interaction(first, others[scenario], overlap, conflict)
 
 
-def _pairs(
-    bench: Workbench, edits: Sequence[Edit], first: int, others: Sequence[int]
-) -> PolicyBatch:
-    """One edit with each of others: a scenario each."""
-    batch = _batch_of(bench, edits)
-    for second in others:
-        base: dict[int, int] = {}
-        coming: dict[Policy, int] = {}
-        for edit, alone, without in (
-            (edits[first], _FIRST, _SECOND),
-            (edits[second], _SECOND, _FIRST),
-        ):
-            for key in _touched(edit):
-                if key in bench.numbers:
-                    base[bench.numbers[key]] = _BASE | without
-            coming |= {policy: _TOGETHER | alone for policy in edit.policies_in}
-        batch.add(second, base, coming)
-    return batch
+def _pair(bench: Workbench, first: Edit, second: Edit) -> Versions:
+    """Two edits: alone and together."""
+    base: dict[int, int] = {}
+    coming: dict[Policy, int] = {}
+    for edit, alone, without in ((first, _FIRST, _SECOND), (second, _SECOND, _FIRST)):
+        for key in _touched(edit):
+            if key in bench.numbers:
+                base[bench.numbers[key]] = _BASE | without
+        coming |= {policy: _TOGETHER | alone for policy in edit.policies_in}
+    return base, coming
 
 
 def _bits(combination: int) -> tuple[bool, bool, bool, bool]:
