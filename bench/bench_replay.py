@@ -14,7 +14,8 @@ from bench.logged import hubble_file
 from bench.workloads import cluster
 from kubeverdict import flowlogs
 from kubeverdict.analyses.attribution import TrafficEnd
-from kubeverdict.analyses.replay import Replay, judged, replay
+from kubeverdict.analyses.judged_traffic import judged
+from kubeverdict.analyses.replay import Replay, replay
 from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeverdict.analyses.finished import with_finished
-from kubeverdict.analyses.replay import judged
+from kubeverdict.analyses.judged_traffic import judged
 from kubeverdict.compile.compiler import compile_cluster
 from tests.analyses.clusters import cluster, pod, policy
 from tests.analyses.test_attribution import OUT, collected, named, record

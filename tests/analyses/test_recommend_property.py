@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeverdict.analyses.finished import with_finished
+from kubeverdict.analyses.judged_traffic import judged
 from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
 from kubeverdict.analyses.recommend.proof import Proof, prove
-from kubeverdict.analyses.replay import judged, replay
+from kubeverdict.analyses.replay import replay
 from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import Problem

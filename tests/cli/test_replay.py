@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kubeverdict.analyses.judged_traffic import Count
 from kubeverdict.analyses.recommend import proof
-from kubeverdict.analyses.replay import Count
 from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.cli.recommend import recommend
 from kubeverdict.compile.compiled import CompiledPolicy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kubeverdict.analyses.decisions import Decision, RuleView
+from kubeverdict.analyses.flow_groups import FlowGroup
+from kubeverdict.analyses.judged_traffic import Count
 from kubeverdict.analyses.misses import PolicyView
 from kubeverdict.analyses.recommend.drafts import Recommendation, UnseenWorkload
 from kubeverdict.analyses.recommend.proof import Excess, Proof, Recommended
@@ -12,7 +14,7 @@ from kubeverdict.analyses.recommend.shapes import (
     DraftPolicy,
     DraftRule,
 )
-from kubeverdict.analyses.replay import Count, FlowGroup, IdleRule, Log, Replay, Unjudged
+from kubeverdict.analyses.replay import IdleRule, Log, Replay, Unjudged
 from kubeverdict.errors import Problem
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.ports import Protocol

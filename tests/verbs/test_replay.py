@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kubeverdict.analyses.replay import Replay, judged, replay
+from kubeverdict.analyses.judged_traffic import judged
+from kubeverdict.analyses.replay import Replay, replay
 from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import Family

@@ -18,7 +18,9 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.replay import Count, FlowGroup, IdleRule, Replay
+    from kubeverdict.analyses.flow_groups import FlowGroup
+    from kubeverdict.analyses.judged_traffic import Count
+    from kubeverdict.analyses.replay import IdleRule, Replay
 
 # What people read; -o json has everything.
 _SHOWN = 20

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from kubeverdict.analyses.flow_groups import port_text
 from kubeverdict.analyses.recommend import baselines
 from kubeverdict.analyses.recommend.cidrs import cover
 from kubeverdict.analyses.recommend.evidence import Needs, Port, isolated, needs_of
@@ -20,7 +21,6 @@ from kubeverdict.analyses.recommend.shapes import (
     DraftRule,
     Peer,
 )
-from kubeverdict.analyses.replay import port_text
 from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.bulk import collector_paused

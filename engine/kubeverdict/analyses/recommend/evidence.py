@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.analyses.judged_traffic import JudgedTraffic, judged
 from kubeverdict.analyses.recommend.groups import Group
-from kubeverdict.analyses.replay import JudgedTraffic, judged
 from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.compiler import compile_cluster

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.decisions import RuleView, by_rule
+from kubeverdict.analyses.flow_groups import FlowGroup, grouped
+from kubeverdict.analyses.judged_traffic import Count, JudgedTraffic, judged, only
 from kubeverdict.analyses.recommend.drafts import Recommendation
-from kubeverdict.analyses.replay import Count, FlowGroup, JudgedTraffic, Log, grouped, judged, only
+from kubeverdict.analyses.replay import Log
 from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.sets import members
