@@ -12,6 +12,7 @@ from bench.figures import Figure
 from bench.logged import distinct
 from bench.workloads import cluster
 from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
+from kubeverdict.analyses.recommend.permits import Alone
 from kubeverdict.analyses.recommend.proof import Proof, prove
 from kubeverdict.analyses.traffic import LogReading, Traffic, collect
 from kubeverdict.compile.compiler import compile_cluster
@@ -70,9 +71,9 @@ def bench_recommend(measure: Measure, record: Record, given: Given) -> None:
             for policy in load_text(name, written(drafts).encode()).cluster.policies  # type: ignore[arg-type]
         )
         after = apply(given.cluster, Loaded(Cluster(policies=read)))
-        alone = Cluster(given.cluster.namespaces, given.cluster.pods, read, given.cluster.nodes)
-        compiled = [compile_cluster(one) for one in (given.cluster, after, alone)]
-        return found, prove(compiled[0], compiled[1], compiled[2], given.traffic)
+        before, applied = (compile_cluster(one) for one in (given.cluster, after))
+        alone = Alone.of(given.cluster, read, REFERENCE, False)
+        return found, prove(before, applied, alone, given.traffic)
 
     (found, proof), median = measure(run, rounds=1)
     assert proof.blocked.connections == 0

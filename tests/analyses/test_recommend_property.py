@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kubeverdict.analyses.finished import with_finished
 from kubeverdict.analyses.judged_traffic import judged
 from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
+from kubeverdict.analyses.recommend.permits import Alone
 from kubeverdict.analyses.recommend.proof import Proof, prove
 from kubeverdict.analyses.replay import replay
 from kubeverdict.analyses.traffic import LogReading, Traffic, collect
@@ -79,9 +80,9 @@ def recommended(
     found = recommend(cluster, profile, False, traffic, reading, options)
     read = read_back(found)
     after = apply(cluster, Loaded(Cluster(policies=read)))
-    alone = Cluster(cluster.namespaces, cluster.pods, read, cluster.nodes)
-    first, second, third = (compile_cluster(one, profile) for one in (cluster, after, alone))
-    return found, prove(first, second, third, traffic), after
+    alone = Alone.of(cluster, read, profile, False)
+    first, second = (compile_cluster(one, profile) for one in (cluster, after))
+    return found, prove(first, second, alone, traffic), after
 
 
 def managed(cluster: Cluster, profile: Profile) -> list[Pod]:

@@ -261,4 +261,14 @@ def test_lint_and_recommend_take_it(folder: Path) -> None:
     assert done.status in (0, 1), done.err
     assert "AdminNetworkPolicy admin" not in done.out
     done = run("recommend", *BOTH, "--flows", "flows.csv", folder=folder)
-    assert done.status in (0, 1), done.err
+    assert done.status == 0, done.err
+    assert "1 connection (1 record) that policies of another tier deny" in done.out
+    assert "ingress denied by AdminNetworkPolicy admin spec.ingress[2]" in done.out
+    options = ("--flows", "flows.csv", "-o", "yaml")
+    done = run("recommend", *BOTH, *options, folder=folder)
+    assert "# 1 record allowed by AdminNetworkPolicy admin before any NetworkPolicy" in done.out
+    assert "name: recommended-prom" not in done.out
+    # A plug-in that does not have the API lets it all through.
+    done = run("recommend", *BOTH, *options, "--cni", "kube-router", folder=folder)
+    assert "allowed by AdminNetworkPolicy" not in done.out
+    assert "name: recommended-prom" in done.out

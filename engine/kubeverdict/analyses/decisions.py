@@ -133,6 +133,8 @@ def because(decision: Decision) -> str:
         rule = decision.rule
         verb = "allowed" if decision.allowed else "denied"
         return f"{verb} by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+    if decision.bounds and decision.conditions:
+        return f"depends on a condition: {', '.join(decision.conditions)}"
     if not decision.isolated_by:
         return _SENTENCES[decision.reason]
     parts = []

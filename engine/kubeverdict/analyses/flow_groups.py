@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.attribution import TrafficEnd
-from kubeverdict.analyses.decisions import Decider, Decision
+from kubeverdict.analyses.decisions import Decider, Decision, between
 from kubeverdict.analyses.ends import Party, pod_party
 from kubeverdict.analyses.judged_traffic import JudgedTraffic
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
+from kubeverdict.evaluate.flows import Verdicts
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
@@ -136,9 +138,47 @@ def grouped(compiled: CompiledPolicy, part: JudgedTraffic) -> Iterator[FlowGroup
     return explained(compiled, groups, False)
 
 
+def grouped_between(
+    compiled: CompiledPolicy, most: JudgedTraffic, least: JudgedTraffic
+) -> Iterator[FlowGroup]:
+    """The same of connections in both bounds, which may depend on conditions."""
+    pairs = [
+        np.unique(np.stack((high, low)), axis=1, return_inverse=True)
+        for high, low in (
+            (most.verdicts.egress, least.verdicts.egress),
+            (most.verdicts.ingress, least.verdicts.ingress),
+        )
+    ]
+    # Alike is what is decided alike in both: pairs take the place of what decided.
+    egress, ingress = (place.ravel().astype(np.int32) for _, place in pairs)
+    groups = FlowGroups()
+    numbered = most._replace(verdicts=Verdicts(most.verdicts.allowed, egress, ingress))
+    groups.add(numbered, most.traffic.observed)
+    deciders = [Decider(bound) for bound in (compiled, *compiled.least)]
+
+    def decide(pair: int, direction: Direction, flow: Flow, misses: bool) -> Decision:
+        table = pairs[0 if direction is Direction.EGRESS else 1][0]
+        return between(
+            *(
+                _decision(decider, int(decided), direction, flow, misses)
+                for decider, decided in zip(deciders, table[:, pair], strict=True)
+            )
+        )
+
+    return _explained(compiled, groups, False, decide)
+
+
 def explained(compiled: CompiledPolicy, groups: FlowGroups, proposed: bool) -> Iterator[FlowGroup]:
     """The largest first."""
-    decider = Decider(compiled)
+    return _explained(compiled, groups, proposed, partial(_decision, Decider(compiled)))
+
+
+def _explained(
+    compiled: CompiledPolicy,
+    groups: FlowGroups,
+    proposed: bool,
+    decide: Callable[[int, Direction, Flow, bool], Decision],
+) -> Iterator[FlowGroup]:
     order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
     for place, (key, (records, connections)) in enumerate(order):
         source, destination = groups.examples[key]
@@ -154,8 +194,8 @@ def explained(compiled: CompiledPolicy, groups: FlowGroups, proposed: bool) -> I
             connections=connections,
             source=source.name,
             destination=destination.name,
-            egress=_decision(decider, egress, Direction.EGRESS, flow, misses),
-            ingress=_decision(decider, ingress, Direction.INGRESS, flow, misses),
+            egress=decide(egress, Direction.EGRESS, flow, misses),
+            ingress=decide(ingress, Direction.INGRESS, flow, misses),
             before=bool(before) if proposed else None,
         )
 

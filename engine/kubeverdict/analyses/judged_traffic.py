@@ -100,6 +100,11 @@ def only(part: JudgedTraffic, which: NDArray[np.bool_]) -> JudgedTraffic:
     )
 
 
+def counted(part: JudgedTraffic, which: NDArray[np.bool_]) -> Count:
+    """How many of the connections ``which`` (n,) are, of those that were seen."""
+    return Count(int(part.traffic.observed[which].sum()), int(which.sum()))
+
+
 def at_least(compiled: CompiledPolicy, part: JudgedTraffic) -> JudgedTraffic:
     """The same connections where as little as possible is allowed: another bound than that of
     ``part`` only where rules are conditional."""

@@ -78,6 +78,7 @@ def recommend(
     from kubeverdict.analyses.finished import with_finished
     from kubeverdict.analyses.recommend import DraftOptions
     from kubeverdict.analyses.recommend import recommend as recommend_
+    from kubeverdict.analyses.recommend.permits import Alone
     from kubeverdict.analyses.recommend.proof import Recommended, prove
     from kubeverdict.analyses.replay import log_of
     from kubeverdict.analyses.traffic import LogReading
@@ -101,9 +102,7 @@ def recommend(
     # What is proven is what was written: the policies as the text has them.
     read = tuple(policy for file, text in texts.items() for policy in _read(file, text))
     after = compiled_from(apply(cluster, Loaded(Cluster(policies=read))), cni, static)
-    alone = compiled_from(
-        Cluster(cluster.namespaces, cluster.pods, read, cluster.nodes), cni, static
-    )
+    alone = Alone.of(cluster, read, PROFILES[cni], static)
     proof = prove(before, after, alone, traffic)
     written = _write(texts) if out is not None and proof.is_sound else ()
     report = Recommended(found, proof, log_of(reading), written, after.unevaluated)

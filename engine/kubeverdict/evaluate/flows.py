@@ -170,7 +170,7 @@ def _traced(
     if len(layers) == 1:
         (only,) = layers
         return Trace(only.passed, only.tier, only.decided, (only,))
-    denying = [one for one in layers if _denies(compiled, one.decided)]
+    denying = [one for one in layers if denies(compiled, one.decided)]
     deciding = next(iter(denying or [one for one in layers if one.tier is not None]), layers[-1])
     asked = layers[: layers.index(deciding) + 1] if denying else layers
     way = tuple(rule for one in asked for rule in one.passed)
@@ -216,10 +216,11 @@ def each_plane(
         left = left[~here]
 
 
-def _denies(compiled: CompiledPolicy, decided: int) -> bool:
+def denies(compiled: CompiledPolicy, decided: int) -> bool:
+    """Whether a rule, by its id, or a reason denies the direction that it decides."""
     if decided >= 0:
         return not compiled.allows(decided)
-    return decided == Reason.NO_RULE_MATCHES
+    return decided in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
 
 
 def port_atoms(

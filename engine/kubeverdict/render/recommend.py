@@ -16,8 +16,9 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
+    from kubeverdict.analyses.decisions import RuleView
     from kubeverdict.analyses.recommend.drafts import UnseenWorkload
-    from kubeverdict.analyses.recommend.proof import Excess, Recommended
+    from kubeverdict.analyses.recommend.proof import Excess, Proof, Recommended
     from kubeverdict.analyses.recommend.shapes import DraftPolicy
 
 _SHOWN = 20
@@ -91,7 +92,11 @@ def json(report: Recommended, style: Style) -> str:
             "yaml": policies(found.policies),
             "written": list(report.written),
             "silent": [
-                {"workload": one.workload, "isolated_by": list(one.isolated_by)}
+                {
+                    "workload": one.workload,
+                    "isolated_by": list(one.isolated_by),
+                    **({"out_of_reach": True} if one.out_of_reach else {}),
+                }
                 for one in found.silent
             ],
             "one_way": [
@@ -99,6 +104,7 @@ def json(report: Recommended, style: Style) -> str:
                     "workload": one.workload,
                     "unseen": one.direction,
                     "isolated_by": list(one.isolated_by),
+                    **({"out_of_reach": True} if one.out_of_reach else {}),
                 }
                 for one in found.one_way
             ],
@@ -106,6 +112,8 @@ def json(report: Recommended, style: Style) -> str:
             "namespaces_left_alone": list(found.left_alone),
             "notes": list(found.notes),
             "denied_connections": found.denied,
+            **({"out_of_reach": counted(found.out_of_reach)} if found.out_of_reach.records else {}),
+            **({"conditional": counted(found.conditional)} if found.conditional.records else {}),
             "proof": {
                 "replayed": counted(proof.replayed),
                 "newly_blocked": counted(proof.blocked),
@@ -113,18 +121,35 @@ def json(report: Recommended, style: Style) -> str:
                 "still_denied": counted(proof.still_denied),
                 "blocks": [group_content(group) for group in proof.blocked_groups],
                 "still_denies": [group_content(group) for group in proof.still_denied_groups],
+                **_conditional(proof),
                 "permitted": proof.permitted,
                 "seen": proof.seen,
                 "unseen": proof.permitted - proof.seen,
                 "by_rule": [_excess_content(one) for one in proof.excess],
                 "by_rule_left_out": proof.excess_left_out,
                 "selects_nothing": list(proof.selects_nothing),
+                **(
+                    {"without_effect": [_rule_content(one) for one in proof.without_effect]}
+                    if proof.without_effect
+                    else {}
+                ),
                 "not_attributed": report.log.lost_records,
                 "malformed": report.log.malformed,
             },
             **unevaluated(report.unevaluated),
         },
     )
+
+
+def _conditional(proof: Proof) -> dict[str, Any]:
+    """What depends on conditions, where anything does."""
+    found: dict[str, Any] = {}
+    if proof.conditional.records:
+        found["conditional"] = counted(proof.conditional)
+        found["depends"] = [group_content(group) for group in proof.conditional_groups]
+    if proof.permitted_conditionally:
+        found["permitted_conditionally"] = proof.permitted_conditionally
+    return found
 
 
 def beside(report: Recommended) -> list[tuple[str, str]]:
@@ -155,12 +180,13 @@ def _gaps(report: Recommended) -> list[list[str]]:
     """What there is no policy for, and why."""
     found = report.recommendation
     blocks = []
-    if found.silent:
-        title = (
-            "no policy of their own, because nothing was seen of them (that says nothing of what "
-            "they need)"
-        )
-        blocks.append([title, *_indented([_gap(one) for one in found.silent])])
+    for tried, title in (
+        (False, "nothing was seen of them (that says nothing of what they need)"),
+        (True, "no NetworkPolicy lets through what was seen of them"),
+    ):
+        lines = [_gap(one) for one in found.silent if one.out_of_reach is tried]
+        if lines:
+            blocks.append([f"no policy of their own, because {title}", *_indented(lines)])
     if found.one_way:
         lines = [_gap(one) for one in found.one_way]
         blocks.append(["traffic in one direction only", *_indented(lines)])
@@ -173,6 +199,9 @@ def _gaps(report: Recommended) -> list[list[str]]:
     if found.denied:
         text = f"connections denied when logged, for which there is no rule: {found.denied:,}"
         blocks.append([text])
+    if found.out_of_reach.records:
+        text = "that policies of another tier deny, and for which there is no rule"
+        blocks.append([f"{words(found.out_of_reach)} {text}"])
     return [*blocks, *([note] for note in found.notes)]
 
 
@@ -182,6 +211,8 @@ def _gap(one: UnseenWorkload) -> str:
         what = f"is isolated by {', '.join(one.isolated_by)}"
     elif one.direction:
         what = "gets no rules"
+    if one.direction and one.out_of_reach:
+        what += ", no NetworkPolicy lets through what was seen"
     return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
 
 
@@ -205,13 +236,21 @@ def _proof(report: Recommended, style: Style) -> list[list[str]]:
     if proof.still_denied.connections:
         text = f"{proof.still_denied.connections:,} that present policies deny would stay denied"
         found.append([style.paint(text, "yellow"), *group_lines(proof.still_denied_groups, style)])
+    if proof.conditional.connections:
+        text = f"{proof.conditional.connections:,} allowed only under the conditions of rules"
+        found.append([style.paint(text, "yellow"), *group_lines(proof.conditional_groups, style)])
     unseen = proof.permitted - proof.seen
-    found.append(
-        [
-            f"{proof.permitted:,} (pod pair, port) permitted: {proof.seen:,} seen, "
-            f"{unseen:,} beyond that"
-        ]
+    text = (
+        f"{proof.permitted:,} (pod pair, port) permitted: {proof.seen:,} seen, "
+        f"{unseen:,} beyond that"
     )
+    if proof.permitted_conditionally:
+        text += f"; {proof.permitted_conditionally:,} only under the conditions of rules"
+    found.append([text])
+    if proof.without_effect:
+        title = "rules of which policies of other tiers deny everything"
+        lines = [f"{one.policy.title} {one.field}" for one in proof.without_effect]
+        found.append([style.paint(title, "yellow"), *_indented(lines)])
     if proof.selects_nothing:
         title = style.paint("selectors without a pod", "red")
         found.append([title, *(f"  {one}" for one in proof.selects_nothing)])
@@ -227,13 +266,14 @@ def _excess(one: Excess) -> Row:
     return (name, f"{one.unseen:,}", f"{one.seen:,}", addresses, f"{rule.file}:{rule.line}")
 
 
+def _rule_content(rule: RuleView) -> dict[str, Any]:
+    name = rule.policy.name
+    return {"policy": name, "field": rule.field, "file": rule.file, "line": rule.line}
+
+
 def _excess_content(one: Excess) -> dict[str, Any]:
-    rule = one.rule
     return {
-        "policy": rule.policy.name,
-        "field": rule.field,
-        "file": rule.file,
-        "line": rule.line,
+        **_rule_content(one.rule),
         "permitted": one.permitted,
         "seen": one.seen,
         "unseen": one.unseen,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from kubeverdict.analyses.flow_groups import port_text
+from kubeverdict.analyses.judged_traffic import Count
 from kubeverdict.analyses.recommend import baselines
 from kubeverdict.analyses.recommend.cidrs import cover
-from kubeverdict.analyses.recommend.evidence import Needs, Port, isolated, needs_of
+from kubeverdict.analyses.recommend.evidence import Needs, Port, evidence_of
 from kubeverdict.analyses.recommend.groups import Group, groups_of
 from kubeverdict.analyses.recommend.ports import GroupPortNames, PortSpec
 from kubeverdict.analyses.recommend.resolvers import DnsResolver, find_resolver
@@ -49,11 +51,13 @@ class DraftOptions(msgspec.Struct, frozen=True):
 
 class UnseenWorkload(msgspec.Struct, frozen=True):
     """A workload of which nothing was seen, in one ``direction`` or (empty) at all.
-    ``isolated_by`` are the baselines that isolate it all the same."""
+    ``isolated_by`` are the baselines that isolate it all the same. ``out_of_reach``: something was
+    seen, and no NetworkPolicy lets it through."""
 
     workload: str
     direction: str = ""
     isolated_by: tuple[str, ...] = ()
+    out_of_reach: bool = False
 
 
 class Recommendation(msgspec.Struct, frozen=True):
@@ -61,7 +65,10 @@ class Recommendation(msgspec.Struct, frozen=True):
 
     ``silent`` are workloads without any traffic, ``one_way`` those with traffic in one direction
     only; ``together`` are workloads that labels do not tell apart. Where no connection got
-    through there is nothing to go by, and no policy.
+    through there is nothing to go by, and no policy. ``out_of_reach`` counts connections that
+    policies of other tiers deny whatever NetworkPolicies say: there is no rule for them.
+    ``conditional`` are those that get through only where the condition of a rule of another tier
+    comes to that: rules are written for them.
     """
 
     policies: tuple[DraftPolicy, ...]
@@ -71,6 +78,8 @@ class Recommendation(msgspec.Struct, frozen=True):
     left_alone: tuple[str, ...]
     notes: tuple[str, ...]
     denied: int
+    out_of_reach: Count = Count()
+    conditional: Count = Count()
 
 
 def recommend(
@@ -94,10 +103,9 @@ def _recommend(
     reading: LogReading,
     options: DraftOptions,
 ) -> Recommendation:
-    compiled = isolated(cluster, profile, static)
-    managed = set(compiled.pod_ids)
     everyone = list(groups_of(cluster.pods))
-    needs = needs_of(compiled, everyone, traffic, reading)
+    evidence = evidence_of(cluster, profile, static, everyone, traffic, reading)
+    needs, hopeless = evidence.needs, evidence.hopeless
     wanted = {
         number
         for number, group in enumerate(everyone)
@@ -106,7 +114,7 @@ def _recommend(
             if options.namespaces
             else not group.namespace.startswith(_SYSTEM)
         )
-        and any((pod.namespace, pod.name) in managed for pod in group.pods)
+        and any((pod.namespace, pod.name) in evidence.managed for pod in group.pods)
     }
     writer = _Writer(everyone, GroupPortNames(profile), find_resolver(cluster), options)
     names = _names([everyone[number] for number in sorted(wanted)])
@@ -122,12 +130,14 @@ def _recommend(
         isolating = {one: _isolating(base, group, one) for one in Direction}
         if not any(own.values()):
             every = dict.fromkeys(draft.name for found in isolating.values() for draft in found)
-            silent.append(UnseenWorkload(str(group), isolated_by=tuple(every)))
+            tried = any((number, one) in hopeless for one in Direction)
+            silent.append(UnseenWorkload(str(group), "", tuple(every), tried))
             continue
         for direction, found in isolating.items():
             if own[direction] is None:
                 names_of = tuple(draft.name for draft in found)
-                one_way.append(UnseenWorkload(str(group), direction.word, names_of))
+                tried = (number, direction) in hopeless
+                one_way.append(UnseenWorkload(str(group), direction.word, names_of, tried))
                 if any(not draft.labels for draft in found):
                     # Isolated by a baseline, it needs at least DNS.
                     own[direction] = Needs()
@@ -156,6 +166,8 @@ def _recommend(
         left_alone=tuple(left_alone),
         notes=tuple(notes),
         denied=int((traffic.denied > 0).sum()),
+        out_of_reach=evidence.out_of_reach,
+        conditional=evidence.conditional,
     )
 
 
@@ -240,6 +252,7 @@ class _Writer:
         """One rule for peers that have the same ports, and for addresses that have."""
         dns = set(self.resolver.ports) if self.resolver else set()
         alike: dict[tuple[PortSpec, ...] | None, list[tuple[Group, int]]] = {}
+        said: dict[tuple[PortSpec, ...] | None, Counter[str]] = {}
         for number, ports in needs.pods.items():
             peer = self._groups[number]
             server = own if direction is Direction.INGRESS else number
@@ -249,15 +262,20 @@ class _Writer:
             if ports:
                 specs = self._specs(self._groups[server], ports)
                 alike.setdefault(specs, []).append((peer, sum(ports.values())))
+                for at in ports:
+                    said.setdefault(specs, Counter()).update(needs.remarks.get((number, at), {}))
         for specs, peers in sorted(alike.items(), key=lambda item: _order(item[0])):
-            yield self._pod_rule(specs, peers)
+            yield self._pod_rule(specs, peers, said[specs])
         by_addresses: dict[tuple[str, ...], dict[Port, int]] = {}
         for at, addresses in needs.addresses.items():
             key = tuple(sorted(addresses))
             by_addresses.setdefault(key, {})[at] = sum(addresses.values())
         for texts, counts in sorted(by_addresses.items()):
             resolving = self._groups[own] if direction is Direction.INGRESS else None
-            yield self._block_rule(texts, counts, resolving)
+            remarks = Counter[str]()
+            for at in counts:
+                remarks.update(needs.remarks.get((None, at), {}))
+            yield self._block_rule(texts, counts, resolving, remarks)
 
     def _specs(self, resolving: Group, ports: Mapping[Port, int]) -> tuple[PortSpec, ...] | None:
         """None is every port: there is no other way to allow what has none."""
@@ -267,7 +285,10 @@ class _Writer:
         return tuple(sorted(specs, key=_spec_order))
 
     def _pod_rule(
-        self, specs: tuple[PortSpec, ...] | None, peers: list[tuple[Group, int]]
+        self,
+        specs: tuple[PortSpec, ...] | None,
+        peers: list[tuple[Group, int]],
+        remarks: Mapping[str, int],
     ) -> DraftRule:
         peers.sort(key=lambda item: (item[0].namespace, item[0].name))
         found = tuple(DraftPodPeer(peer.namespace, peer.labels) for peer, _ in peers)
@@ -275,10 +296,14 @@ class _Writer:
         if len(peers) > _TOLD:
             more = sum(count for _, count in peers[_TOLD:])
             why.append(f"{count(more, 'record')}: {len(peers) - _TOLD} more")
-        return DraftRule(found, specs, (*why, *_portless(specs)))
+        return DraftRule(found, specs, (*why, *_told(remarks), *_portless(specs)))
 
     def _block_rule(
-        self, addresses: Sequence[str], counts: Mapping[Port, int], resolving: Group | None
+        self,
+        addresses: Sequence[str],
+        counts: Mapping[Port, int],
+        resolving: Group | None,
+        remarks: Mapping[str, int],
     ) -> DraftRule:
         """Addresses have no names for ports; pods that they come to have."""
         if resolving is not None:
@@ -295,7 +320,8 @@ class _Writer:
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
             why.append(f"{count(wide, 'address')} more than were seen")
-        return DraftRule(tuple(map(DraftBlockPeer, blocks)), specs, (*why, *_portless(specs)))
+        why += [*_told(remarks), *_portless(specs)]
+        return DraftRule(tuple(map(DraftBlockPeer, blocks)), specs, tuple(why))
 
 
 def _dns_rule(resolver: DnsResolver, records: int) -> DraftRule:
@@ -310,6 +336,11 @@ def _dns_rule(resolver: DnsResolver, records: int) -> DraftRule:
 def _has_no_rule(at: Port) -> bool:
     """Rules with ports name TCP, UDP or SCTP, from port 1."""
     return not Protocol(at[0]).has_ports or at[1] == 0
+
+
+def _told(remarks: Mapping[str, int]) -> Iterator[str]:
+    for text, records in sorted(remarks.items()):
+        yield f"{count(records, 'record')} {text}"
 
 
 def _portless(specs: tuple[PortSpec, ...] | None) -> tuple[str, ...]:

@@ -1,0 +1,73 @@
+"""The cluster with other NetworkPolicies than it has: what these change, and what they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.policy import (
+    NETWORK_POLICY,
+    NETWORK_POLICY_TIER,
+    Action,
+    Direction,
+    Policy,
+    Rule,
+)
+from kubeverdict.model.profile import Profile
+from kubeverdict.model.selectors import EVERYTHING
+from kubeverdict.model.sources import FieldPath, Source
+
+
+class _Nowhere:
+    file = "every namespace"
+
+    def line_of(self, path: FieldPath) -> int:
+        return 0
+
+
+def isolated(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy:
+    """The cluster with nothing but a policy in each namespace that isolates all of it."""
+    policies = _everywhere(cluster, ())
+    return compile_cluster(replace(cluster, policies=policies), profile, static=static)
+
+
+def opened(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy | None:
+    """The cluster where NetworkPolicies allow everything: what is denied all the same, none of
+    them lets through. None where policies are of no other tier, and nothing is denied."""
+    if not has_other_tiers(cluster):
+        return None
+    source = Source(_Nowhere())
+    rules = tuple(Rule(one, 0, Action.ALLOW, None, None, source) for one in Direction)
+    return compile_cluster(
+        with_network_policies(cluster, _everywhere(cluster, rules)), profile, static=static
+    )
+
+
+def has_other_tiers(cluster: Cluster) -> bool:
+    return any(policy.tier != NETWORK_POLICY_TIER for policy in cluster.policies)
+
+
+def with_network_policies(cluster: Cluster, policies: Iterable[Policy]) -> Cluster:
+    """The cluster with other policies of NetworkPolicy's tier. Those of other tiers stay."""
+    others = (one for one in cluster.policies if one.tier != NETWORK_POLICY_TIER)
+    return replace(cluster, policies=(*others, *policies))
+
+
+def _everywhere(cluster: Cluster, rules: tuple[Rule, ...]) -> tuple[Policy, ...]:
+    return tuple(
+        Policy(
+            kind=NETWORK_POLICY,
+            namespace=name,
+            name="everything",
+            tier=NETWORK_POLICY_TIER,
+            pods=EVERYTHING,
+            isolates=tuple(Direction),
+            rules=rules,
+            source=Source(_Nowhere()),
+        )
+        for name in sorted({pod.namespace for pod in cluster.pods})
+    )
