@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kubeverdict.analyses.decisions import Decision, by_reason, by_rule
+from kubeverdict.analyses.decisions import Decision, between, by_reason, by_rule
 from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.redundancy import Removable
-from kubeverdict.compile.compiled import Reason, RuleRef
+from kubeverdict.compile.compiled import RuleRef
 from kubeverdict.evaluate.delta import DeltaCounts
 from kubeverdict.evaluate.scenarios.combine import covers
 from kubeverdict.evaluate.scenarios.outcome import Example, Judged, Outcome
@@ -31,11 +31,13 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Both directions of one connection at one time."""
+    """Both directions of one connection at one time. ``condition`` is what the verdict depends on,
+    where it does; ``allowed`` is then false."""
 
     allowed: bool
     egress: Decision
     ingress: Decision
+    condition: str = ""
 
 
 class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,6 +55,19 @@ class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     after: Verdict | None = None
 
 
+class Least(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a scenario changes of what is allowed at least. Fields are as in the report."""
+
+    figures: Figures
+    families: dict[str, Figures] = {}
+    workloads: int = 0
+    namespaces: int = 0
+    outside_opened: bool = False
+    outside_closed: bool = False
+    breaks: bool = False
+    broken: int = 0
+
+
 class Redundancy(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why nothing changes without a policy: it selects no pod; or ``covered_by`` isolate the
     same pods and allow the same; or, where that is empty, nothing that it allows gets through
@@ -66,7 +81,11 @@ class Redundancy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """One scenario. ``figures`` are the largest of all address families, ``families`` those of
-    each where they are told apart."""
+    each where they are told apart.
+
+    Where rules are conditional, all numbers are about what is allowed at most and ``at_least``
+    has those about what is allowed at least; ``conditional`` says that it depends on conditions
+    what changes: the numbers differ, or the verdict of an example does."""
 
     name: str
     figures: Figures = Figures()
@@ -83,14 +102,17 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
     broken: int = 0
     error: str = ""
     unevaluated: tuple[Unevaluated, ...] = ()
+    at_least: Least | None = None
+    conditional: bool = False
 
     @property
     def opens(self) -> bool:
-        return self.outside_opened or self.figures.ports_opened > 0
+        """Whether some connection opens, in either bound; and so below."""
+        return any(one.outside_opened or one.figures.ports_opened > 0 for one in self._bounds)
 
     @property
     def closes(self) -> bool:
-        return self.outside_closed or self.figures.ports_closed > 0
+        return any(one.outside_closed or one.figures.ports_closed > 0 for one in self._bounds)
 
     @property
     def changes(self) -> bool:
@@ -103,38 +125,72 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def blast_radius(self) -> tuple[int, int, int]:
-        """What reports are ranked by: pod pairs that change, then ports, then workloads."""
-        found = self.figures
-        return (
-            found.pairs_opened + found.pairs_closed,
-            found.ports_opened + found.ports_closed,
-            self.workloads,
+        """What reports are ranked by: pod pairs that change, then ports, then workloads; of both
+        bounds in the larger one."""
+        return max(
+            (
+                one.figures.pairs_opened + one.figures.pairs_closed,
+                one.figures.ports_opened + one.figures.ports_closed,
+                one.workloads,
+            )
+            for one in self._bounds
         )
+
+    @property
+    def _bounds(self) -> tuple[ScenarioReport | Least, ...]:
+        return (self,) if self.at_least is None else (self, self.at_least)
 
 
 def report(outcome: Outcome, unevaluated: tuple[Unevaluated, ...] = ()) -> ScenarioReport:
     """An outcome in the words of the input, which left ``unevaluated`` out."""
+    most = _numbers(outcome)
+    least = None if outcome.at_least is None else _numbers(outcome.at_least)
+    examples = [(one, False) for one in outcome.examples]
+    if outcome.at_least is not None:
+        known = {_ends(one) for one in outcome.examples}
+        examples += [(one, True) for one in outcome.at_least.examples if _ends(one) not in known]
+    depends = any(one.is_conditional for one, _ in examples)
+    return ScenarioReport(
+        name=outcome.name,
+        figures=most.figures,
+        families=most.families,
+        workloads=most.workloads,
+        namespaces=most.namespaces,
+        outside_opened=most.outside_opened,
+        outside_closed=most.outside_closed,
+        examples=tuple(_change(one, at_least) for one, at_least in examples),
+        milliseconds=round(outcome.seconds * 1e3, 4),
+        recompiled=outcome.recompiled,
+        breaks=outcome.breaks,
+        broken=most.broken,
+        error=outcome.error,
+        unevaluated=unevaluated,
+        at_least=least,
+        conditional=least is not None and (depends or least != most),
+    )
+
+
+def _numbers(outcome: Outcome) -> Least:
     by_family = {
         "+".join(f"IPv{family}" for family in one.families): _figures(one) for one in outcome.counts
     }
     figures = list(by_family.values())
     largest = [max(column) for column in zip(*map(msgspec.structs.astuple, figures), strict=True)]
-    return ScenarioReport(
-        name=outcome.name,
+    return Least(
         figures=Figures(*largest),
         families=by_family if len(figures) > 1 else {},
         workloads=outcome.workloads,
         namespaces=outcome.namespaces,
         outside_opened=outcome.outside_opened,
         outside_closed=outcome.outside_closed,
-        examples=tuple(map(_change, outcome.examples)),
-        milliseconds=round(outcome.seconds * 1e3, 4),
-        recompiled=outcome.recompiled,
-        breaks=outcome.breaks,
+        breaks=outcome.outside_broken or outcome.broken > 0,
         broken=outcome.broken,
-        error=outcome.error,
-        unevaluated=unevaluated,
     )
+
+
+def _ends(example: Example) -> tuple[object, ...]:
+    ends = str(example.source), str(example.destination)
+    return (example.opens, *ends, example.protocol, example.port, example.family)
 
 
 def redundancies(
@@ -165,6 +221,7 @@ class Summary(msgspec.Struct, frozen=True):
     changed: int
     redundant: int
     failed: int
+    conditional: int = 0
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -210,12 +267,13 @@ def unevaluated_of(reports: Iterable[ScenarioReport]) -> tuple[Unevaluated, ...]
 
 
 def summary(reports: Iterable[ScenarioReport]) -> Summary:
-    counts = [0, 0, 0, 0]
+    counts = [0, 0, 0, 0, 0]
     for one in reports:
         counts[0] += 1
         counts[1] += one.changes
         counts[2] += one.is_redundant
         counts[3] += bool(one.error)
+        counts[4] += one.conditional
     return Summary(*counts)
 
 
@@ -232,7 +290,8 @@ def _figures(counts: DeltaCounts) -> Figures:
     )
 
 
-def _change(example: Example) -> ChangedConnection:
+def _change(example: Example, at_least: bool) -> ChangedConnection:
+    """An example of one of the bounds."""
     (source, source_workload), (destination, destination_workload) = map(
         _end, (example.source, example.destination)
     )
@@ -244,8 +303,8 @@ def _change(example: Example) -> ChangedConnection:
         source_workload=source_workload,
         destination_workload=destination_workload,
         family=f"IPv{example.family}" if example.family else "",
-        before=_verdict(example.before),
-        after=_verdict(example.after),
+        before=_verdict(example.before, at_least),
+        after=_verdict(example.after, at_least),
     )
 
 
@@ -253,11 +312,22 @@ def _end(end: Pod | str) -> tuple[str, str]:
     return (end, "") if isinstance(end, str) else (str(end), str(end.workload))
 
 
-def _verdict(judged: Judged | None) -> Verdict | None:
+def _verdict(judged: Judged | None, at_least: bool) -> Verdict | None:
     if judged is None:
         return None
-    return Verdict(judged.allowed, _decision(judged.egress), _decision(judged.ingress))
+    own, other = judged, judged.other or judged
+    most, least = (other, own) if at_least else (own, other)
+    if most is least:
+        return Verdict(own.allowed, *_decisions(own, at_least))
+    sides = zip(_decisions(most, at_least=False), _decisions(least, at_least=True), strict=True)
+    egress, ingress = (between(*side) for side in sides)
+    conditions = dict.fromkeys((*egress.conditions, *ingress.conditions))
+    return Verdict(False, egress, ingress, "; ".join(conditions) or "a rule has a condition")
 
 
-def _decision(decided: RuleRef | Reason) -> Decision:
-    return by_rule(decided) if isinstance(decided, RuleRef) else by_reason(decided)
+def _decisions(judged: Judged, at_least: bool) -> tuple[Decision, Decision]:
+    egress, ingress = (
+        by_rule(one, at_least) if isinstance(one, RuleRef) else by_reason(one)
+        for one in (judged.egress, judged.ingress)
+    )
+    return egress, ingress

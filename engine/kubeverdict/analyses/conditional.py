@@ -69,7 +69,7 @@ def certain_differences(
     most = listed((old, new))
     if not old.least and not new.least:
         return differences(*most)
-    least = listed([(*one.least, one)[0] for one in (old, new)])
+    least = listed([one.bound(at_least=True) for one in (old, new)])
     certain: list[Difference] = []
     conditional: list[Difference] = []
     for source, destination, both in compared((*most, *least), outcomes):

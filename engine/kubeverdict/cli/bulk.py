@@ -193,9 +193,10 @@ def _finish(
             ranking = Ranking(tuple(steps), summary(steps), top, (), True, order)
             show("bulk", output, ranking)
     rate = f"; {len(found) / seconds:,.0f} a second" if seconds > _WORTH_A_RATE else ""
+    conditional = f"{total.conditional:,} conditional, " if total.conditional else ""
     say(
         "note",
-        f"{count(total.scenarios, 'scenario')}, {total.changed:,} with changes, "
+        f"{count(total.scenarios, 'scenario')}, {total.changed:,} with changes, {conditional}"
         f"{total.redundant:,} redundant, {total.failed:,} failed{rate}",
     )
     if total.failed:

@@ -203,6 +203,10 @@ class CompiledPolicy:
                     kind, "", Gap.CONDITION, 1, source.file, source.line, names, detail=detail
                 )
 
+    def bound(self, at_least: bool) -> CompiledPolicy:
+        """One of the two bounds: itself where no rule is conditional."""
+        return self.least[0] if at_least and self.least else self
+
     def allows(self, rule: int) -> bool:
         """Whether a rule, by its id, allows what it decides."""
         return self.rules[rule].rule.counted(self.at_least) is Action.ALLOW

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from kubeverdict.model.counts import count
 from kubeverdict.render.removal import removal
 from kubeverdict.render.rows import Row, aligned
@@ -47,6 +49,7 @@ def text(ranking: Ranking, style: Style) -> str:
         body = [title]
         for one, line in zip(shown, lines, strict=True):
             body.append(style.paint(line, "red") if one.breaks else line)
+            body += _least(one)
             body += _examples(one, style)
         parts.append("\n".join(body))
     parts += blocks(ranking, len(shown))
@@ -55,8 +58,11 @@ def text(ranking: Ranking, style: Style) -> str:
 
 def full_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
     """Every scenario with every figure."""
-    rows = [(*_cells(one), _why_idle(one), one.error) for one in ranking.reports]
-    return (*_HEADING, "redundant", "error"), rows
+    rows = [
+        (*_cells(one), *_least_cells(one), _why_idle(one), one.error) for one in ranking.reports
+    ]
+    least = (f"{name} at least" for name in _HEADING[1:5])
+    return (*_HEADING, *least, "redundant", "error"), rows
 
 
 def short_rows(ranking: Ranking) -> tuple[Row, list[Row]]:
@@ -87,10 +93,25 @@ def _cells(one: ScenarioReport) -> Row:
     return (one.name, *map(str, numbers), outside)
 
 
+def _least_cells(one: ScenarioReport) -> Row:
+    """The figures of what is allowed at least, where rules are conditional."""
+    if one.at_least is None:
+        return ("",) * 4
+    return tuple(map(str, msgspec.structs.astuple(one.at_least.figures)))
+
+
 def _row(one: ScenarioReport) -> Row:
     found = one.figures
     numbers = (found.pairs_opened, found.pairs_closed, one.workloads, one.namespaces)
     return (one.name, *(f"{number:,}" if number else "-" for number in numbers), _cells(one)[-1])
+
+
+def _least(one: ScenarioReport) -> Iterator[str]:
+    """How much of a scenario depends on conditions."""
+    if one.at_least is not None and one.conditional:
+        found = one.at_least.figures
+        pairs = f"opens {found.pairs_opened:,} and closes {found.pairs_closed:,} pod pairs"
+        yield f"    conditional: {pairs} where rules with a condition allow as little as possible"
 
 
 def _examples(one: ScenarioReport, style: Style) -> Iterator[str]:
@@ -117,6 +138,8 @@ def _because(verdict: Verdict | None) -> str:
     if verdict is None:
         return "it is not there"
     sides = (("egress", verdict.egress), ("ingress", verdict.ingress))
+    if verdict.condition:
+        return f"conditional: {verdict.condition}"
     causes = [f"{name} {_decided(one)}" for name, one in sides if one.allowed is verdict.allowed]
     return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(causes)}"
 

@@ -25,7 +25,7 @@ from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
 from kubeverdict.analyses.verify.listing import FailureLister
 from kubeverdict.analyses.verify.questions import RangeQuestion, questions
 from kubeverdict.analyses.verify.report import Imagined, Violation
-from kubeverdict.analyses.verify.scene import Stage, bound, cases
+from kubeverdict.analyses.verify.scene import Stage, cases
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import of_block
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -74,7 +74,7 @@ class Anyone:
         variants = [variant for question in asked for variant in question.variants]
         destinations = stage.destinations(self._candidates, variants)
         small = stage.compiled(pod for pod, _ in (*sources, *destinations))
-        compiled = bound(small, self._compiled)
+        compiled = small.bound(self._compiled.at_least)
         denied = claim is not Claim.ALLOW
         made = cases(compiled, asked, sources, destinations, spans, denied)
         judge = Judge(compiled, made, _CELLS)

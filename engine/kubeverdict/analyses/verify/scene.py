@@ -93,8 +93,7 @@ class Stage:
         return [pod for pod, _ in self._compiled.excluded if pod.host_network and not pod.finished]
 
     def compiled(self, pods: Iterable[Pod]) -> CompiledPolicy:
-        """The small cluster: new pods under these policies, and what nodes matter. It has the
-        bounds that the whole one has; :func:`bound` takes the one that is asked about."""
+        """The small cluster: new pods under these policies, and what nodes matter."""
         old, profile = self._compiled, self._compiled.profile
         known = PodPeer, BlockPeer
         by_name = any(
@@ -110,11 +109,6 @@ class Stage:
             nodes=old.cluster.nodes if apart else (),
         )
         return compile_cluster(cluster, profile)
-
-
-def bound(made: CompiledPolicy, whole: CompiledPolicy) -> CompiledPolicy:
-    """The bound of a small cluster that ``whole`` is of its own."""
-    return made.least[0] if whole.at_least and made.least else made
 
 
 def cases(

@@ -87,7 +87,7 @@ class _Adder:
             self._kept.append(number)
             self._refs += [RuleRef(policy, rule) for rule in policy.rules]
             self._policies.append(self._with_unions(number, policy))
-        self._questions = lower(self._policies)
+        self._questions = lower(self._policies, compiled.at_least)
 
     def _with_unions(self, number: int, policy: Policy) -> Policy:
         """The policy with the blocks of each rule taken together, as one set."""

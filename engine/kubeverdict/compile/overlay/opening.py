@@ -81,7 +81,7 @@ class _Maker:
             self._coming_as = visitors
             cluster = msgspec.structs.replace(cluster, pods=(*cluster.pods, *self._coming))
         self._population = populate(cluster, profile, compiled.static)
-        self._questions = lower(compiled.policies)
+        self._questions = lower(compiled.policies, compiled.at_least)
         self._blocks = block_sets(compiled.addresses, list(self._questions.blocks))
         self._atoms = locate(self._population, compiled.addresses, self._blocks, profile)
         self._namespaces = {name: number for number, name in enumerate(self._labels_of)}

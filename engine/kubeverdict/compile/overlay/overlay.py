@@ -135,7 +135,7 @@ class Overlay:
 
     @cached_property
     def questions(self) -> Questions:
-        return lower(self.compiled.policies)
+        return lower(self.compiled.policies, self.compiled.at_least)
 
 
 def directions_of(policy: Policy) -> int:

@@ -73,10 +73,9 @@ def rollout(
 
     Raises UsageError for an edit that changes anything else.
     """
-    steps = _Steps(bench, edits)
     orders = [(tuple(range(step)), step) for step in range(len(edits))]
-    prepared = steps.prepare(orders, focus)
-    results = policy_batches.judge(prepared, examples, threads)
+    prepared = [_Steps(bound, edits).prepare(orders, focus) for bound in bench.bounds(edits)]
+    results = [policy_batches.judge(one, examples, threads) for one in prepared]
     return [
         policy_batches.outcome_of(prepared, results, step, edit.name)
         for step, edit in enumerate(edits)
@@ -85,13 +84,13 @@ def rollout(
 
 def safe_order(bench: Workbench, edits: Sequence[Edit]) -> SafeOrder:
     """An order of ``edits`` in which no step breaks a connection that is open before the first
-    and after the last.
+    and after the last, in neither bound.
 
     A step that breaks nothing now can be taken now: where rules add up, that never makes a later
     step worse, so that the search need not go back. Where their order matters it goes back, and
     tries each set of steps once, up to a limit.
     """
-    steps = _Steps(bench, edits)
+    bounds = [_Steps(bound, edits) for bound in bench.bounds(edits)]
     policies = (*bench.compiled.policies, *(one for edit in edits for one in edit.policies_in))
     goes_back = order_matters(policies)
     apart = _apart(edits)
@@ -101,7 +100,7 @@ def safe_order(bench: Workbench, edits: Sequence[Edit]) -> SafeOrder:
         done = left.pop()
         if len(done) == len(edits):
             return SafeOrder(done)
-        safe = steps.safe_after(done)
+        safe = sorted(set.intersection(*(set(steps.safe_after(done)) for steps in bounds)))
         for step in reversed(safe if goes_back else safe[:1]):
             order = (*done, step)
             # What is in force after some steps does not depend on their order, unless two of
@@ -188,8 +187,22 @@ class _Steps:
 def interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interaction]:
     """The pairs of ``edits``, which change policies only, that overlap or conflict.
 
-    Two edits of one policy are not compared.
+    Two edits of one policy are not compared. Of both bounds the larger numbers count.
     """
+    found: dict[tuple[int, int], Interaction] = {}
+    for bound in bench.bounds(edits):
+        for one in _interactions(bound, edits):
+            known = found.get((one.first, one.second), one)
+            found[one.first, one.second] = Interaction(
+                one.first,
+                one.second,
+                max(one.overlap, known.overlap),
+                max(one.conflict, known.conflict),
+            )
+    yield from found.values()
+
+
+def _interactions(bench: Workbench, edits: Sequence[Edit]) -> Iterator[Interaction]:
     keys = [_touched(edit) for edit in edits]
     together = Together(bench, edits)
     for first in range(len(edits) - 1):
@@ -238,17 +251,18 @@ _CONFLICTS = [
 
 def covers(bench: Workbench, keys: Sequence[PolicyKey]) -> list[Cover]:
     """For each of some policies whose removal changes nothing: why that is so."""
-    rules = Covers(bench.beside)
+    rules = [Covers(bound.beside) for bound in bench.bounds(())]
     return [_cover(bench, rules, bench.numbers[key]) for key in keys]
 
 
-def _cover(bench: Workbench, rules: Covers, number: int) -> Cover:
+def _cover(bench: Workbench, rules: Sequence[Covers], number: int) -> Cover:
     policies = bench.compiled.policies
+    alike = sorted({other for bound in rules for other in bound.alike(number)})
     selects = any(
         members(plane.sets, int(plane.subject[number])).size for plane in bench.beside.planes
     )
     return Cover(
         policy=policies[number],
         selects_nothing=not selects,
-        covered_by=tuple(policies[other] for other in rules.alike(number)),
+        covered_by=tuple(policies[other] for other in alike),
     )

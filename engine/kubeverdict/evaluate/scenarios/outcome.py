@@ -23,11 +23,13 @@ ANYTHING = Focus()
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """Both directions of one connection at one time, and what decides each."""
+    """Both directions of one connection at one time, and what decides each. ``other`` is what the
+    other bound has where it depends on a condition whether the connection is allowed."""
 
     allowed: bool
     egress: RuleRef | Reason
     ingress: RuleRef | Reason
+    other: Judged | None = None
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -47,6 +49,11 @@ class Example(msgspec.Struct, frozen=True):
     before: Judged | None
     after: Judged | None
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it depends on a condition that the connection changes."""
+        return any(one is not None and one.other is not None for one in (self.before, self.after))
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What one scenario changes.
@@ -57,6 +64,9 @@ class Outcome(msgspec.Struct, frozen=True):
     changed cluster was compiled as a whole. ``error`` says why there is no answer. In a rollout,
     ``broken`` are the pod pairs that the step closes on a port that is open before the first
     step and after the last, and ``outside_broken`` says whether an address outside is among them.
+
+    Where rules of the cluster or of the scenario are conditional, this is about what is allowed at
+    most, and ``at_least`` says the same about what is allowed at least.
     """
 
     name: str
@@ -71,18 +81,30 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str = ""
     broken: int = 0
     outside_broken: bool = False
+    at_least: Outcome | None = None
 
     @property
     def opens(self) -> bool:
-        return self.outside_opened or any(one.ports_opened for one in self.counts)
+        """Whether some connection opens, in either bound; and so below."""
+        return any(
+            bound.outside_opened or any(one.ports_opened for one in bound.counts)
+            for bound in self._bounds
+        )
 
     @property
     def closes(self) -> bool:
-        return self.outside_closed or any(one.ports_closed for one in self.counts)
+        return any(
+            bound.outside_closed or any(one.ports_closed for one in bound.counts)
+            for bound in self._bounds
+        )
 
     @property
     def breaks(self) -> bool:
-        return self.outside_broken or self.broken > 0
+        return any(bound.outside_broken or bound.broken > 0 for bound in self._bounds)
+
+    @property
+    def _bounds(self) -> tuple[Outcome, ...]:
+        return (self,) if self.at_least is None else (self, self.at_least)
 
     @property
     def changes(self) -> bool:

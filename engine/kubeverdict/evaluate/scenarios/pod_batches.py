@@ -7,13 +7,13 @@ a scenario then moves pods from one position to another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
+from kubeverdict.compile.compiled import CompiledPolicy, Reason, freeze
 from kubeverdict.compile.overlay.opening import Visitor, make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import offsets
@@ -21,9 +21,12 @@ from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Jud
 from kubeverdict.evaluate.scenarios.results import (
     PROTOCOL,
     Results,
+    between,
+    decided,
     end,
     ground,
     judge_all,
+    judged,
     no_results,
     outcome,
 )
@@ -108,6 +111,8 @@ class PreparedPodBatch:
     beside: Overlay
     planes: tuple[PlanePodChanges, ...]
     count: int
+    # Memory to look single connections up in, by plane, made when it is needed.
+    workers: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def prepare(beside: Overlay, batch: PodBatch, focus: Focus = ANYTHING) -> PreparedPodBatch:
@@ -181,33 +186,44 @@ def judge(prepared: PreparedPodBatch, examples: int = 0, threads: int | None = N
     kernel = pod_scenarios.judge_moves.on(count * _WORK)
 
     def workers() -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
-        for plane, own in zip(planes, prepared.planes, strict=True):
-            sides = (plane.ingress, plane.egress)
-            views = (plane.ingress_by_peer, plane.egress_by_peer)
-            work = scratch(own.ground, sides, views, plane.homes, 2, 0)
-            among = np.empty((np.diff(own.moves.start).max(initial=0), 4), np.int64)
-            found.append((own.moves, own.ground, sides, views, plane.homes, among, work))
-        return found
+        return [_worker(prepared, number) for number in range(len(planes))]
 
     judge_all(kernel, results, threads, workers)
     return results
 
 
-def outcome_of(prepared: PreparedPodBatch, results: Results, scenario: int, name: str) -> Outcome:
-    """The outcome of one scenario of the batch."""
-    return outcome(
-        prepared.beside,
-        results,
-        scenario,
-        name,
-        lambda plane, columns, opens: _example(prepared, scenario, plane, columns, opens),
-    )
+def _worker(prepared: PreparedPodBatch, number: int) -> tuple[Any, ...]:
+    """What the kernel needs to know of a plane, and memory to work in."""
+    plane, own = prepared.beside.planes[number], prepared.planes[number]
+    sides = (plane.ingress, plane.egress)
+    views = (plane.ingress_by_peer, plane.egress_by_peer)
+    work = scratch(own.ground, sides, views, plane.homes, 2, 0)
+    among = np.empty((np.diff(own.moves.start).max(initial=0), 4), np.int64)
+    return own.moves, own.ground, sides, views, plane.homes, among, work
+
+
+def outcome_of(
+    bounds: Sequence[PreparedPodBatch], results: Sequence[Results], scenario: int, name: str
+) -> Outcome:
+    """The outcome of one scenario of the batch, which was prepared and judged in one bound, what
+    is allowed at most, or in both."""
+
+    def of_bound(number: int) -> Outcome:
+        order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
+
+        def example(plane: int, columns: list[int], opens: bool) -> Example:
+            return _example(order, scenario, plane, columns, opens)
+
+        return outcome(bounds[number].beside, results[number], scenario, name, example)
+
+    return between(*map(of_bound, range(len(bounds))))
 
 
 def _example(
-    prepared: PreparedPodBatch, scenario: int, number: int, example: list[int], opens: bool
+    bounds: Sequence[PreparedPodBatch], scenario: int, number: int, example: list[int], opens: bool
 ) -> Example:
+    """An example of the first of ``bounds``."""
+    prepared, *others = bounds
     beside = prepared.beside
     plane, moved = beside.planes[number], prepared.planes[number]
     first = int(moved.moves.start[scenario])
@@ -219,8 +235,16 @@ def _example(
         before, after = moved.pods[first - 2 - position][which]
         return beside.pods[after if after >= 0 else before]
 
-    decided = example[scenario_results.DECIDED :]
-    protocol, port = divmod(example[scenario_results.PLACE], PROTOCOL)
+    place = example[scenario_results.PLACE]
+    protocol, port = divmod(place, PROTOCOL)
+    own = example[scenario_results.DECIDED :]
+    other: list[int] = []
+    for bound in others:
+        for side in (moved.moves.before, moved.moves.after):
+            # Moves are numbered by bound, positions are not.
+            at = [int(side[first - 2 - end]) if end < -1 else end for end in (source, destination)]
+            other += _decided(bound, number, (at[0], at[1]), place)
+    most = not beside.compiled.at_least
     return Example(
         opens=opens,
         source=find(source, 0),
@@ -228,17 +252,31 @@ def _example(
         protocol=Protocol(protocol),
         port=port,
         family=plane.families[0] if len(beside.planes) > 1 else None,
-        before=_judged(beside.compiled, not opens, decided[:2]),
-        after=_judged(beside.compiled, opens, decided[2:]),
+        before=_judged(beside.compiled, not opens, own[:2], other[:2], most),
+        after=_judged(beside.compiled, opens, own[2:], other[2:], most),
     )
 
 
-def _judged(compiled: CompiledPolicy, allowed: bool, rules: Sequence[int]) -> Judged | None:
-    if pod_scenarios.ABSENT in rules:
+def _decided(
+    prepared: PreparedPodBatch, number: int, ends: tuple[int, int], place: int
+) -> tuple[int, int]:
+    """What decides egress and ingress between two positions."""
+    if min(ends) < 0:
+        return pod_scenarios.ABSENT, pod_scenarios.ABSENT
+    worker = prepared.workers.get(number)
+    if worker is None:
+        worker = prepared.workers[number] = _worker(prepared, number)
+    moves, standing, sides, *_, work = worker
+    return decided(sides, ends, place, 1, moves.before[:0], standing, work)
+
+
+def _judged(
+    compiled: CompiledPolicy, allowed: bool, own: Sequence[int], other: Sequence[int], most: bool
+) -> Judged | None:
+    if pod_scenarios.ABSENT in own:
         return None
-    egress, ingress = (_decision(compiled, rule) for rule in rules)
-    return Judged(allowed, egress, ingress)
-
-
-def _decision(compiled: CompiledPolicy, rule: int) -> RuleRef | Reason:
-    return compiled.rules[rule] if rule >= 0 else Reason(rule)
+    ours, theirs = (
+        tuple(compiled.rules[rule] if rule >= 0 else Reason(rule) for rule in rules)
+        for rules in (own, other)
+    )
+    return judged(allowed, ours, theirs, most)

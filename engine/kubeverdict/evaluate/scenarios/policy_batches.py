@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,13 +12,16 @@ from kubeverdict.compile.overlay.blocks import Piece
 from kubeverdict.compile.overlay.candidates import Candidates, add_candidates
 from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.compile.sets import offsets
-from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Judged, Outcome
+from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Outcome
 from kubeverdict.evaluate.scenarios.results import (
     PROTOCOL,
     Results,
+    between,
+    decided,
     end,
     ground,
     judge_all,
+    judged,
     no_results,
     outcome,
 )
@@ -64,6 +67,8 @@ class Prepared:
     candidates: Candidates
     grounds: tuple[Ground, ...]
     rows: int  # of candidates, in the scenario that has most
+    # Memory to look single connections up in, by plane, made when it is needed.
+    workers: dict[int, _Worker] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -154,24 +159,39 @@ def _worker(prepared: Prepared, number: int) -> _Worker:
     return prepared.scenarios, prepared.versions, standing, sides, views, plane.homes, work
 
 
-def outcome_of(prepared: Prepared, results: Results, scenario: int, name: str) -> Outcome:
-    """The outcome of one scenario of the batch."""
+def outcome_of(
+    bounds: Sequence[Prepared], results: Sequence[Results], scenario: int, name: str
+) -> Outcome:
+    """The outcome of one scenario of the batch, which was prepared and judged in one bound, what
+    is allowed at most, or in both."""
 
-    def example(plane: int, columns: list[int], opens: bool) -> Example:
-        return _example(prepared, scenario, plane, columns, opens)
+    def of_bound(number: int) -> Outcome:
+        order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
 
-    return outcome(prepared.beside, results, scenario, name, example)
+        def example(plane: int, columns: list[int], opens: bool) -> Example:
+            return _example(order, scenario, plane, columns, opens)
+
+        return outcome(bounds[number].beside, results[number], scenario, name, example)
+
+    return between(*map(of_bound, range(len(bounds))))
 
 
 def _example(
-    prepared: Prepared, scenario: int, number: int, example: list[int], opens: bool
+    bounds: Sequence[Prepared], scenario: int, number: int, example: list[int], opens: bool
 ) -> Example:
+    """An example of the first of ``bounds``."""
+    prepared, *others = bounds
     planes = prepared.beside.planes
     plane = planes[number]
     source, destination = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
     protocol, port = divmod(example[scenario_results.PLACE], PROTOCOL)
     pieces = _pieces(prepared, scenario)
-    decided = [_decision(prepared, rule) for rule in example[scenario_results.DECIDED :]]
+    most = not prepared.beside.compiled.at_least
+    ends = source, destination
+    own = _refs(prepared, example[scenario_results.DECIDED :])
+    other: tuple[RuleRef | Reason, ...] = ()
+    for bound in others:
+        other = _decided(bound, scenario, number, ends, example[scenario_results.PLACE])
     return Example(
         opens=opens,
         source=end(prepared.beside, plane, source, 0, pieces),
@@ -180,9 +200,32 @@ def _example(
         protocol=Protocol(protocol),
         port=port,
         family=plane.families[0] if len(planes) > 1 else None,
-        before=Judged(not opens, decided[0], decided[1]),
-        after=Judged(opens, decided[2], decided[3]),
+        before=judged(not opens, own[:2], other[:2], most),
+        after=judged(opens, own[2:], other[2:], most),
     )
+
+
+def _decided(
+    prepared: Prepared, scenario: int, number: int, ends: tuple[int, int], place: int
+) -> tuple[RuleRef | Reason, ...]:
+    """What decides egress and ingress before a scenario, and after it."""
+    worker = prepared.workers.get(number)
+    if worker is None:
+        worker = prepared.workers[number] = _worker(prepared, number)
+    scenarios, versions, standing, sides, _, _, work = worker
+    part = slice(*scenarios.start[scenario : scenario + 2])
+    changes = scenarios.policy[part]
+    usual = work.state[changes]
+    work.state[changes] = scenarios.version[part]
+    found: list[int] = []
+    for version in (1 << (versions - 2), 1 << (versions - 1)):
+        found += decided(sides, ends, place, version, changes, standing, work)
+    work.state[changes] = usual
+    return _refs(prepared, found)
+
+
+def _refs(prepared: Prepared, rules: Iterable[int]) -> tuple[RuleRef | Reason, ...]:
+    return tuple(_decision(prepared, rule) for rule in rules)
 
 
 def _decision(prepared: Prepared, rule: int) -> RuleRef | Reason:

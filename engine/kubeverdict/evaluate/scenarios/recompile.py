@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from kubeverdict.evaluate.aligned import Aligned
 from kubeverdict.evaluate.delta import Delta, DeltaCounts, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.scenarios.outcome import Example, Focus, Judged, Outcome
+from kubeverdict.evaluate.scenarios.results import between, judged
 from kubeverdict.model.address_text import address_text
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
@@ -35,13 +37,26 @@ class _Sample(NamedTuple):
 def outcome(
     name: str, old: CompiledPolicy, new: CompiledPolicy, focus: Focus, examples: int
 ) -> Outcome:
-    """The changes from ``old`` to ``new`` that are in ``focus``."""
-    return _Whole(delta(old, new), focus, examples).outcome(name)
+    """The changes from ``old`` to ``new`` that are in ``focus``: where rules of either are
+    conditional in both bounds."""
+    most, least = ((old.bound(part), new.bound(part)) for part in (False, True))
+    if not old.least and not new.least:
+        return _Whole(delta(*most), focus, examples).outcome(name)
+    return between(
+        _Whole(delta(*most), focus, examples, least).outcome(name),
+        _Whole(delta(*least), focus, examples, most).outcome(name),
+    )
 
 
 class _Whole:
-    def __init__(self, change: Delta, focus: Focus, examples: int) -> None:
+    def __init__(
+        self, change: Delta, focus: Focus, examples: int, other: Sequence[CompiledPolicy] = ()
+    ) -> None:
+        """``other`` are the old and the new version in the other bound, where there is one."""
         self._change = change
+        bounds = [(change.old, change.new), *([other] if other else [])]
+        self._versions = tuple(zip(*bounds, strict=True))
+        self._most = not (change.old.at_least or change.new.at_least)
         self._focus = focus
         self._kept = examples
         known = {(pod.namespace, pod.name): pod for pod in (*change.old.pods, *change.new.pods)}
@@ -169,13 +184,11 @@ class _Whole:
 
     def _example(self, sample: _Sample) -> Example:
         protocol, port = divmod(sample.place, _PROTOCOL)
-        judged = [
-            self._judged(compiled, ends, sample)
-            for compiled, ends in (
-                (self._change.old, self._change.ends.old),
-                (self._change.new, self._change.ends.new),
-            )
-        ]
+        ends = self._change.ends
+        before, after = (
+            self._judged(bounds, own, sample)
+            for bounds, own in zip(self._versions, (ends.old, ends.new), strict=True)
+        )
         return Example(
             opens=sample.opens,
             source=self._end(sample.source),
@@ -183,8 +196,8 @@ class _Whole:
             protocol=Protocol(protocol),
             port=port,
             family=sample.family,
-            before=judged[0],
-            after=judged[1],
+            before=before,
+            after=after,
         )
 
     def _end(self, end: int) -> Pod | str:
@@ -197,20 +210,23 @@ class _Whole:
         return address_text(family, [(first, last)])
 
     def _judged(
-        self, compiled: CompiledPolicy, ends: NDArray[np.int64], sample: _Sample
+        self, bounds: Sequence[CompiledPolicy], ends: NDArray[np.int64], sample: _Sample
     ) -> Judged | None:
         source, destination = ends[sample.source], ends[sample.destination]
         if source < 0 or destination < 0:
             return None
         protocol, port = divmod(sample.place, _PROTOCOL)
-        verdicts = judge(
-            compiled, [source], [destination], [protocol], [port], family=sample.family
+        flow = [source], [destination], [protocol], [port]
+        verdicts = [judge(compiled, *flow, family=sample.family) for compiled in bounds]
+        own, other = (
+            [
+                _decision(bounds[0], int(part[0]))
+                for one in some
+                for part in (one.egress, one.ingress)
+            ]
+            for some in (verdicts[:1], verdicts[1:])
         )
-        return Judged(
-            bool(verdicts.allowed[0]),
-            _decision(compiled, int(verdicts.egress[0])),
-            _decision(compiled, int(verdicts.ingress[0])),
-        )
+        return judged(bool(verdicts[0].allowed[0]), own, other, self._most)
 
 
 def _is_telling(example: Example) -> bool:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from kubeverdict.compile.compiled import Reason, RuleRef
 from kubeverdict.compile.overlay.blocks import Piece
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import bitmap
 from kubeverdict.evaluate.delta import DeltaCounts
-from kubeverdict.evaluate.scenarios.outcome import Example, Focus, Outcome
+from kubeverdict.evaluate.scenarios.outcome import Example, Focus, Judged, Outcome
 from kubeverdict.kernels import scenario_results
 from kubeverdict.kernels.bits import Sets
-from kubeverdict.kernels.collect import Ground
+from kubeverdict.kernels.collect import Ground, Rules, RuleScratch
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.ports import END, Runs
 from kubeverdict.model.address_text import address_text
 from kubeverdict.model.cluster import Pod
+from kubeverdict.model.policy import Action
 
 PROTOCOL = 65536
 
@@ -152,6 +155,47 @@ def outcome(
         broken=int(out[:, scenario_results.BROKEN].max(initial=0)),
         outside_broken=bool(total[scenario_results.OUTSIDE_BROKEN]),
     )
+
+
+def between(most: Outcome, least: Outcome | None = None) -> Outcome:
+    """An outcome from those of one bound or both."""
+    return replace(most, at_least=least) if least is not None else most
+
+
+def decided(
+    sides: tuple[Rules, Rules],
+    ends: tuple[int, int],
+    place: int,
+    version: int,
+    changes: NDArray[np.int32],
+    standing: Ground,
+    work: RuleScratch,
+) -> tuple[int, int]:
+    """What decides egress and ingress between two positions in a version: rule ids or reasons."""
+    ingress, egress = sides
+    source, destination = ends
+    decide = scenario_results.decide.on(ingress.table.size + egress.table.size)
+    return (
+        int(decide(egress, source, destination, place, version, changes, standing, work)),
+        int(decide(ingress, destination, source, place, version, changes, standing, work)),
+    )
+
+
+def judged(
+    allowed: bool, own: Sequence[RuleRef | Reason], other: Sequence[RuleRef | Reason], most: bool
+) -> Judged:
+    """A verdict from what decides egress and ingress, in a bound (``most`` or not) and, if there
+    is one, in the other."""
+    egress, ingress = own
+    if not other or all(_allows(one, at_least=most) for one in other) == allowed:
+        return Judged(allowed, egress, ingress)
+    return Judged(allowed, egress, ingress, other=Judged(not allowed, other[0], other[1]))
+
+
+def _allows(decided: RuleRef | Reason, at_least: bool) -> bool:
+    if isinstance(decided, RuleRef):
+        return decided.rule.counted(at_least) is Action.ALLOW
+    return decided not in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
 
 
 def end(

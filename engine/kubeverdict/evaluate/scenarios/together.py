@@ -61,7 +61,8 @@ class _Within:
     def __init__(self, bench: Workbench, policies: Sequence[Policy]) -> None:
         old = bench.compiled
         cluster = replace(old.cluster, policies=(*old.cluster.policies, *policies))
-        self._bench = workbench(compile_cluster(cluster, old.profile, static=old.static))
+        made = workbench(compile_cluster(cluster, old.profile, static=old.static))
+        self._bench = made.least if old.at_least else made
         # Several may have one key: that of the base comes first, then the others in their order.
         places: dict[PolicyKey, list[int]] = {}
         for place, policy in enumerate(self._bench.compiled.policies):

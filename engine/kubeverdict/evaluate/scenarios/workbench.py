@@ -6,8 +6,9 @@ batch with others; any other by compiling the changed cluster as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from functools import cached_property
 from time import perf_counter
 
@@ -40,6 +41,23 @@ class Workbench:
 
     compiled: CompiledPolicy
     beside: Overlay
+
+    @cached_property
+    def least(self) -> Workbench:
+        """The same for what is allowed at least. Costs something where rules of the cluster are
+        conditional."""
+        if self.compiled.least:
+            return workbench(self.compiled.bound(at_least=True))
+        compiled = dataclass_replace(self.compiled, at_least=True)
+        return Workbench(compiled, dataclass_replace(self.beside, compiled=compiled))
+
+    def bounds(self, edits: Iterable[Edit]) -> tuple[Workbench, ...]:
+        """The bounds in which edits have to be judged: what is allowed at most and, where rules
+        are conditional, at least."""
+        both = self.compiled.least or any(
+            rule.condition for edit in edits for policy in edit.policies_in for rule in policy.rules
+        )
+        return (self, self.least) if both else (self,)
 
     @cached_property
     def numbers(self) -> dict[PolicyKey, int]:
@@ -149,16 +167,16 @@ def evaluate(
         elif bench.only_moves(edit):
             moved.add(number, edit)
     if batch.numbers:
-        prepared = policy_batches.prepare(bench.beside, batch, focus)
-        found = policy_batches.judge(prepared, examples, threads)
+        prepared = [policy_batches.prepare(one.beside, batch, focus) for one in bench.bounds(edits)]
+        found = [policy_batches.judge(one, examples, threads) for one in prepared]
         for scenario, number in enumerate(batch.numbers):
-            if prepared.beside_base(scenario):
+            if prepared[0].beside_base(scenario):
                 outcomes[number] = policy_batches.outcome_of(
                     prepared, found, scenario, edits[number].name
                 )
     if moved.numbers:
-        ready = pod_batches.prepare(bench.beside, moved, focus)
-        found = pod_batches.judge(ready, examples, threads)
+        ready = [pod_batches.prepare(one.beside, moved, focus) for one in bench.bounds(())]
+        found = [pod_batches.judge(one, examples, threads) for one in ready]
         for scenario, number in enumerate(moved.numbers):
             outcomes[number] = pod_batches.outcome_of(ready, found, scenario, edits[number].name)
     return [
