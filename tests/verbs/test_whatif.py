@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,18 +25,21 @@ from tests.verbs.plain import Plain
 SEEDS = range(120)
 
 
-@pytest.fixture(params=SEEDS)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Plain, Plain, Object]:
+@pytest.fixture(params=SEEDS, scope="module")
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Plain, Plain, Object]:
     """The oracle before and after a change, and the report."""
     made = changed(request.param)
-    before = written(tmp_path, "before.yaml", made.before)
+    folder = tmp_path_factory.mktemp("change")
+    before = written(folder, "before.yaml", made.before)
     options: list[object] = [option for name in made.deleted for option in ("--delete", name)]
     if made.applied:
-        options += ["--apply", written(tmp_path, "applied.yaml", made.applied)]
+        options += ["--apply", written(folder, "applied.yaml", made.applied)]
     done = run_here("whatif", "-f", before, *options, "-o", "json")
     report: Object = json.loads(done.out)
     assert done.status == int(bool(report["opened"] or report["closed"]))
-    return plain(before), plain(written(tmp_path, "after.yaml", made.after)), report
+    return plain(before), plain(written(folder, "after.yaml", made.after)), report
 
 
 def gained(more: Open, less: Open) -> Open:
