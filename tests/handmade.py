@@ -24,7 +24,7 @@ from kubeverdict.model.policy import (
 )
 from kubeverdict.model.ports import PortMatch
 from kubeverdict.model.selectors import EVERYTHING, Operator, Requirement, Selector
-from tests.generated_policies import NOWHERE
+from tests.clusters.policies import NOWHERE
 from tests.oracle import Decider, OracleVerdict, Reason
 
 

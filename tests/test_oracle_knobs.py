@@ -10,7 +10,7 @@ from kubeverdict.model.policy import Direction, PodPeer
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from kubeverdict.model.selectors import EVERYTHING
-from tests.generated import knob_positions
+from tests.clusters.generated import knob_positions
 from tests.handmade import allow, block, cluster, label, name_of, pod, policy, said
 from tests.oracle import Oracle, Reason
 

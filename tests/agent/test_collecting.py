@@ -14,7 +14,7 @@ from kubeverdict_agent.datapath import layout
 from kubeverdict_agent.observe import collecting
 from kubeverdict_agent.observe.collecting import OTHER_ADDRESSES, Collector
 from kubeverdict_agent.observe.naming import Naming, owners
-from tests.agent import manifests
+from tests.clusters import documents
 
 _FULL = 50
 
@@ -46,8 +46,8 @@ def test_a_pod_that_scans_ports_fills_no_more_than_its_share(
 ) -> None:
     monkeypatch.setattr(collecting, "_ENTRIES", _FULL)
     path = tmp_path / "pods.yaml"
-    pods = [manifests.pod("shop", "web", "10.1.0.2"), manifests.pod("shop", "scanner", "10.1.0.3")]
-    path.write_text(manifests.text(pods))
+    pods = [documents.pod("shop", "web", "10.1.0.2"), documents.pod("shop", "scanner", "10.1.0.3")]
+    path.write_text(documents.text(pods))
     compiled = compile_cluster(load([str(path)]).cluster)
     naming, kernel = Naming(), Kernel()
     naming.see_owners(compiled, owners(compiled, "node")[0])

@@ -18,8 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.lab import Lab, LabPod
-from tests.agent import manifests
 from tests.agent.running import PATIENCE, Agent, agent_on, environment, eventually, why_not
+from tests.clusters import documents
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -35,12 +35,12 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
         stranger = lab.add_pod("none", "stranger", ipv4="10.1.0.9")
         web.serve(PORT)
         known = [pod for pod in lab.pods if pod is not stranger]
-        allowed = [{"from": manifests.from_app("client"), "ports": [{"port": 9}]}]
+        allowed = [{"from": documents.from_app("client"), "ports": [{"port": 9}]}]
         agent.put(
             texts={
-                "pods.yaml": manifests.text(manifests.of_lab(known)),
-                "policy.yaml": manifests.text(
-                    manifests.policy("shop", "web", "web", ingress=allowed)
+                "pods.yaml": documents.text(documents.of_lab(known)),
+                "policy.yaml": documents.text(
+                    documents.policy("shop", "web", "web", ingress=allowed)
                 ),
             }
         )

@@ -19,7 +19,7 @@ from tests.agent import packets
 from tests.agent.packets import TCP, packet
 from tests.agent.programs import needs_root
 from tests.agent.web import CLIENT, DB, WEB, Web, one_pod
-from tests.generated import random_cluster, without_icmp_types
+from tests.clusters.generated import random_cluster, without_icmp_types
 
 
 def replica(pod: Pod, number: int) -> Pod:

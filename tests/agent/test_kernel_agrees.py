@@ -28,7 +28,7 @@ from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, lower
 from tests.agent.packets import probe
 from tests.agent.programs import Bench, needs_root
-from tests.generated import ends, random_cluster, services, without_icmp_types
+from tests.clusters.generated import ends, random_cluster, services, without_icmp_types
 from tests.oracle import Decider, Oracle, Reason, decides_to_allow
 
 pytestmark = needs_root

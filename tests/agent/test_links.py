@@ -21,9 +21,9 @@ from kubeverdict_agent.node.netlink import Event, Link, LinkAddress, Lister, Mon
 from kubeverdict_agent.node.node import LocalNode
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
 from kubeverdict_agent.observe.naming import Naming
-from tests.agent import manifests
 from tests.agent.bytecode import DROP, PASS, program
 from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
+from tests.clusters import documents
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -295,8 +295,8 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 
 def test_a_burst_of_links_is_attached_and_followed(agent: Agent) -> None:
-    pods = [manifests.pod("shop", f"p{n}", f"10.1.1.{n}") for n in range(200)]
-    agent.put(texts={"pods.yaml": manifests.text(pods)})
+    pods = [documents.pod("shop", f"p{n}", f"10.1.1.{n}") for n in range(200)]
+    agent.put(texts={"pods.yaml": documents.text(pods)})
     agent.start()
     agent.wait_until_in_force()
     batch = "\n".join(f"link add kvb{n} type veth peer name kvp{n}" for n in range(200))
@@ -323,7 +323,7 @@ def test_a_thousand_pods_come_and_go_and_addresses_are_used_again(agent: Agent) 
     """Fifty at a time, on the same fifty addresses; each pod gets what its policy says. Of each
     fifty four are real; the others are links with an address, which is what the agent knows."""
     rounds, size, real = 20, 50, 4
-    agent.put(texts={"pods.yaml": manifests.text(manifests.pod("shop", "none", "10.9.9.9"))})
+    agent.put(texts={"pods.yaml": documents.text(documents.pod("shop", "none", "10.9.9.9"))})
     agent.start("--mode", "*=enforce", "--adopt", "0")
     agent.wait_until_in_force()
     client = agent.lab.add_pod("shop", "client", ipv4="10.1.0.3")
@@ -340,7 +340,7 @@ def test_a_thousand_pods_come_and_go_and_addresses_are_used_again(agent: Agent) 
         # Every second one may be reached; whose address that is changes each time.
         open_ = {name for n, name in enumerate(names) if (n + turn) % 2}
         objects = [
-            manifests.pod(
+            documents.pod(
                 "shop",
                 name,
                 f"10.1.1.{n}",
@@ -348,10 +348,10 @@ def test_a_thousand_pods_come_and_go_and_addresses_are_used_again(agent: Agent) 
             )
             for n, name in enumerate(names)
         ]
-        shut = manifests.policy("shop", "shut", ingress=[])
+        shut = documents.policy("shop", "shut", ingress=[])
         shut["spec"]["podSelector"] = {"matchLabels": {"door": "shut"}}
-        here = manifests.pod("shop", "client", "10.1.0.3")
-        agent.apply(texts={"all.yaml": manifests.text(objects, here, shut)})
+        here = documents.pod("shop", "client", "10.1.0.3")
+        agent.apply(texts={"all.yaml": documents.text(objects, here, shut)})
         agent.lab.run(["ip", "-b", "-"], input="\n".join(links))
         inside.run(["ip", "-b", "-"], input="\n".join(addresses))
         pods = [
@@ -379,11 +379,11 @@ def test_a_thousand_pods_come_and_go_and_addresses_are_used_again(agent: Agent) 
 
 def test_an_address_changes_hands_before_the_cluster_knows(agent: Agent) -> None:
     """The new link gets the old pod's policy until the state says better, and a new number."""
-    old = manifests.pod("shop", "old", "10.1.0.2")
-    new = manifests.pod("shop", "new", "10.1.0.2")
-    client = manifests.pod("shop", "client", "10.1.0.3")
-    policy = manifests.policy("shop", "old", "old", ingress=[])
-    agent.put(texts={"all.yaml": manifests.text(old, client, policy)})
+    old = documents.pod("shop", "old", "10.1.0.2")
+    new = documents.pod("shop", "new", "10.1.0.2")
+    client = documents.pod("shop", "client", "10.1.0.3")
+    policy = documents.policy("shop", "old", "old", ingress=[])
+    agent.put(texts={"all.yaml": documents.text(old, client, policy)})
     agent.start("--mode", "*=enforce", "--adopt", "0")
     agent.wait_until_in_force()
     first = agent.lab.add_pod("shop", "old", ipv4="10.1.0.2")
@@ -395,7 +395,7 @@ def test_an_address_changes_hands_before_the_cluster_knows(agent: Agent) -> None
     second.serve(80)
     agent.wait_until_bound(first)
     assert not asking.reaches("10.1.0.2", 80, timeout=0.3)
-    agent.apply(texts={"all.yaml": manifests.text(new, client, policy)})
+    agent.apply(texts={"all.yaml": documents.text(new, client, policy)})
     agent.wait_until_bound(second)
     assert asking.reaches("10.1.0.2", 80, timeout=PATIENCE)
     (endpoint,) = (one["endpoint"] for one in agent.ask("endpoints") if one["pod"] == "shop/new")

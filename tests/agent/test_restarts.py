@@ -17,9 +17,9 @@ import pytest
 
 from bench.lab import Lab, LabPod
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
-from tests.agent import manifests
 from tests.agent.bytecode import PASS, program
 from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
+from tests.clusters import documents
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -39,14 +39,14 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 def texts(agent: Agent, variant: int = 0) -> dict[str, str]:
     """Policies that say the same about the two ports, whatever the variant."""
     rule = {
-        "from": manifests.from_app("client"),
+        "from": documents.from_app("client"),
         "ports": [{"port": ALLOWED, "protocol": "UDP"}, {"port": 9000 + variant}],
     }
     return {
-        "pods.yaml": manifests.text(manifests.of_lab(agent.lab.pods)),
-        "policy.yaml": manifests.text(manifests.policy("shop", "web", "web", ingress=[rule])),
-        "more.yaml": manifests.text(
-            [manifests.policy("shop", f"p{n}", "client", ingress=[]) for n in range(variant + 1)]
+        "pods.yaml": documents.text(documents.of_lab(agent.lab.pods)),
+        "policy.yaml": documents.text(documents.policy("shop", "web", "web", ingress=[rule])),
+        "more.yaml": documents.text(
+            [documents.policy("shop", f"p{n}", "client", ingress=[]) for n in range(variant + 1)]
         ),
     }
 
@@ -333,7 +333,7 @@ def test_modes_are_read_from_a_file_and_when_it_changes(agent: Agent) -> None:
 def test_closed_means_that_nobody_unknown_gets_through(agent: Agent) -> None:
     web, client = agent.lab.pods
     web.serve(ALLOWED)
-    agent.put(texts={"other.yaml": manifests.text(manifests.pod("x", "y", "10.1.0.99"))})
+    agent.put(texts={"other.yaml": documents.text(documents.pod("x", "y", "10.1.0.99"))})
     agent.start("--fail", "closed")
     agent.wait_until_in_force()
     assert not client.reaches("10.1.0.2", ALLOWED, timeout=0.3)
@@ -403,7 +403,7 @@ def test_a_table_of_connections_that_is_full_is_an_alarm(agent: Agent) -> None:
     """And those of a pod that is gone make room."""
     web, client = agent.lab.pods
     # Nothing is denied: so many denials would be an alarm of their own.
-    agent.put(texts={"pods.yaml": manifests.text(manifests.of_lab(agent.lab.pods))})
+    agent.put(texts={"pods.yaml": documents.text(documents.of_lab(agent.lab.pods))})
     agent.start("--connections", "8192", "--adopt", "0")
     agent.wait_until_in_force()
     agent.wait_until_bound(web, client)

@@ -24,9 +24,9 @@ from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, lower
 from tests.agent.packets import probe
 from tests.agent.programs import Bench, needs_root
+from tests.clusters.services import ASKED, Made, policies
 from tests.handmade import policy
 from tests.services import inputs, naive
-from tests.services.made import ASKED, Made, policies
 
 pytestmark = needs_root
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from bench.lab import Lab, LabPod, Layout
-from tests.agent import manifests
 from tests.agent.running import PATIENCE, Agent, agent_on, eventually, why_not
+from tests.clusters import documents
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
 PORT, OTHER_PORT, LARGE_PORT = 8080, 8081, 8082
-OPEN = manifests.policy(
+OPEN = documents.policy(
     "shop",
     "web",
     "web",
     ingress=[
         {
-            "from": manifests.from_app("client"),
+            "from": documents.from_app("client"),
             "ports": [
                 {"port": PORT},
                 {"port": PORT, "protocol": "UDP"},
@@ -33,14 +33,14 @@ OPEN = manifests.policy(
     ],
 )
 # Nothing of the server's is let through but answers.
-CLOSED_BOTH_WAYS = manifests.policy(
+CLOSED_BOTH_WAYS = documents.policy(
     "shop",
     "web",
     "web",
     policyTypes=["Ingress", "Egress"],
     ingress=OPEN["spec"]["ingress"],
 )
-SHUT = manifests.policy("shop", "web", "web", ingress=[])
+SHUT = documents.policy("shop", "web", "web", ingress=[])
 QUIET = 0.5  # seconds in which what is cut stays silent
 
 
@@ -62,8 +62,8 @@ def ends(agent: Agent) -> tuple[LabPod, LabPod]:
 
 
 def texts(agent: Agent, policy: dict[str, object]) -> dict[str, str]:
-    pods = manifests.text(manifests.of_lab(agent.lab.pods))
-    return {"pods.yaml": pods, "policy.yaml": manifests.text(policy)}
+    pods = documents.text(documents.of_lab(agent.lab.pods))
+    return {"pods.yaml": pods, "policy.yaml": documents.text(policy)}
 
 
 def start(agent: Agent, policy: dict[str, object], *options: str) -> None:
@@ -149,7 +149,7 @@ def test_connections_older_than_the_knowledge_of_their_pod(
 ) -> None:
     """A pod that becomes known, by an agent that is not the first."""
     web, client = ends(agent)
-    only = {"pods.yaml": manifests.text(manifests.of_lab([client]))}
+    only = {"pods.yaml": documents.text(documents.of_lab([client]))}
     agent.put(texts=only)
     agent.start("--adopt", "0")  # the window of a first agent is not what this is about
     agent.wait_until_in_force()

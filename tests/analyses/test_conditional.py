@@ -23,7 +23,7 @@ from kubeverdict.render import tree
 from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import traffic_of
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
-from tests.generated import Probe
+from tests.clusters.generated import Probe
 from tests.handmade import allow, block, cluster, pod, policy
 
 INGRESS = Direction.INGRESS

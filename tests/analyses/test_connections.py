@@ -26,7 +26,14 @@ from tests.analyses.clusters import (
     udp,
 )
 from tests.analyses.reading import in_workloads, is_listed
-from tests.generated import clusters, ends, profiles, random_cluster, services, without_icmp_types
+from tests.clusters.generated import (
+    clusters,
+    ends,
+    profiles,
+    random_cluster,
+    services,
+    without_icmp_types,
+)
 from tests.handmade import allow
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES

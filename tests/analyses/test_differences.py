@@ -10,7 +10,7 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Policy
 from tests.analyses.clusters import block, cluster, pod, pods_where, policy, tcp
 from tests.analyses.reading import covers, in_workloads, is_listed, opens
-from tests.generated import changes, ends, services
+from tests.clusters.generated import changes, ends, services
 from tests.oracle import Oracle
 from tests.oracle_parts import FAMILIES
 

@@ -27,7 +27,7 @@ from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.render.policies import policies as written
-from tests.generated import Probe, clusters, probes, random_cluster, random_probes
+from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
 from tests.handmade import cluster as handmade
 from tests.handmade import pod
 from tests.oracle import Oracle

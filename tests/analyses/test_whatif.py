@@ -14,7 +14,7 @@ from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.analyses.clusters import block, cluster, pod, pods_where, policy, tcp
 from tests.analyses.reading import covers, in_workloads, is_listed, opens
-from tests.generated import changes, ends, profiles, services
+from tests.clusters.generated import changes, ends, profiles, services
 from tests.oracle import Oracle
 from tests.oracle_parts import FAMILIES
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Action, Rule
-from tests.generated_policies import Choose
+from tests.clusters.policies import Choose
 
 CONDITIONS = ("for GET /api only", "if x/a is in the mesh")
 

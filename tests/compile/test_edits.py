@@ -22,8 +22,8 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from tests.clusters.generated import Probe, random_cluster, random_probes
 from tests.conformance.answers import end_ids
-from tests.generated import Probe, random_cluster, random_probes
 
 PROBES = 40
 

@@ -15,7 +15,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Policy, Rule
 from kubeverdict.model.profile import REFERENCE, Profile
-from tests.generated import Probe
+from tests.clusters.generated import Probe
 from tests.oracle import Decider, Oracle, Reason
 
 

@@ -16,8 +16,8 @@ from kubeverdict.manifests import load
 from kubeverdict.model.addresses import Family, family_of
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.ports import Protocol
+from tests.clusters.generated import Probe
 from tests.conformance.answers import Answer
-from tests.generated import Probe
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 E2E = sorted((FIXTURES / "e2e").iterdir())

@@ -23,9 +23,7 @@ from kubeverdict.evaluate.flows import port_atoms
 from kubeverdict.kernels.jit import compiled_only
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from tests.conformance.answers import ask_engine, ask_oracle, end_ids
-from tests.counting import ChangeCount, PairCount, count_changes, count_pairs
-from tests.generated import (
+from tests.clusters.generated import (
     SINGLE_KNOB_PROFILES,
     Probe,
     changes,
@@ -35,6 +33,8 @@ from tests.generated import (
     random_cluster,
     random_probes,
 )
+from tests.conformance.answers import ask_engine, ask_oracle, end_ids
+from tests.counting import ChangeCount, PairCount, count_changes, count_pairs
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES
 

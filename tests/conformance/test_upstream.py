@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kubeverdict.model.addresses import Family
+from tests.clusters.generated import Probe
 from tests.conformance.answers import ASK
 from tests.conformance.scenarios import E2E, Step, load_cluster, pods_by_name, read_scenario
-from tests.generated import Probe
 
 STEPS = [
     pytest.param(step, id=f"{folder.name}-{number}")

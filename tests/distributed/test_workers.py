@@ -30,7 +30,7 @@ from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each
 from kubeverdict.session.pipeline import ReportOptions, reports
 from tests.cli.running import SHOP, run
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from kubeverdict.evaluate.bounds import Bounds, conditions, judge_bounds
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.snapshots import snapshot
 from tests.clusters.conditions import bound, settled, with_conditions
+from tests.clusters.generated import Probe, random_cluster, random_probes
 from tests.conformance.answers import end_ids
-from tests.generated import Probe, random_cluster, random_probes
 from tests.oracle import Oracle
 
 

@@ -17,8 +17,13 @@ from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from tests.generated import SINGLE_KNOB_PROFILES, build_cluster, change_cluster, random_cluster
-from tests.generated_policies import NAMESPACES, NUMBERS
+from tests.clusters.generated import (
+    SINGLE_KNOB_PROFILES,
+    build_cluster,
+    change_cluster,
+    random_cluster,
+)
+from tests.clusters.policies import NAMESPACES, NUMBERS
 
 FOCI = (
     ANYTHING,

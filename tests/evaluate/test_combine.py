@@ -18,9 +18,9 @@ from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited, policy_key
+from tests.clusters.generated import build_cluster, change_cluster
 from tests.counting import Connections, connections, port_runs
 from tests.evaluate.test_bulk import figures
-from tests.generated import build_cluster, change_cluster
 from tests.oracle import Oracle
 
 

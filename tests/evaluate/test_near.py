@@ -12,7 +12,7 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.local_classes import decisions, local_classes, port_classes
 from kubeverdict.kernels.flows import decide
 from kubeverdict.model.policy import Direction
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 
 def decided(

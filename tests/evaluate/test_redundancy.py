@@ -11,7 +11,7 @@ from kubeverdict.evaluate.redundancy import removable
 from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, workbench
 from kubeverdict.manifests.loading import load_text
 from kubeverdict.model.edit import Edit, policy_key
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 
 def idle(bench: Workbench) -> list[int]:

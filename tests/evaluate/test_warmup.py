@@ -48,7 +48,7 @@ from kubeverdict.kernels import (
     policy_scenarios, ports, reach, rows, scenario_results, selectors, sets,
 )
 from kubeverdict.model.edit import Edit, policy_key
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 def specialised():
     modules = (

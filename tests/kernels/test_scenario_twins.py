@@ -44,7 +44,7 @@ from kubeverdict.kernels.jit import Kernel
 from kubeverdict.kernels.pod_scenarios import Moves
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.model.policy import Action
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 Form = Callable[[Kernel], Callable[..., Any]]
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kubeverdict as kv
-from tests.clusters.documents import ON_NODE, PROTOCOLS, SPACES, Maker, Object, text
+from tests.clusters.documents import text
+from tests.clusters.generated_documents import ON_NODE, PROTOCOLS, SPACES, Maker, Object
 
 OUTSIDE = "203.0.113.9"
 CONNECTIONS = [(0, 80), (0, 81), (1, 80), (2, 90)]

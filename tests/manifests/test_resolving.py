@@ -17,7 +17,7 @@ from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each, relabel_each
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Cluster
 from kubeverdict.model.edit import Edit, edited
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 from tests.manifests.reading import load_text, policy_text
 from tests.manifests.test_change import BASE, OTHER, cluster, deployment, live, plain, text
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 from kubeverdict.model.ports import Protocol
 from kubeverdict.services import Client, ServiceResolver
+from tests.clusters.services import ASKED, PROTOCOLS, Made
 from tests.services import naive
-from tests.services.made import ASKED, PROTOCOLS, Made
 
 
 def found(

@@ -16,7 +16,7 @@ from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
 from kubeverdict.snapshots.container import Section, SnapshotFile
 from kubeverdict.snapshots.snapshot import _layout
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 from tests.snapshots.comparing import assert_holds
 
 NAME = "cluster.kvs"

@@ -29,7 +29,7 @@ from kubeverdict.snapshots.container import (
     _header_checksum,
 )
 from kubeverdict.snapshots.snapshot import _layout
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 from tests.snapshots.comparing import assert_holds
 
 NAME = "cluster.kvs"

@@ -38,7 +38,7 @@ from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
 from kubeverdict.snapshots import Snapshot
 from tests.cli.running import SHOP, SHOP_CHANGE
-from tests.generated import (
+from tests.clusters.generated import (
     SINGLE_KNOB_PROFILES,
     change_cluster,
     clusters,

@@ -7,7 +7,8 @@ from random import Random
 from typing import NamedTuple
 
 from kubeverdict.manifests import load
-from tests.clusters.documents import Maker, Object, text
+from tests.clusters.documents import text
+from tests.clusters.generated_documents import Maker, Object
 from tests.verbs.plain import Plain
 
 Key = tuple[str, str, str]

@@ -21,9 +21,9 @@ from kubeverdict.model.edit import policy_key
 from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
+from tests.clusters.generated import build_cluster, change_cluster, ends
+from tests.clusters.policies import Choose
 from tests.counting import port_runs
-from tests.generated import build_cluster, change_cluster, ends
-from tests.generated_policies import Choose
 from tests.oracle import Oracle, Reason, Way, decides_to_allow
 from tests.oracle_parts import Flow
 

@@ -17,7 +17,7 @@ import pytest
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from tests.cli.running import run_here
-from tests.clusters.documents import APPS, Maker, Object
+from tests.clusters.generated_documents import APPS, Maker, Object
 from tests.counting import count_changes
 from tests.oracle import decides_to_allow
 from tests.oracle_parts import End, Flow

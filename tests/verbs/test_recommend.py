@@ -34,9 +34,9 @@ from kubeverdict.render.recommend import table
 from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import read_back, recommended, traffic_of
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
+from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
+from tests.clusters.policies import ADMIN, BASELINE, MESH, MIDDLE
 from tests.counting import port_runs
-from tests.generated import Probe, clusters, probes, random_cluster, random_probes
-from tests.generated_policies import ADMIN, BASELINE, MESH, MIDDLE
 from tests.handmade import allow, pod, policy
 from tests.handmade import cluster as handmade
 from tests.oracle import Oracle, OracleVerdict

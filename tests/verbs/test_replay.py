@@ -28,8 +28,8 @@ from kubeverdict.render.replay import table
 from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import Lines, end_of
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
-from tests.generated import Probe, clusters, probes, random_cluster, random_probes
-from tests.generated_policies import Nowhere
+from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
+from tests.clusters.policies import Nowhere
 from tests.handmade import allow, pod, policy
 from tests.handmade import cluster as handmade
 from tests.oracle import Oracle, Reason, decides_to_allow

@@ -24,7 +24,7 @@ from kubeverdict.model.profile import REFERENCE
 from kubeverdict.model.selectors import Clause, Operator, Requirement, Selector
 from tests.analyses.verify.asserting import claim, results
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
-from tests.generated_policies import Choose
+from tests.clusters.policies import Choose
 from tests.oracle import Oracle
 from tests.oracle_parts import selects
 from tests.verbs.plain import Plain, small_cluster

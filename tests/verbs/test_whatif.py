@@ -14,7 +14,7 @@ import pytest
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from tests.cli.running import run_here
-from tests.clusters.documents import Object
+from tests.clusters.generated_documents import Object
 from tests.counting import count_changes, count_pairs
 from tests.oracle import Oracle, decides_to_allow
 from tests.oracle_parts import End, Flow

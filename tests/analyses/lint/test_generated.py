@@ -22,7 +22,7 @@ from kubeverdict.model.profile import PROFILES
 from kubeverdict.model.sources import Source
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
-from tests.generated import random_cluster
+from tests.clusters.generated import random_cluster
 
 SEEDS = range(8)
 

@@ -44,8 +44,8 @@ from tests.analyses.clusters import (
     tcp as tcp_rule,
 )
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
-from tests.generated import build_cluster, without_icmp_types
-from tests.generated_policies import KEYS, NAMESPACES, PORT_NAMES, VALUES
+from tests.clusters.generated import build_cluster, without_icmp_types
+from tests.clusters.policies import KEYS, NAMESPACES, PORT_NAMES, VALUES
 from tests.oracle_parts import selects
 
 PODS = [

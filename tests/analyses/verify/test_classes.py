@@ -22,7 +22,7 @@ from kubeverdict.model.selectors import (
     Selector,
 )
 from tests.analyses.clusters import selector
-from tests.generated_policies import KEYS, POD_REQUIREMENTS, VALUES
+from tests.clusters.policies import KEYS, POD_REQUIREMENTS, VALUES
 from tests.oracle_parts import selects
 
 # Every label set as far as these selectors can tell: one value that none of them names.

@@ -31,8 +31,8 @@ from tests.analyses.clusters import (
 from tests.analyses.clusters import tcp as tcp_rule
 from tests.analyses.reading import Addresses
 from tests.analyses.verify.asserting import claim, end, ends_of, inside, results, tcp
-from tests.generated import build_cluster, without_icmp_types
-from tests.generated_policies import NAMESPACE_REQUIREMENTS, POD_REQUIREMENTS
+from tests.clusters.generated import build_cluster, without_icmp_types
+from tests.clusters.policies import NAMESPACE_REQUIREMENTS, POD_REQUIREMENTS
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES, network, selects
 

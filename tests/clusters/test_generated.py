@@ -10,7 +10,7 @@ import pytest
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Action
 from kubeverdict.model.profile import REFERENCE, Profile
-from tests.generated import SINGLE_KNOB_PROFILES, random_cluster, random_probes
+from tests.clusters.generated import SINGLE_KNOB_PROFILES, random_cluster, random_probes
 from tests.oracle import Oracle, OracleVerdict, Reason
 
 # These concern Services, or what a user is told.
