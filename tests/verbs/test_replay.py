@@ -266,3 +266,12 @@ def test_the_report_counts_and_names_rules_of_every_action() -> None:
     assert "spec.ingress[0] (deny)" in text and "nothing that was seen matches it" in text
     (told,) = json.loads(as_json(report, Style()))["unused_rules"]
     assert (told["policy"], told["action"], told["shadowed"]) == ("admin", "deny", False)
+
+
+def test_a_connection_that_would_be_admitted_under_a_condition_says_so() -> None:
+    perhaps = replace(allow(INGRESS, None, port(80)), condition=CONDITIONS[0])
+    cluster = handmade(PAIR, policy("y/net", perhaps))
+    report = check(cluster, [Probe(*PAIR, Protocol.TCP, 80, None)], [Seen.DENIED])
+    (group,) = report.admits
+    assert group.ingress.reason == "conditional" and group.ingress.conditions == CONDITIONS[:1]
+    assert f"ingress depends on a condition: {CONDITIONS[0]}" in table(report, Style())

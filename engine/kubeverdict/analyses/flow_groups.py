@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.attribution import TrafficEnd
 from kubeverdict.analyses.decisions import Decider, Decision, between
 from kubeverdict.analyses.ends import Party, pod_party
-from kubeverdict.analyses.judged_traffic import JudgedTraffic
+from kubeverdict.analyses.judged_traffic import JudgedTraffic, at_least
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
-from kubeverdict.evaluate.flows import Verdicts
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
@@ -48,12 +46,13 @@ class FlowGroup(msgspec.Struct, frozen=True):
 
 
 class FlowGroups:
-    """Connections that are alike, added up over batches; the largest of each batch. ``left_out``
-    counts the groups beyond those."""
+    """Connections that are alike, in both bounds where rules are conditional, added up over
+    batches; the largest of each batch. ``left_out`` counts the groups beyond those."""
 
-    def __init__(self) -> None:
-        self.counts: dict[tuple[object, ...], list[int]] = {}
-        self.examples: dict[tuple[object, ...], tuple[TrafficEnd, TrafficEnd]] = {}
+    def __init__(self, compiled: CompiledPolicy) -> None:
+        self._compiled = compiled
+        self._counts: dict[tuple[object, ...], list[int]] = {}
+        self._examples: dict[tuple[object, ...], tuple[TrafficEnd, TrafficEnd]] = {}
         self.left_out = 0
 
     def add(
@@ -62,10 +61,13 @@ class FlowGroups:
         weight: NDArray[np.int64],
         before: NDArray[np.bool_] | None = None,
     ) -> None:
-        """All rows of ``part``. Ends outside are put together as the policies do."""
-        traffic, verdicts = part.traffic, part.verdicts
+        """All rows of ``part``, each with its number of records. Ends outside are put together as
+        the policies do. ``before``: what other policies said."""
+        traffic, bounds = part.traffic, [part.verdicts]
         if not len(traffic):
             return
+        if self._compiled.least:
+            bounds.append(at_least(self._compiled, part).verdicts)
         kinds = _kinds(traffic.ends)
         first_outside = int(kinds.max(initial=0)) + 1
         told = np.zeros(len(traffic), np.int8) if before is None else before.astype(np.int8)
@@ -78,7 +80,9 @@ class FlowGroups:
                 kinds[traffic.destination],
                 first_outside + part.destination,
             ),
-            *(traffic.protocol, traffic.port, verdicts.egress, verdicts.ingress, told),
+            *(traffic.protocol, traffic.port, told),
+            *(one.egress for one in bounds),
+            *(one.ingress for one in bounds),
         )
         group = _numbered(columns)
         first = np.zeros(int(group.max()) + 1, np.int64)
@@ -96,13 +100,55 @@ class FlowGroups:
                 _label(destination, int(part.destination[row])),
                 *(int(column[row]) for column in columns[2:]),
             )
-            if key not in self.counts and len(self.counts) >= LISTED:
+            if key not in self._counts and len(self._counts) >= LISTED:
                 self.left_out += 1
                 continue
-            count = self.counts.setdefault(key, [0, 0])
+            count = self._counts.setdefault(key, [0, 0])
             count[0] += int(records[number])
             count[1] += int(connections[number])
-            self.examples.setdefault(key, (source, destination))
+            self._examples.setdefault(key, (source, destination))
+
+    def explained(self, proposed: bool = False) -> Iterator[FlowGroup]:
+        """The largest first; ``proposed``: with what was said before."""
+        compiled = self._compiled
+        deciders = [Decider(bound) for bound in (compiled, *compiled.least)]
+
+        def decision(
+            decided: Sequence[int], direction: Direction, flow: Flow, misses: bool
+        ) -> Decision:
+            bounds = [
+                _decision(decider, one, direction, flow, misses)
+                for decider, one in zip(deciders, decided, strict=True)
+            ]
+            return between(*bounds) if len(bounds) > 1 else bounds[0]
+
+        order = sorted(self._counts.items(), key=lambda item: -item[1][0])
+        for place, (key, (records, connections)) in enumerate(order):
+            source, destination = self._examples[key]
+            protocol, port, before, *decided = (int(str(value)) for value in key[2:])
+            parties = [_party(compiled, end) for end in (source, destination)]
+            flow = Flow(parties[0], parties[1], Protocol(protocol), port)
+            egress, ingress = decided[: len(deciders)], decided[len(deciders) :]
+            misses = place < EXPLAINED
+            yield FlowGroup(
+                source_workload=_group_name(source),
+                destination_workload=_group_name(destination),
+                port=port_text(Protocol(protocol), port),
+                records=records,
+                connections=connections,
+                source=source.name,
+                destination=destination.name,
+                egress=decision(egress, Direction.EGRESS, flow, misses),
+                ingress=decision(ingress, Direction.INGRESS, flow, misses),
+                before=bool(before) if proposed else None,
+            )
+
+
+def grouped(compiled: CompiledPolicy, part: JudgedTraffic) -> Iterator[FlowGroup]:
+    """Connections that were seen, in groups, the largest first."""
+    groups = FlowGroups(compiled)
+    groups.add(part, part.traffic.observed)
+    return groups.explained()
 
 
 def _numbered(columns: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
@@ -129,75 +175,6 @@ def _kinds(ends: Sequence[TrafficEnd]) -> NDArray[np.int64]:
 
 def _label(end: TrafficEnd, number: int) -> object:
     return end.pod.workload if end.pod is not None else number
-
-
-def grouped(compiled: CompiledPolicy, part: JudgedTraffic) -> Iterator[FlowGroup]:
-    """Connections that were seen, in groups, the largest first."""
-    groups = FlowGroups()
-    groups.add(part, part.traffic.observed)
-    return explained(compiled, groups, False)
-
-
-def grouped_between(
-    compiled: CompiledPolicy, most: JudgedTraffic, least: JudgedTraffic
-) -> Iterator[FlowGroup]:
-    """The same of connections in both bounds, which may depend on conditions."""
-    pairs = [
-        np.unique(np.stack((high, low)), axis=1, return_inverse=True)
-        for high, low in (
-            (most.verdicts.egress, least.verdicts.egress),
-            (most.verdicts.ingress, least.verdicts.ingress),
-        )
-    ]
-    # Alike is what is decided alike in both: pairs take the place of what decided.
-    egress, ingress = (place.ravel().astype(np.int32) for _, place in pairs)
-    groups = FlowGroups()
-    numbered = most._replace(verdicts=Verdicts(most.verdicts.allowed, egress, ingress))
-    groups.add(numbered, most.traffic.observed)
-    deciders = [Decider(bound) for bound in (compiled, *compiled.least)]
-
-    def decide(pair: int, direction: Direction, flow: Flow, misses: bool) -> Decision:
-        table = pairs[0 if direction is Direction.EGRESS else 1][0]
-        return between(
-            *(
-                _decision(decider, int(decided), direction, flow, misses)
-                for decider, decided in zip(deciders, table[:, pair], strict=True)
-            )
-        )
-
-    return _explained(compiled, groups, False, decide)
-
-
-def explained(compiled: CompiledPolicy, groups: FlowGroups, proposed: bool) -> Iterator[FlowGroup]:
-    """The largest first."""
-    return _explained(compiled, groups, proposed, partial(_decision, Decider(compiled)))
-
-
-def _explained(
-    compiled: CompiledPolicy,
-    groups: FlowGroups,
-    proposed: bool,
-    decide: Callable[[int, Direction, Flow, bool], Decision],
-) -> Iterator[FlowGroup]:
-    order = sorted(groups.counts.items(), key=lambda item: -item[1][0])
-    for place, (key, (records, connections)) in enumerate(order):
-        source, destination = groups.examples[key]
-        protocol, port, egress, ingress, before = (int(str(value)) for value in key[2:])
-        parties = [_party(compiled, end) for end in (source, destination)]
-        flow = Flow(parties[0], parties[1], Protocol(protocol), port)
-        misses = place < EXPLAINED
-        yield FlowGroup(
-            source_workload=_group_name(source),
-            destination_workload=_group_name(destination),
-            port=port_text(Protocol(protocol), port),
-            records=records,
-            connections=connections,
-            source=source.name,
-            destination=destination.name,
-            egress=decide(egress, Direction.EGRESS, flow, misses),
-            ingress=decide(ingress, Direction.INGRESS, flow, misses),
-            before=bool(before) if proposed else None,
-        )
 
 
 def _party(compiled: CompiledPolicy, end: TrafficEnd) -> Party:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.decisions import RuleView, by_rule
-from kubeverdict.analyses.flow_groups import FlowGroup, FlowGroups, explained
+from kubeverdict.analyses.flow_groups import FlowGroup, FlowGroups
 from kubeverdict.analyses.judged_traffic import Count, JudgedTraffic, at_least, judged, only
 from kubeverdict.analyses.rule_use import RuleUse
 from kubeverdict.analyses.traffic import LogReading, Traffic, endpoints
@@ -122,7 +122,7 @@ class _Run:
         self._present = present
         self._reading = reading
         self._use = RuleUse(policies)
-        self._breaks, self._admits = FlowGroups(), FlowGroups()
+        self._breaks, self._admits = FlowGroups(policies), FlowGroups(policies)
         self._tallies = {
             name: _Tally()
             for name in (
@@ -192,8 +192,8 @@ class _Run:
             broken_by_change=counts["by_change"],
             refused=counts["refused"],
             admitted=counts["admitted"],
-            breaks=tuple(explained(self._policies, self._breaks, self._present is not None)),
-            admits=tuple(explained(self._policies, self._admits, False)),
+            breaks=tuple(self._breaks.explained(self._present is not None)),
+            admits=tuple(self._admits.explained()),
             groups_left_out=self._breaks.left_out + self._admits.left_out,
             idle=tuple(self._idle()),
             rules=len(self._policies.rules),

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses.judged_traffic import judged
+from kubeverdict.analyses.judged_traffic import JudgedTraffic, judged
 from kubeverdict.analyses.recommend.stages import has_other_tiers, with_network_policies
-from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.sets import members
@@ -95,12 +94,12 @@ def permitted(alone: Alone) -> Permits:
     return found
 
 
-def seen_by_rule(alone: Alone, traffic: Traffic) -> NDArray[np.int64]:
-    """(rules,) distinct connections between pods in traffic, by the rule that they are counted
-    for."""
-    bare = judged(alone.bare, traffic)
-    beside = judged(alone.beside_tiers, traffic)
+def seen_by_rule(alone: Alone, bare: JudgedTraffic) -> NDArray[np.int64]:
+    """(rules,) distinct connections between pods in traffic, as ``alone.bare`` judges it, by the
+    rule that they are counted for."""
     traffic = bare.traffic
+    has_tiers = alone.beside_tiers is not alone.bare
+    beside = judged(alone.beside_tiers, traffic) if has_tiers else bare
     is_pod = np.array([end.pod is not None and not end.pod.host_network for end in traffic.ends])
     keep = beside.verdicts.allowed & (bare.source != bare.destination) & (traffic.protocol < 3)
     if is_pod.size:
@@ -179,9 +178,8 @@ def _judge_cells(alone: Alone, kinds: _Kinds, cells: NDArray[np.int64], out: Per
         sums += np.bincount(rule[counts], weight[counts], sums.size).astype(np.int64)
 
 
-def addresses_seen(bare: CompiledPolicy, traffic: Traffic) -> NDArray[np.int64]:
+def addresses_seen(bare: CompiledPolicy, part: JudgedTraffic) -> NDArray[np.int64]:
     """(rules,) distinct addresses outside, by the rule that lets them in or to them."""
-    part = judged(bare, traffic)
     traffic, verdicts = part.traffic, part.verdicts
     outside = np.array([end.pod is None or end.pod.host_network for end in traffic.ends], np.bool_)
     found = np.zeros(len(bare.rules), np.int64)

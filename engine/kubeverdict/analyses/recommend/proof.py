@@ -3,13 +3,13 @@ traffic that they were made from, and what they permit beyond it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 
 from kubeverdict.analyses.decisions import RuleView, by_rule
-from kubeverdict.analyses.flow_groups import FlowGroup, grouped, grouped_between
+from kubeverdict.analyses.flow_groups import FlowGroup, grouped
 from kubeverdict.analyses.judged_traffic import Count, at_least, counted, judged, only
 from kubeverdict.analyses.recommend.drafts import Recommendation
 from kubeverdict.analyses.recommend.permits import (
@@ -99,19 +99,13 @@ def _proof(before: CompiledPolicy, after: CompiledPolicy, alone: Alone, traffic:
     surely = least.verdicts.allowed
     blocked, still = was & ~now, ~was & ~now
     # What a condition may have let through before and does no more.
-    perhaps = old_least.verdicts.allowed & ~surely & ~blocked
-    groups = [*grouped(after, only(part, blocked))]
-    if perhaps.any():
-        groups += grouped_between(after, only(part, perhaps), only(least, perhaps))
+    blocked |= old_least.verdicts.allowed & ~surely
     depends = now & ~surely
-    conditional: Iterable[FlowGroup] = ()
-    if depends.any():
-        conditional = grouped_between(after, only(part, depends), only(least, depends))
-    bare = alone.bare
+    bare, own = alone.bare, judged(alone.bare, traffic)
     permits = permitted(alone)
-    seen = seen_by_rule(alone, traffic)
+    seen = seen_by_rule(alone, own)
     addresses = addresses_of(bare)
-    wide = addresses - addresses_seen(bare, traffic)
+    wide = addresses - addresses_seen(bare, own)
     order = sorted(
         np.flatnonzero((permits.each > seen) | (wide > 0)).tolist(),
         key=lambda number: (seen[number] - permits.each[number], -wide[number], number),
@@ -122,10 +116,10 @@ def _proof(before: CompiledPolicy, after: CompiledPolicy, alone: Alone, traffic:
     )
     return Proof(
         replayed=counted(part, np.ones(now.size, np.bool_)),
-        blocked=counted(part, blocked | perhaps),
+        blocked=counted(part, blocked),
         repaired=counted(part, ~was & now),
         still_denied=counted(part, still),
-        blocked_groups=tuple(groups),
+        blocked_groups=tuple(grouped(after, only(part, blocked))),
         still_denied_groups=tuple(grouped(before, only(old, still))),
         permitted=int(permits.each.sum()),
         seen=int(seen.sum()),
@@ -133,7 +127,7 @@ def _proof(before: CompiledPolicy, after: CompiledPolicy, alone: Alone, traffic:
         excess_left_out=max(len(order) - LISTED, 0),
         selects_nothing=tuple(_selects_nothing(bare.cluster)),
         conditional=counted(part, depends),
-        conditional_groups=tuple(conditional),
+        conditional_groups=tuple(grouped(after, only(part, depends))),
         permitted_conditionally=int(permits.conditionally.sum()),
         without_effect=tuple(
             _view(bare, number)
