@@ -1,5 +1,5 @@
 """What lint says of policies that change nothing and of rules that fail at the other end, against
-the plain meaning of each on clusters with tiers."""
+the plain meaning of each on clusters with tiers; and what it says where rules are conditional."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from kubeverdict.analyses.lint import coverage, onesided
+from kubeverdict.analyses.findings import Finding
+from kubeverdict.analyses.lint import coverage, lint, onesided
+from kubeverdict.analyses.lint.conditional import OPEN
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.covers import is_default_deny
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Action, Direction, Peer, PodPeer, Policy, Rule
 from kubeverdict.model.selectors import Operator, Requirement, Selector
+from tests.clusters.conditions import CONDITIONS, bound, with_conditions
 from tests.verbs.plain import Plain, concerned, small_cluster
 
 SEEDS = range(60)
@@ -121,3 +124,59 @@ def failing(plain: Plain, policy: Policy, rule: Rule) -> int:
 def test_some_are_one_sided_where_rules_deny() -> None:
     clusters = filter(denies, map(particular_cluster, SEEDS))
     assert sum(bool(told_one_sided(cluster)) for cluster in clusters) >= 10
+
+
+# --- conditional rules -----------------------------------------------------------------------
+
+ONE_SIDED = ("egress-one-sided", "ingress-one-sided")
+DENIED = (*ONE_SIDED, "dns-blocked", "dns-no-tcp")
+
+
+def findings(cluster: Cluster) -> dict[tuple[str, str], Finding]:
+    """Those that depend on verdicts, by rule and fingerprint."""
+    found = lint(compile_cluster(cluster), lambda key: ("", 0)).findings
+    return {(one.id, one.fingerprint): one for one in found if one.id in (*OPEN, *DENIED)}
+
+
+def conditional_cluster(seed: int) -> Cluster:
+    made = particular_cluster(seed) if seed % 2 else small_cluster(seed)
+    return with_conditions(made, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_findings_hold_whatever_conditions_come_to(seed: int) -> None:
+    made = conditional_cluster(seed)
+    most, least = (findings(bound(made, at_least)) for at_least in (False, True))
+    found = findings(made)
+    for key, one in found.items():
+        message, told, condition = one.message.partition(" (a rule with a condition: ")
+        if told:
+            assert condition.rstrip(")") in CONDITIONS and key in most
+        elif one.id in OPEN:
+            assert key in most and message == least[key].message
+        else:
+            assert message == most[key].message
+    expected = {key for key in most if key in least or key[0] in DENIED}
+    assert expected <= found.keys()
+
+
+def test_some_findings_depend_on_conditions() -> None:
+    told = dropped = 0
+    for made in map(conditional_cluster, SEEDS):
+        found = findings(made)
+        told += sum("a rule with a condition" in one.message for one in found.values())
+        dropped += len(findings(bound(made, at_least=False)).keys() - found.keys())
+    assert told >= 20 and dropped >= 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_told_to_change_nothing_does_not_in_either_bound(seed: int) -> None:
+    made = conditional_cluster(seed)
+    hits = coverage.check(Facts(compile_cluster(made)))
+    told = {str(hit.policy) for hit in hits if hit.rule in IDLE}
+    for at_least in (False, True):
+        plain = Plain(bound(made, at_least))
+        gone = [policy for policy in plain.oracle.policies if str(policy) in told]
+        rest = plain.without(gone)
+        for asked in plain.asked():
+            assert plain.lets(asked) is rest.lets(asked), (told, asked)

@@ -36,6 +36,7 @@ from kubeverdict.analyses.lint import (
 )
 from kubeverdict.analyses.lint.baseline import Compared, Known, compare
 from kubeverdict.analyses.lint.catalogue import RULES, known
+from kubeverdict.analyses.lint.conditional import certain
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
 from kubeverdict.analyses.redundancy import Removable, by_rules
@@ -163,7 +164,10 @@ def _lint(
     made = {check.id for check in checks if not check.skipped}
     kept: list[Hit] = []
     suppressed = 0
-    for hit in _without_repeats(_hits(facts, settings)):
+    hits = _hits(facts, settings)
+    if compiled.least:
+        hits = certain(facts, hits)
+    for hit in _without_repeats(hits):
         if hit.rule not in made:
             continue
         if hit.policy is not None and intent.is_off(hit.policy, hit.rule):

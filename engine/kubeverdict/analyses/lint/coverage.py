@@ -19,7 +19,7 @@ _SYSTEM = ("kube-", "openshift")
 
 
 def check(facts: Facts) -> Iterator[Hit]:
-    yield from _namespaces(facts)
+    yield from unguarded(facts)
     yield from _partial(facts)
     yield from _idle(facts)
 
@@ -27,7 +27,9 @@ def check(facts: Facts) -> Iterator[Hit]:
 # --- namespaces and pods ---------------------------------------------------------------------
 
 
-def _namespaces(facts: Facts) -> Iterator[Hit]:
+def unguarded(facts: Facts) -> Iterator[Hit]:
+    """Namespaces without a default deny, and pods that nothing isolates."""
+    at_least = facts.compiled.at_least
     selected: set[int] = set()
     guarded: set[int] = set()
     policies_in: set[str] = set()
@@ -35,7 +37,7 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
     for policy in facts.policies:
         kinds_of = facts.subjects(policy).tolist()
         selected.update(kinds_of)
-        if any(_guards(policy, direction) for direction in Direction):
+        if any(_guards(policy, direction, at_least) for direction in Direction):
             guarded.update(kinds_of)
         where = where_of(policy)
         names = [where] if isinstance(where, str) else facts.namespaces_of[where]
@@ -55,7 +57,7 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
         nearby = _document(facts.cluster.pods[min(facts.kinds[kind].pods[0] for kind in kinds)])
         bare = "" if name in policies_in else "; it has no policy at all"
         for direction in Direction:
-            if not is_denied_by_default(general.get(name, ()), direction):
+            if not is_denied_by_default(general.get(name, ()), direction, at_least):
                 whose = count(pods, "pod")
                 message = f"no policy denies {direction.word} by default to its {whose}{bare}"
                 rule = f"no-default-deny-{direction.word}"
@@ -70,18 +72,23 @@ def _namespaces(facts: Facts) -> Iterator[Hit]:
             yield Hit("pod-unselected", message, place=place, nearby=nearby, objects=objects)
 
 
-def is_denied_by_default(policies: Iterable[Policy], direction: Direction) -> bool:
+def is_denied_by_default(
+    policies: Iterable[Policy], direction: Direction, at_least: bool = False
+) -> bool:
     """Whether policies in evaluation order, all of the same pods, deny what none of their rules
-    for particular ends or ports is about. A policy that isolates and opens all itself isolates
-    nothing, and takes nothing back that another one isolates from."""
+    for particular ends or ports is about, in one of the bounds where rules are conditional. A
+    policy that isolates and opens all itself isolates nothing, and takes nothing back that another
+    one isolates from."""
     for _, tier in groupby(policies, key=lambda policy: policy.tier):
         isolated = False
         for policy in tier:
             action = next(
                 (
-                    rule.action
+                    action
                     for rule in policy.rules
-                    if rule.direction is direction and _is_about_all(rule)
+                    if rule.direction is direction
+                    and (action := rule.counted(at_least)) is not None
+                    and _is_about_all(rule, action)
                 ),
                 None,
             )
@@ -98,19 +105,21 @@ def is_denied_by_default(policies: Iterable[Policy], direction: Direction) -> bo
     return False
 
 
-def _is_about_all(rule: Rule) -> bool:
+def _is_about_all(rule: Rule, action: Action) -> bool:
     """Whether a rule is about every port and every end; one that denies, about every pod."""
     if rule.ports is not None:
         return False
-    if rule.action is Action.DENY:
+    if action is Action.DENY:
         return rule.peers is None or any(map(is_everywhere, rule.peers))
     return rule.peers is None
 
 
-def _guards(policy: Policy, direction: Direction) -> bool:
+def _guards(policy: Policy, direction: Direction, at_least: bool) -> bool:
     """Whether a policy denies something to what it selects, unless its rules say otherwise."""
     return isolates(policy, direction) or any(
-        rule.direction is direction and rule.action is Action.DENY and _is_about_all(rule)
+        rule.direction is direction
+        and rule.counted(at_least) is Action.DENY
+        and _is_about_all(rule, Action.DENY)
         for rule in policy.rules
     )
 

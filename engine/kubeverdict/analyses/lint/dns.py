@@ -275,10 +275,11 @@ def _likely(policy: Policy) -> dict[Protocol, Action]:
     be where DNS runs."""
     found: dict[Protocol, Action] = {}
     for rule in policy.rules:
-        if rule.direction is Direction.EGRESS and rule.action is not Action.DENY:
+        action = rule.counted(at_least=False)
+        if rule.direction is Direction.EGRESS and action not in (None, Action.DENY):
             for protocol in DNS_PROTOCOLS:
                 if _leaves(rule, policy) and covers(rule, protocol, PORTS):
-                    found.setdefault(protocol, rule.action)
+                    found.setdefault(protocol, action)
     return found
 
 

@@ -250,7 +250,8 @@ class Facts:
     def denying_rules(self) -> list[int]:
         """The compiled rules that deny, by their numbers."""
         rules = enumerate(self.compiled.rules)
-        return [number for number, ref in rules if ref.rule.action is Action.DENY]
+        at_least = self.compiled.at_least
+        return [number for number, ref in rules if ref.rule.counted(at_least) is Action.DENY]
 
     def denied(self, decided: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of some decisions deny: rules by their numbers, and reasons."""
@@ -287,7 +288,8 @@ class Facts:
             lambda policy, direction: (
                 isolates(policy, direction)
                 or any(
-                    rule.direction is direction and rule.action is Action.DENY
+                    rule.direction is direction
+                    and rule.counted(self.compiled.at_least) is Action.DENY
                     for rule in policy.rules
                 )
             )
