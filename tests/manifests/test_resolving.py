@@ -12,12 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from kubeverdict.errors import InputError, UsageError
-from kubeverdict.manifests import apply, delete
 from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each, relabel_each
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Cluster
 from kubeverdict.model.edit import Edit, edited
 from tests.clusters.generated import random_cluster
+from tests.manifests.plain_change import apply, delete
 from tests.manifests.reading import load_text, policy_text
 from tests.manifests.test_change import BASE, OTHER, cluster, deployment, live, plain, text
 
@@ -38,7 +38,7 @@ def meaning(cluster: Cluster) -> dict[str, Any]:
     """All of a cluster but the order of its objects, on which no verdict depends."""
     found: dict[str, Any] = {
         name: {str(item): msgspec.structs.astuple(item) for item in getattr(cluster, name)}
-        for name in ("pods", "nodes", "services")
+        for name in ("pods", "nodes", "services", "ingresses")
     }
     spaces = {item.name: (item.labels, item.implied) for item in cluster.namespaces}
     policies = {str(p): (p.pods, p.isolates, len(p.rules)) for p in cluster.policies}
@@ -49,6 +49,17 @@ def stateful(replicas: int, name: str = "db", **spec: Any) -> dict[str, Any]:
     return {**deployment(name, replicas=replicas, **spec), "kind": "StatefulSet"}
 
 
+def ingress(name: str, service: str) -> dict[str, Any]:
+    backend = {"service": {"name": service, "port": {"number": 80}}}
+    head = {"name": name, "namespace": "shop"}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": head,
+        "spec": {"defaultBackend": backend},
+    }
+
+
 LIVE = cluster(
     *(live(number) for number in (1, 2, 3)),
     deployment("api", labels={"app": "api"}, replicas=3),
@@ -57,6 +68,8 @@ LIVE = cluster(
     OTHER,
     json.loads(policy_text({}, namespace="data")),
     plain("Service", "web", namespace="shop"),
+    ingress("web", "web"),
+    ingress("other", "api"),
     plain("Node", "n1"),
     plain("Node", "n2"),
     plain("Namespace", "shop", labels={"team": "a"}),
@@ -97,6 +110,7 @@ STEPS = [
             [plain("Pod", "lone"), plain("Pod", "web-0", namespace="shop")],
             [plain("Namespace", "shop", labels={"team": "b"}), plain("Node", "n3")],
             [plain("Namespace", "empty")],
+            [ingress("web", "api"), ingress("new", "web")],
         )
     ),
 ]

@@ -18,7 +18,7 @@ earlier one (files have no order that a user sees).
 
 from __future__ import annotations
 
-from kubeverdict.manifests.change import apply, delete
 from kubeverdict.manifests.loading import Loaded, load
+from kubeverdict.manifests.resolving import apply, delete
 
 __all__ = ["Loaded", "apply", "delete", "load"]

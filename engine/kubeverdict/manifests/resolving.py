@@ -1,4 +1,4 @@
-"""Scenarios resolved against a cluster: what each takes out of it and puts in."""
+"""Changes resolved against a cluster: what each takes out of it and puts in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,26 @@ from kubeverdict.manifests.loading import Loaded, load_text
 from kubeverdict.manifests.policies import is_evaluated, path_of
 from kubeverdict.manifests.scenarios import Change, Scenario
 from kubeverdict.manifests.workloads import ordinal_labels
-from kubeverdict.model.cluster import Cluster, Namespace, Node, Pod, Service, WorkloadRef
-from kubeverdict.model.edit import Edit, EndpointsKey, PolicyKey, endpoints_key, policy_key
+from kubeverdict.model.cluster import (
+    ApiServerCalls,
+    Cluster,
+    Ingress,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+    WorkloadRef,
+)
+from kubeverdict.model.edit import (
+    Edit,
+    EndpointsKey,
+    IngressKey,
+    PolicyKey,
+    edited,
+    endpoints_key,
+    ingress_key,
+    policy_key,
+)
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import Unevaluated, merged
@@ -25,7 +43,7 @@ PodKey = tuple[str, str]
 
 _Key = TypeVar("_Key")
 _Item = TypeVar("_Item")
-_Located = TypeVar("_Located", Pod, Policy, Service, EndpointList)
+_Located = TypeVar("_Located", Pod, Policy, Service, EndpointList, Ingress)
 
 # What `kubectl scale` scales, beside kinds of which nothing is known.
 _NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
@@ -43,6 +61,29 @@ class Resolver:
     def edit(self, scenario: Scenario) -> Edit:
         """What ``scenario`` changes. Raises KubeverdictError with all that is wrong."""
         return self.resolve(scenario)[0]
+
+    def change(self, applied: Loaded | None = None, deleted: Iterable[str] = ()) -> Edit:
+        """What is left to do to delete what ``deleted`` names, then to apply manifests.
+
+        A reference is ``networkpolicy/NAMESPACE/NAME``, ``pod/…``, ``deployment/…`` and so on, or
+        ``namespace/NAME`` for what is in no namespace, with the kinds as kubectl spells them.
+        Deleting a workload deletes its pods, deleting a namespace all that is in it.
+
+        An object that is applied replaces the one of its kind, namespace and name. The pods of a
+        changed workload take the place of its pods one by one: they keep name, addresses, node
+        and phase and get the labels and ports of the new template, so that verdicts before and
+        after are about the same pods. Pods beyond those are new and have no addresses. A workload
+        that does not say how many pods it has keeps as many. A pod without a status likewise
+        keeps the address, node and phase of the pod that it replaces.
+
+        Raises UsageError for a reference to nothing, and names the nearest that exists.
+        """
+        state = _State(self)
+        for reference in deleted:
+            state.make(Change("delete", target=reference))
+        if applied is not None:
+            state.apply(applied)
+        return state.edit("")
 
     def resolve(self, scenario: Scenario) -> tuple[Edit, tuple[Problem, ...]]:
         """What ``scenario`` changes, and the warnings about its manifests. Raises as ``edit``."""
@@ -105,6 +146,14 @@ class Resolver:
         return _by_namespace(self.cluster.services, lambda one: (one.namespace, one.name))
 
     @cached_property
+    def ingresses(self) -> frozenset[IngressKey]:
+        return frozenset(map(ingress_key, self.cluster.ingresses))
+
+    @cached_property
+    def ingresses_in(self) -> dict[str, list[IngressKey]]:
+        return _by_namespace(self.cluster.ingresses, ingress_key)
+
+    @cached_property
     def endpoints(self) -> frozenset[EndpointsKey]:
         return frozenset(map(endpoints_key, self.cluster.endpoints))
 
@@ -149,6 +198,8 @@ class _State:
         self._nodes: dict[str, Node | None] = {}
         self._services: dict[PodKey, Service | None] = {}
         self._endpoints: dict[EndpointsKey, EndpointList | None] = {}
+        self._ingresses: dict[IngressKey, Ingress | None] = {}
+        self._api_server_calls: tuple[ApiServerCalls, ...] = ()
         self._profile = ""
         self._unevaluated: tuple[Unevaluated, ...] = ()
 
@@ -163,6 +214,7 @@ class _State:
             "nodes": (self._nodes, lambda: base.known("Node")),
             "services": (self._services, lambda: base.services),
             "endpoints": (self._endpoints, lambda: base.endpoints),
+            "ingresses": (self._ingresses, lambda: base.ingresses),
         }
         for field, (items, known) in state.items():
             if items:
@@ -170,12 +222,19 @@ class _State:
                 # What a change put in and a later one took out again was never there.
                 fields[f"{field}_out"] = tuple(key for key in gone if key in known())
                 fields[f"{field}_in"] = tuple(item for item in items.values() if item is not None)
-        return Edit(name, profile=self._profile, unevaluated=self._unevaluated, **fields)
+        return Edit(
+            name,
+            api_server_calls_in=self._api_server_calls,
+            profile=self._profile,
+            unevaluated=self._unevaluated,
+            **fields,
+        )
 
     def make(self, change: Change) -> None:
         match change.kind:
             case "apply":
-                self._apply(change)
+                loaded = load_text(change.file, change.text.encode(), change.line, change.namespace)
+                self.apply(loaded)
             case "delete":
                 self._delete(*self._find(change))
             case "label":
@@ -236,8 +295,7 @@ class _State:
 
     # --- the changes -------------------------------------------------------------------------
 
-    def _apply(self, change: Change) -> None:
-        loaded = load_text(change.file, change.text.encode(), change.line, change.namespace)
+    def apply(self, loaded: Loaded) -> None:
         self.warnings += loaded.warnings
         self._unevaluated = merged(self._unevaluated, loaded.cluster.unevaluated)
         new = loaded.cluster
@@ -255,6 +313,8 @@ class _State:
             self._services[key] = given(known_service, service)
         for one in new.endpoints:
             self._endpoints[endpoints_key(one)] = one
+        self._ingresses |= {ingress_key(one): one for one in new.ingresses}
+        self._api_server_calls += tuple(new.api_server_calls)
         if new.pods or loaded.workloads:
             self._apply_pods(loaded)
 
@@ -305,6 +365,7 @@ class _State:
             (self._pods, base.pods_in),
             (self._services, base.services_in),
             (self._endpoints, base.endpoints_in),
+            (self._ingresses, base.ingresses_in),
         ]
         for touched, known in parts:
             # The namespace is the last but one of every key.
@@ -347,6 +408,17 @@ class _State:
                 number += 1
             self._put(_another(pods[-1], name, number, in_order))
             number += 1
+
+
+def apply(cluster: Cluster, manifests: Loaded) -> Cluster:
+    """``cluster`` after its objects were replaced by those in ``manifests``, and new ones added:
+    see :meth:`Resolver.change`."""
+    return edited(cluster, Resolver(cluster).change(manifests))
+
+
+def delete(cluster: Cluster, references: Iterable[str]) -> Cluster:
+    """``cluster`` without the objects that ``references`` name: see :meth:`Resolver.change`."""
+    return edited(cluster, Resolver(cluster).change(deleted=references))
 
 
 class _Others:

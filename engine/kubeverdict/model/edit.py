@@ -7,7 +7,16 @@ from typing import TypeVar
 
 import msgspec
 
-from kubeverdict.model.cluster import METADATA_NAME, Cluster, Namespace, Node, Pod, Service
+from kubeverdict.model.cluster import (
+    METADATA_NAME,
+    ApiServerCalls,
+    Cluster,
+    Ingress,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+)
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.unevaluated import Unevaluated, merged
@@ -18,6 +27,9 @@ PolicyKey = tuple[str, str, str]
 EndpointsKey = tuple[str, str, str]
 """Kind, namespace and name."""
 
+IngressKey = tuple[str, str, str]
+"""Kind, namespace and name."""
+
 _Item = TypeVar("_Item")
 
 
@@ -26,7 +38,7 @@ def policy_key(policy: Policy) -> PolicyKey:
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """What a scenario takes out of a cluster and puts in.
+    """A change of a cluster: what it takes out and puts in.
 
     Everything is taken out first; what is put in replaces the object of its key, which is the
     (namespace, name) of a pod or Service and the name of a namespace or node. Taking a namespace
@@ -48,12 +60,19 @@ class Edit(msgspec.Struct, frozen=True):
     services_in: tuple[Service, ...] = ()
     endpoints_out: tuple[EndpointsKey, ...] = ()
     endpoints_in: tuple[EndpointList, ...] = ()
+    ingresses_out: tuple[IngressKey, ...] = ()
+    ingresses_in: tuple[Ingress, ...] = ()
+    api_server_calls_in: tuple[ApiServerCalls, ...] = ()
     profile: str = ""
     unevaluated: tuple[Unevaluated, ...] = ()
 
 
 def endpoints_key(endpoints: EndpointList) -> EndpointsKey:
     return endpoints.kind, endpoints.namespace, endpoints.name
+
+
+def ingress_key(ingress: Ingress) -> IngressKey:
+    return ingress.kind, ingress.namespace, ingress.name
 
 
 def edited(cluster: Cluster, edit: Edit) -> Cluster:
@@ -72,6 +91,10 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
     namespaces = _edited(
         cluster.namespaces, edit.namespaces_out, edit.namespaces_in, lambda item: item.name
     )
+    ingresses = _edited(cluster.ingresses, edit.ingresses_out, edit.ingresses_in, ingress_key)
+    calls = _edited(
+        cluster.api_server_calls, (), edit.api_server_calls_in, lambda item: (item.kind, item.name)
+    )
     known = {namespace.name for namespace in namespaces}
     used = {item.namespace for part in (pods, policies, services) for item in part}
     namespaces += tuple(
@@ -85,10 +108,10 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         policies,
         nodes,
         services,
-        cluster.ingresses,
+        ingresses,
         merged(cluster.unevaluated, edit.unevaluated),
         endpoints,
-        cluster.api_server_calls,
+        calls,
     )
 
 
