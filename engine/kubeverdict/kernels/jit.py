@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -29,6 +29,10 @@ _UNCOUNTED = {**_OPTIONS, "_nrt": False}
 _INLINED = 1_700
 _lock = threading.RLock()
 _always_compiled = False
+_done_plainly = 0  # steps, of all kernels of this process
+# Small work that goes on and on is worth numba too: a process that has spent this many times what
+# importing it takes will go on.
+_PATIENCE = 3
 
 
 class Kernel:
@@ -47,8 +51,11 @@ class Kernel:
 
     def on(self, work: int) -> Callable[..., Any]:
         """The form to use for about ``work`` elementary steps."""
-        limit = PLAIN_LIMIT if "numba" not in sys.modules else _LOADED_LIMIT
-        return self.compiled if _always_compiled or work > limit else self.plain
+        global _done_plainly
+        if _always_compiled or work > (_LOADED_LIMIT if _is_loaded() else PLAIN_LIMIT):
+            return self.compiled
+        _done_plainly += work
+        return self.plain
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:
@@ -77,6 +84,18 @@ class Kernel:
         twin.__qualname__ = self.plain.__qualname__
         compiled: Callable[..., Any] = numba.njit(**options)(twin)
         return compiled
+
+
+def _is_loaded() -> bool:
+    """Whether numba is there, or is to be: not where kernels would have to be compiled first."""
+    if "numba" in sys.modules:
+        return True
+    return _done_plainly > _PATIENCE * PLAIN_LIMIT and _is_cached()
+
+
+@cache
+def _is_cached() -> bool:
+    return cache_directory().exists()
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
