@@ -18,6 +18,8 @@ class Isolation:
     def __init__(self, namespaces: Iterable[Namespace], policies: Iterable[Policy]) -> None:
         self._labels = {namespace.name: namespace.labels for namespace in namespaces}
         self._by_namespace: dict[str | None, list[Policy]] = {}
+        # Pods of a workload are alike, and reports ask about each of them.
+        self._known: dict[tuple[object, ...], list[Policy]] = {}
         for policy in policies:
             if policy.tier.default is Action.DENY:
                 self._by_namespace.setdefault(policy.namespace, []).append(policy)
@@ -28,19 +30,20 @@ class Isolation:
         Without a tier it is the first that isolates the pod. That is the one which denies a
         connection unless one of its rules passed the connection on to a later tier.
         """
-        labels = self._labels[pod.namespace]
-        policies = [
-            policy
-            for policy in (
-                *self._by_namespace.get(pod.namespace, ()),
-                *(
-                    policy
-                    for policy in self._by_namespace.get(None, ())
-                    if policy.namespaces.matches(labels)
-                ),
-            )
-            if direction in policy.isolates and policy.pods.matches(pod.labels)
-        ]
+        kind = pod.namespace, tuple(pod.labels.items()), direction
+        policies = self._known.get(kind)
+        if policies is None:
+            policies = self._known[kind] = self._selecting(pod, direction)
         if tier is None:
             tier = min((policy.tier for policy in policies), default=None)
         return [policy for policy in policies if policy.tier == tier]
+
+    def _selecting(self, pod: Pod, direction: Direction) -> list[Policy]:
+        labels = self._labels[pod.namespace]
+        here = self._by_namespace.get(pod.namespace, ())
+        anywhere = self._by_namespace.get(None, ())
+        return [
+            policy
+            for policy in (*here, *(one for one in anywhere if one.namespaces.matches(labels)))
+            if direction in policy.isolates and policy.pods.matches(pod.labels)
+        ]

@@ -48,7 +48,9 @@ class Asking:
         plane, questions = self._plane, self._questions
         profile = self._state.compiled.profile
         state = self._state
-        finder = Finder(state.namespaces, state.labels_of, state.label_sets, state.port_sets)
+        finder = Finder(
+            state.namespaces, state.spaces, state.labels_of, state.label_sets, state.port_sets
+        )
         found = finder.selected(plane, questions.selectors)
         written_only = profile.hostnetwork_peers == "with-pod-selector"
         subjects = [(self._pods(places), _NONE) for places in found]
@@ -183,4 +185,3 @@ class Asking:
             positions.pods = fewer
             position_of[pods[group == number]] = new
         plane.position_of = position_of
-        plane.places = None

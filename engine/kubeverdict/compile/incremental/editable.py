@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +17,7 @@ from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.incremental.asking import Asking, cut_space
 from kubeverdict.compile.incremental.index import ObjectList
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
-from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
+from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, check_language, open_state, stands_for
 from kubeverdict.compile.lowering import lower
 from kubeverdict.compile.overlay.overlay import where
@@ -25,6 +26,7 @@ from kubeverdict.compile.ports import ALL_ICMP, cut_ports, port_runs
 from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
 from kubeverdict.compile.sets import chosen
 from kubeverdict.model.addresses import Family
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
     METADATA_NAME,
@@ -38,8 +40,13 @@ from kubeverdict.model.policy import Action, Direction, Policy
 
 # What an edit changes without a verdict of pods being touched.
 _WITHOUT_EFFECT = (
-    *("services_out", "services_in", "endpoints_out", "endpoints_in", "nodes_in", "unevaluated"),
+    *("services_out", "services_in", "endpoints_out", "endpoints_in", "nodes_in"),
+    *("ingresses_out", "ingresses_in", "api_server_calls_in", "unevaluated"),
 )
+
+# How much larger than at the start the arrays get before compiling anew is worth it: then edits
+# take half as long again. Small ones grow by a number of elements that costs nothing.
+_WORN, _SMALL = 1.5, 2_000
 
 __all__ = ["CannotEdit", "Editable"]
 
@@ -53,6 +60,10 @@ class Editable:
     """
 
     def __init__(self, made: Compilation) -> None:
+        with collector_paused():
+            self._take_apart(made)
+
+    def _take_apart(self, made: Compilation) -> None:
         self._state = open_state(made)
         compiled, cluster = made.compiled, made.compiled.cluster
         self._entering = Entering(self._state)
@@ -65,13 +76,41 @@ class Editable:
         self._pods = ObjectList(cluster.pods, map(_key, cluster.pods))
         self._managed = ObjectList(compiled.pods, compiled.pod_ids)
         self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
+        self._families = _families(self._state.has)
         self._lists_made = len(self._state.lists)
         self._rules_changed = True
         self._ends_changed = False
+        self._first_sizes = [plane.sizes for plane in self._state.planes]
 
     @property
     def compiled(self) -> CompiledPolicy:
         return self._state.compiled
+
+    @property
+    def worn(self) -> bool:
+        """Whether so much is left over from earlier edits that compiling anew is worth it."""
+        planes = zip(self._state.planes, self._first_sizes, strict=True)
+        return any(
+            now > _WORN * before + _SMALL
+            for plane, sizes in planes
+            for now, before in zip(plane.sizes, sizes, strict=True)
+        )
+
+    def copy(self) -> Editable:
+        """Another one of the same cluster, for an edit that is not to be kept."""
+        made = copy(self)
+        made._state = self._state.copy()
+        made._entering = Entering(made._state)
+        made._policies = list(self._policies)
+        made._order = list(self._order)
+        made._rule_counts = list(self._rule_counts)
+        made._rules = list(self._rules)
+        made._in_force = dict(self._in_force)
+        made._written = self._written.copy()
+        made._pods = self._pods.copy()
+        made._managed = self._managed.copy()
+        made._spaces = dict(self._spaces)
+        return made
 
     def apply(self, edit: Edit) -> CompiledPolicy:
         """The cluster after ``edit``, compiled."""
@@ -159,10 +198,10 @@ class Editable:
             table[:, RULE] += first
             table[:, ORDER] += first
             plane.add_rows(table)
-            numbers.append(SetNumbers.of(base, maker.derived, first_set))
+            numbers.append(SetNumbers.of(questions, base, maker.derived, first_set))
             subject = numbers[-1].subjects[questions.selectors[where(policy), policy.pods, False]]
             plane.subject = np.insert(plane.subject, at, subject)
-        state.asked.append(AskedSets(questions, numbers))
+        state.asked[1].add(questions, numbers)
         self._policies.insert(at, policy)
         self._order.insert(at, policy.sort_key)
         self._rule_counts.insert(at, len(policy.rules))
@@ -230,8 +269,8 @@ class Editable:
             else (LAST, Action.DENY, Reason.NO_RULE_MATCHES)
         )
         for plane in state.planes:
-            subject = plane.add_union(np.unique(plane.subject[who]))
-            plane.set_standing(direction, tier, order, ports, action, reason, subject)
+            subjects = np.unique(plane.subject[who])
+            plane.set_standing(direction, tier, order, ports, action, reason, subjects)
 
     def _stand_all(self) -> None:
         state = self._state
@@ -254,8 +293,7 @@ class Editable:
             self._state.compiled = replace(self.compiled, excluded=excluded)
             return
         state = self._state
-        known, own = _families(state.has), _families({4: alone.has_ipv4, 6: alone.has_ipv6})
-        if own - known:
+        if _families({4: alone.has_ipv4, 6: alone.has_ipv6}) - self._families:
             raise CannotEdit("a pod has an address of another family than others")
         newcomer = Newcomer(pod, alone, state.labels(pod), state.ports(pod))
         if key in self._managed.places:
@@ -309,9 +347,7 @@ class Editable:
             # Without what is kept here: it need not be walked.
             cluster = msgspec.structs.replace(cluster, pods=(), policies=())
             cluster = edited(cluster, Edit("", **rest))
-        cluster = msgspec.structs.replace(
-            cluster, pods=self._pods.all(), policies=self._written.all()
-        )
+        cluster = msgspec.structs.replace(cluster, pods=self._pods.all, policies=self._written.all)
         state.compiled = replace(self.compiled, cluster=cluster)
         if len(state.lists) != self._lists_made:
             self._lists_made = len(state.lists)
@@ -331,7 +367,7 @@ class Editable:
                 self.compiled, planes=tuple(now.with_ends(made) for made, now in planes)
             )
         if self._ends_changed:
-            pods, places = self._managed.all(), self._managed.places
+            pods, places = self._managed.all, self._managed.places
             state.compiled = replace(self.compiled, pods=pods, pod_ids=places)
         self._rules_changed = self._ends_changed = False
         return self.compiled

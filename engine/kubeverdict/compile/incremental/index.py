@@ -1,13 +1,17 @@
-"""The places of objects in a sequence that objects come to and go from."""
+"""Sequences that objects come to and go from, and the places of objects in them."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from copy import copy
+from itertools import accumulate, chain
+from typing import Generic, TypeVar, overload
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
+
+_CHUNK = 256  # items: about the square root of what large clusters have
 
 
 class Places(Mapping[Key, int]):
@@ -68,31 +72,93 @@ class Places(Mapping[Key, int]):
         yield from self._later
 
 
+class Chunks(Sequence[Item]):
+    """A sequence that shares all but a small part with the one that it was made of.
+
+    A value: :meth:`replaced`, :meth:`appended` and :meth:`removed` make another one.
+    """
+
+    __slots__ = ("_first", "_parts")
+
+    def __init__(self, parts: Sequence[tuple[Item, ...]]) -> None:
+        self._parts = parts
+        self._first = [0, *accumulate(map(len, parts))]
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> Chunks[Item]:
+        return cls([tuple(items[at : at + _CHUNK]) for at in range(0, len(items), _CHUNK)])
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def __iter__(self) -> Iterator[Item]:
+        return chain.from_iterable(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        part, place = self._at(index + len(self) if index < 0 else index)
+        return self._parts[part][place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def replaced(self, index: int, item: Item) -> Chunks[Item]:
+        part, place = self._at(index)
+        old = self._parts[part]
+        return self._with(part, (*old[:place], item, *old[place + 1 :]))
+
+    def appended(self, item: Item) -> Chunks[Item]:
+        if not self._parts or len(self._parts[-1]) >= _CHUNK:
+            return Chunks([*self._parts, (item,)])
+        return self._with(len(self._parts) - 1, (*self._parts[-1], item))
+
+    def removed(self, index: int) -> Chunks[Item]:
+        part, place = self._at(index)
+        old = self._parts[part]
+        return self._with(part, (*old[:place], *old[place + 1 :]))
+
+    def _at(self, index: int) -> tuple[int, int]:
+        """The part that has an item, and its place there."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        part = bisect_right(self._first, index) - 1
+        return part, index - self._first[part]
+
+    def _with(self, part: int, items: tuple[Item, ...]) -> Chunks[Item]:
+        kept = [items] if items else []  # bisection wants no empty part
+        return Chunks([*self._parts[:part], *kept, *self._parts[part + 1 :]])
+
+
 class ObjectList(Generic[Key, Item]):
     """Objects in a sequence that changes, each found by its key."""
 
     def __init__(self, items: Sequence[Item], keys: Iterable[Key]) -> None:
         self.places = Places({key: place for place, key in enumerate(keys)})
-        self._items = list(items)
-        self._all: tuple[Item, ...] | None = None
+        self.all: Sequence[Item] = items  # now, in their order
+
+    def copy(self) -> ObjectList[Key, Item]:
+        return copy(self)
 
     def put(self, key: Key, item: Item) -> None:
         """In the place of the object of this key, or at the end."""
         place = self.places.get(key)
         if place is None:
             self.places = self.places.added(key)
-            self._items.append(item)
+            self.all = self._chunks().appended(item)
         else:
-            self._items[place] = item
-        self._all = None
+            self.all = self._chunks().replaced(place, item)
 
     def take(self, key: Key) -> None:
-        del self._items[self.places[key]]
+        self.all = self._chunks().removed(self.places[key])
         self.places = self.places.removed(key)
-        self._all = None
 
-    def all(self) -> tuple[Item, ...]:
-        """The objects now, in their order."""
-        if self._all is None:
-            self._all = tuple(self._items)
-        return self._all
+    def _chunks(self) -> Chunks[Item]:
+        return self.all if isinstance(self.all, Chunks) else Chunks.of(self.all)

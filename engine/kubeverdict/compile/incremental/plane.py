@@ -59,11 +59,6 @@ class Positions:
         self.pods = np.append(self.pods, np.int64(pods))
         return self.identity.size - 1
 
-    @property
-    def kinds(self) -> NDArray[np.int32]:
-        """(positions, 4) what tells positions apart."""
-        return np.stack((self.namespace, self.labels, self.ports, self.outside), axis=1)
-
 
 @dataclass(slots=True)
 class EditablePlane:
@@ -88,21 +83,31 @@ class EditablePlane:
     subject: NDArray[np.int64]  # (policies,) the set that each policy in force selects
     atoms: int  # address atoms, the last of the endpoint ids
     copies: list[tuple[int, int]]  # identities split off, that no set holds yet
-    places: dict[tuple[int, ...], int] | None = None  # positions of pods by kind, once asked for
+    standing: frozenset[int] = frozenset()  # sets that are the subjects of one standing row alone
 
     @property
     def size(self) -> int:
         return self.weight.size
 
-    def place(self, kind: tuple[int, ...]) -> int:
-        """The position of pods of a kind (namespace, labels, ports, outside); -1 for none."""
-        if self.places is None:
-            alive = np.flatnonzero(self.positions.identity >= 0)
-            kinds = self.positions.kinds[alive].tolist()
-            self.places = {
-                tuple(each): place for each, place in zip(kinds, alive.tolist(), strict=True)
-            }
-        return self.places.get(kind, -1)
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """What grows with edits: positions, sets and the words of sets."""
+        return self.positions.identity.size, self.set_count, self.sets.word.size
+
+    def copy(self) -> EditablePlane:
+        return replace(self, positions=replace(self.positions), copies=list(self.copies))
+
+    def place(self, namespace: int, labels: int, ports: int, outside: int) -> int:
+        """The position of pods that are told apart by these numbers; -1 for none."""
+        at = self.positions
+        found = np.flatnonzero(
+            (at.labels == labels)
+            & (at.namespace == namespace)
+            & (at.ports == ports)
+            & (at.outside == outside)
+            & (at.identity >= 0)
+        )
+        return int(found[0]) if found.size else -1
 
     @property
     def words(self) -> int:
@@ -162,7 +167,6 @@ class EditablePlane:
         self.positions.outside = np.where(outside >= first, outside + more, outside)
         self.weight = np.insert(self.weight, first, np.zeros(more, np.int64))
         self.external += more
-        self.places = None
 
     def split(self, positions: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Make identities such that each is inside or outside of what a new set holds:
@@ -230,13 +234,12 @@ class EditablePlane:
     def add_sets(self, made: Sets) -> None:
         self.sets = join(self.sets, made)
 
-    def add_union(self, numbers: NDArray[np.int64]) -> int:
-        """The union of sets as a new set; its number."""
+    def _union(self, numbers: NDArray[np.int64]) -> Sets:
+        """The union of some sets, the only one of the result."""
         start = np.array([0, numbers.size], np.int64)
         no_mask = np.array([-1], np.int64)
         made = combine.on(numbers.size * 8)(start, numbers, no_mask, self.sets, self.words)
-        self.add_sets(Sets(*made))
-        return self.set_count - 1
+        return Sets(*made)
 
     def add_rows(self, table: NDArray[np.int64]) -> None:
         table = np.concatenate((self.table, table))
@@ -272,18 +275,26 @@ class EditablePlane:
         ports: int,
         action: int,
         reason: int,
-        subject: int,
+        subjects: NDArray[np.int64],
     ) -> None:
-        """The row of what holds for all subjects of a tier, such as its default: that of the same
-        kind is replaced."""
+        """The row of what holds for all subjects of a tier, such as its default: those of the
+        same kind are replaced (two, where a tier that went had one). ``subjects`` are sets."""
         table = self.table
-        same = (
+        same = np.flatnonzero(
             (table[:, DIRECTION] == direction)
             & (table[:, TIER] == tier)
             & (table[:, RULE] == reason)
         )
+        union = self._union(subjects)
+        if same.size == 1 and table[same[0], SUBJECT] in self.standing:
+            # A set that no other row uses: written over, so that edits leave nothing behind.
+            self.sets = set_edits.with_set(self.sets, int(table[same[0], SUBJECT]), union)
+            return
+        self.add_sets(union)
+        subject = self.set_count - 1
+        self.standing |= {subject}
         row = np.empty((1, table.shape[1]), np.int64)
         row[0, [DIRECTION, TIER, ORDER, SUBJECT, PEER]] = direction, tier, order, subject, ALL
         row[0, [PORTS, ACTION, RULE]] = ports, action, reason
-        self.table = table[~same]
+        self.table = np.delete(table, same, axis=0)
         self.add_rows(row)

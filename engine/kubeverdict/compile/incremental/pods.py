@@ -101,7 +101,7 @@ class Entering:
         state = self._state
         outside, blocks = self._outside(plane, pod)
         namespace = state.namespaces[pod.pod.namespace]
-        position = plane.place((namespace, pod.labels, pod.ports, outside))
+        position = plane.place(namespace, pod.labels, pod.ports, outside)
         new = position < 0
         if new:
             found = self._memberships(number, pod, blocks)
@@ -113,8 +113,6 @@ class Entering:
             position = plane.positions.append(
                 namespace, pod.labels, pod.ports, outside, identity, 0
             )
-            if plane.places is not None:
-                plane.places[namespace, pod.labels, pod.ports, outside] = position
         identity = int(plane.positions.identity[position])
         plane.positions.pods = _plus(plane.positions.pods, position, 1)
         plane.weight = _plus(plane.weight, identity, 1)
@@ -130,7 +128,6 @@ class Entering:
         if plane.positions.pods[position]:
             return False
         plane.positions.identity = _with(plane.positions.identity, position, -1)
-        plane.places = None
         if plane.weight[identity]:
             return False
         plane.sets = set_edits.without_member(plane.sets, identity)
@@ -173,8 +170,7 @@ class Entering:
                 mine.add(numbering.subjects[place])
                 mine.add(numbering.peers[place])
             for port, resolved in named:
-                if port in asked.questions.named:
-                    known = dict(numbering.named.get(port, ()))
+                for known in numbering.named.get(port, ()):
                     if resolved not in known:
                         raise CannotEdit(f"a pod gives the port {port} a number of its own")
                     mine.add(known[resolved])

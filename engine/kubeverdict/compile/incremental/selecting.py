@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.incremental.plane import EditablePlane
-from kubeverdict.compile.labels import PortNumbers
+from kubeverdict.compile.labels import PortNumbers, index_labels
 from kubeverdict.compile.lowering import Questions, Where
 from kubeverdict.compile.rules import NO_MASK, Base, Derived
 from kubeverdict.compile.selectors import Scope, evaluate_selectors
@@ -24,44 +26,69 @@ Labels = Mapping[str, str]
 class SetNumbers:
     """Which sets of one plane stand for what some policies ask."""
 
-    subjects: Sequence[int]  # by selector
-    peers: Sequence[int]
-    blocks: Sequence[int]
-    named: dict[NamedPort, list[tuple[int, int]]]
-    unions: list[tuple[tuple[int, ...], int, int]]  # parts, mask and number of each
-    _by_part: dict[int, list[int]] = field(default_factory=dict)
+    subjects: list[int]  # by selector
+    peers: list[int]
+    blocks: set[int]
+    named: dict[NamedPort, list[dict[int, int]]]  # set by port number, each time it was asked
+    unions: list[tuple[int, int]]  # mask and number of each
+    by_part: dict[int, list[int]]  # the unions that a set is a part of
 
     @classmethod
-    def of(cls, base: Base, derived: Derived, first: int) -> SetNumbers:
+    def empty(cls) -> SetNumbers:
+        return cls([], [], set(), {}, [], {})
+
+    @classmethod
+    def of(cls, asked: Questions, base: Base, derived: Derived, first: int) -> SetNumbers:
         """``first`` is the number that set 2 of ``base`` has in the plane."""
 
         def moved(number: int) -> int:
             return number if number < 2 else number - 2 + first
 
-        return cls(
+        made = cls(
             subjects=[moved(number) for number in base.subjects],
             peers=[moved(number) for number in base.peers],
-            blocks=[moved(number) for number in base.blocks],
+            blocks={moved(number) for number in base.blocks},
             named={
-                port: [(number, moved(which)) for number, which in numbers]
-                for port, numbers in base.named.items()
+                port: [{number: moved(which) for number, which in base.named.get(port, ())}]
+                for port in asked.named
             },
-            unions=[
-                (tuple(map(moved, parts)), mask if mask == NO_MASK else moved(mask), moved(number))
-                for (parts, mask), number in derived.numbers.items()
-            ],
+            unions=[],
+            by_part={},
         )
+        for (parts, mask), number in derived.numbers.items():
+            for part in parts:
+                made.by_part.setdefault(moved(part), []).append(len(made.unions))
+            made.unions.append((mask if mask == NO_MASK else moved(mask), moved(number)))
+        return made
+
+    def copy(self) -> SetNumbers:
+        return SetNumbers(
+            list(self.subjects),
+            list(self.peers),
+            set(self.blocks),
+            {port: list(several) for port, several in self.named.items()},
+            list(self.unions),
+            {part: list(several) for part, several in self.by_part.items()},
+        )
+
+    def add(self, more: SetNumbers) -> None:
+        """Also stand for what another policy asks."""
+        first = len(self.unions)
+        self.subjects += more.subjects
+        self.peers += more.peers
+        self.blocks |= more.blocks
+        self.unions += more.unions
+        for port, several in more.named.items():
+            self.named.setdefault(port, []).extend(several)
+        for part, places in more.by_part.items():
+            self.by_part.setdefault(part, []).extend(first + place for place in places)
 
     def unions_of(self, found: set[int]) -> set[int]:
         """The unions that have a member which is in the sets ``found`` and in no other part."""
-        if not self._by_part:
-            for place, (parts, _, _) in enumerate(self.unions):
-                for part in parts:
-                    self._by_part.setdefault(part, []).append(place)
         made: set[int] = set()
         for part in (ALL, *found):
-            for place in self._by_part.get(part, ()):
-                _, mask, number = self.unions[place]
+            for place in self.by_part.get(part, ()):
+                mask, number = self.unions[place]
                 if mask in (NO_MASK, ALL) or mask in found:
                     made.add(number)
         return made
@@ -69,20 +96,40 @@ class SetNumbers:
 
 @dataclass(slots=True)
 class AskedSets:
-    """What some policies ask, by namespace, and the numbers of the sets in each plane."""
+    """What some policies ask, by namespace, and the numbers of the sets in each plane. That of
+    a policy which is gone stays: its sets are of no use, and do no harm."""
 
-    questions: Questions
     numbering: list[SetNumbers]
     _by_name: dict[str, list[tuple[int, Selector]]] = field(default_factory=dict)
     _by_labels: dict[Selector, list[tuple[int, Selector]]] = field(default_factory=dict)
     _in_namespace: dict[str, list[tuple[int, Selector]]] = field(default_factory=dict)
+    _selectors: int = 0
 
-    def __post_init__(self) -> None:
-        for place, (where, selector, _) in enumerate(self.questions.selectors):
+    def add(self, questions: Questions, numbers: Sequence[SetNumbers]) -> None:
+        """Also what another policy asks; ``numbers`` has one for each plane."""
+        for place, (where, selector, _) in enumerate(questions.selectors, self._selectors):
             if isinstance(where, str):
                 self._by_name.setdefault(where, []).append((place, selector))
             else:
                 self._by_labels.setdefault(where, []).append((place, selector))
+        self._selectors += len(questions.selectors)
+        self._in_namespace.clear()
+        for mine, more in zip(self.numbering, numbers, strict=True):
+            mine.add(more)
+
+    def shared(self) -> AskedSets:
+        """The same, to which nothing may be added, for a state with other namespaces."""
+        made = copy(self)
+        made._in_namespace = {}  # by name
+        return made
+
+    def copy(self) -> AskedSets:
+        return AskedSets(
+            [each.copy() for each in self.numbering],
+            {where: list(known) for where, known in self._by_name.items()},
+            {where: list(known) for where, known in self._by_labels.items()},
+            _selectors=self._selectors,
+        )
 
     def selecting(self, namespace: str, of_namespace: Labels, labels: Labels) -> list[int]:
         """The selectors that select a pod."""
@@ -96,11 +143,31 @@ class AskedSets:
         return [place for place, selector in known if selector.matches(labels)]
 
 
+class NamespaceIndex:
+    """Finds namespaces by their labels, which do not change; new ones may be behind."""
+
+    def __init__(self, labels_of: Mapping[str, Labels]) -> None:
+        self._names = list(labels_of)
+        self._labels = index_labels(
+            [labels.items() for labels in labels_of.values()],
+            np.arange(len(labels_of), dtype=np.int32),
+        )
+
+    def selected(self, selector: Selector, labels_of: Mapping[str, Labels]) -> list[str]:
+        """Those of ``labels_of``, which begins with the namespaces that there were."""
+        count = len(self._names)
+        sets = evaluate_selectors(self._labels, [selector], [[(0, count)]], (count + 63) >> 6)
+        found = [self._names[place] for place in members(sets, 0).tolist()]
+        later = islice(labels_of.items(), count, None)
+        return found + [name for name, labels in later if selector.matches(labels)]
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Finds the positions that selectors and names of ports select."""
 
     namespaces: Mapping[str, int]
+    spaces: NamespaceIndex
     labels_of: Mapping[str, Labels]  # of namespaces
     label_sets: Sequence[tuple[tuple[str, str], ...]]
     port_sets: Sequence[PortNumbers]
@@ -132,7 +199,7 @@ class Finder:
     def _spaces(self, where: Where) -> list[str]:
         if isinstance(where, str):
             return [where] if where in self.namespaces else []
-        return [name for name, labels in self.labels_of.items() if where.matches(labels)]
+        return self.spaces.selected(where, self.labels_of)
 
     def _among(
         self, plane: EditablePlane, later: range, spaces: set[int], selector: Selector

@@ -53,6 +53,18 @@ def without_member(sets: Sets, position: int) -> Sets:
     return Sets(offsets(lengths), np.delete(sets.word, empty), np.delete(bits, empty))
 
 
+def with_set(sets: Sets, number: int, made: Sets) -> Sets:
+    """The only set of ``made`` in the place of set ``number``."""
+    first, end = sets.start[number : number + 2].tolist()
+    lengths = np.diff(sets.start)
+    lengths[number] = made.word.size
+    return Sets(
+        offsets(lengths),
+        np.concatenate((sets.word[:first], made.word, sets.word[end:])),
+        np.concatenate((sets.bits[:first], made.bits, sets.bits[end:])),
+    )
+
+
 def with_copies(sets: Sets, copies: Sequence[tuple[int, int]]) -> Sets:
     """For each (old, new), position ``new`` put into every set that holds ``old``, in turn."""
     for old, new in copies:

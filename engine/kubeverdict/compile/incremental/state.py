@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from kubeverdict.compile.compiler import Compilation, PlaneParts
 from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
 from kubeverdict.compile.identities import make_ends, number_identities, renumbered
 from kubeverdict.compile.incremental.plane import EditablePlane, Positions
-from kubeverdict.compile.incremental.selecting import AskedSets, SetNumbers
+from kubeverdict.compile.incremental.selecting import AskedSets, NamespaceIndex, SetNumbers
 from kubeverdict.compile.labels import LabelIds, PortNumbers, classify, index_labels
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.ports import PortList
@@ -48,8 +48,9 @@ class EditableState:
     compiled: CompiledPolicy
     planes: list[EditablePlane]
     lists: dict[PortList | None, int]
-    asked: list[AskedSets]  # of the policies at the start, then of each one added
+    asked: tuple[AskedSets, AskedSets]  # of the policies at the start, and of those added
     namespaces: dict[str, int]
+    spaces: NamespaceIndex  # those at the start
     labels_of: dict[str, Mapping[str, str]]  # of namespaces
     telling: frozenset[str]  # labels of controllers that policies ask about all the same
     label_sets: list[Labels]
@@ -64,6 +65,23 @@ class EditableState:
     # For each policy in force: the number of its tier, and the bits of ``stands_for``.
     tier: NDArray[np.int32]
     stands: NDArray[np.uint8]
+
+    def copy(self) -> EditableState:
+        """A state that changes by itself."""
+        return replace(
+            self,
+            planes=[plane.copy() for plane in self.planes],
+            lists=dict(self.lists),
+            asked=(self.asked[0].shared(), self.asked[1].copy()),
+            namespaces=dict(self.namespaces),
+            labels_of=dict(self.labels_of),
+            label_sets=list(self.label_sets),
+            label_numbers=dict(self.label_numbers),
+            port_sets=list(self.port_sets),
+            port_numbers=dict(self.port_numbers),
+            nodes=dict(self.nodes),
+            has=dict(self.has),
+        )
 
     def labels(self, pod: Pod) -> int:
         """The number of the labels of a pod that can tell it from others."""
@@ -160,14 +178,18 @@ def open_state(made: Compilation) -> EditableState:
                 {name: spans[0] for name, spans in universe.namespaces.items()},
             )
         )
-        numbers.append(SetNumbers.of(part.base, part.derived, 2))
+        numbers.append(SetNumbers.of(made.questions, part.base, part.derived, 2))
+    at_start, later = ([SetNumbers.empty() for _ in planes] for _ in range(2))
+    asked = AskedSets(at_start)
+    asked.add(made.questions, numbers)
     tiers = tier_numbers(compiled.policies)
     return EditableState(
         compiled=compiled,
         planes=planes,
         lists=dict(made.lists),
-        asked=[AskedSets(made.questions, numbers)],
+        asked=(asked, AskedSets(later)),
         namespaces=dict(kinds.namespaces),
+        spaces=NamespaceIndex(made.labels_of),
         labels_of=dict(made.labels_of),
         telling=asked_keys & CONTROLLER_LABELS,
         label_sets=list(kinds.label_sets),
