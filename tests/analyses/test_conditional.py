@@ -12,6 +12,7 @@ from kubeverdict.analyses.explain import Answer, Explanation, explain
 from kubeverdict.analyses.questions import parse_port
 from kubeverdict.analyses.replay import replay
 from kubeverdict.analyses.traffic import LogReading
+from kubeverdict.analyses.whatif import whatif
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.assertions import Claim
@@ -174,3 +175,31 @@ def test_verify_does_not_know_what_a_condition_decides() -> None:
         assert [one.status for one in found] == [allowed, denied], number
         doubts = [text for one in found for text in one.doubts]
         assert all(GET in text or MESH in text for text in doubts)
+
+
+def test_whatif_keeps_apart_what_depends_on_a_condition() -> None:
+    old = compiled(policy("y/net", allow(INGRESS, None, port(81))))
+    found = whatif(old, compiled(*POLICIES))
+    told = [(str(one.ports), one.conditions) for one in found.opened if one.pairs]
+    assert told == [("TCP 80,82", (GET, MESH))]
+    # The rule for port 83 is certain, beside those that are not.
+    more = policy("y/more", allow(INGRESS, None, port(83)))
+    found = whatif(old, compiled(*POLICIES, more))
+    certain = [(str(one.ports), bool(one.conditions)) for one in found.opened if one.pairs]
+    assert certain == [("TCP 83", False), ("TCP 80,82", True)]
+    text = tree.whatif(found, Style())
+    assert "TCP 80,82  (1 pod pair)  conditional (" in text
+    written = [one for one in json.loads(as_json.whatif(found, Style()))["opened"]]
+    assert [one.get("conditions") for one in written if one["pod_pairs"]] == [None, [GET, MESH]]
+
+
+def test_whatif_says_what_may_close() -> None:
+    """In force, the rule denies what is allowed today; its condition may not hold."""
+    found = whatif(compiled(POLICIES[1]), compiled(*POLICIES))
+    assert not found.opened
+    told = {(str(one.ports), one.conditions) for one in found.closed}
+    assert told == {("TCP 82", (MESH,))}
+    (closed,) = (one for one in found.closed if str(one.destination) == "y/b[Pod]" and one.pairs)
+    before, after = closed.before, closed.after
+    assert before is not None and before.allowed
+    assert after is not None and not after.allowed

@@ -3,12 +3,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from kubeverdict.analyses import effects
-from kubeverdict.analyses.decisions import Decision, RuleView
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
 from kubeverdict.analyses.effects import Responsible, responsible
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView
 from kubeverdict.analyses.peers import pod_peer
 from kubeverdict.analyses.port_text import Ports
-from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
+from kubeverdict.analyses.whatif import Effect, WhatIf
 
 OPEN = Decision(True, "not-isolated")
 

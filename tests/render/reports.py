@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubeverdict.analyses import bulk
 from kubeverdict.analyses.conditions import UnmetCondition
 from kubeverdict.analyses.connections import Connections
-from kubeverdict.analyses.decisions import Decision, RuleView
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
 from kubeverdict.analyses.differences import Difference, Differences
 from kubeverdict.analyses.drift import DriftRun, drift
 from kubeverdict.analyses.explain import Answer, Explanation
@@ -16,7 +16,7 @@ from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.spelling import Guess
-from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, PairTotals, WhatIf
+from kubeverdict.analyses.whatif import Effect, PairTotals, WhatIf
 
 WEB = pod_peer("shop/web[Deployment]", "shop")
 DB = pod_peer("data/db[StatefulSet]", "data")
@@ -159,8 +159,10 @@ CLOSED = bulk.ChangedConnection(
     port="5432/TCP",
     source_workload="shop/web[Deployment]",
     destination_workload="data/db[StatefulSet]",
-    before=bulk.Verdict(True, BY_RULE, Decision(True, "not-isolated")),
-    after=bulk.Verdict(False, Decision(False, "no-rule-matches"), Decision(True, "not-isolated")),
+    before=ConnectionVerdict(True, BY_RULE, Decision(True, "not-isolated")),
+    after=ConnectionVerdict(
+        False, Decision(False, "no-rule-matches"), Decision(True, "not-isolated")
+    ),
 )
 SCENARIO = bulk.ScenarioReport(
     "delete networkpolicy/shop/web",

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+<<<<<<< HEAD
 from kubeverdict.analyses.decisions import Decision, between, by_reason, by_rule
+=======
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, by_reason, by_rule
+>>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
 from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.redundancy import Removable
 from kubeverdict.compile.compiled import RuleRef
@@ -30,6 +34,7 @@ class Figures(msgspec.Struct, frozen=True):
     ports_closed: int = 0
 
 
+<<<<<<< HEAD
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """Both directions of one connection at one time. ``condition`` is what the verdict depends on,
     where it does; ``allowed`` is then false."""
@@ -40,6 +45,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     condition: str = ""
 
 
+=======
+>>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
 class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connection that a scenario opens or closes. ``port`` is as ``8080/TCP``; an end that is
     no pod has no workload. ``before`` and ``after`` are None where an end does not exist."""
@@ -51,8 +58,8 @@ class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     source_workload: str = ""
     destination_workload: str = ""
     family: str = ""
-    before: Verdict | None = None
-    after: Verdict | None = None
+    before: ConnectionVerdict | None = None
+    after: ConnectionVerdict | None = None
 
 
 class Least(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -312,6 +319,7 @@ def _end(end: Pod | str) -> tuple[str, str]:
     return (end, "") if isinstance(end, str) else (str(end), str(end.workload))
 
 
+<<<<<<< HEAD
 def _verdict(judged: Judged | None, at_least: bool) -> Verdict | None:
     if judged is None:
         return None
@@ -323,6 +331,12 @@ def _verdict(judged: Judged | None, at_least: bool) -> Verdict | None:
     egress, ingress = (between(*side) for side in sides)
     conditions = dict.fromkeys((*egress.conditions, *ingress.conditions))
     return Verdict(False, egress, ingress, "; ".join(conditions) or "a rule has a condition")
+=======
+def _verdict(judged: Judged | None) -> ConnectionVerdict | None:
+    if judged is None:
+        return None
+    return ConnectionVerdict(judged.allowed, _decision(judged.egress), _decision(judged.ingress))
+>>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
 
 
 def _decisions(judged: Judged, at_least: bool) -> tuple[Decision, Decision]:

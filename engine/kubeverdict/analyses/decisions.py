@@ -15,7 +15,7 @@ from kubeverdict.compile.compiled import BEFORE_TIERS, Reason
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.evaluate.flows import LayerTrace, Trace, trace
-from kubeverdict.model.policy import Action, Direction
+from kubeverdict.model.policy import Action, Direction, Policy
 from kubeverdict.model.sources import field_text
 
 if TYPE_CHECKING:
@@ -97,6 +97,14 @@ class LayerDecision(msgspec.Struct, frozen=True):
     decision: Decision
 
 
+class ConnectionVerdict(msgspec.Struct, frozen=True):
+    """Both directions of one connection, at one time."""
+
+    allowed: bool
+    egress: Decision
+    ingress: Decision
+
+
 def by_rule(ref: RuleRef, at_least: bool = False) -> Decision:
     """What a rule decides, in one of the two bounds where it is conditional."""
     return Decision(ref.rule.counted(at_least) is Action.ALLOW, "rule", _rule_view(ref))
@@ -162,6 +170,9 @@ class Decider:
         )
         self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
         self._tiers = tiers_of(compiled.policies)
+        # Reports of many connections name the same few rules and policies.
+        self._by_rule: dict[int, Decision] = {}
+        self._misses: dict[int, PolicyMiss] = {}  # without the nearest rule, by id of the policy
 
     def decision(
         self,
@@ -213,7 +224,10 @@ class Decider:
         self, decided: int, direction: Direction, flow: Flow, way: LayerTrace, misses: bool
     ) -> Decision:
         if decided >= 0:
-            return by_rule(self._compiled.rules[decided], self._compiled.at_least)
+            if decided not in self._by_rule:
+                rule = self._compiled.rules[decided]
+                self._by_rule[decided] = by_rule(rule, self._compiled.at_least)
+            return self._by_rule[decided]
         reason = Reason(decided)
         subject = flow.source if direction is Direction.EGRESS else flow.destination
         if reason is Reason.NO_RULE_MATCHES:
@@ -227,8 +241,14 @@ class Decider:
                 # What was meant to allow it is most likely what came nearest.
                 isolated_by.sort(key=lambda miss: miss.distance)
             else:
-                isolated_by = [PolicyMiss(policy_view(policy)) for policy in policies]
+                isolated_by = [self._named(policy) for policy in policies]
             return Decision(False, WORDS[reason], isolated_by=tuple(isolated_by))
         if reason is Reason.NOT_ISOLATED and not subject.managed:
             return Decision(True, "not-a-pod")
         return by_reason(reason)
+
+    def _named(self, policy: Policy) -> PolicyMiss:
+        key = id(policy)
+        if key not in self._misses:
+            self._misses[key] = PolicyMiss(policy_view(policy))
+        return self._misses[key]

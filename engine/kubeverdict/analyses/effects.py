@@ -10,8 +10,9 @@ from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.model.counts import count
 
 if TYPE_CHECKING:
+    from kubeverdict.analyses.decisions import ConnectionVerdict
     from kubeverdict.analyses.misses import PolicyView
-    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
+    from kubeverdict.analyses.whatif import Effect, WhatIf
 
 OPENED = Check(
     "connection-opened",
@@ -119,10 +120,11 @@ def _message(verb: str, effects: list[Effect]) -> str:
 
 
 def connection(effect: Effect) -> str:
-    """Ends, ports and how many pod pairs."""
+    """Ends, ports, how many pod pairs, and the conditions that it depends on."""
     family = f" over {effect.family}" if effect.family else ""
     pairs = f" ({count(effect.pairs, 'pod pair')})" if effect.pairs else ""
-    return f"{effect.source} to {effect.destination}, {effect.ports}{family}{pairs}"
+    depends = f", depending on: {'; '.join(effect.conditions)}" if effect.conditions else ""
+    return f"{effect.source} to {effect.destination}, {effect.ports}{family}{pairs}{depends}"
 
 
 def causes(effect: Effect) -> tuple[str, str]:

@@ -72,6 +72,8 @@ class External:
         number: int,
         planes: Sequence[dict[int, list[tuple[Run, ...]]]],
     ) -> dict[tuple[Member, ...], Found]:
+        if not any(number in found for found in planes):
+            return {}
         alike: dict[tuple[Run, ...], list[Member]] = {}
         for member in kind:
             runs: tuple[Run, ...] = ()

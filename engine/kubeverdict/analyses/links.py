@@ -124,7 +124,11 @@ class Fans(Generic[Value]):
 
     def __iter__(self) -> Iterator[Fan[Value]]:
         kinds = self._kinds
-        sources = {group.peer: number for number, group in enumerate(kinds.ordered)}
+        # Of kinds that reach nothing there may be many thousand groups.
+        reaching = np.diff(self._start) > 0
+        reaching[list(self._outbound)] = True
+        numbers = np.flatnonzero(reaching[kinds.of_group]).tolist()
+        sources = {kinds.ordered[number].peer: number for number in numbers}
         parts = [peer for peer in self._apart if peer not in sources]
         for source in sorted((*sources, *parts), key=lambda peer: peer.order):
             number = sources.get(source, -1)

@@ -57,6 +57,7 @@ class PortTexts:
     """
 
     def __init__(self, edges: NDArray[np.int64], without_icmp: bool) -> None:
+        self.edges = edges
         self._edges = edges.tolist()
         # Port 0 is in no rule's range and counts as no port.
         self._counted = np.ones(edges.size - 1, np.bool_)
@@ -100,6 +101,10 @@ class PortTexts:
         """A protocol and port of a set that is not empty; of ICMP the port is its type and code,
         see :func:`~kubeverdict.model.ports.icmp_port`."""
         return _place(self._edges[int(np.argmax(self._sets[number]))])
+
+    def places(self, number: int) -> list[tuple[Protocol, int]]:
+        """As :meth:`first`, of every atom of a set."""
+        return [_place(self._edges[atom]) for atom in np.flatnonzero(self._sets[number]).tolist()]
 
     def _written(self, atoms: NDArray[np.bool_]) -> Ports:
         if bool(atoms[self._counted].all()):

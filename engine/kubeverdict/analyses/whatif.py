@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.analyses import effects
 from kubeverdict.analyses.cells import CellRow, Cells, gather
-from kubeverdict.analyses.decisions import Decider, Decision
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decider
 from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
@@ -22,20 +22,14 @@ from kubeverdict.analyses.port_text import Ports, PortTexts
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.aligned import Aligned
+from kubeverdict.evaluate.bounds import conditions, judge_bounds
 from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
+from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.unevaluated import Unevaluated, merged
-
-
-class ConnectionVerdict(msgspec.Struct, frozen=True):
-    """Both directions of one connection, at one time."""
-
-    allowed: bool
-    egress: Decision
-    ingress: Decision
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -44,6 +38,9 @@ class Effect(msgspec.Struct, frozen=True):
     ``ports`` are those that open or close, ``pairs`` the number of pod pairs it concerns; 0
     where one end is an address. ``before`` and ``after`` say what decides on the first of these
     ports between the first of these pods; None where an end does not exist at that time.
+
+    With ``conditions`` it depends on those of rules: either it comes only where as much as
+    possible is allowed, or only where as little, and ``before`` and ``after`` are of that case.
     """
 
     source: Peer
@@ -53,8 +50,11 @@ class Effect(msgspec.Struct, frozen=True):
     before: ConnectionVerdict | None
     after: ConnectionVerdict | None
     family: str = ""
+    conditions: tuple[str, ...] = ()
 
 
+# A rule that passes connections on to another tier may decide nothing itself.
+_UNNAMED = "the condition of a rule that passes it on"
 _FAMILIES: dict[str, Family | None] = {"": None, "IPv4": 4, "IPv6": 6}
 
 
@@ -101,19 +101,62 @@ def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
     Pods match by namespace and name, so this is for two states of one cluster;
     :mod:`kubeverdict.analyses.differences` compares clusters whose pods have other names.
     """
+    with collector_paused():
+        return _whatif(old, new)
+
+
+def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
     change = delta(old, new)
-    writer = _Writer(change)
-    opened: list[_Draft] = []
-    closed: list[_Draft] = []
-    for draft in writer.drafts():
-        (opened if draft.opens else closed).append(draft)
+    if old.least or new.least:
+        least = delta(*((*one.least, one)[0] for one in (old, new)))
+        effects = _in_bounds(change, least)
+    else:
+        writer = _Writer(change, _port_texts(change))
+        drafts = list(writer.drafts())
+        effects = [*zip(drafts, writer.effects(drafts), strict=True)]
     return WhatIf(
         new.profile.name,
-        opened=tuple(writer.effects(opened)),
-        closed=tuple(writer.effects(closed)),
+        opened=tuple(effect for draft, effect in effects if draft.opens),
+        closed=tuple(effect for draft, effect in effects if not draft.opens),
         pairs=_totals(change),
         unevaluated=merged(old.unevaluated, new.unevaluated),
     )
+
+
+def _in_bounds(change: Delta, least: Delta) -> list[tuple[_Draft, Effect]]:
+    """The effects that come in both bounds, and those of one alone with their conditions.
+
+    Where not the same pods of two workloads are concerned in both bounds, it is all of one.
+    """
+    texts = _port_texts(change, least)
+    writers = [_Writer(bound, texts) for bound in (change, least)]
+    by_bound = [{draft.key: draft for draft in writer.drafts()} for writer in writers]
+    certain: list[_Draft] = []
+    alone: tuple[list[_Draft], list[_Draft]] = ([], [])
+    for key in dict.fromkeys((*by_bound[0], *by_bound[1])):
+        drafts = [bound.get(key) for bound in by_bound]
+        most, other = (draft.ports if draft else 0 for draft in drafts)
+        both = texts.less(most, texts.less(most, other))
+        for draft, found, ports in (
+            (drafts[0], certain, both),
+            (drafts[0], alone[0], texts.less(most, both)),
+            (drafts[1], alone[1], texts.less(other, both)),
+        ):
+            if draft and ports:
+                found.append(msgspec.structs.replace(draft, ports=ports))
+    made = [*zip(certain, writers[0].effects(certain), strict=True)]
+    for writer, several in zip(writers, alone, strict=True):
+        for draft, effect in zip(several, writer.effects(several), strict=True):
+            depends = writer.conditions(draft, (change.old, change.new))
+            made.append((draft, msgspec.structs.replace(effect, conditions=depends)))
+    made.sort(key=lambda one: (one[0].source.order, one[0].destination.order, one[0].family))
+    return made
+
+
+def _port_texts(*changes: Delta) -> PortTexts:
+    """Sets of ports, cut as finely as any of ``changes``."""
+    edges = np.unique(np.concatenate([change.planes[0].ports.first for change in changes]))
+    return PortTexts(edges, without_icmp=changes[0].new.profile.icmp == "always")
 
 
 def _totals(change: Delta) -> tuple[PairTotals, ...]:
@@ -142,15 +185,21 @@ class _Draft(msgspec.Struct, frozen=True):
     opens: bool
     ports: int
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What it is known by in another bound."""
+        return self.source.name, self.destination.name, self.family, self.opens
+
 
 class _Writer:
     """Turns the changed rows into effects; holds what is looked up along the way."""
 
-    def __init__(self, change: Delta) -> None:
+    def __init__(self, change: Delta, texts: PortTexts) -> None:
         self._change = change
-        self._texts = PortTexts(
-            change.planes[0].ports.first, without_icmp=change.new.profile.icmp == "always"
-        )
+        self._texts = texts
+        first = change.planes[0].ports.first
+        # The atom of the change that each atom of the texts is a part of.
+        self._atoms = np.searchsorted(first, texts.edges[:-1], side="right") - 1
         # A value of a cell stands for ports before and after, from 1 on; 0 for no difference.
         self._values: dict[tuple[int, int], int] = {}
         # Pods in the order of their joint ends.
@@ -163,7 +212,8 @@ class _Writer:
             [plane.identity[: change.ends.pods].tolist() for plane in change.planes],
         )
         self._kinds = GroupKinds(groups)
-        self._members = {group.peer.whole: group.pods for group in groups}
+        self._groups = {group.peer.whole: group for group in groups}
+        self._members: dict[str, Sequence[str]] = {}  # the pods of those that were asked for
         self._end_of_pod = {(pod.namespace, pod.name): end for end, pod in enumerate(self._pods)}
         self._addresses = _Addresses(change)
 
@@ -207,6 +257,31 @@ class _Writer:
             for draft, was, now in zip(drafts, before, after, strict=True)
         ]
 
+    def conditions(
+        self, draft: _Draft, versions: tuple[CompiledPolicy, CompiledPolicy]
+    ) -> tuple[str, ...]:
+        """The conditions that the ends of a draft meet before and after, on all its ports."""
+        found: dict[str, None] = {}
+        ends = self._change.ends
+        source, destination = self._sample(draft)
+        places = self._texts.places(draft.ports)
+        protocols, ports = zip(*places, strict=True)
+        for compiled, of_version in zip(versions, (ends.old, ends.new), strict=True):
+            if min(of_version[source], of_version[destination]) < 0:
+                continue
+            bounds = judge_bounds(
+                compiled,
+                np.full(len(places), of_version[source]),
+                np.full(len(places), of_version[destination]),
+                protocols,
+                ports,
+                family=_FAMILIES[draft.family],
+            )
+            for bound in (bounds.most, bounds.least):
+                decided = np.concatenate((bound.egress, bound.ingress))
+                found |= dict.fromkeys(conditions(compiled, np.unique(decided).tolist()))
+        return tuple(found) or (_UNNAMED,)
+
     def _cells(self, plane: Aligned, kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}
         for row in self._change.rows(plane):
@@ -234,13 +309,20 @@ class _Writer:
         return gather(changed, plane.size, plane.families, kinds, outside(space, hosts))
 
     def _value(self, row: DeltaRow) -> int:
-        key = (self._texts.number(row.before), self._texts.number(row.after))
+        key = (
+            self._texts.number(row.before[self._atoms]),
+            self._texts.number(row.after[self._atoms]),
+        )
         if key[0] == key[1]:
             return 0
         return self._values.setdefault(key, len(self._values) + 1)
 
     def _names(self, peer: Peer) -> Sequence[str]:
-        return peer.pods or self._members[peer.whole]
+        if peer.pods:
+            return peer.pods
+        if peer.whole not in self._members:
+            self._members[peer.whole] = self._groups[peer.whole].pods
+        return self._members[peer.whole]
 
     def _pairs(self, draft: _Draft) -> int:
         """Ordered pairs of different pods."""

@@ -13,8 +13,8 @@ from kubeverdict.render.rows import Row, aligned
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.bulk import ChangedConnection, Ranking, ScenarioReport, Verdict
-    from kubeverdict.analyses.decisions import Decision
+    from kubeverdict.analyses.bulk import ChangedConnection, Ranking, ScenarioReport
+    from kubeverdict.analyses.decisions import ConnectionVerdict, Decision
 
 _HEADING: Row = (
     "scenario",
@@ -133,7 +133,7 @@ def _connection(change: ChangedConnection, style: Style) -> str:
     return f"{change.source} {style.arrow} {change.destination} {change.port}{family}"
 
 
-def _because(verdict: Verdict | None) -> str:
+def _because(verdict: ConnectionVerdict | None) -> str:
     """The verdict, and what decides it: of a denial, the sides that deny."""
     if verdict is None:
         return "it is not there"

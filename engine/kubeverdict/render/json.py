@@ -15,14 +15,14 @@ from kubeverdict.render.unevaluated import content as unevaluated
 if TYPE_CHECKING:
     from kubeverdict.analyses.conditions import UnmetCondition
     from kubeverdict.analyses.connections import Connections
-    from kubeverdict.analyses.decisions import Decision, RuleView
+    from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
     from kubeverdict.analyses.differences import Difference, Differences
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.links import Target
     from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
     from kubeverdict.analyses.peers import Peer
     from kubeverdict.analyses.port_text import Ports
-    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, WhatIf
+    from kubeverdict.analyses.whatif import Effect, WhatIf
 
 Json = dict[str, Any]
 
@@ -97,8 +97,8 @@ def whatif(report: WhatIf, style: Style) -> str:
                 }
                 for pairs in report.pairs
             ],
-            "opened": [_effect(effect) for effect in report.opened],
-            "closed": [_effect(effect) for effect in report.closed],
+            "opened": [_effect(one) for one in report.opened],
+            "closed": [_effect(one) for one in report.closed],
             **unevaluated(report.unevaluated),
         },
     )
@@ -238,6 +238,7 @@ def _effect(effect: Effect) -> Json:
         "ports": ports_of(effect.ports),
         **_family(effect.family),
         "pod_pairs": effect.pairs,
+        **({"conditions": list(effect.conditions)} if effect.conditions else {}),
         "before": _verdict(effect.before),
         "after": _verdict(effect.after),
     }

@@ -74,6 +74,8 @@ def _effect(verb: str, one: Effect) -> Row:
     ports = f"{one.ports} over {one.family}" if one.family else str(one.ports)
     pairs = f"{one.pairs:,}" if one.pairs else ""
     ends = (str(one.source), str(one.destination))
+    if one.conditions:
+        verb += f" if {'; '.join(one.conditions)}"
     return (verb, *ends, ports, pairs, *causes(one))
 
 

@@ -12,10 +12,10 @@ from kubeverdict.model.counts import count
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.decisions import Decision, RuleView
+    from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.misses import PolicyMiss
-    from kubeverdict.analyses.whatif import ConnectionVerdict, Effect, PairTotals, WhatIf
+    from kubeverdict.analyses.whatif import Effect, PairTotals, WhatIf
 
 # Longer lists of pods are cut short, with a count.
 SHOWN = 4
@@ -166,7 +166,10 @@ def _effect(effect: Effect, style: Style) -> Branch:
     pairs = f"  ({count(effect.pairs, 'pod pair')})" if effect.pairs else ""
     ends = effect.source, effect.destination
     source, destination = (shortened(end.name, _END) if end.spans else end.name for end in ends)
-    title = f"{source} {style.arrow} {destination}  {effect.ports}{family}{pairs}"
+    depends = f"  {style.paint('conditional', 'yellow')}" if effect.conditions else ""
+    title = f"{source} {style.arrow} {destination}  {effect.ports}{family}{pairs}{depends}"
+    if effect.conditions:
+        title += f" ({'; '.join(effect.conditions)})"
     return Branch(
         title,
         (
