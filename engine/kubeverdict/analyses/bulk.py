@@ -6,11 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-<<<<<<< HEAD
-from kubeverdict.analyses.decisions import Decision, between, by_reason, by_rule
-=======
-from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, by_reason, by_rule
->>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, between, by_reason, by_rule
 from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.redundancy import Removable
 from kubeverdict.compile.compiled import RuleRef
@@ -34,19 +30,6 @@ class Figures(msgspec.Struct, frozen=True):
     ports_closed: int = 0
 
 
-<<<<<<< HEAD
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Both directions of one connection at one time. ``condition`` is what the verdict depends on,
-    where it does; ``allowed`` is then false."""
-
-    allowed: bool
-    egress: Decision
-    ingress: Decision
-    condition: str = ""
-
-
-=======
->>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
 class ChangedConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connection that a scenario opens or closes. ``port`` is as ``8080/TCP``; an end that is
     no pod has no workload. ``before`` and ``after`` are None where an end does not exist."""
@@ -319,24 +302,17 @@ def _end(end: Pod | str) -> tuple[str, str]:
     return (end, "") if isinstance(end, str) else (str(end), str(end.workload))
 
 
-<<<<<<< HEAD
-def _verdict(judged: Judged | None, at_least: bool) -> Verdict | None:
+def _verdict(judged: Judged | None, at_least: bool) -> ConnectionVerdict | None:
     if judged is None:
         return None
     own, other = judged, judged.other or judged
     most, least = (other, own) if at_least else (own, other)
     if most is least:
-        return Verdict(own.allowed, *_decisions(own, at_least))
+        return ConnectionVerdict(own.allowed, *_decisions(own, at_least))
     sides = zip(_decisions(most, at_least=False), _decisions(least, at_least=True), strict=True)
     egress, ingress = (between(*side) for side in sides)
     conditions = dict.fromkeys((*egress.conditions, *ingress.conditions))
-    return Verdict(False, egress, ingress, "; ".join(conditions) or "a rule has a condition")
-=======
-def _verdict(judged: Judged | None) -> ConnectionVerdict | None:
-    if judged is None:
-        return None
-    return ConnectionVerdict(judged.allowed, _decision(judged.egress), _decision(judged.ingress))
->>>>>>> f97215f (feat(whatif): what opens or closes depending on conditions)
+    return ConnectionVerdict(False, egress, ingress, "; ".join(conditions) or "a rule has a condition")
 
 
 def _decisions(judged: Judged, at_least: bool) -> tuple[Decision, Decision]:

@@ -97,12 +97,14 @@ class LayerDecision(msgspec.Struct, frozen=True):
     decision: Decision
 
 
-class ConnectionVerdict(msgspec.Struct, frozen=True):
-    """Both directions of one connection, at one time."""
+class ConnectionVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Both directions of one connection, at one time. ``condition`` is what the verdict depends
+    on, where it does; such a connection counts as not allowed."""
 
     allowed: bool
     egress: Decision
     ingress: Decision
+    condition: str = ""
 
 
 def by_rule(ref: RuleRef, at_least: bool = False) -> Decision:
