@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
     from kubeverdict.manifests import Loaded
     from kubeverdict.model.cluster import Cluster
+    from kubeverdict.session.session import Session
     from kubeverdict.snapshots import Snapshot
 
 
@@ -71,14 +72,27 @@ def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Clus
     return load_input(files, namespace, skip_invalid).cluster
 
 
+def session_in(
+    files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
+) -> Session:
+    """The cluster in manifests, compiled, to make changes of; or as a snapshot has it, if that
+    fits."""
+    from kubeverdict.session.session import Session
+
+    snapshot = snapshot_in(files)
+    if snapshot is None:
+        return session_from(load_input(files, namespace, skip_invalid).cluster, cni, static)
+    compiled = fitting(snapshot, cni, static)
+    if compiled is None:
+        return session_from(snapshot.compiled.cluster, cni, static)
+    return Session.resumed(compiled, snapshot.bench)
+
+
 def compiled_in(
     files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
 ) -> CompiledPolicy:
-    """The cluster in manifests, compiled; or as a snapshot has it, if that fits."""
-    snapshot = snapshot_in(files)
-    if snapshot is None:
-        return compiled_from(load_input(files, namespace, skip_invalid).cluster, cni, static)
-    return fitting(snapshot, cni, static) or compiled_from(snapshot.compiled.cluster, cni, static)
+    """As :func:`session_in`, for a question about the cluster as it is."""
+    return session_in(files, namespace, skip_invalid, cni, static).now.compiled
 
 
 def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None:
@@ -90,14 +104,19 @@ def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None
     return compiled
 
 
-def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
-    from kubeverdict.compile.compiler import compile_cluster, kernels_missing
+def session_from(cluster: Cluster, cni: str, static: bool) -> Session:
+    from kubeverdict.compile.compiler import kernels_missing
+    from kubeverdict.session.session import Session
 
     if kernels_missing(cluster):
         say("note", "the first large input compiles the kernels, which takes a minute")
-    compiled = compile_cluster(cluster, PROFILES[cni], static=static)
-    say_notes(compiled)
-    return compiled
+    session = Session.of(cluster, PROFILES[cni], static=static)
+    say_notes(session.now.compiled)
+    return session
+
+
+def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
+    return session_from(cluster, cni, static).now.compiled
 
 
 def say_notes(compiled: CompiledPolicy) -> None:

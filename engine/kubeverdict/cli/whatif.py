@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kubeverdict.cli.inputs import check_pods, compiled_from, compiled_in, load_input
+from kubeverdict.cli.inputs import check_pods, load_input, say_notes, session_in
 from kubeverdict.cli.options import fail_on, input_files, judging
 from kubeverdict.cli.output import show
 from kubeverdict.command.failures import CLEAN, FINDINGS
@@ -47,17 +47,17 @@ def whatif(
     request. Exit status 1 where it opens or closes anything.
     """
     from kubeverdict.analyses.whatif import whatif as whatif_
-    from kubeverdict.manifests import apply, delete
 
     if not applied and not deleted:
         raise UsageError("nothing to change: use --apply or --delete")
-    before = compiled_in(files, namespace, skip_invalid, cni, static)
-    changed = delete(before.cluster, deleted)
-    if applied:
-        changed = apply(changed, load_input(applied, namespace, skip_invalid))
-    after = compiled_from(changed, cni, static)
-    check_pods(before, after)
-    report = whatif_(before, after)
+    session = session_in(files, namespace, skip_invalid, cni, static)
+    before = session.now
+    manifests = load_input(applied, namespace, skip_invalid) if applied else None
+    change = before.resolver.change(manifests, deleted)
+    after = session.judge(change).compiled
+    say_notes(after)
+    check_pods(before.compiled, after)
+    report = whatif_(before.compiled, after)
     show("whatif", output, report)
     wanted = {"opened": report.opened, "closed": report.closed}
     found = wanted.get(fail_on, report.opened or report.closed)

@@ -1,4 +1,5 @@
-"""A run of questions over one cluster.
+"""A cluster that takes changes and answers questions, and runs of many scenarios over it.
 
-From scenarios to reports, here or on workers, and the files it keeps.
+:mod:`~kubeverdict.session.session` keeps it compiled while changes come; the other modules go from
+scenarios to reports, here or on workers, and read and write the files that runs keep.
 """
