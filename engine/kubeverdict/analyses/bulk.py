@@ -312,7 +312,9 @@ def _verdict(judged: Judged | None, at_least: bool) -> ConnectionVerdict | None:
     sides = zip(_decisions(most, at_least=False), _decisions(least, at_least=True), strict=True)
     egress, ingress = (between(*side) for side in sides)
     conditions = dict.fromkeys((*egress.conditions, *ingress.conditions))
-    return ConnectionVerdict(False, egress, ingress, "; ".join(conditions) or "a rule has a condition")
+    return ConnectionVerdict(
+        False, egress, ingress, "; ".join(conditions) or "a rule has a condition"
+    )
 
 
 def _decisions(judged: Judged, at_least: bool) -> tuple[Decision, Decision]:
