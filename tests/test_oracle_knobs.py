@@ -11,23 +11,24 @@ from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from kubeverdict.model.selectors import EVERYTHING
 from tests.clusters.generated import knob_positions
-from tests.handmade import allow, block, cluster, label, name_of, pod, policy, said
+from tests.clusters.records import allow, block, label, pod, policy_of, xy_cluster
 from tests.oracle import Oracle, Reason
+from tests.test_oracle import name_of, said
 
 TCP, UDP, ICMP, OTHER = Protocol.TCP, Protocol.UDP, Protocol.ICMP, Protocol.OTHER
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 OUTSIDE = "203.0.113.9"
 
-A = pod("x/a", "10.0.0.1", "fd00::1", labels={"app": "a"})
-C = pod("y/c", "10.0.0.3", "fd00::3", labels={"app": "b"})
-DENY_ALL = policy("x/deny-all", isolates=(INGRESS, EGRESS))
+A = pod("x/a", "app=a", "10.0.0.1", "fd00::1")
+C = pod("y/c", "app=b", "10.0.0.3", "fd00::3")
+DENY_ALL = policy_of("x/deny-all", isolates=(INGRESS, EGRESS))
 HTTP = (NamedPort(TCP, "http"),)
-OLD = pod("x/old", "10.0.2.1", ports=(ContainerPort("http", TCP, 80),))
-NEW = pod("x/new", "10.0.2.2", ports=(ContainerPort("http", TCP, 8080),))
+OLD = pod("x/old", "", "10.0.2.1", ports=(ContainerPort("http", TCP, 80),))
+NEW = pod("x/new", "", "10.0.2.2", ports=(ContainerPort("http", TCP, 8080),))
 NODE = Node("node-1", ("192.168.0.1",))
 OTHER_NODE = Node("node-2", ("192.168.0.2",))
-HERE = pod("x/here", "10.0.3.1", node="node-1")
-AGENT = pod("y/agent", "192.168.0.1", labels={"app": "agent"}, node="node-1", host_network=True)
+HERE = pod("x/here", "", "10.0.3.1", node="node-1")
+AGENT = pod("y/agent", "app=agent", "192.168.0.1", node="node-1", host_network=True)
 
 
 def positions(cluster: Cluster, knob: str, *values: object, **others: object) -> list[Oracle]:
@@ -35,11 +36,14 @@ def positions(cluster: Cluster, knob: str, *values: object, **others: object) ->
     assert knob_positions()[knob][1:] == values, "every position is tried"
     assert all(name in knob_positions() for name in others)
     base: Profile = replace(REFERENCE, **others)
-    return [Oracle(cluster, base), *(Oracle(cluster, replace(base, **{knob: v})) for v in values)]
+    return [
+        Oracle(cluster, base),
+        *(Oracle(cluster, replace(base, **{knob: v})) for v in values),
+    ]
 
 
 def test_knob_enforces() -> None:
-    reference, other = positions(cluster((A, C), DENY_ALL), "enforces", False)
+    reference, other = positions(xy_cluster((A, C), DENY_ALL), "enforces", False)
     assert not reference.judge(C, A, TCP, 80).allowed
     assert said(other.judge(C, A, TCP, 80)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
     assert said(other.judge(A, A, TCP, 80)) == (True, "SELF", "SELF")
@@ -47,8 +51,8 @@ def test_knob_enforces() -> None:
 
 
 def test_knob_ipblock_matches_pods() -> None:
-    everywhere = policy("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
-    reference, other = positions(cluster((A, C), everywhere), "ipblock_matches_pods", False)
+    everywhere = policy_of("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
+    reference, other = positions(xy_cluster((A, C), everywhere), "ipblock_matches_pods", False)
     assert reference.judge(A, C, TCP, 80).allowed
     assert not other.judge(A, C, TCP, 80).allowed
     assert not other.judge(A, "10.0.0.3", TCP, 80).allowed
@@ -56,10 +60,10 @@ def test_knob_ipblock_matches_pods() -> None:
 
 
 def test_knob_ipblock_matches_nodes() -> None:
-    everywhere = policy("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
-    alone = pod("y/alone", "192.168.0.7", host_network=True)
+    everywhere = policy_of("x/p", allow(EGRESS, peers=(block("0.0.0.0/0"),)))
+    alone = pod("y/alone", "", "192.168.0.7", host_network=True)
     reference, other = positions(
-        cluster((A, alone, C), everywhere, nodes=(NODE,)), "ipblock_matches_nodes", False
+        xy_cluster((A, alone, C), everywhere, nodes=(NODE,)), "ipblock_matches_nodes", False
     )
     for address in ("192.168.0.1", "192.168.0.7"):
         assert reference.judge(A, address, TCP, 80).allowed
@@ -77,7 +81,7 @@ def test_knob_except_scope() -> None:
         block("198.51.100.0/24", "198.51.100.0/25"),
     )
     reference, other = positions(
-        cluster((A,), policy("x/p", allow(EGRESS, peers=peers))), "except_scope", "rule"
+        xy_cluster((A,), policy_of("x/p", allow(EGRESS, peers=peers))), "except_scope", "rule"
     )
     answers = {
         "203.0.113.0": (True, False),  # the /16 allows it; the longer except cancels that
@@ -92,9 +96,11 @@ def test_knob_except_scope() -> None:
 
 
 def test_knob_hostnetwork_subjects() -> None:
-    deny = policy("y/deny", isolates=(INGRESS,))
-    to_agents = policy("x/p", allow(EGRESS, peers=(PodPeer(label("app", "agent")),)))
-    reference, other = positions(cluster((A, AGENT), deny, to_agents), "hostnetwork_subjects", True)
+    deny = policy_of("y/deny", isolates=(INGRESS,))
+    to_agents = policy_of("x/p", allow(EGRESS, peers=(PodPeer(label("app", "agent")),)))
+    reference, other = positions(
+        xy_cluster((A, AGENT), deny, to_agents), "hostnetwork_subjects", True
+    )
     assert AGENT not in reference.managed
     assert said(reference.judge(A, AGENT, TCP, 80)) == (False, "NO_RULE_MATCHES", "NOT_ISOLATED")
     assert other.managed == [A, AGENT]
@@ -103,7 +109,7 @@ def test_knob_hostnetwork_subjects() -> None:
 
 
 def test_knob_hostnetwork_subjects_keeps_the_own_node() -> None:
-    _, other = positions(cluster((HERE, AGENT), DENY_ALL), "hostnetwork_subjects", True)
+    _, other = positions(xy_cluster((HERE, AGENT), DENY_ALL), "hostnetwork_subjects", True)
     assert said(other.judge(AGENT, HERE, TCP, 80)) == (True, "NOT_ISOLATED", "OWN_NODE")
 
 
@@ -113,7 +119,7 @@ def test_knob_hostnetwork_peers() -> None:
     answers = []
     for rule in (written, unwritten):
         oracles = positions(
-            cluster((A, AGENT), policy("x/p", rule)),
+            xy_cluster((A, AGENT), policy_of("x/p", rule)),
             "hostnetwork_peers",
             "with-pod-selector",
             "always",
@@ -124,7 +130,7 @@ def test_knob_hostnetwork_peers() -> None:
 
 def test_knob_own_node_to_pod() -> None:
     reference, other = positions(
-        cluster((HERE,), DENY_ALL, nodes=(NODE,)), "own_node_to_pod", False
+        xy_cluster((HERE,), DENY_ALL, nodes=(NODE,)), "own_node_to_pod", False
     )
     assert name_of(reference.judge("192.168.0.1", HERE, TCP, 80).ingress) == "OWN_NODE"
     assert name_of(other.judge("192.168.0.1", HERE, TCP, 80).ingress) == "NO_RULE_MATCHES"
@@ -132,7 +138,7 @@ def test_knob_own_node_to_pod() -> None:
 
 def test_knob_pod_to_own_node() -> None:
     reference, other = positions(
-        cluster((HERE,), DENY_ALL, nodes=(NODE, OTHER_NODE)), "pod_to_own_node", True
+        xy_cluster((HERE,), DENY_ALL, nodes=(NODE, OTHER_NODE)), "pod_to_own_node", True
     )
     assert name_of(reference.judge(HERE, "192.168.0.1", TCP, 80).egress) == "NO_RULE_MATCHES"
     assert name_of(other.judge(HERE, "192.168.0.1", TCP, 80).egress) == "OWN_NODE"
@@ -140,9 +146,9 @@ def test_knob_pod_to_own_node() -> None:
 
 
 def test_knob_named_ports() -> None:
-    alone = policy("x/p", allow(INGRESS, ports=HTTP))
+    alone = policy_of("x/p", allow(INGRESS, ports=HTTP))
     reference, any_port, refused = positions(
-        cluster((OLD,), alone), "named_ports", "any-port", "reject-policy"
+        xy_cluster((OLD,), alone), "named_ports", "any-port", "reject-policy"
     )
     answers = [
         [oracle.judge(OUTSIDE, OLD, TCP, port).allowed for port in (80, 81)]
@@ -155,7 +161,7 @@ def test_knob_named_ports() -> None:
 
 def test_knob_named_ports_loses_a_name_beside_a_number() -> None:
     ports = (*HTTP, PortRange(TCP, 443, 443), NamedPort(UDP, "dns"))
-    world = cluster((OLD,), policy("x/p", allow(INGRESS, ports=ports)))
+    world = xy_cluster((OLD,), policy_of("x/p", allow(INGRESS, ports=ports)))
     _, any_port, _ = positions(world, "named_ports", "any-port", "reject-policy")
     assert any_port.judge(OUTSIDE, OLD, TCP, 443).allowed
     assert not any_port.judge(OUTSIDE, OLD, TCP, 80).allowed
@@ -165,9 +171,9 @@ def test_knob_named_ports_loses_a_name_beside_a_number() -> None:
 def test_knob_named_port_containers() -> None:
     kinds = {ContainerKind.CONTAINER: 80, ContainerKind.SIDECAR: 81, ContainerKind.INIT: 82}
     ports = tuple(ContainerPort("http", TCP, number, kind) for kind, number in kinds.items())
-    server = pod("x/server", "10.0.4.1", ports=ports)
+    server = pod("x/server", "", "10.0.4.1", ports=ports)
     oracles = positions(
-        cluster((server,), policy("x/p", allow(INGRESS, ports=HTTP))),
+        xy_cluster((server,), policy_of("x/p", allow(INGRESS, ports=HTTP))),
         "named_port_containers",
         "containers",
         "all-init",
@@ -180,9 +186,9 @@ def test_knob_named_port_containers() -> None:
 
 
 def test_knob_named_port_union() -> None:
-    into = policy("x/p", allow(INGRESS, ports=HTTP), pods=EVERYTHING)
-    elsewhere = pod("y/elsewhere", "10.0.4.2", ports=(ContainerPort("http", TCP, 9000),))
-    reference, other = positions(cluster((OLD, NEW, elsewhere), into), "named_port_union", True)
+    into = policy_of("x/p", allow(INGRESS, ports=HTTP), pods=EVERYTHING)
+    elsewhere = pod("y/elsewhere", "", "10.0.4.2", ports=(ContainerPort("http", TCP, 9000),))
+    reference, other = positions(xy_cluster((OLD, NEW, elsewhere), into), "named_port_union", True)
     answers = [
         [port for port in (80, 8080, 9000) if oracle.judge(OUTSIDE, OLD, TCP, port).allowed]
         for oracle in (reference, other)
@@ -192,26 +198,28 @@ def test_knob_named_port_union() -> None:
 
 def test_knob_named_port_through_ipblock() -> None:
     ports = (*HTTP, PortRange(TCP, 443, 443))
-    by_block = policy("y/p", allow(EGRESS, peers=(block("10.0.0.0/8"),), ports=ports))
-    reference, other = positions(cluster((C, OLD), by_block), "named_port_through_ipblock", False)
+    by_block = policy_of("y/p", allow(EGRESS, peers=(block("10.0.0.0/8"),), ports=ports))
+    reference, other = positions(
+        xy_cluster((C, OLD), by_block), "named_port_through_ipblock", False
+    )
     assert reference.judge(C, OLD, TCP, 80).allowed
     assert not other.judge(C, OLD, TCP, 80).allowed
     assert other.judge(C, OLD, TCP, 443).allowed
     both = allow(EGRESS, peers=(block("10.0.0.0/8"), PodPeer(None)), ports=HTTP)
     _, other = positions(
-        cluster((C, OLD), policy("y/p", both)), "named_port_through_ipblock", False
+        xy_cluster((C, OLD), policy_of("y/p", both)), "named_port_through_ipblock", False
     )
     assert other.judge(C, OLD, TCP, 80).allowed
-    into = policy("x/p", allow(INGRESS, peers=(block("10.0.0.0/8"),), ports=HTTP))
-    _, other = positions(cluster((C, OLD), into), "named_port_through_ipblock", False)
+    into = policy_of("x/p", allow(INGRESS, peers=(block("10.0.0.0/8"),), ports=HTTP))
+    _, other = positions(xy_cluster((C, OLD), into), "named_port_through_ipblock", False)
     assert other.judge(C, OLD, TCP, 80).allowed
 
 
 def test_knob_named_port_to_anyone() -> None:
-    server = pod("y/server", "10.0.4.3", ports=(ContainerPort("http", TCP, 9000),))
-    out = policy("y/p", allow(EGRESS, ports=HTTP))
+    server = pod("y/server", "", "10.0.4.3", ports=(ContainerPort("http", TCP, 9000),))
+    out = policy_of("y/p", allow(EGRESS, ports=HTTP))
     oracles = positions(
-        cluster((C, OLD, server), out), "named_port_to_anyone", "never", "own-namespace"
+        xy_cluster((C, OLD, server), out), "named_port_to_anyone", "never", "own-namespace"
     )
     answers = [
         [
@@ -232,7 +240,7 @@ def test_knob_named_port_to_anyone() -> None:
 def test_knob_end_port() -> None:
     ports = (PortRange(TCP, 80, 90), PortRange(UDP))
     reference, other = positions(
-        cluster((A,), policy("x/p", allow(INGRESS, ports=ports))), "end_port", False
+        xy_cluster((A,), policy_of("x/p", allow(INGRESS, ports=ports))), "end_port", False
     )
     assert reference.judge(OUTSIDE, A, TCP, 90).allowed
     assert [other.judge(OUTSIDE, A, TCP, port).allowed for port in (80, 81, 90)] == [
@@ -244,7 +252,7 @@ def test_knob_end_port() -> None:
 
 
 def test_knob_icmp() -> None:
-    reference, other = positions(cluster((A, C), DENY_ALL), "icmp", "always")
+    reference, other = positions(xy_cluster((A, C), DENY_ALL), "icmp", "always")
     assert not reference.judge(C, A, ICMP, 0).allowed
     assert said(other.judge(C, A, ICMP, 0)) == (True, "NOT_ISOLATED", "ALWAYS_ICMP")
     assert said(other.judge(A, OUTSIDE, ICMP, 0)) == (True, "ALWAYS_ICMP", "NOT_ISOLATED")
@@ -253,15 +261,15 @@ def test_knob_icmp() -> None:
 
 
 def test_knob_finished_pods_ignored() -> None:
-    done = pod("y/done", "10.0.4.4", labels={"app": "job"}, phase="Succeeded")
-    jobs = policy("x/p", allow(INGRESS, peers=(PodPeer(label("app", "job")),)))
-    reference, other = positions(cluster((A, done), jobs), "finished_pods_ignored", False)
+    done = pod("y/done", "app=job", "10.0.4.4", phase="Succeeded")
+    jobs = policy_of("x/p", allow(INGRESS, peers=(PodPeer(label("app", "job")),)))
+    reference, other = positions(xy_cluster((A, done), jobs), "finished_pods_ignored", False)
     assert not reference.judge("10.0.4.4", A, TCP, 80).allowed
     assert other.judge("10.0.4.4", A, TCP, 80).allowed
 
 
 def test_knob_dual_stack() -> None:
-    reference, other = positions(cluster((A, C)), "dual_stack", False)
+    reference, other = positions(xy_cluster((A, C)), "dual_stack", False)
     assert reference.judge(A, C, TCP, 80, family=6).allowed
     assert name_of(other.judge(A, C, TCP, 80, family=6).egress) == "NO_ADDRESS"
     assert reference.end("fd00::1").pod is A
@@ -270,6 +278,6 @@ def test_knob_dual_stack() -> None:
 
 @pytest.mark.parametrize("knob", ["service_egress", "hairpin", "deny", "established"])
 def test_knobs_that_concern_no_plain_flow(knob: str) -> None:
-    world = cluster((A, C), DENY_ALL)
+    world = xy_cluster((A, C), DENY_ALL)
     for oracle in positions(world, knob, *knob_positions()[knob][1:]):
         assert said(oracle.judge(C, A, TCP, 80)) == (False, "NOT_ISOLATED", "NO_RULE_MATCHES")

@@ -24,8 +24,8 @@ from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, lower
 from tests.agent.packets import probe
 from tests.agent.programs import Bench, needs_root
+from tests.clusters.records import policy_of
 from tests.clusters.services import ASKED, Made, policies
-from tests.handmade import policy
 from tests.services import inputs, naive
 
 pytestmark = needs_root
@@ -85,7 +85,7 @@ def test_every_kind_of_address(bench: Bench, address: str, port: int, passes: bo
 def test_the_own_node_still_reaches_its_pods(bench: Bench) -> None:
     """Its address has ports of Services, and is its own as well."""
     known = inputs.cluster(inputs.BALANCER)
-    closed = policy("shop/closed", isolates=(Direction.INGRESS,))
+    closed = policy_of("shop/closed", isolates=(Direction.INGRESS,))
     compiled = compile_cluster(replace(known, policies=(*known.policies, closed)), REFERENCE)
     web = next(pod for pod in compiled.pods if pod.name == "web")
     publish(bench, compiled, web, "n1")

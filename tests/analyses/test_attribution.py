@@ -9,8 +9,8 @@ from kubeverdict.analyses.traffic import NO_BACKEND, LogReading, Traffic, collec
 from kubeverdict.model.cluster import Cluster, Node, Service, ServicePort
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
-from tests.analyses.clusters import cluster, pod, port
 from tests.analyses.test_recommend_property import Lines
+from tests.clusters.records import cluster, pod, port
 
 WEB = replace(pod("shop/web-7d9fb6-x2bcd", "app=web", "10.0.0.1", workload="web"), started=1000)
 DB = pod(

@@ -25,7 +25,7 @@ from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import traffic_of
 from tests.analyses.verify.asserting import claim, end, inside, results, tcp
 from tests.clusters.generated import Probe
-from tests.handmade import allow, block, cluster, pod, policy
+from tests.clusters.records import allow, block, pod, policy_of, xy_cluster
 
 INGRESS = Direction.INGRESS
 GET = "for GET /api only"
@@ -38,19 +38,19 @@ def port(number: int) -> tuple[PortRange, ...]:
 
 
 def compiled(*policies: Policy) -> CompiledPolicy:
-    pods = (pod("x/a", "10.0.0.1"), pod("y/b", "10.0.0.2"))
-    return compile_cluster(cluster(pods, *policies))
+    pods = (pod("x/a", "", "10.0.0.1"), pod("y/b", "", "10.0.0.2"))
+    return compile_cluster(xy_cluster(pods, *policies))
 
 
 # Port 80 is open under a condition, 81 in any case, 82 unless a condition holds.
 POLICIES = (
-    policy(
+    policy_of(
         "admin",
         replace(allow(INGRESS, None, port(82), Action.DENY), condition=MESH),
         isolates=(),
         tier=ADMIN,
     ),
-    policy(
+    policy_of(
         "y/net",
         replace(allow(INGRESS, None, port(80)), condition=GET),
         allow(INGRESS, None, port(81), index=1),
@@ -116,7 +116,7 @@ def test_list_keeps_apart_what_depends_on_a_condition() -> None:
 
 
 def test_diff_keeps_apart_changes_that_depend_on_a_condition() -> None:
-    old = compiled(policy("y/net", allow(INGRESS, None, port(81))))
+    old = compiled(policy_of("y/net", allow(INGRESS, None, port(81))))
     found = certain_differences(old, compiled(*POLICIES))
     assert not found.changes and found.adds and found.removes
     told = json.loads(as_json.differences(found, Style()))
@@ -129,7 +129,7 @@ def test_diff_keeps_apart_changes_that_depend_on_a_condition() -> None:
             "after": {"TCP": "80-82"},
         }
     ]
-    certain = certain_differences(compiled(policy("y/net", isolates=(INGRESS,))), old)
+    certain = certain_differences(compiled(policy_of("y/net", isolates=(INGRESS,))), old)
     assert certain.changes and not certain.conditional
 
 
@@ -139,8 +139,8 @@ def test_a_change_of_some_addresses_is_certain_where_that_of_others_depends() ->
         allow(Direction.EGRESS, (block(text),), port(80), index=index)
         for index, text in enumerate(("203.0.113.0/24", "198.51.100.0/24"))
     )
-    old = compiled(policy("x/net", certain, replace(conditional, condition=MESH)))
-    found = certain_differences(old, compiled(policy("x/net", isolates=egress)))
+    old = compiled(policy_of("x/net", certain, replace(conditional, condition=MESH)))
+    found = certain_differences(old, compiled(policy_of("x/net", isolates=egress)))
     told = [
         [(one.kind, one.destination.name) for one in changes if not one.destination.whole]
         for changes in (found.changes, found.conditional)
@@ -178,12 +178,12 @@ def test_verify_does_not_know_what_a_condition_decides() -> None:
 
 
 def test_whatif_keeps_apart_what_depends_on_a_condition() -> None:
-    old = compiled(policy("y/net", allow(INGRESS, None, port(81))))
+    old = compiled(policy_of("y/net", allow(INGRESS, None, port(81))))
     found = whatif(old, compiled(*POLICIES))
     told = [(str(one.ports), one.conditions) for one in found.opened if one.pairs]
     assert told == [("TCP 80,82", (GET, MESH))]
     # The rule for port 83 is certain, beside those that are not.
-    more = policy("y/more", allow(INGRESS, None, port(83)))
+    more = policy_of("y/more", allow(INGRESS, None, port(83)))
     found = whatif(old, compiled(*POLICIES, more))
     certain = [(str(one.ports), bool(one.conditions)) for one in found.opened if one.pairs]
     assert certain == [("TCP 83", False), ("TCP 80,82", True)]

@@ -15,16 +15,6 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import BlockPeer, Direction, EndSet, ExceptPeer, NamedPeer
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from tests.analyses.clusters import (
-    block,
-    cluster,
-    pod,
-    pods_in,
-    pods_where,
-    policy,
-    tcp,
-    udp,
-)
 from tests.analyses.reading import in_workloads, is_listed
 from tests.clusters.generated import (
     clusters,
@@ -34,7 +24,17 @@ from tests.clusters.generated import (
     services,
     without_icmp_types,
 )
-from tests.handmade import allow
+from tests.clusters.records import (
+    allow,
+    block,
+    cluster,
+    pod,
+    pods_in,
+    pods_where,
+    policy,
+    tcp,
+    udp,
+)
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES
 

@@ -8,9 +8,9 @@ from kubeverdict.analyses.differences import Differences, differences
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import Policy
-from tests.analyses.clusters import block, cluster, pod, pods_where, policy, tcp
 from tests.analyses.reading import covers, in_workloads, is_listed, opens
 from tests.clusters.generated import changes, ends, services
+from tests.clusters.records import block, cluster, pod, pods_where, policy, tcp
 from tests.oracle import Oracle
 from tests.oracle_parts import FAMILIES
 

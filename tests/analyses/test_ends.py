@@ -8,7 +8,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
 from kubeverdict.model.cluster import Node, Service, WorkloadRef
-from tests.analyses.clusters import cluster, pod
+from tests.clusters.records import cluster, pod
 
 PODS = [
     pod("shop/web-0", "", "10.0.0.1", "2001:db8::1", workload="web"),

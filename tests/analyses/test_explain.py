@@ -16,8 +16,8 @@ from kubeverdict.model.policy import Direction, Policy
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.sources import field_text
-from tests.analyses.clusters import block, cluster, pod, pods_in, pods_where, policy, port, tcp
 from tests.clusters.generated import clusters, profiles
+from tests.clusters.records import block, cluster, pod, pods_in, pods_where, policy, port, tcp
 from tests.oracle import Oracle, Reason, decides_to_allow
 from tests.oracle_parts import FAMILIES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from kubeverdict.analyses.finished import with_finished
 from kubeverdict.analyses.judged_traffic import judged
 from kubeverdict.compile.compiler import compile_cluster
-from tests.analyses.clusters import cluster, pod, policy
 from tests.analyses.test_attribution import OUT, collected, named, record
+from tests.clusters.records import cluster, pod, policy
 
 
 def test_a_job_that_is_done_is_judged_by_its_labels() -> None:

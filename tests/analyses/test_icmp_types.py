@@ -16,7 +16,7 @@ from kubeverdict.model.ports import IcmpMatch, PortMatch, PortRange, Protocol
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.lowering.tables import Local, lower
-from tests import handmade
+from tests.clusters import records
 
 ADMIN = Tier(100.0, "admin", Action.PASS)
 ANY_ICMP = PortRange(Protocol.ICMP, 0, 0)
@@ -24,9 +24,11 @@ ANY_ICMP = PortRange(Protocol.ICMP, 0, 0)
 
 def cluster(*denied: PortMatch, address: str = "10.0.0.") -> Cluster:
     """Two pods, and a policy that denies ``denied`` to both."""
-    rule = handmade.allow(Direction.INGRESS, None, denied, Action.DENY)
-    pods = tuple(handmade.pod(f"x/{name}", f"{address}{place}") for place, name in enumerate("ab"))
-    return handmade.cluster(pods, handmade.policy("no-icmp", rule, isolates=(), tier=ADMIN))
+    rule = records.allow(Direction.INGRESS, None, denied, Action.DENY)
+    pods = tuple(
+        records.pod(f"x/{name}", "", f"{address}{place}") for place, name in enumerate("ab")
+    )
+    return records.xy_cluster(pods, records.policy_of("no-icmp", rule, isolates=(), tier=ADMIN))
 
 
 def allowed(given: Cluster, port: str) -> bool:

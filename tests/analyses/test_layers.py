@@ -15,7 +15,7 @@ from kubeverdict.model.selectors import EVERYTHING
 from kubeverdict.render import json as as_json
 from kubeverdict.render import tree
 from kubeverdict.render.style import Style
-from tests.handmade import allow, cluster, pod, policy
+from tests.clusters.records import allow, pod, policy_of, xy_cluster
 
 MESH = Tier(0.0, "mesh", Action.DENY, Layer(1, "mesh"))
 FIREWALL = Tier(0.0, "firewall", Action.PASS, Layer(2, "firewall"))
@@ -26,19 +26,25 @@ NOBODY = allow(Direction.INGRESS, None, None, Action.DENY)
 
 
 def asked(*policies: Policy, source: str = "x/a") -> Explanation:
-    pods = (pod("x/a", "10.0.0.1"), pod("y/b", "10.0.0.2"), pod("y/c", "10.0.0.3"))
-    compiled = compile_cluster(cluster(pods, *policies))
+    pods = (pod("x/a", "", "10.0.0.1"), pod("y/b", "", "10.0.0.2"), pod("y/c", "", "10.0.0.3"))
+    compiled = compile_cluster(xy_cluster(pods, *policies))
     return explain(compiled, source, "y/b", parse_port("80"))
 
 
 @pytest.mark.parametrize(
     ("policies", "allowed"),
     [
-        ([policy("y/net", ANYBODY), policy("y/mesh", FROM_X, tier=MESH)], True),
-        ([policy("y/net", ANYBODY), policy("y/mesh", NOBODY, tier=MESH)], False),
-        ([policy("y/net", isolates=INGRESS), policy("y/mesh", FROM_X, tier=MESH)], False),
-        ([policy("y/mesh", FROM_X, tier=MESH), policy("y/wall", NOBODY, tier=FIREWALL)], False),
-        ([policy("y/mesh", FROM_X, tier=MESH), policy("y/wall", ANYBODY, tier=FIREWALL)], True),
+        ([policy_of("y/net", ANYBODY), policy_of("y/mesh", FROM_X, tier=MESH)], True),
+        ([policy_of("y/net", ANYBODY), policy_of("y/mesh", NOBODY, tier=MESH)], False),
+        ([policy_of("y/net", isolates=INGRESS), policy_of("y/mesh", FROM_X, tier=MESH)], False),
+        (
+            [policy_of("y/mesh", FROM_X, tier=MESH), policy_of("y/wall", NOBODY, tier=FIREWALL)],
+            False,
+        ),
+        (
+            [policy_of("y/mesh", FROM_X, tier=MESH), policy_of("y/wall", ANYBODY, tier=FIREWALL)],
+            True,
+        ),
     ],
 )
 def test_every_layer_has_to_allow(policies: list[Policy], allowed: bool) -> None:
@@ -46,7 +52,7 @@ def test_every_layer_has_to_allow(policies: list[Policy], allowed: bool) -> None
 
 
 def test_explain_says_what_each_layer_decides() -> None:
-    report = asked(policy("y/net", NOBODY), policy("y/mesh", FROM_X, tier=MESH))
+    report = asked(policy_of("y/net", NOBODY), policy_of("y/mesh", FROM_X, tier=MESH))
     (answer,) = report.answers
     ingress = answer.ingress
     assert [(each.layer, each.decision.allowed) for each in ingress.layers] == [
@@ -64,5 +70,5 @@ def test_explain_says_what_each_layer_decides() -> None:
 
 
 def test_one_layer_is_not_named() -> None:
-    (answer,) = asked(policy("y/net", FROM_X), source="y/c").answers
+    (answer,) = asked(policy_of("y/net", FROM_X), source="y/c").answers
     assert not answer.ingress.layers and not answer.allowed

@@ -16,7 +16,7 @@ from kubeverdict.model.policy import Direction, Peer, Policy
 from kubeverdict.model.ports import PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.selectors import Operator, Requirement, Selector
-from tests.analyses.clusters import (
+from tests.clusters.records import (
     block,
     cluster,
     pod,

@@ -8,8 +8,7 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Direction, EndSet, ExceptPeer, NamedPeer, NodePeer, Peer
 from kubeverdict.model.profile import PROFILES
-from tests.analyses.clusters import cluster, pod, policy, tcp
-from tests.handmade import allow
+from tests.clusters.records import allow, cluster, pod, policy, tcp
 
 DENY = policy("shop/deny", ingress=[])
 WEB = pod("shop/web", "app=web", "10.0.0.1")

@@ -7,7 +7,7 @@ from kubeverdict.analyses.questions import PortQuestion, parse_port, resolve_por
 from kubeverdict.errors import UsageError
 from kubeverdict.model.cluster import ContainerKind, ContainerPort
 from kubeverdict.model.ports import Protocol
-from tests.analyses.clusters import pod, port
+from tests.clusters.records import pod, port
 
 
 @pytest.mark.parametrize(

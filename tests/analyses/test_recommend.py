@@ -16,8 +16,8 @@ from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES
 from kubeverdict.render.policies import policies
-from tests.analyses.clusters import cluster, pod, port
 from tests.analyses.test_recommend_property import Lines, read_back
+from tests.clusters.records import cluster, pod, port
 
 DNS = [
     pod("kube-system/dns-0", "k8s-app=kube-dns", workload="dns"),

@@ -28,8 +28,7 @@ from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.render.policies import policies as written
 from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
-from tests.handmade import cluster as handmade
-from tests.handmade import pod
+from tests.clusters.records import pod, xy_cluster
 from tests.oracle import Oracle
 
 
@@ -130,13 +129,13 @@ def test_nothing_is_blocked_on_large_clusters(seed: int, profile: str) -> None:
 def test_pods_that_connect_over_different_families() -> None:
     """What rules permit is counted over both families, as what was seen is."""
     old, both, new = (
-        pod("x/v4", "10.0.0.1"),
-        pod("x/dual", "10.0.0.2", "fd00::2"),
-        pod("x/v6", "fd00::1"),
+        pod("x/v4", "", "10.0.0.1"),
+        pod("x/dual", "", "10.0.0.2", "fd00::2"),
+        pod("x/v6", "", "fd00::1"),
     )
     pairs = [(new, both), (both, new), (both, old)]
     asked = [Probe(source, end, Protocol.TCP, 80, None) for source, end in pairs]
-    check(handmade((old, both, new)), REFERENCE, asked)
+    check(xy_cluster((old, both, new)), REFERENCE, asked)
 
 
 @settings(max_examples=60, deadline=None)

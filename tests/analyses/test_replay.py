@@ -9,8 +9,8 @@ from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
-from tests.analyses.clusters import block, cluster, pod, pods_in, policy, tcp
 from tests.analyses.test_recommend_property import Lines
+from tests.clusters.records import block, cluster, pod, pods_in, policy, tcp
 
 PODS = [
     pod("shop/web-0", "app=web", workload="web"),

@@ -13,7 +13,7 @@ from kubeverdict.model.cluster import Service, ServicePort
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE
-from tests.handmade import allow, block, policy
+from tests.clusters.records import allow, block, policy_of
 from tests.services import inputs
 
 
@@ -154,7 +154,7 @@ def test_a_service_over_one_family_is_judged_on_it() -> None:
     )
     four = replace(six, name="four", addresses=("10.96.0.20",))
     # Pods are reached over IPv4 alone.
-    out = policy("shop/out", allow(Direction.EGRESS, (block("10.244.0.0/16"),)))
+    out = policy_of("shop/out", allow(Direction.EGRESS, (block("10.244.0.0/16"),)))
     changed = replace(known, pods=pods, services=(four, six), policies=(out,))
     compiled = compile_cluster(changed, REFERENCE)
     for address, allowed in (("10.96.0.20", True), ("fd00:96::20", False)):

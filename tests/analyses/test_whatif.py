@@ -12,9 +12,9 @@ from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Node, Pod
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
-from tests.analyses.clusters import block, cluster, pod, pods_where, policy, tcp
 from tests.analyses.reading import covers, in_workloads, is_listed, opens
 from tests.clusters.generated import changes, ends, profiles, services
+from tests.clusters.records import block, cluster, pod, pods_where, policy, tcp
 from tests.oracle import Oracle
 from tests.oracle_parts import FAMILIES
 

@@ -42,7 +42,8 @@ from kubeverdict.model.ports import (
 )
 from kubeverdict.model.ports import Protocol as Transport
 from kubeverdict.model.selectors import Operator, Requirement, Selector
-from kubeverdict.model.sources import FieldPath, Source
+from kubeverdict.model.sources import Source
+from tests.clusters.records import NOWHERE
 
 T = TypeVar("T")
 
@@ -52,17 +53,6 @@ class Choose(Protocol):
 
     def __call__(self, options: Sequence[T], /) -> T: ...
 
-
-class Nowhere:
-    """The origin of policies that no file holds."""
-
-    file = "generated"
-
-    def line_of(self, path: FieldPath) -> int:
-        return 1
-
-
-NOWHERE = Source(Nowhere())
 
 NAMESPACES = ("ops", "shop", "data", "lab")
 KEYS = ("app", "tier", "env")

@@ -24,7 +24,7 @@ from kubeverdict.model.endpoints import (
 )
 from kubeverdict.model.policy import Direction, PodPeer, Policy
 from kubeverdict.model.ports import PortRange, Protocol
-from tests.handmade import allow, block, label, policy
+from tests.clusters.records import allow, block, label, policy_of
 
 NODES = ("n1", "n2")
 PROTOCOLS = (Protocol.TCP, Protocol.UDP)
@@ -155,5 +155,5 @@ def policies(seed: int) -> tuple[Policy, ...]:
             )
             for index in range(2)
         ]
-        found.append(policy(f"{name}/out", *rules))
+        found.append(policy_of(f"{name}/out", *rules))
     return tuple(found)

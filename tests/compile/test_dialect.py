@@ -8,7 +8,7 @@ from kubeverdict.compile.dialect import in_force
 from kubeverdict.model.policy import Direction, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile, implements
-from tests.handmade import allow, block, policy
+from tests.clusters.records import allow, block, policy_of
 
 HTTP = NamedPort(Protocol.TCP, "http")
 TCP_80 = PortRange(Protocol.TCP, 80, 80)
@@ -16,7 +16,7 @@ EVERY_TCP = PortRange(Protocol.TCP)
 
 
 def adapted(rule: Rule, profile: Profile) -> Rule:
-    ((known,), _) = in_force((policy("x/p", rule),), profile)
+    ((known,), _) = in_force((policy_of("x/p", rule),), profile)
     return known.rules[0]
 
 
@@ -56,7 +56,7 @@ def test_a_longer_block_survives_the_except_around_it() -> None:
 
 
 def test_policies_of_an_api_that_a_cni_does_not_implement_are_not_in_force() -> None:
-    usual = policy("x/one", allow(Direction.INGRESS))
+    usual = policy_of("x/one", allow(Direction.INGRESS))
     other = replace(usual, kind="BaselineAdminNetworkPolicy", namespace=None)
     assert in_force((usual, other), REFERENCE) == ((other, usual), ())
     kept, notes = in_force((usual, other), PROFILES["weave"])

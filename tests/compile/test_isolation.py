@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
-from tests.analyses.clusters import cluster, pod, policy, selector
+from tests.clusters.records import cluster, pod, policy, selector
 
 WEB = pod("shop/web", "app=web", "10.0.0.1")
 IN, OUT = Direction.INGRESS, Direction.EGRESS

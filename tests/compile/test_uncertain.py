@@ -9,7 +9,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.policy import Direction, EndSet, ExceptPeer, NamedPeer, PodPeer, Rule
 from kubeverdict.model.unevaluated import Gap
-from tests.handmade import allow, label
+from tests.clusters.records import allow, label
 from tests.manifests.reading import load_text
 
 INPUT = """\

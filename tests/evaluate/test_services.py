@@ -14,22 +14,22 @@ from kubeverdict.model.policy import Direction, PodPeer, Policy
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.services import Frontend
-from tests.handmade import allow, block, cluster, label, pod, policy
+from tests.clusters.records import allow, block, label, pod, policy_of, xy_cluster
 
-WEB = pod("x/web", "10.0.0.1", labels={"app": "web"})
-CLIENT = pod("x/client", "10.0.0.2", labels={"app": "client"})
+WEB = pod("x/web", "app=web", "10.0.0.1")
+CLIENT = pod("x/client", "app=client", "10.0.0.2")
 PORT = ServicePort(Protocol.TCP, 80, 8080)
 SERVICE = Service("x", "web", {"app": "web"}, (PORT,), addresses=("10.96.0.1",))
 HEADLESS = Service("x", "web", {"app": "web"}, (PORT,))
 TARGET = (PortRange(Protocol.TCP, 8080, 8080),)
 LISTEN = (PortRange(Protocol.TCP, 80, 80),)
 TO_WEB = (PodPeer(label("app", "web"), "x"),)
-DENY_IN = policy("x/deny-in", isolates=(Direction.INGRESS,))
-DENY_OUT = policy("x/deny-out", isolates=(Direction.EGRESS,))
+DENY_IN = policy_of("x/deny-in", isolates=(Direction.INGRESS,))
+DENY_OUT = policy_of("x/deny-out", isolates=(Direction.EGRESS,))
 
 
 def with_service(*policies: Policy, service: Service = SERVICE) -> Cluster:
-    return replace(cluster((WEB, CLIENT), *policies), services=(service,))
+    return replace(xy_cluster((WEB, CLIENT), *policies), services=(service,))
 
 
 def ask(known: Cluster, profile: Profile = REFERENCE, source: object = CLIENT) -> BackendVerdict:
@@ -41,20 +41,20 @@ def ask(known: Cluster, profile: Profile = REFERENCE, source: object = CLIENT) -
 
 
 def test_the_backend_and_its_port_are_judged() -> None:
-    egress = policy("x/out", allow(Direction.EGRESS, TO_WEB, TARGET))
+    egress = policy_of("x/out", allow(Direction.EGRESS, TO_WEB, TARGET))
     assert ask(with_service(egress)) == BackendVerdict(True, 0, Reason.NOT_ISOLATED)
-    listen = policy("x/out", allow(Direction.EGRESS, TO_WEB, LISTEN))
+    listen = policy_of("x/out", allow(Direction.EGRESS, TO_WEB, LISTEN))
     assert ask(with_service(listen)).egress == Reason.NO_RULE_MATCHES
 
 
 def test_egress_on_the_cluster_ip() -> None:
     aws = PROFILES["aws-vpc-cni"]
-    by_labels = policy("x/out", allow(Direction.EGRESS, TO_WEB, TARGET))
+    by_labels = policy_of("x/out", allow(Direction.EGRESS, TO_WEB, TARGET))
     assert ask(with_service(by_labels), aws).allowed
-    by_address = policy("x/out", allow(Direction.EGRESS, (block("10.96.0.0/12"),), LISTEN))
+    by_address = policy_of("x/out", allow(Direction.EGRESS, (block("10.96.0.0/12"),), LISTEN))
     assert ask(with_service(by_address), aws).allowed
     assert not ask(with_service(by_address)).allowed
-    backend_only = policy("x/out", allow(Direction.EGRESS, (block("10.0.0.0/24"),), TARGET))
+    backend_only = policy_of("x/out", allow(Direction.EGRESS, (block("10.0.0.0/24"),), TARGET))
     assert not ask(with_service(backend_only), aws).allowed
     assert ask(with_service(backend_only)).allowed
     # A headless Service has no cluster IP: the client connects to the pod.

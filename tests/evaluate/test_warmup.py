@@ -12,10 +12,10 @@ import pytest
 from kubeverdict.compile.compiler import kernels_missing
 from kubeverdict.evaluate.warmup import warmup
 from kubeverdict.kernels import jit
-from tests.handmade import cluster, pod
+from tests.clusters.records import pod, xy_cluster
 
-MANY = cluster(tuple(pod(f"x/p-{i}") for i in range(2_000)))
-FEW = cluster((pod("x/p"),))
+MANY = xy_cluster(tuple(pod(f"x/p-{i}", phase="Running") for i in range(2_000)))
+FEW = xy_cluster((pod("x/p", phase="Running"),))
 
 
 def test_a_large_input_waits_for_kernels_that_are_not_cached(

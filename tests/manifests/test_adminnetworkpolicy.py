@@ -22,7 +22,7 @@ from kubeverdict.model.policy import (
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.selectors import EVERYTHING
 from kubeverdict.model.unevaluated import Gap
-from tests.handmade import label
+from tests.clusters.records import label
 from tests.manifests.reading import load_text, problems_of, told
 
 ALL: dict[str, Any] = {"namespaces": {}}

@@ -14,7 +14,7 @@ from kubeverdict.manifests.policies import EVALUATED, POLICIES, PolicyApi
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import Direction, Policy
 from kubeverdict.model.profile import PROFILES
-from tests.handmade import allow, policy
+from tests.clusters.records import allow, policy_of
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "engine" / "kubeverdict" / "manifests" / "policies"
@@ -105,12 +105,12 @@ def fences(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fence(kind: str, name: str) -> Policy:
-    found = policy(name, allow(Direction.INGRESS))
+    found = policy_of(name, allow(Direction.INGRESS))
     return Policy(**{**{f: getattr(found, f) for f in found.__struct_fields__}, "kind": kind})
 
 
 EAST, WEST = fence("Fence", "wall"), fence("Fence.west.example.com", "shop/wall")
-SAME = policy("shop/wall", allow(Direction.INGRESS))
+SAME = policy_of("shop/wall", allow(Direction.INGRESS))
 
 
 def left(cluster: Cluster) -> list[str]:

@@ -9,9 +9,9 @@ from kubeverdict.manifests.loading import with_implied
 from kubeverdict.manifests.repeated import same
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 from kubeverdict.model.sources import Source
-from tests.handmade import allow, label, policy
+from tests.clusters.records import allow, label, policy_of
 
-ONE = policy("x/one", allow(Direction.INGRESS))
+ONE = policy_of("x/one", allow(Direction.INGRESS))
 ELSEWHERE = Source(ONE.source.origin, ("items", 3))
 EVERYWHERE = replace(ONE, namespace=None)
 

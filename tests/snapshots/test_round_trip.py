@@ -46,7 +46,7 @@ from tests.clusters.generated import (
     random_cluster,
     random_probes,
 )
-from tests.handmade import allow, block, cluster, pod, policy
+from tests.clusters.records import allow, block, pod, policy_of, xy_cluster
 from tests.services import inputs
 from tests.snapshots.comparing import assert_holds
 
@@ -99,8 +99,8 @@ def test_a_profile_that_nobody_knows_is_stored_by_value() -> None:
 def test_the_widest_addresses_and_any_letters() -> None:
     ways = (Direction.INGRESS, Direction.EGRESS)
     rules = [allow(way, (block("::/0", "ffff:ffff::/32"), block("0.0.0.0/0"))) for way in ways]
-    pods = (pod("x/a", "10.0.0.1", "fd00::1", labels={"ключ": "värde\n", "": '"\\'}),)
-    compiled = compile_cluster(cluster(pods, policy("x/π", *rules)))
+    pods = (pod("x/a", {"ключ": "värde\n", "": '"\\'}, "10.0.0.1", "fd00::1"),)
+    compiled = compile_cluster(xy_cluster(pods, policy_of("x/π", *rules)))
     assert_holds(again(compiled), compiled)
 
 
@@ -116,7 +116,7 @@ def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_text_that_cannot_be_stored_is_refused() -> None:
-    compiled = compile_cluster(cluster((pod("x/a", "10.0.0.1", labels={"a": "\udcff"}),)))
+    compiled = compile_cluster(xy_cluster((pod("x/a", {"a": "\udcff"}, "10.0.0.1"),)))
     with pytest.raises(UsageError, match=r"cannot hold the text '\\udcff'"):
         snapshots.to_bytes(compiled)
 

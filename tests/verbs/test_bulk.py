@@ -23,9 +23,8 @@ from kubeverdict.render import bulk as as_text
 from kubeverdict.render import jsonl
 from kubeverdict.render.style import Style
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
+from tests.clusters.records import allow, pod, policy_of, xy_cluster
 from tests.counting import ChangeCount, count_changes
-from tests.handmade import allow, cluster, pod
-from tests.handmade import policy as policy_of
 from tests.oracle import Oracle
 from tests.verbs.plain import Plain, concerned, small_cluster
 
@@ -130,12 +129,12 @@ def check_report(outcome: Outcome, differs: bool) -> None:
 
 INGRESS = Direction.INGRESS
 PORT = (PortRange(Protocol.TCP, 80, 80),)
-PODS = (pod("x/a", "10.0.0.1"), pod("y/b", "10.0.0.2"))
+PODS = (pod("x/a", "", "10.0.0.1"), pod("y/b", "", "10.0.0.2"))
 GET = replace(allow(INGRESS, None, PORT), condition="for GET only")
 
 
 def test_a_scenario_that_adds_a_conditional_rule() -> None:
-    bench = workbench(compile_cluster(cluster(PODS, policy_of("y/deny", isolates=(INGRESS,)))))
+    bench = workbench(compile_cluster(xy_cluster(PODS, policy_of("y/deny", isolates=(INGRESS,)))))
     (outcome,) = evaluate(bench, [Edit("open", policies_in=(policy_of("y/get", GET),))])
     told = report(outcome)
     assert told.conditional and summary([told]).conditional == 1
@@ -153,7 +152,7 @@ def test_a_scenario_that_adds_a_conditional_rule() -> None:
 
 
 def test_a_redundant_policy_is_so_in_both_bounds() -> None:
-    made = cluster(PODS, policy_of("y/get", GET), policy_of("y/all", allow(INGRESS, None, PORT)))
+    made = xy_cluster(PODS, policy_of("y/get", GET), policy_of("y/all", allow(INGRESS, None, PORT)))
     edits = [Edit(str(one), policies_out=(policy_key(one),)) for one in made.policies]
     get, everything = evaluate(workbench(compile_cluster(made)), edits)
     assert not get.changes
@@ -163,7 +162,7 @@ def test_a_redundant_policy_is_so_in_both_bounds() -> None:
 
 
 def test_a_step_of_a_rollout_breaks_what_only_a_condition_allows_afterwards() -> None:
-    made = cluster(PODS, policy_of("y/all", allow(INGRESS, None, PORT)))
+    made = xy_cluster(PODS, policy_of("y/all", allow(INGRESS, None, PORT)))
     key = policy_key(made.policies[0])
     steps = [Edit("get", (key,), (policy_of("y/get", GET),)), Edit("all", (), tuple(made.policies))]
     bench = workbench(compile_cluster(made))
@@ -178,7 +177,7 @@ def test_a_step_of_a_rollout_breaks_what_only_a_condition_allows_afterwards() ->
 
 
 def test_without_conditions_there_is_one_bound() -> None:
-    made = cluster(PODS, policy_of("y/all", allow(INGRESS, None, PORT)))
+    made = xy_cluster(PODS, policy_of("y/all", allow(INGRESS, None, PORT)))
     bench = workbench(compile_cluster(made))
     (outcome,) = evaluate(bench, [Edit("out", (policy_key(made.policies[0]),))])
     assert outcome.at_least is None and "least" not in vars(bench)

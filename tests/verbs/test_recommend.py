@@ -36,9 +36,8 @@ from tests.analyses.test_recommend_property import read_back, recommended, traff
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
 from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
 from tests.clusters.policies import ADMIN, BASELINE, MESH, MIDDLE
+from tests.clusters.records import allow, pod, policy_of, xy_cluster
 from tests.counting import port_runs
-from tests.handmade import allow, pod, policy
-from tests.handmade import cluster as handmade
 from tests.oracle import Oracle, OracleVerdict
 from tests.verbs.plain import Plain, small_cluster
 
@@ -69,7 +68,9 @@ def with_network_policies(cluster: Cluster, policies: Sequence[Policy]) -> Clust
 
 def opened(cluster: Cluster) -> Cluster:
     """NetworkPolicies allow everything."""
-    open_to_all = [policy(f"{one.name}/open", *map(allow, Direction)) for one in cluster.namespaces]
+    open_to_all = [
+        policy_of(f"{one.name}/open", *map(allow, Direction)) for one in cluster.namespaces
+    ]
     return with_network_policies(cluster, open_to_all)
 
 
@@ -251,7 +252,7 @@ def seen_by(given: Run, bare: Oracle, rule: tuple[str, str]) -> int:
 
 INGRESS, EGRESS = Direction
 A, B, C = (
-    pod(f"{space}/{name}", f"10.0.0.{number}", labels={"app": name})
+    pod(f"{space}/{name}", {"app": name}, f"10.0.0.{number}")
     for number, (space, name) in enumerate((("x", "a"), ("y", "b"), ("y", "c")), start=1)
 )
 LOG = Log(1, 1, (), 0, (), (), 0)
@@ -262,7 +263,7 @@ def port(number: int) -> tuple[PortRange, ...]:
 
 
 def admin(*rules: Rule, tier: Tier = ADMIN) -> Policy:
-    return policy("admin", *rules, isolates=(), tier=tier)
+    return policy_of("admin", *rules, isolates=(), tier=tier)
 
 
 def denies(number: int, action: Action = Action.DENY) -> Rule:
@@ -272,7 +273,8 @@ def denies(number: int, action: Action = Action.DENY) -> Rule:
 def recommend_for(*policies: Policy, seen: Sequence[int] = (80,)) -> Run:
     """Connections from x/a to y/b were seen."""
     given = run(
-        handmade((A, B, C), *policies), [Probe(A, B, Protocol.TCP, number, None) for number in seen]
+        xy_cluster((A, B, C), *policies),
+        [Probe(A, B, Protocol.TCP, number, None) for number in seen],
     )
     check(given)
     return given
@@ -311,8 +313,8 @@ def test_who_was_only_seen_trying_gets_no_policy() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        policy("middle", isolates=(INGRESS,), tier=MIDDLE),
-        policy("mesh", isolates=(INGRESS,), tier=Tier(0.0, "mesh", layer=MESH)),
+        policy_of("middle", isolates=(INGRESS,), tier=MIDDLE),
+        policy_of("mesh", isolates=(INGRESS,), tier=Tier(0.0, "mesh", layer=MESH)),
     ],
 )
 def test_who_isolates_in_another_tier_is_not_overruled(other: Policy) -> None:
@@ -359,8 +361,8 @@ def test_an_admin_tier_that_may_allow_is_not_counted_on() -> None:
 
 def test_the_proof_fails_where_a_condition_decides_whether_something_is_blocked() -> None:
     perhaps = admin(replace(denies(80, Action.ALLOW), condition=CONDITIONS[0]))
-    before = handmade((A, B, C), perhaps)
-    wrong = policy("y/recommended", isolates=(INGRESS,))
+    before = xy_cluster((A, B, C), perhaps)
+    wrong = policy_of("y/recommended", isolates=(INGRESS,))
     traffic, _ = traffic_of(before, [Probe(A, B, Protocol.TCP, 80, None)])
     after = replace(before, policies=(*before.policies, wrong))
     alone = Alone.of(before, [wrong], REFERENCE, False)
@@ -371,12 +373,12 @@ def test_the_proof_fails_where_a_condition_decides_whether_something_is_blocked(
 
 
 def test_a_rule_of_which_an_admin_tier_denies_everything_is_told() -> None:
-    dns = pod("kube-system/dns", "10.0.0.9", labels={"k8s-app": "kube-dns"})
+    dns = pod("kube-system/dns", "k8s-app=kube-dns", "10.0.0.9")
     no_dns = [
         allow(EGRESS, None, (PortRange(protocol, 53, 53),), Action.DENY, number)
         for number, protocol in enumerate((Protocol.UDP, Protocol.TCP))
     ]
-    made = handmade((A, B, dns), admin(*no_dns))
+    made = xy_cluster((A, B, dns), admin(*no_dns))
     spaces = (*made.namespaces, Namespace("kube-system", {METADATA_NAME: "kube-system"}))
     given = run(replace(made, namespaces=spaces), [Probe(A, B, Protocol.TCP, 80, None)])
     told = {(one.policy.name, one.field) for one in given.proof.without_effect}

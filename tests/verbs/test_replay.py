@@ -29,9 +29,7 @@ from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import Lines, end_of
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
 from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
-from tests.clusters.policies import Nowhere
-from tests.handmade import allow, pod, policy
-from tests.handmade import cluster as handmade
+from tests.clusters.records import Nowhere, allow, pod, policy_of, xy_cluster
 from tests.oracle import Oracle, Reason, decides_to_allow
 from tests.oracle_parts import Flow
 
@@ -198,15 +196,15 @@ def port(number: int) -> tuple[PortRange, ...]:
 
 
 def admin(*rules: Rule) -> Policy:
-    return policy("admin", *rules, isolates=(), tier=ADMIN)
+    return policy_of("admin", *rules, isolates=(), tier=ADMIN)
 
 
-PAIR = (pod("x/a", "10.0.0.1"), pod("y/b", "10.0.0.2"))
+PAIR = (pod("x/a", "", "10.0.0.1"), pod("y/b", "", "10.0.0.2"))
 
 
 def used_by(seen: dict[int, Seen], *policies: Policy) -> dict[str, str]:
     """What becomes of each rule where connections from x/a to y/b on some ports were seen."""
-    cluster = handmade(PAIR, *policies)
+    cluster = xy_cluster(PAIR, *policies)
     asked = [Probe(*PAIR, Protocol.TCP, number, None) for number in seen]
     found = unused(check(cluster, asked, list(seen.values())))
     words = {None: "used", True: "shadowed", False: "idle"}
@@ -220,46 +218,46 @@ def test_a_denial_is_a_use_of_the_rule_that_denies() -> None:
     deny = allow(INGRESS, None, port(80), Action.DENY)
     other = allow(INGRESS, None, port(81), Action.DENY, index=1)
     for what in (Seen.ARRIVED, Seen.DENIED):
-        found = used_by({80: what}, admin(deny, other), policy("y/net", allow(INGRESS)))
+        found = used_by({80: what}, admin(deny, other), policy_of("y/net", allow(INGRESS)))
         assert found == {"admin 0": "used", "admin 1": "idle", "y/net 0": "shadowed"}
 
 
 def test_passing_on_is_a_use_whatever_comes_of_it() -> None:
     passing = admin(allow(INGRESS, None, None, Action.PASS))
-    found = used_by({80: Seen.ARRIVED}, passing, policy("y/net", allow(INGRESS, None, port(80))))
+    found = used_by({80: Seen.ARRIVED}, passing, policy_of("y/net", allow(INGRESS, None, port(80))))
     assert found == {"admin 0": "used", "y/net 0": "used"}
-    found = used_by({80: Seen.ARRIVED}, passing, policy("y/net", allow(INGRESS, None, port(81))))
+    found = used_by({80: Seen.ARRIVED}, passing, policy_of("y/net", allow(INGRESS, None, port(81))))
     assert found == {"admin 0": "used", "y/net 0": "idle"}
     found = used_by({80: Seen.ARRIVED}, passing)
     assert found == {"admin 0": "used"}
 
 
 def test_what_is_denied_at_the_other_end_uses_no_rule_that_allows() -> None:
-    out = policy("x/out", allow(Direction.EGRESS))
-    found = used_by({80: Seen.ARRIVED}, out, policy("y/net", allow(INGRESS, None, port(81))))
+    out = policy_of("x/out", allow(Direction.EGRESS))
+    found = used_by({80: Seen.ARRIVED}, out, policy_of("y/net", allow(INGRESS, None, port(81))))
     assert found == {"x/out 0": "shadowed", "y/net 0": "idle"}
 
 
 def test_every_layer_that_allows_is_used() -> None:
-    mesh = policy("mesh", allow(INGRESS), allow(INGRESS, index=1), tier=MESH)
-    found = used_by({80: Seen.ARRIVED}, policy("y/net", allow(INGRESS)), mesh)
+    mesh = policy_of("mesh", allow(INGRESS), allow(INGRESS, index=1), tier=MESH)
+    found = used_by({80: Seen.ARRIVED}, policy_of("y/net", allow(INGRESS)), mesh)
     assert found == {"mesh 0": "used", "mesh 1": "shadowed", "y/net 0": "used"}
-    denying = policy("y/net", allow(INGRESS, None, port(81)))
+    denying = policy_of("y/net", allow(INGRESS, None, port(81)))
     found = used_by({80: Seen.ARRIVED}, denying, mesh)
     assert found == {"mesh 0": "shadowed", "mesh 1": "shadowed", "y/net 0": "idle"}
 
 
 def test_a_rule_that_counts_on_a_condition_may_be_used() -> None:
     perhaps = replace(allow(INGRESS, None, port(80), Action.DENY), condition=CONDITIONS[0])
-    found = used_by({80: Seen.ARRIVED}, admin(perhaps), policy("y/net", allow(INGRESS)))
+    found = used_by({80: Seen.ARRIVED}, admin(perhaps), policy_of("y/net", allow(INGRESS)))
     assert found == {"admin 0": "used", "y/net 0": "used"}
-    found = used_by({81: Seen.ARRIVED}, admin(perhaps), policy("y/net", allow(INGRESS)))
+    found = used_by({81: Seen.ARRIVED}, admin(perhaps), policy_of("y/net", allow(INGRESS)))
     assert found == {"admin 0": "idle", "y/net 0": "used"}
 
 
 def test_the_report_counts_and_names_rules_of_every_action() -> None:
     deny = allow(INGRESS, None, port(81), Action.DENY)
-    cluster = handmade(PAIR, admin(deny), policy("y/net", allow(INGRESS)))
+    cluster = xy_cluster(PAIR, admin(deny), policy_of("y/net", allow(INGRESS)))
     report = check(cluster, [Probe(*PAIR, Protocol.TCP, 80, None)], [Seen.ARRIVED])
     text = table(report, Style())
     assert "nothing that was seen used 1 of 2 rules" in text
@@ -270,7 +268,7 @@ def test_the_report_counts_and_names_rules_of_every_action() -> None:
 
 def test_a_connection_that_would_be_admitted_under_a_condition_says_so() -> None:
     perhaps = replace(allow(INGRESS, None, port(80)), condition=CONDITIONS[0])
-    cluster = handmade(PAIR, policy("y/net", perhaps))
+    cluster = xy_cluster(PAIR, policy_of("y/net", perhaps))
     report = check(cluster, [Probe(*PAIR, Protocol.TCP, 80, None)], [Seen.DENIED])
     (group,) = report.admits
     assert group.ingress.reason == "conditional" and group.ingress.conditions == CONDITIONS[:1]

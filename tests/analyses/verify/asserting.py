@@ -22,7 +22,7 @@ from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from kubeverdict.model.sources import Source
-from tests.analyses.clusters import Document, selector
+from tests.clusters.records import Document, selector
 
 ORIGIN = Source(Document("assertions.yaml"))
 

@@ -30,7 +30,10 @@ from kubeverdict.model.policy import (
 )
 from kubeverdict.model.ports import MAX_PORT, PORT_PROTOCOLS, PortRange, Protocol
 from kubeverdict.model.selectors import PARTIAL, Operator, Requirement, Selector
-from tests.analyses.clusters import (
+from tests.analyses.verify.asserting import claim, end, inside, results, tcp
+from tests.clusters.generated import build_cluster, without_icmp_types
+from tests.clusters.policies import KEYS, NAMESPACES, PORT_NAMES, VALUES
+from tests.clusters.records import (
     block,
     cluster,
     pod,
@@ -40,12 +43,9 @@ from tests.analyses.clusters import (
     port,
     selector,
 )
-from tests.analyses.clusters import (
+from tests.clusters.records import (
     tcp as tcp_rule,
 )
-from tests.analyses.verify.asserting import claim, end, inside, results, tcp
-from tests.clusters.generated import build_cluster, without_icmp_types
-from tests.clusters.policies import KEYS, NAMESPACES, PORT_NAMES, VALUES
 from tests.oracle_parts import selects
 
 PODS = [

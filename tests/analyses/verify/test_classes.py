@@ -21,8 +21,8 @@ from kubeverdict.model.selectors import (
     Requirement,
     Selector,
 )
-from tests.analyses.clusters import selector
 from tests.clusters.policies import KEYS, POD_REQUIREMENTS, VALUES
+from tests.clusters.records import selector
 from tests.oracle_parts import selects
 
 # Every label set as far as these selectors can tell: one value that none of them names.

@@ -20,7 +20,11 @@ from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.profile import PROFILES
 from kubeverdict.model.selectors import Selector
-from tests.analyses.clusters import (
+from tests.analyses.reading import Addresses
+from tests.analyses.verify.asserting import claim, end, ends_of, inside, results, tcp
+from tests.clusters.generated import build_cluster, without_icmp_types
+from tests.clusters.policies import NAMESPACE_REQUIREMENTS, POD_REQUIREMENTS
+from tests.clusters.records import (
     block,
     cluster,
     pod,
@@ -28,11 +32,7 @@ from tests.analyses.clusters import (
     policy,
     port,
 )
-from tests.analyses.clusters import tcp as tcp_rule
-from tests.analyses.reading import Addresses
-from tests.analyses.verify.asserting import claim, end, ends_of, inside, results, tcp
-from tests.clusters.generated import build_cluster, without_icmp_types
-from tests.clusters.policies import NAMESPACE_REQUIREMENTS, POD_REQUIREMENTS
+from tests.clusters.records import tcp as tcp_rule
 from tests.oracle import Oracle, Reason
 from tests.oracle_parts import FAMILIES, network, selects
 

@@ -1,8 +1,11 @@
-"""Small clusters, written as briefly as tests want to read them."""
+"""Clusters written by hand: records as short to write as tests want to read them.
+
+Labels are written ``app=web,tier=front``, a pod, a policy or a workload ``NAMESPACE/NAME``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kubeverdict.model.addresses import Block, parse_block
@@ -25,10 +28,13 @@ from kubeverdict.model.policy import (
     PodPeer,
     Policy,
     Rule,
+    Tier,
 )
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
-from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.selectors import EVERYTHING, Operator, Requirement, Selector
 from kubeverdict.model.sources import FieldPath, Source
+
+# --- where records are from ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,20 @@ class Document:
         return self.fields.get(path, self.line + len(path))
 
 
+class Nowhere:
+    """The origin of policies that no file holds."""
+
+    file = "generated"
+
+    def line_of(self, path: FieldPath) -> int:
+        return 1
+
+
+NOWHERE = Source(Nowhere())
+
+# --- labels and selectors ------------------------------------------------------------------------
+
+
 def labels(text: str) -> dict[str, str]:
     """``app=web,tier=front``."""
     return dict(part.split("=") for part in text.split(",") if part)
@@ -55,34 +75,48 @@ def selector(text: str) -> Selector:
     )
 
 
+def label(key: str, *values: str, operator: Operator = Operator.IN) -> Selector:
+    """A selector of one requirement."""
+    return Selector.of([Requirement(key, operator, values)])
+
+
+# --- pods ----------------------------------------------------------------------------------------
+
+
 def pod(
     name: str,
-    label_text: str = "",
+    label_text: str | Mapping[str, str] = "",
     *addresses: str,
     workload: str = "",
     kind: str = "Deployment",
     ports: Iterable[ContainerPort] = (),
-    host_network: bool = False,
-    phase: str = "",
     node: str = "",
+    phase: str = "",
+    host_network: bool = False,
+    template: bool = False,
 ) -> Pod:
-    """``shop/web-0``; its workload is itself unless the name of one is given."""
+    """``shop/web-0``; its workload is itself unless the name of one is given. It runs where it
+    has an address and nothing else is said."""
     namespace, _, short = name.partition("/")
     return Pod(
         namespace=namespace,
         name=short,
-        labels=labels(label_text),
+        labels=labels(label_text) if isinstance(label_text, str) else label_text,
         workload=WorkloadRef(namespace, workload or short, kind if workload else "Pod"),
         addresses=addresses,
         ports=tuple(ports),
-        host_network=host_network,
-        phase=phase or ("Running" if addresses else ""),
         node=node,
+        phase=phase or ("Running" if addresses else ""),
+        host_network=host_network,
+        template=template,
     )
 
 
 def port(name: str, number: int, protocol: Protocol = Protocol.TCP) -> ContainerPort:
     return ContainerPort(name, protocol, number)
+
+
+# --- peers and ports of rules --------------------------------------------------------------------
 
 
 def tcp(first: int | str, last: int = 0) -> PortMatch:
@@ -116,16 +150,22 @@ def _block(text: str) -> Block:
     return parsed
 
 
+# --- policies ------------------------------------------------------------------------------------
+
+WrittenRule = tuple[Iterable[Peer] | None, Iterable[PortMatch] | None]
+
+
 def policy(
     name: str,
     subject: str = "",
     *,
-    ingress: Iterable[tuple[Iterable[Peer] | None, Iterable[PortMatch] | None]] | None = None,
-    egress: Iterable[tuple[Iterable[Peer] | None, Iterable[PortMatch] | None]] | None = None,
+    ingress: Iterable[WrittenRule] | None = None,
+    egress: Iterable[WrittenRule] | None = None,
     line: int = 1,
     file: str = "policies.yaml",
 ) -> Policy:
-    """A NetworkPolicy; a direction that is None is not in force, an empty one allows nothing."""
+    """A NetworkPolicy as its manifest has it; a direction that is None is not in force, an empty
+    one allows nothing. A rule is its peers and its ports."""
     namespace, _, short = name.partition("/")
     origin = Document(file, line)
     rules = []
@@ -157,11 +197,51 @@ def policy(
     )
 
 
+def allow(
+    direction: Direction,
+    peers: tuple[Peer, ...] | None = None,
+    ports: tuple[PortMatch, ...] | None = None,
+    action: Action = Action.ALLOW,
+    index: int = 0,
+) -> Rule:
+    """A rule, of whatever API."""
+    return Rule(direction, index, action, peers, ports, NOWHERE)
+
+
+def policy_of(
+    name: str,
+    *rules: Rule,
+    isolates: tuple[Direction, ...] | None = None,
+    pods: Selector = EVERYTHING,
+    tier: Tier = NETWORK_POLICY_TIER,
+    order: float = 0.0,
+) -> Policy:
+    """A policy of these rules, of any tier, of a namespace or (without one in its name) of all;
+    it isolates in the directions of its rules unless told otherwise."""
+    namespace, _, name = name.rpartition("/")
+    if isolates is None:
+        isolates = tuple(sorted({rule.direction for rule in rules}))
+    return Policy(
+        kind="NetworkPolicy",
+        namespace=namespace or None,
+        name=name,
+        tier=tier,
+        pods=pods,
+        isolates=isolates,
+        rules=rules,
+        source=NOWHERE,
+        order=order,
+    )
+
+
+# --- clusters ------------------------------------------------------------------------------------
+
+
 def cluster(
     pods: Iterable[Pod],
     policies: Iterable[Policy] = (),
     *,
-    namespaces: dict[str, str] | None = None,
+    namespaces: Mapping[str, str] | None = None,
     nodes: Iterable[Node] = (),
     services: Iterable[Service] = (),
 ) -> Cluster:
@@ -183,3 +263,9 @@ def cluster(
         nodes=tuple(nodes),
         services=tuple(services),
     )
+
+
+def xy_cluster(pods: Iterable[Pod], *policies: Policy, nodes: Iterable[Node] = ()) -> Cluster:
+    """Namespaces x and y, the label ``team`` of which is their name in capitals."""
+    teams = {name: f"team={name.upper()}" for name in ("x", "y")}
+    return cluster(pods, policies, namespaces=teams, nodes=nodes)

@@ -1,3 +1,0 @@
-"""Moved to :mod:`tests.clusters.policies`."""
-
-from tests.clusters.policies import *  # noqa: F403
