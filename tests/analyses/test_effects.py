@@ -58,6 +58,47 @@ def test_what_closes_is_the_rule_or_the_policy_that_lost_one_or_that_isolates() 
     assert place(by_rule("web", 7), isolated("deny")) == ("web.yaml", 7)
 
 
+def admin(action: str, line: int) -> RuleView:
+    policy = PolicyView("AdminNetworkPolicy", "admin", "admin.yaml", 1)
+    return RuleView(policy, "spec.ingress[0]", "admin.yaml", line, action)
+
+
+def passed(decision: Decision, line: int = 3) -> Decision:
+    return replace(decision, passed=(admin("pass", line),))
+
+
+DENIED, ALLOWED = (
+    Decision(action == "allow", "rule", admin(action, 5)) for action in ("deny", "allow")
+)
+
+
+def first_to_blame(before: Decision, after: Decision, *changed: str) -> tuple[str, int]:
+    kinds = {"admin": "AdminNetworkPolicy"}
+    names = {(kinds.get(one, "NetworkPolicy"), one) for one in changed}
+    found = responsible(effect(before, after), names)
+    return found.file, found.line
+
+
+def test_what_passes_a_connection_on_is_responsible_where_it_did_not_before() -> None:
+    assert first_to_blame(DENIED, passed(OPEN), "admin") == ("admin.yaml", 3)
+    assert first_to_blame(DENIED, passed(by_rule("web", 7)), "admin") == ("admin.yaml", 3)
+    assert first_to_blame(ALLOWED, passed(isolated("deny")), "admin") == ("admin.yaml", 3)
+    # The other policy allows it, and that is what changed.
+    assert first_to_blame(passed(isolated("web")), passed(by_rule("web", 7)), "web") == (
+        "web.yaml",
+        7,
+    )
+
+
+def test_a_policy_that_changed_goes_before_one_that_comes_to_decide() -> None:
+    # A policy of another tier isolates now, and the one that allowed it stays as it was.
+    assert first_to_blame(by_rule("web", 7), isolated("tier"), "tier") == ("tier.yaml", 1)
+    assert first_to_blame(by_rule("web", 7), isolated("tier"), "web") == ("web.yaml", 7)
+    # A denial is gone, and a rule decides that was there before.
+    assert first_to_blame(DENIED, by_rule("web", 7), "admin") == ("admin.yaml", 5)
+    assert first_to_blame(DENIED, by_rule("web", 7)) == ("web.yaml", 7)
+
+
 def test_nothing_is_responsible_where_an_end_goes() -> None:
     assert place(by_rule("web", 7), None) == ("", 0)
     assert place(OPEN, None) == ("", 0)

@@ -180,3 +180,14 @@ def test_effects_are_where_the_lists_of_both_versions_differ(
                     if expected and found[0].before and found[0].after:
                         assert found[0].before.allowed == (effects is report.closed)
                         assert found[0].after.allowed == (effects is report.opened)
+
+
+def test_policies_that_change_are_those_that_say_something_else() -> None:
+    old, new = into_db(("app=web", 80)), into_db(("app=web", 80), file="new.yaml")
+    other = replace(into_db(("app=web", 80)), name="other")
+    name = frozenset([("NetworkPolicy", "data/in")])
+    assert change(old, new).changed == frozenset()
+    assert change(old, into_db(("app=web", 443))).changed == name
+    assert change(old, replace(new, order=1.0)).changed == name
+    assert change(old, None).changed == change(None, new).changed == name
+    assert change(old, other).changed == name | {("NetworkPolicy", "data/other")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubeverdict.analyses.decisions import Decision, because
+from kubeverdict.analyses.decisions import Decision, RuleView, because
 from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.model.counts import count
 
@@ -30,6 +30,10 @@ CLOSED = Check(
 _NAMED = 10
 
 
+# A policy by its kind and its name with the namespace.
+PolicyName = tuple[str, str]
+
+
 class Responsible(NamedTuple):
     """A rule or policy, and its place; empty where an end comes or goes and no policy does it."""
 
@@ -44,7 +48,7 @@ def findings(report: WhatIf) -> tuple[Finding, ...]:
     found: dict[tuple[Check, Responsible], list[Effect]] = {}
     for check, effects in ((OPENED, report.opened), (CLOSED, report.closed)):
         for effect in effects:
-            found.setdefault((check, responsible(effect)), []).append(effect)
+            found.setdefault((check, responsible(effect, report.changed)), []).append(effect)
     return tuple(
         Finding(
             check.id,
@@ -58,38 +62,46 @@ def findings(report: WhatIf) -> tuple[Finding, ...]:
     )
 
 
-def responsible(effect: Effect) -> Responsible:
-    """What one would look at, or change, to have it otherwise.
+def responsible(effect: Effect, changed: Container[PolicyName] = ()) -> Responsible:
+    """What one would look at, or change, to have it otherwise; ``changed`` are the policies that
+    the change is about.
 
     The rule that decides afterwards. Where none does: the policy that isolates, best the one
-    whose rule allowed it before; or, where nothing isolates any more, the one that did.
+    whose rule allowed it before; or, where nothing isolates any more, the one that did. Or a rule
+    that passes it on, and did not before. A policy that changed goes before others, which only
+    come to decide.
     """
-    for was, now in _turned(effect):
-        if now.rule is not None:
-            return _of_rule(now)
-        if now.isolated_by:
-            policies = [miss.policy for miss in now.isolated_by]
-            if was is not None and was.rule is not None:
-                owner = (was.rule.policy.kind, was.rule.policy.name)
-                policies = [one for one in policies if (one.kind, one.name) == owner]
-                if not policies:
-                    return _of_rule(was)  # its policy is gone, and others isolate
-            return _of_policy(policies[0])
-        if was is not None and was.isolated_by:
-            return _of_policy(was.isolated_by[0].policy)
-        if was is not None and was.rule is not None:
-            return _of_rule(was)
-    return Responsible()
+    suspects = [one for was, now in _turned(effect) for one in _suspects(was, now)]
+    touched = (place for policy, place in suspects if (policy.kind, policy.name) in changed)
+    return next(touched, suspects[0][1] if suspects else Responsible())
 
 
-def _of_policy(policy: PolicyView) -> Responsible:
-    return Responsible(policy.file, policy.line, f"{policy.kind} {policy.name}")
+def _suspects(was: Decision | None, now: Decision) -> Iterator[tuple[PolicyView, Responsible]]:
+    """Who may be responsible for one direction, with the place to look at, the likeliest first."""
+    rules = [now.rule, *(rule for rule in now.passed if was is None or rule not in was.passed)]
+    isolating = [miss.policy for miss in now.isolated_by]
+    before = was.rule if was is not None else None
+    yield from (_of_rule(rule) for rule in rules if rule is not None)
+    if before is not None:
+        owner = (before.policy.kind, before.policy.name)
+        isolating.sort(key=lambda one: (one.kind, one.name) != owner)
+        if isolating and (isolating[0].kind, isolating[0].name) != owner:
+            yield _of_rule(before)  # its policy is gone, and others isolate
+    yield from map(_of_policy, isolating)
+    if before is not None:
+        yield _of_rule(before)
+    if was is not None:
+        yield from (_of_rule(rule) for rule in was.passed if rule not in now.passed)
+        yield from (_of_policy(miss.policy) for miss in was.isolated_by)
 
 
-def _of_rule(decision: Decision) -> Responsible:
-    rule = decision.rule
-    assert rule is not None
-    return Responsible(rule.file, rule.line, f"{rule.policy.kind} {rule.policy.name}")
+def _of_policy(policy: PolicyView) -> tuple[PolicyView, Responsible]:
+    return policy, Responsible(policy.file, policy.line, f"{policy.kind} {policy.name}")
+
+
+def _of_rule(rule: RuleView) -> tuple[PolicyView, Responsible]:
+    policy = rule.policy
+    return policy, Responsible(rule.file, rule.line, f"{policy.kind} {policy.name}")
 
 
 def _turned(effect: Effect) -> Iterator[tuple[Decision | None, Decision]]:

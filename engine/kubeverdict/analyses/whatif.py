@@ -28,7 +28,9 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.bulk import collector_paused
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import policy_key
+from kubeverdict.model.policy import Direction, says_the_same
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 
@@ -72,6 +74,7 @@ class PairTotals(msgspec.Struct, frozen=True):
 
 class WhatIf(msgspec.Struct, frozen=True):
     """The report. ``pairs`` has one entry, or one for each family where they are told apart.
+    ``changed`` are the policies that come, go or say something else, by kind and name.
 
     Implements :class:`kubeverdict.analyses.findings.Checked`, for the formats of CI systems.
     """
@@ -81,6 +84,7 @@ class WhatIf(msgspec.Struct, frozen=True):
     closed: tuple[Effect, ...]
     pairs: tuple[PairTotals, ...]
     unevaluated: tuple[Unevaluated, ...] = ()
+    changed: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def verb(self) -> str:
@@ -120,6 +124,18 @@ def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
         closed=tuple(effect for draft, effect in effects if not draft.opens),
         pairs=_totals(change),
         unevaluated=merged(old.unevaluated, new.unevaluated),
+        changed=_changed(old.cluster, new.cluster),
+    )
+
+
+def _changed(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
+    """The policies that one of two clusters has and the other has not, or not with this content."""
+    sides = [{policy_key(one): one for one in side.policies} for side in (old, new)]
+    return frozenset(
+        (policy.kind, str(policy))
+        for side, other in (sides, sides[::-1])
+        for key, policy in side.items()
+        if key not in other or not says_the_same(policy, other[key])
     )
 
 

@@ -218,3 +218,18 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
         in it follow its list."""
         order = self.order if rule.precedence is None else rule.precedence
         return (self.tier, order, *self.sort_key[2:])
+
+
+# What changes no verdict, and the rules, of which each is compared by itself.
+_BESIDE = frozenset(("source", "annotations", "defaulted", "listed", "subject_field", "rules"))
+
+
+def says_the_same(one: Policy, other: Policy) -> bool:
+    """Whether two policies decide alike, wherever they are written."""
+    return one is other or _meaning(one) == _meaning(other)
+
+
+def _meaning(part: Policy | Rule) -> tuple[object, ...]:
+    names = (name for name in part.__struct_fields__ if name not in _BESIDE)
+    rules = part.rules if isinstance(part, Policy) else ()
+    return (*(getattr(part, name) for name in names), *map(_meaning, rules))
