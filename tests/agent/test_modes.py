@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from kubeverdict.errors import InputError, UsageError
-from kubeverdict.model.cluster import Pod, WorkloadRef
 from kubeverdict_agent.control import modes
 from kubeverdict_agent.datapath.layout import Mode
+from tests.clusters.records import pod
 
-WEB = Pod("shop", "web-1", {}, WorkloadRef("shop", "web", "Deployment"))
-DB = Pod("data", "db-0", {}, WorkloadRef("data", "db", "StatefulSet"))
+WEB = pod("shop/web-1", workload="web")
+DB = pod("data/db-0", workload="db", kind="StatefulSet")
 
 
 @pytest.mark.parametrize(

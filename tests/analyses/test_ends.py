@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from kubeverdict.analyses.ends import find_end, find_service
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
-from kubeverdict.model.cluster import Node, Service, WorkloadRef
+from kubeverdict.model.cluster import Node, Service
 from tests.clusters.records import cluster, pod
 
 PODS = [
@@ -16,10 +15,7 @@ PODS = [
     pod("shop/done", "", "10.0.0.3", workload="web", phase="Succeeded"),
     pod("shop/db", "", "10.0.0.4", workload="db", kind="StatefulSet"),
     pod("data/both-0", "", "10.0.0.5", workload="both"),
-    replace(
-        pod("data/both-1", "", "10.0.0.6"),
-        workload=WorkloadRef("data", "both", "StatefulSet"),
-    ),
+    pod("data/both-1", "", "10.0.0.6", workload="both", kind="StatefulSet"),
     pod("kube/agent", "", "192.168.0.1", host_network=True),
     pod("shop/waiting", "", phase="Pending"),
 ]

@@ -8,26 +8,17 @@ import pytest
 
 from kubeverdict.analyses.traffic import REPLY, UNKNOWN_OPENER, LogReading, collect
 from kubeverdict.flowlogs.reading import LineBatch
-from kubeverdict.model.cluster import Cluster, ContainerPort, Namespace, Pod, WorkloadRef
 from kubeverdict.model.flows import DIRECTED, FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
+from tests.clusters.records import cluster, pod, port
 
-
-def pod(name: str, address: str, *ports: int) -> Pod:
-    return Pod(
-        "x",
-        name,
-        {"app": name},
-        WorkloadRef("x", name, "Pod"),
-        (address,),
-        tuple(ContainerPort("", Protocol.UDP, port) for port in ports),
-        phase="Running",
-    )
-
-
-CLUSTER = Cluster(
-    namespaces=(Namespace("x", {}),),
-    pods=(pod("front", "10.0.0.1"), pod("back", "10.0.0.2", 8080, 50051), pod("db", "10.0.0.3")),
+BACK_PORTS = [port("", number, Protocol.UDP) for number in (8080, 50051)]
+CLUSTER = cluster(
+    [
+        pod("x/front", "app=front", "10.0.0.1"),
+        pod("x/back", "app=back", "10.0.0.2", ports=BACK_PORTS),
+        pod("x/db", "app=db", "10.0.0.3"),
+    ]
 )
 
 

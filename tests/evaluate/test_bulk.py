@@ -13,7 +13,7 @@ from kubeverdict.evaluate.scenarios import recompile
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
 from kubeverdict.kernels.jit import compiled_only
-from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
@@ -24,6 +24,7 @@ from tests.clusters.generated import (
     random_cluster,
 )
 from tests.clusters.policies import NAMESPACES, NUMBERS
+from tests.clusters.records import pod
 
 FOCI = (
     ANYTHING,
@@ -211,7 +212,7 @@ def test_an_edit_that_cannot_be_judged_says_why_and_stops_no_other() -> None:
 
 
 def test_what_is_not_there_cannot_be_taken_out() -> None:
-    web = Pod("x", "web", {}, WorkloadRef("x", "web", "Pod"))
+    web = pod("x/web")
     bench = workbench(compile_cluster(Cluster(pods=(web,))))
     edits = [
         Edit("policy", policies_out=(("NetworkPolicy", "x", "no"),)),

@@ -18,7 +18,7 @@ from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.assertions import Assertion, Claim, EndSpec, PortName
-from kubeverdict.model.cluster import Cluster, ContainerPort, Node, Pod, WorkloadRef
+from kubeverdict.model.cluster import Cluster, ContainerPort, Node, Pod
 from kubeverdict.model.policy import (
     BlockPeer,
     EndSet,
@@ -344,9 +344,8 @@ def every_pod(made: Cluster, numbers: list[Probe]) -> tuple[list[Pod], list[Pod]
                 if probe.protocol.has_ports
             )
             name = f"new-{len(sources)}-{number}"
-            ref = WorkloadRef(space.name, name, "Pod")
             where = (address,) if address else ()
-            new = Pod(space.name, name, labels, ref, where, ports)
+            new = pod(f"{space.name}/{name}", labels, *where, ports=ports)
             destinations.append(new)
             if number == 0:
                 sources.append(replace(new, name=f"source-{len(sources)}"))
@@ -467,9 +466,8 @@ def check(
     pods = []
     for name, one in (("source", source), ("destination", destination)):
         ports = tuple(ContainerPort(each, probe.protocol, probe.port) for each in one.port_names)
-        ref = WorkloadRef(one.namespace, name, "Pod")
         where = (one.address,) if one.address else ()
-        pods.append(Pod(one.namespace, name, one.labels, ref, where, ports))
+        pods.append(pod(f"{one.namespace}/{name}", one.labels, *where, ports=ports))
     compiled = compile_cluster(replace(made, pods=tuple(pods)))
     verdict = judge(compiled, [0], [1], [int(probe.protocol)], [probe.port])
     assert bool(verdict.allowed[0]) != (asked.claim is Claim.ALLOW)
