@@ -20,6 +20,7 @@ from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, Tables, lower
 from tests.agent.programs import Bench
+from tests.clusters import documents
 
 WEB, DB, CLIENT, NODE, WORLD = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "203.0.113.9"
 WEB6, DB6, CLIENT6 = "fd00::1", "fd00::2", "fd00::3"
@@ -43,13 +44,7 @@ REVOKED = POLICY.replace("app: client", "app: nobody").replace("app: db", "app: 
 
 
 def pod(name: str, four: str, six: str) -> str:
-    return f"""---
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}
-spec: {{nodeName: node-1, containers: [{{name: main, image: none}}]}}
-status: {{phase: Running, podIPs: [{{ip: {four}}}, {{ip: "{six}"}}]}}
-"""
+    return documents.text(documents.pod("shop", name, four, six, node="node-1"))
 
 
 CLUSTER = (
