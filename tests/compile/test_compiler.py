@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kubeverdict.compile import compiler
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import UsageError
@@ -159,3 +161,10 @@ def test_nothing_compiles() -> None:
     compiled = compile_cluster(xy_cluster(()))
     assert compiled.pods == ()
     assert [plane.families for plane in compiled.planes] == [(4, 6)]
+
+
+def test_every_stage_has_a_test_of_its_own() -> None:
+    stages = {path.stem for path in Path(compiler.__file__).parent.glob("*.py")}
+    tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    # Records, without a stage.
+    assert stages - tested == {"__init__", "compiled"}

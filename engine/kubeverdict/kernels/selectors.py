@@ -17,7 +17,7 @@ from kubeverdict.kernels.sets import flush
 
 
 class LabelIndex(NamedTuple):
-    """Labels by member, and members by label; both ascending in each row."""
+    """Labels by member, each pair and then its key; and members by label, ascending."""
 
     label_start: NDArray[np.int64]  # (members + 1,)
     label: NDArray[np.int32]
