@@ -20,11 +20,11 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.scenarios import pod_batches, policy_batches, recompile
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING
 from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, switched, workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import delete_each
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.session.pipeline import ReportOptions, reports
+from kubeverdict.session.version import Version
 
 # Scenarios whose answer is compared with compiling the changed cluster as a whole.
 SAMPLE = 4
@@ -189,11 +189,11 @@ def bench_observed_density(measure: Measure, record: Record) -> None:
 
 def bench_reports(measure: Measure, record: Record, mixed: Bench) -> None:
     """As the command makes them: examples with their rules, and why policies are redundant."""
-    resolver = Resolver(mixed.cluster)
+    version = Version(0, mixed.bench.compiled, mixed.bench)
     scenarios = list(delete_each(mixed.cluster))
     rate = measured(
         measure,
-        lambda: reports(mixed.bench, resolver, scenarios, ReportOptions()),
+        lambda: reports(version, scenarios, ReportOptions()),
         len(scenarios),
         3,
     )

@@ -21,7 +21,8 @@ from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import REFERENCE
-from kubeverdict.session.session import Session, Version
+from kubeverdict.session.session import Session
+from kubeverdict.session.version import Version
 
 EDITS = 600
 KINDS = (

@@ -26,9 +26,9 @@ from kubeverdict.distributed import worker as on_worker
 from kubeverdict.distributed.client import DaskCluster as DaskCluster
 from kubeverdict.errors import UsageError
 from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Change, Scenario, delete_each
 from kubeverdict.session.pipeline import ReportOptions, reports
+from kubeverdict.session.version import Version
 from tests.cli.running import SHOP, run
 from tests.clusters.generated import random_cluster
 
@@ -156,7 +156,7 @@ def timeless(report: ScenarioReport) -> ScenarioReport:
 
 
 def expected(bench: Workbench, scenarios: list[Scenario]) -> dict[str, ScenarioReport]:
-    found = reports(bench, Resolver(bench.compiled.cluster), scenarios, ReportOptions())
+    found = reports(Version(0, bench.compiled, bench), scenarios, ReportOptions())
     return {report.name: timeless(report) for report in found}
 
 

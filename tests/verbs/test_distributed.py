@@ -11,9 +11,9 @@ from kubeverdict.analyses.bulk import ScenarioReport
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.distributed.client import DaskCluster
 from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Scenario, relabel_each
 from kubeverdict.session.pipeline import ReportOptions, reports
+from kubeverdict.session.version import Version
 from tests.clusters.conditions import with_conditions
 from tests.distributed.test_workers import a_lab
 from tests.verbs.plain import small_cluster
@@ -27,8 +27,8 @@ def told(found: Iterable[tuple[str, ScenarioReport]]) -> Told:
 
 
 def here(name: str, bench: Workbench, scenarios: list[Scenario]) -> Told:
-    resolver = Resolver(bench.compiled.cluster)
-    return told((name, one) for one in reports(bench, resolver, scenarios, ReportOptions()))
+    version = Version(0, bench.compiled, bench)
+    return told((name, one) for one in reports(version, scenarios, ReportOptions()))
 
 
 def test_two_workers_answer_as_this_process() -> None:

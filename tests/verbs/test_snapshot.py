@@ -17,12 +17,12 @@ from kubeverdict.analyses.questions import PortQuestion
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate, workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import relabel_each
 from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.render import json as as_json
 from kubeverdict.render.style import Style
 from kubeverdict.session.pipeline import ReportOptions, reports
+from kubeverdict.session.version import Version
 from tests.analyses.reading import in_workloads
 from tests.clusters.conditions import with_conditions
 from tests.verbs.plain import Asked, Plain, small_versions
@@ -49,7 +49,7 @@ def differing(old: CompiledPolicy, new: CompiledPolicy) -> str:
 def judged(bench: Workbench) -> list[ScenarioReport]:
     cluster = bench.compiled.cluster
     scenarios = list(relabel_each(cluster, "app=web"))
-    found = reports(bench, Resolver(cluster), scenarios, ReportOptions())
+    found = reports(Version(0, bench.compiled, bench), scenarios, ReportOptions())
     return list(map(timeless, found))
 
 

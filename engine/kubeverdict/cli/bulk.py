@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from kubeverdict.cli.inputs import check_pods, compiled_from, fitting, load_input, snapshot_in
+from kubeverdict.cli.inputs import check_pods, session_in
 from kubeverdict.cli.options import fail_on, input_files, judging
 from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS, WRONG
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.redundancy import Removable
     from kubeverdict.distributed.client import Judged
     from kubeverdict.evaluate.scenarios.outcome import Focus
-    from kubeverdict.evaluate.scenarios.workbench import Workbench
     from kubeverdict.manifests.scenarios import Scenario
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.session.pipeline import ReportOptions
+    from kubeverdict.session.version import Version
 
 
 @verb()
@@ -123,22 +123,24 @@ def bulk(
     if rollout and len(inputs) > 1:
         raise UsageError("--rollout is for one cluster")
     options = ReportOptions(_focus(namespaces, port))
-    benches = {
-        name: _bench(paths, namespace, skip_invalid, cni, static, memory_limit)
+    fits = partial(_refuse_what_does_not_fit, memory_limit)
+    versions = {
+        name: session_in(paths, namespace, skip_invalid, cni, static, fits).now
         for name, paths in inputs.items()
     }
-    for bench in benches.values():
-        check_pods(bench.compiled)
-    _refuse_unknown([bench.compiled.cluster for bench in benches.values()], namespaces)
+    for version in versions.values():
+        check_pods(version.compiled)
+    read = [version.compiled.cluster for version in versions.values()]
+    _refuse_unknown(read, namespaces)
     scenarios: dict[str, Scenario] = {}
-    for bench in benches.values():
+    for cluster in read:
         for scenario in _scenarios(
-            bench.compiled.cluster, namespace, given, delete_each, apply_each, relabel_each
+            cluster, namespace, given, delete_each, apply_each, relabel_each
         ):
             scenarios.setdefault(scenario.name, scenario)
     paths = [path for paths in inputs.values() for path in paths]
     started = monotonic()
-    total = len(scenarios) * len(benches)
+    total = len(scenarios) * len(versions)
     with (
         open_journal(resume, (cni, static, namespace, options), paths) as journal,
         Progress(total, sys.stderr) as progress,
@@ -146,19 +148,19 @@ def bulk(
     ):
         run = list(scenarios.values())
         if scheduler is None:
-            judged = runs.judged_here(benches, run, options, journal, progress.advance)
+            judged = runs.judged_here(versions, run, options, journal, progress.advance)
         else:
-            judged = runs.judged_on(scheduler, benches, run, options, journal, progress.advance)
-        if len(benches) > 1:
+            judged = runs.judged_on(scheduler, versions, run, options, journal, progress.advance)
+        if len(versions) > 1:
             return _compare(
-                runs.by_scenario(judged, len(benches)), tuple(benches), top, output, fail_on
+                runs.by_scenario(judged, len(versions)), tuple(versions), top, output, fail_on
             )
-        (bench,) = benches.values()
+        (version,) = versions.values()
         found = list(_shown(judged, only_opened, output))
     seconds = monotonic() - started
-    pairs = tuple(_pairs(bench, run)) if apply_each else ()
-    steps, order = _rollout(bench, rollout, namespace, options) if rollout else ([], None)
-    idle = _removable(bench, run, found) if delete_each and output in ("table", "md") else None
+    pairs = tuple(_pairs(version, run)) if apply_each else ()
+    steps, order = _rollout(version, rollout, namespace, options) if rollout else ([], None)
+    idle = _removable(version, run, found) if delete_each and output in ("table", "md") else None
     status = _finish(found, pairs, idle, steps, order, (top, output, seconds))
     if status == FINDINGS and not any(_fails(one, fail_on) for one in (*found, *steps)):
         return CLEAN
@@ -255,30 +257,6 @@ def _inputs(files: tuple[str, ...], clusters: tuple[str, ...]) -> dict[str, tupl
     return found
 
 
-def _bench(
-    paths: tuple[str, ...],
-    namespace: str,
-    skip_invalid: bool,
-    cni: str,
-    static: bool,
-    memory_limit: str | None,
-) -> Workbench:
-    from kubeverdict.evaluate.scenarios.workbench import workbench
-
-    snapshot = snapshot_in(paths)
-    cluster = (
-        snapshot.compiled.cluster
-        if snapshot
-        else load_input(paths, namespace, skip_invalid).cluster
-    )
-    _refuse_what_does_not_fit(cluster, memory_limit)
-    if snapshot is not None:
-        compiled = fitting(snapshot, cni, static)
-        if compiled is not None and snapshot.bench is not None:
-            return snapshot.bench
-    return workbench(compiled_from(cluster, cni, static))
-
-
 def _scenarios(
     cluster: Cluster,
     namespace: str,
@@ -300,59 +278,52 @@ def _scenarios(
 
 
 def _removable(
-    bench: Workbench, scenarios: Iterable[Scenario], found: Iterable[ScenarioReport]
+    version: Version, scenarios: Iterable[Scenario], found: Iterable[ScenarioReport]
 ) -> Removable | None:
     """Those of the policies without which nothing changes that can go together."""
     from kubeverdict.analyses.redundancy import judged
-    from kubeverdict.manifests.resolving import Resolver
 
     idle = {report.name for report in found if report.is_redundant}
     if len(idle) < 2:
         return None
-    resolver = Resolver(bench.compiled.cluster)
-    edits = [resolver.edit(scenario) for scenario in scenarios if scenario.name in idle]
-    return judged(bench, list(dict.fromkeys(edit.policies_out[0] for edit in edits)))
+    edits = [version.resolver.edit(scenario) for scenario in scenarios if scenario.name in idle]
+    return judged(version.bench, list(dict.fromkeys(edit.policies_out[0] for edit in edits)))
 
 
-def _pairs(bench: Workbench, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
+def _pairs(version: Version, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
     from kubeverdict.analyses.bulk import Pair
     from kubeverdict.errors import KubeverdictError
     from kubeverdict.evaluate.scenarios.combine import interactions
-    from kubeverdict.manifests.resolving import Resolver
-
-    resolver = Resolver(bench.compiled.cluster)
 
     edits = []
     for scenario in scenarios:
         if not scenario.name.startswith("apply "):
             continue
         try:
-            edits.append(resolver.edit(scenario))
+            edits.append(version.resolver.edit(scenario))
         except KubeverdictError:
             continue  # its own report says so
-    found = sorted(interactions(bench, edits), key=lambda one: -(one.overlap + one.conflict))
-    for one in found:
+    found = interactions(version.bench, edits)
+    for one in sorted(found, key=lambda one: -(one.overlap + one.conflict)):
         names = edits[one.first].name, edits[one.second].name
         yield Pair(*names, one.overlap, one.conflict)
 
 
 def _rollout(
-    bench: Workbench, path: str, namespace: str, options: ReportOptions
+    version: Version, path: str, namespace: str, options: ReportOptions
 ) -> tuple[list[ScenarioReport], Order | None]:
     """The steps, and an order in which none breaks a connection where that is not theirs."""
     from kubeverdict.analyses.bulk import Order, report
     from kubeverdict.evaluate.scenarios import combine
-    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.manifests.scenarios import apply_each
 
-    resolver = Resolver(bench.compiled.cluster)
-    edits = [resolver.edit(scenario) for scenario in apply_each(path, namespace)[0]]
-    outcomes = combine.rollout(bench, edits, focus=options.focus, examples=options.examples)
+    edits = [version.resolver.edit(scenario) for scenario in apply_each(path, namespace)[0]]
+    outcomes = combine.rollout(version.bench, edits, focus=options.focus, examples=options.examples)
     order = None
     if any(outcome.breaks for outcome in outcomes):
-        found = combine.safe_order(bench, edits)
+        found = combine.safe_order(version.bench, edits)
         order = Order(tuple(edits[step].name for step in found.steps or ()), found.complete)
-    known = bench.compiled.unevaluated
+    known = version.compiled.unevaluated
     return [report(outcome, known) for outcome in outcomes], order
 
 
@@ -415,7 +386,7 @@ _WORTH_A_RATE = 1.0
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
-def _refuse_what_does_not_fit(cluster: Cluster, limit: str | None) -> None:
+def _refuse_what_does_not_fit(limit: str | None, cluster: Cluster) -> None:
     from kubeverdict.evaluate.scenarios.workbench import needed_memory
 
     if limit is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kubeverdict.cli.output import say
@@ -73,18 +73,27 @@ def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Clus
 
 
 def session_in(
-    files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
+    files: Sequence[str],
+    namespace: str,
+    skip_invalid: bool,
+    cni: str,
+    static: bool,
+    check: Callable[[Cluster], None] | None = None,
 ) -> Session:
     """The cluster in manifests, compiled, to make changes of; or as a snapshot has it, if that
-    fits."""
+    fits. ``check`` is called with the cluster before it is compiled."""
     from kubeverdict.session.session import Session
 
     snapshot = snapshot_in(files)
     if snapshot is None:
-        return session_from(load_input(files, namespace, skip_invalid).cluster, cni, static)
-    compiled = fitting(snapshot, cni, static)
-    if compiled is None:
-        return session_from(snapshot.compiled.cluster, cni, static)
+        cluster = load_input(files, namespace, skip_invalid).cluster
+    else:
+        cluster = snapshot.compiled.cluster
+    if check is not None:
+        check(cluster)
+    compiled = fitting(snapshot, cni, static) if snapshot is not None else None
+    if snapshot is None or compiled is None:
+        return session_from(cluster, cni, static)
     return Session.resumed(compiled, snapshot.bench)
 
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import threading
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from kubeverdict import __version__, snapshots
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.scenarios.workbench import workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Scenario
 from kubeverdict.session.pipeline import ReportOptions, reports
-
-if TYPE_CHECKING:
-    from kubeverdict.evaluate.scenarios.workbench import Workbench
+from kubeverdict.session.version import Version
 
 # Of this process: snapshots as they came, and what was made of them. Workers have threads.
 _data: dict[str, bytes] = {}
-_ready: dict[str, tuple[Workbench, Resolver]] = {}
+_ready: dict[str, Version] = {}
 _lock = threading.Lock()
 # How often a snapshot came to this process, which should be once.
 _arrivals: dict[str, int] = {}
@@ -58,21 +54,20 @@ def arrivals() -> dict[str, int]:
 
 def run_piece(digest: str, scenarios: bytes, options: bytes) -> tuple[float, bytes]:
     """Judge some scenarios: the seconds it took, and the reports as JSON."""
-    bench, resolver = _workbench(digest)
+    cluster = _version(digest)
     started = perf_counter()
     asked = msgspec.json.decode(scenarios, type=list[Scenario])
     wanted = msgspec.json.decode(options, type=ReportOptions)
     # The worker's own threads run other pieces.
-    found = reports(bench, resolver, asked, wanted, threads=1)
+    found = reports(cluster, asked, wanted, threads=1)
     return perf_counter() - started, msgspec.json.encode(found)
 
 
-def _workbench(digest: str) -> tuple[Workbench, Resolver]:
+def _version(digest: str) -> Version:
     with _lock:
         if digest not in _ready:
             if digest not in _data:
                 raise UsageError("the snapshot has not arrived at this worker")
             snapshot = snapshots.read_bytes(_data[digest])
-            bench = snapshot.bench or workbench(snapshot.compiled)
-            _ready[digest] = bench, Resolver(bench.compiled.cluster)
+            _ready[digest] = Version(0, snapshot.compiled, snapshot.bench)
         return _ready[digest]

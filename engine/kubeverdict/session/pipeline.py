@@ -14,11 +14,11 @@ import msgspec
 from kubeverdict.analyses.bulk import ScenarioReport, redundancies, report
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus
-from kubeverdict.evaluate.scenarios.workbench import Workbench, evaluate
-from kubeverdict.manifests.resolving import Resolver
+from kubeverdict.evaluate.scenarios.workbench import evaluate
 from kubeverdict.manifests.scenarios import Scenario
 from kubeverdict.model.edit import Edit
 from kubeverdict.model.unevaluated import merged
+from kubeverdict.session.version import Version
 
 # Pods of scenarios are compiled beside the base once a piece, so pieces are large.
 PIECE = 2048
@@ -39,8 +39,7 @@ def pieces(scenarios: Iterable[Scenario], size: int = PIECE) -> Iterator[list[Sc
 
 
 def reports(
-    bench: Workbench,
-    resolver: Resolver,
+    version: Version,
     scenarios: Sequence[Scenario],
     options: ReportOptions,
     threads: int | None = None,
@@ -50,21 +49,21 @@ def reports(
     failed: dict[int, str] = {}
     for number, scenario in enumerate(scenarios):
         try:
-            edits.append(resolver.edit(scenario))
+            edits.append(version.resolver.edit(scenario))
         except KubeverdictError as error:
             failed[number] = str(error)
             edits.append(Edit(scenario.name))
     outcomes = evaluate(
-        bench, edits, focus=options.focus, examples=options.examples, threads=threads
+        version.bench, edits, focus=options.focus, examples=options.examples, threads=threads
     )
-    known = bench.compiled.unevaluated
+    known = version.compiled.unevaluated
     found = [
         report(outcome, merged(known, edit.unevaluated) if edit.unevaluated else known)
         for outcome, edit in zip(outcomes, edits, strict=True)
     ]
     single = [number for number, edit in enumerate(edits) if _takes_out_one(edit)]
     explained = redundancies(
-        bench, [found[n] for n in single], [edits[n].policies_out[0] for n in single]
+        version.bench, [found[n] for n in single], [edits[n].policies_out[0] for n in single]
     )
     for number, one in zip(single, explained, strict=True):
         found[number] = one

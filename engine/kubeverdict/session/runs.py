@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.scenarios.workbench import Workbench
-from kubeverdict.manifests.resolving import Resolver
 from kubeverdict.manifests.scenarios import Scenario
 from kubeverdict.session.journal import Journal
 from kubeverdict.session.pipeline import ReportOptions, pieces, reports
+from kubeverdict.session.version import Version
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.bulk import ScenarioReport
@@ -21,21 +20,20 @@ Done = Callable[[int], None]
 
 
 def judged_here(
-    benches: Mapping[str, Workbench],
+    versions: Mapping[str, Version],
     scenarios: Sequence[Scenario],
     options: ReportOptions,
     journal: Journal,
     done: Done,
 ) -> Iterator[Judged]:
     """Every scenario on every cluster, in this process; what the journal has comes from it."""
-    resolvers = {name: Resolver(bench.compiled.cluster) for name, bench in benches.items()}
     for piece in pieces(scenarios):
-        for name, bench in benches.items():
+        for name, version in versions.items():
             new = [one for one in piece if journal.known(name, one) is None]
             fresh = dict(
                 zip(
                     (one.name for one in new),
-                    reports(bench, resolvers[name], new, options),
+                    reports(version, new, options),
                     strict=True,
                 )
             )
@@ -50,7 +48,7 @@ def judged_here(
 
 def judged_on(
     scheduler: str,
-    benches: Mapping[str, Workbench],
+    versions: Mapping[str, Version],
     scenarios: Sequence[Scenario],
     options: ReportOptions,
     journal: Journal,
@@ -65,20 +63,20 @@ def judged_on(
         ) from None
     from kubeverdict import snapshots
 
-    for name in benches:
+    for name in versions:
         for scenario in scenarios:
             known = journal.known(name, scenario)
             if known is not None:
                 yield name, scenario, known
                 done(1)
     left = {
-        name: [one for one in scenarios if journal.known(name, one) is None] for name in benches
+        name: [one for one in scenarios if journal.known(name, one) is None] for name in versions
     }
     with DaskCluster(scheduler) as dask:
-        for name, bench in benches.items():
+        for name, version in versions.items():
             if not left[name]:
                 continue
-            shipped = snapshots.to_bytes(bench.compiled, bench)
+            shipped = snapshots.to_bytes(version.compiled, version.bench)
             for judged in dask.judge({name: shipped}, left[name], options):
                 journal.keep(*judged)
                 yield judged

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from functools import cached_property
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import Compilation, compilation
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.errors import KubeverdictError
-from kubeverdict.evaluate.scenarios.workbench import Workbench, workbench
-from kubeverdict.manifests.resolving import Resolver
+from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited
 from kubeverdict.model.profile import PROFILES, Profile
+from kubeverdict.session.version import Version
 
 # A state made anew takes over when it lacks few edits, or after it tried some times to get there.
 _FEW, _TURNS = 4, 6
-
-
-@dataclass(frozen=True, eq=False)
-class Version:
-    """The cluster as some number of kept edits left it. Does not change, so threads may share it;
-    questions take ``compiled``."""
-
-    number: int
-    compiled: CompiledPolicy
-    _bench: Workbench | None = None
-
-    @cached_property
-    def bench(self) -> Workbench:
-        """Made ready for many scenarios, which costs about as much as compiling it."""
-        return self._bench or workbench(self.compiled)
-
-    @cached_property
-    def resolver(self) -> Resolver:
-        """Makes edits of manifests and references to objects."""
-        return Resolver(self.compiled.cluster)
 
 
 class Session:

@@ -15,7 +15,8 @@ from time import perf_counter
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.compile.compiler import compilation, compile_cluster
+from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.compile.overlay.opening import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.errors import KubeverdictError
@@ -106,6 +107,27 @@ class Workbench:
         if edit.profile and edit.profile not in PROFILES:
             return f"there is no CNI profile {edit.profile}: {', '.join(PROFILES)}"
         return f"cannot take out what the cluster has not: {', '.join(gone)}" if gone else ""
+
+    def after(self, edit: Edit) -> CompiledPolicy:
+        """The cluster after ``edit``, compiled: by what it touches, where that can be followed.
+        Raises KubeverdictError where the cluster cannot be compiled."""
+        if self._editable is not None:
+            try:
+                return self._editable.copy().apply(edit)
+            except CannotEdit:
+                pass
+        compiled = self.compiled
+        profile = PROFILES[edit.profile] if edit.profile else compiled.profile
+        return compile_cluster(edited(compiled.cluster, edit), profile, static=compiled.static)
+
+    @cached_property
+    def _editable(self) -> Editable | None:
+        """What changes of the cluster start from; None where they cannot be followed."""
+        compiled = self.compiled
+        try:
+            return Editable(compilation(compiled.cluster, compiled.profile, static=compiled.static))
+        except CannotEdit:
+            return None
 
     @cached_property
     def _on_hosts(self) -> frozenset[tuple[str, str]]:
@@ -215,12 +237,9 @@ def switched(bench: Workbench, edit: Edit) -> tuple[dict[int, int], dict[Policy,
 
 def _whole(bench: Workbench, edit: Edit, focus: Focus, examples: int) -> Outcome:
     started = perf_counter()
-    compiled = bench.compiled
-    profile = PROFILES[edit.profile] if edit.profile else compiled.profile
     try:
-        changed = edited(compiled.cluster, edit)
-        new = compile_cluster(changed, profile, static=compiled.static)
-        found = recompile.outcome(edit.name, compiled, new, focus, examples)
+        new = bench.after(edit)
+        found = recompile.outcome(edit.name, bench.compiled, new, focus, examples)
     except KubeverdictError as error:
         return Outcome(edit.name, error=str(error), seconds=perf_counter() - started)
     return replace(found, seconds=perf_counter() - started)
