@@ -60,6 +60,16 @@ def test_some_are_conditional_and_most_are_not() -> None:
     assert 0.02 * flows < conditional < 0.5 * flows
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_both_bounds_tell_the_same_apart(seed: int) -> None:
+    compiled = compile_cluster(conditional_cluster(seed))
+    least = compiled.bound(at_least=True)
+    assert compiled.ports.first.tolist() == least.ports.first.tolist()
+    for one, other in zip(compiled.planes, least.planes, strict=True):
+        assert one.ends.identity.tolist() == other.ends.identity.tolist()
+        assert one.sets.start.tolist() == other.sets.start.tolist()
+
+
 def test_without_conditions_nothing_is_compiled_twice() -> None:
     compiled = compile_cluster(random_cluster(1, tiers=True))
     assert compiled.least == ()

@@ -17,6 +17,7 @@ from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.lowering.tables import Local, Tables, lower
 from kubeverdict_agent.observe.naming import DecidedBy, Naming
+from tests.clusters.conditions import CONDITIONS, bound, with_conditions
 from tests.oracle import Reason, Way, decides_to_allow
 from tests.verbs.plain import Asked, Plain, small_cluster
 
@@ -55,7 +56,7 @@ def test_every_decision_and_its_name_is_the_oracles(seed: int) -> None:
     locals_ = [Local(n, p.namespace, p.name, Mode.ENFORCE) for n, p in enumerate(addressed)]
     tables = lower(compiled, "elsewhere", locals_)
     naming = Naming()
-    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers))
+    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers, tables.conditional))
     slots = {str(pod): slot for slot, pod in enumerate(addressed)}
     for asked in plain.asked():
         subject, other = asked.subject, asked.other
@@ -67,3 +68,40 @@ def test_every_decision_and_its_name_is_the_oracles(seed: int) -> None:
         key = subject.namespace, subject.name
         said: DecidedBy = naming.decider(1, found, key, asked.direction)
         assert (said.reason, said.policies) == named(way), asked
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_depends_on_a_condition_is_allowed_and_marked(seed: int) -> None:
+    made = with_conditions(small_cluster(seed), seed)
+    most, least = (Plain(bound(made, at_least)) for at_least in (False, True))
+    compiled = compile_cluster(made)
+    held = Counter(text for pod in compiled.cluster.pods for text in set(pod.addresses))
+    addressed = [pod for pod in compiled.pods if [held[text] for text in pod.addresses] == [1]]
+    locals_ = [Local(n, p.namespace, p.name, Mode.AUDIT) for n, p in enumerate(addressed)]
+    tables = lower(compiled, "elsewhere", locals_)
+    naming = Naming()
+    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers, tables.conditional))
+    slots = {str(pod): slot for slot, pod in enumerate(addressed)}
+    for asked in most.asked():
+        subject, other = asked.subject, asked.other
+        assert isinstance(subject, Pod)
+        if str(subject) not in slots or (isinstance(other, Pod) and str(other) not in slots):
+            continue
+        found = decision(tables, slots[str(subject)], asked)
+        allowed = most.lets(asked), least.lets(asked)
+        assert bool(found & layout.DECISION_ALLOWS) is allowed[0], asked
+        key = subject.namespace, subject.name
+        said = naming.decider(1, found, key, asked.direction)
+        depends = (found & layout.DECISION_RULE) >= tables.conditional
+        assert depends is (allowed[0] is not allowed[1]) is (said.reason == "conditional"), asked
+        if depends:
+            assert said.condition in (*CONDITIONS, "a rule has a condition")
+        else:
+            assert (said.reason, said.policies) == named(most.way(asked)), asked
+
+
+def test_without_conditions_no_decision_is_marked() -> None:
+    compiled = compile_cluster(small_cluster(1))
+    locals_ = [Local(n, p.namespace, p.name, Mode.AUDIT) for n, p in enumerate(compiled.pods)]
+    tables = lower(compiled, "elsewhere", locals_)
+    assert tables.conditional == tables.rules.size

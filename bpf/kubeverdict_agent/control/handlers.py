@@ -107,6 +107,9 @@ class Handlers:
             "readings": state.readings,
             "failures": state.failures,
             "policies": len(compiled.policies) if compiled else 0,
+            "conditional_rules": sum(bool(ref.rule.condition) for ref in compiled.rules)
+            if compiled
+            else 0,
             "pods_in_cluster": len(compiled.pods) if compiled else 0,
             "endpoints": {
                 word: sum(_state(veth) == word for veth in veths)

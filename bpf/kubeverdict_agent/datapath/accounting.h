@@ -61,7 +61,8 @@ static __always_inline void report(const struct context *c, const struct packet 
   events.ringbuf_submit(event, 0);
 }
 
-/* Account for a packet that policy denies; ``origin`` is the direction that denied it. */
+/* Account for a packet that policy denies, or would where a condition is not met; ``origin`` is the
+ * direction that decided. */
 static __always_inline void denied(const struct context *c, const struct packet *p, int origin,
                                    u16 decision, enum reason reason) {
   struct total_key key = {

@@ -208,6 +208,7 @@ def lay_out(tables: Tables) -> LaidOut:
     header["any"], header["atoms"] = tables.atoms, tables.rows.shape[1]
     header["peers"] = tables.cells[0].shape[1]
     header["intervals6"] = tables.starts6.shape[0]
+    header["conditional"] = tables.conditional
     header["used"] = end
     return LaidOut(parts, header)
 

@@ -37,6 +37,7 @@ enum reason { /* why a packet went through */
   REASON_FRAGMENT,  /* a later fragment of a packet that went through */
   REASON_ADOPTED,   /* of a connection older than the agent */
   REASON_UNKNOWN,   /* of no endpoint that is known; also where it is dropped */
+  REASON_CONDITIONAL, /* policy allows it under a condition that the datapath cannot see */
   /* why it did not, or would not have */
   REASON_DENIED,      /* policy denies it */
   REASON_REVOKED,     /* of a connection that policy allows no longer */
@@ -105,6 +106,7 @@ struct tables {
   u32 peers;       /* classes of peers */
   u32 rows;        /* u16[rows * atoms]: decision */
   u32 atoms;
+  u32 conditional; /* decisions that allow, from this rule number on, do so under a condition */
 };
 
 struct peer6 {

@@ -53,13 +53,14 @@ class PacketReason(IntEnum):
     FRAGMENT = 4
     ADOPTED = 5
     UNKNOWN = 6
-    DENIED = 7
-    REVOKED = 8
-    NO_FLOW = 9
-    BAD_FRAGMENT = 10
-    MALFORMED = 11
-    UNSUPPORTED = 12
-    SPOOFED = 13
+    CONDITIONAL = 7
+    DENIED = 8
+    REVOKED = 9
+    NO_FLOW = 10
+    BAD_FRAGMENT = 11
+    MALFORMED = 12
+    UNSUPPORTED = 13
+    SPOOFED = 14
 
 
 class State(IntEnum):
@@ -106,7 +107,7 @@ LOCAL = np.dtype(
 )
 _OFFSETS = """
     generation used locals ports atom_icmp atom_other any peers4 shift4 peers6 shift6 index4 starts4
-    classes4 starts6 classes6 intervals6 cells peers rows atoms
+    classes4 starts6 classes6 intervals6 cells peers rows atoms conditional
 """
 TABLES = np.dtype(
     [(name, "<u4", (2,) if name == "cells" else ()) for name in _OFFSETS.split()],

@@ -131,6 +131,11 @@ static __always_inline u16 verdict_on(const struct judge *j, const struct packet
   return decision(j->half, j->local, origin, j->class, atom);
 }
 
+/* Whether a decision that allows does so under a condition only. */
+static __always_inline bool depends(const struct judge *j, u16 verdict) {
+  return (verdict & DECISION_RULE) >= ((struct tables *)j->half)->conditional;
+}
+
 /* Whether policy allows any connection of this protocol between the ends, in either direction. */
 static __always_inline bool may_talk(const struct judge *j, const struct packet *p) {
   struct tables *tables = (struct tables *)j->half;

@@ -37,6 +37,16 @@ static __always_inline int on_flow(const struct context *c, struct flow *flow,
   return refuse(c, direction, REASON_REVOKED);
 }
 
+/* A packet that policy allows and that is not of a known connection. What only a condition allows
+ * passes in any mode: the datapath cannot see conditions, and must not cut what may be allowed.
+ * Auditing reports it. */
+static __always_inline int allowed(const struct context *c, const struct judge *j,
+                                   const struct packet *p, int direction, u16 verdict) {
+  if (!depends(j, verdict)) return pass(c, direction, REASON_POLICY);
+  if (c->mode == MODE_AUDIT) denied(c, p, direction, verdict, REASON_CONDITIONAL);
+  return pass(c, direction, REASON_CONDITIONAL);
+}
+
 #define EPHEMERAL 32768 /* ports that Linux gives to clients begin here */
 
 /* Whether a mid-connection packet may belong to a connection older than the filtering of its pod. */
@@ -56,7 +66,7 @@ static __always_inline int on_new(const struct context *c, const struct control 
   u16 verdict = verdict_on(j, p, direction);
   if ((verdict & DECISION_ALLOWS) && !middle) {
     begin_flow(c, key, p, direction, verdict, 0);
-    return pass(c, direction, REASON_POLICY);
+    return allowed(c, j, p, direction, verdict);
   }
   /* Mostly the ports show which end opened the connection. Where policy denies that direction, the
    * other one is tried for TCP alone: a packet of another protocol may open a connection, and would
@@ -76,7 +86,7 @@ static __always_inline int on_new(const struct context *c, const struct control 
     }
   }
   /* Only a SYN opens a TCP connection; otherwise a stray reply would reverse its direction. */
-  if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
+  if (verdict & DECISION_ALLOWS) return allowed(c, j, p, direction, verdict);
   enum reason reason = middle ? REASON_NO_FLOW : REASON_DENIED;
   if (flow && flow->origin == direction) {
     flow->decision = verdict;
@@ -118,7 +128,7 @@ static __always_inline int on_stateless(const struct context *c, u8 *half,
   const struct packet *p = &scratch->packet;
   struct judge j = {half, local, class_of_remote(half, &scratch->search, p)};
   u16 verdict = verdict_on(&j, p, direction);
-  if (verdict & DECISION_ALLOWS) return pass(c, direction, REASON_POLICY);
+  if (verdict & DECISION_ALLOWS) return allowed(c, &j, p, direction, verdict);
   denied(c, p, direction, verdict, REASON_DENIED);
   return refuse(c, direction, REASON_DENIED);
 }

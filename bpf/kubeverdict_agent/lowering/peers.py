@@ -13,7 +13,7 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.model.addresses import Address, Family, parse_address
 from kubeverdict.model.policy import Direction
-from kubeverdict_agent.lowering.rows import DecisionRows, PlaneView
+from kubeverdict_agent.lowering.rows import DecisionRows, PlaneView, worst
 from kubeverdict_agent.lowering.services import Backends, Listed
 
 _AF: dict[Family, int] = {4: AF_INET, 6: AF_INET6}
@@ -171,7 +171,7 @@ class PeerMaker:
         self, plane: int, plain: int, reached: Mapping[int, NDArray[np.int64]]
     ) -> NDArray[np.int64]:
         """(subjects, 1) rows of egress that allow an atom where all that it leads to is allowed,
-        and else name the first denial."""
+        and else name the first denial, or the first that allows under a condition only."""
         rows = self._column(Direction.EGRESS, plain).copy()
         own = self._subjects[Direction.EGRESS][:, plane]
         here = np.flatnonzero(own >= 0)
@@ -180,8 +180,7 @@ class PeerMaker:
         for atom, led in reached.items():
             if led.size:
                 each = self._rows.codes[row_of[:, led[:, 0]], led[:, 1]]
-                deciding = np.argmin(each & 1, axis=1)
-                made[:, atom] = each[np.arange(here.size), deciding]
+                made[:, atom] = each[np.arange(here.size), worst(each)]
         rows[here, 0] = self._rows.add(made)
         return rows
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
-from kubeverdict.evaluate.local_classes import LocalClasses, decisions
+from kubeverdict.evaluate.local_classes import Decisions, LocalClasses, decisions
 from kubeverdict.model.policy import Direction
 from kubeverdict_agent.datapath import layout
 
@@ -24,11 +24,13 @@ _DEFAULT = -16
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneView:
     """What the pods of this node need of one plane: the classes of each direction, and the class
-    of each pod in it (2, pods), -1 where it has no address in the plane."""
+    of each pod in it (2, pods), -1 where it has no address in the plane. ``least`` is the same
+    plane of what is allowed at least, where rules are conditional: classes are of both."""
 
     plane: Plane
     near: tuple[LocalClasses, LocalClasses]
     subject: NDArray[np.int32]
+    least: Plane | None = None
 
     def isolates(self, direction: Direction, subjects: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether some rule selects each of these classes of subjects; never for -1."""
@@ -40,23 +42,39 @@ class PlaneView:
 
 class DecidedRules(NamedTuple):
     """What stands behind each decision number: a rule id or a Reason, and for a denial because
-    nothing matches the number of the tier that denies, otherwise -1."""
+    nothing matches the number of the tier that denies, otherwise -1. Decisions from number
+    ``conditional`` on allow under a condition only, that of their rule."""
 
     rules: NDArray[np.int32]
     tiers: NDArray[np.int32]
+    conditional: int
 
     @classmethod
-    def of(cls, rules: NDArray[np.int32]) -> DecidedRules:
+    def of(cls, rules: NDArray[np.int32], conditional: int) -> DecidedRules:
         by_default = rules <= _DEFAULT
         return cls(
             np.where(by_default, np.int32(Reason.NO_RULE_MATCHES), rules),
             np.where(by_default, _DEFAULT - rules, np.int32(-1)),
+            conditional,
         )
 
 
+# A decision in one number, until rules are numbered: the rule, and in the lower bits whether it
+# allows, and does so under a condition only.
+_ALLOWS, _CONDITIONAL, _RULE = 1, 2, 2
+
+
 def code(rule: int, allowed: bool) -> int:
-    """A decision in one number, until rules are numbered."""
-    return rule * 2 + allowed
+    """A decision that depends on no condition."""
+    return (rule << _RULE) + allowed * _ALLOWS
+
+
+def worst(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place (n,) of what allows least in each row of codes (n, codes): what denies, or else
+    what allows under a condition."""
+    order = (codes & _ALLOWS) * 2 - ((codes & _CONDITIONAL) != 0)
+    place: NDArray[np.int64] = np.argmin(order, axis=1)
+    return place
 
 
 def _distinct(table: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -68,6 +86,12 @@ def _distinct(table: NDArray[np.uint16]) -> tuple[NDArray[np.int64], NDArray[np.
     if not np.array_equal(table[first][number], table):  # two rows of one hash: never seen
         _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
     return first, number.ravel()
+
+
+def _codes(made: Decisions) -> NDArray[np.int64]:
+    """Rows of decisions as codes (rows, atoms)."""
+    rule = np.where(made.rule == Reason.NO_RULE_MATCHES, _DEFAULT - made.tier, made.rule)
+    return (rule.astype(np.int64) << _RULE) + made.allowed * _ALLOWS
 
 
 class DecisionRows:
@@ -106,9 +130,26 @@ class DecisionRows:
         atoms: NDArray[np.int32],
     ) -> NDArray[np.int64]:
         made = decisions(compiled, view.plane, direction, view.near[direction], atoms)
-        rule = np.where(made.rule == Reason.NO_RULE_MATCHES, _DEFAULT - made.tier, made.rule)
-        rows = self.add(rule.astype(np.int64) * 2 + made.allowed)
-        numbers: NDArray[np.int64] = rows[made.row_of] if rows.size else made.row_of
+        if view.least is None:
+            rows = self.add(_codes(made))
+            numbers: NDArray[np.int64] = rows[made.row_of] if rows.size else made.row_of
+            return numbers
+        least = decisions(
+            compiled.bound(at_least=True), view.least, direction, view.near[direction], atoms
+        )
+        pairs = np.stack((made.row_of.ravel(), least.row_of.ravel()), axis=1)
+        distinct, number = np.unique(pairs, axis=0, return_inverse=True)
+        both = distinct[:, 0], distinct[:, 1]
+        codes = _codes(made)[both[0]]
+        depends = made.allowed[both[0]] & ~least.allowed[both[1]]
+        # The rule that has the condition: the one that allows, or the one that denies otherwise.
+        has_one = np.array([bool(ref.rule.condition) for ref in compiled.rules], np.bool_)
+        own, other = made.rule[both[0]], least.rule[both[1]]
+        named = np.where(np.append(has_one, False)[np.maximum(own, -1)], own, other)
+        named = np.where(named >= 0, named, own)
+        conditional = (named.astype(np.int64) << _RULE) + _ALLOWS + _CONDITIONAL
+        rows = self.add(np.where(depends, conditional, codes))
+        numbers = rows[number.ravel()].reshape(made.row_of.shape) if rows.size else made.row_of
         return numbers
 
     def add(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -126,17 +167,22 @@ class DecisionRows:
         """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
         the final number of every row that was added."""
         codes = np.concatenate(self._made)
-        lowest = int(codes.min(initial=0)) & ~1
+        lowest = int(codes.min(initial=0)) & ~(_ALLOWS | _CONDITIONAL)
         codes -= lowest
         met = np.flatnonzero(np.bincount(codes.ravel(), minlength=1)) + lowest
-        rules, rule = np.unique(met >> 1, return_inverse=True)
+        depends = (met & _CONDITIONAL) != 0
+        rules, rule = np.unique(met[~depends] >> _RULE, return_inverse=True)
         decision = np.zeros(int(codes.max(initial=0)) + 1, np.uint16)
-        decision[met - lowest] = rule + (met & 1) * layout.DECISION_ALLOWS
+        decision[met[~depends] - lowest] = rule + (met[~depends] & _ALLOWS) * layout.DECISION_ALLOWS
+        # Those that depend on conditions have the numbers behind.
+        behind = rules.size + np.arange(int(depends.sum()))
+        decision[met[depends] - lowest] = behind + layout.DECISION_ALLOWS
+        decided = np.concatenate((rules, met[depends] >> _RULE)).astype(np.int32)
         table = decision[codes]
         some = [self._some_port(table[:, atoms]) for atoms in self._of_protocol]
         table = np.column_stack((table, *some))
         first, number = _distinct(table)
-        return table[first], DecidedRules.of(rules.astype(np.int32)), number
+        return table[first], DecidedRules.of(decided, rules.size), number
 
     @staticmethod
     def _some_port(decisions: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.ports import FIRST_TYPE, place
-from kubeverdict.evaluate.local_classes import local_classes, port_classes
+from kubeverdict.evaluate.local_classes import joined, local_classes, port_classes
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
@@ -54,7 +54,8 @@ class Tables:
     whose columns are the port atoms and then "some port" of TCP, UDP and SCTP. A decision is a
     number of ``rules``, with ``layout.DECISION_ALLOWS`` where it allows. ``rules[n]`` is a rule
     id of the compiled policy or, below zero, a Reason; ``tiers[n]`` is the number of the tier
-    that denies because none of its rules matches, otherwise -1.
+    that denies because none of its rules matches, otherwise -1. Decisions from number
+    ``conditional`` on allow under the condition of their rule only.
 
     Addresses are in host order: ``ipv4`` (n,) uint32 and ``ipv6`` (m, 2) uint64 are single ones,
     ``starts4`` and ``starts6`` the first addresses of intervals; each with its class of peers.
@@ -66,6 +67,7 @@ class Tables:
     rows: NDArray[np.uint16]
     rules: NDArray[np.int32]
     tiers: NDArray[np.int32]
+    conditional: int
     ipv4: NDArray[np.uint32]
     class4: NDArray[np.uint16]
     ipv6: NDArray[np.uint64]
@@ -98,7 +100,8 @@ def lower(
         if (local.namespace, local.name) in compiled.pod_ids
     ]
     pods = np.fromiter((pod for pod, _ in known), np.int64, len(known))
-    views = [_view(plane, pods) for plane in compiled.planes]
+    least = compiled.least[0].planes if compiled.least else (None,) * len(compiled.planes)
+    views = [_view(*both, pods) for both in zip(compiled.planes, least, strict=True)]
     isolated = any(
         view.isolates(Direction.EGRESS, view.subject[Direction.EGRESS]).any() for view in views
     )
@@ -131,6 +134,7 @@ def lower(
         rows=made,
         rules=decided.rules,
         tiers=decided.tiers,
+        conditional=decided.conditional,
         **peers.addresses(),
     )
 
@@ -157,15 +161,19 @@ def _check_size(views: Sequence[PlaneView]) -> None:
         )
 
 
-def _view(plane: Plane, pods: NDArray[np.int64]) -> PlaneView:
+def _view(plane: Plane, least: Plane | None, pods: NDArray[np.int64]) -> PlaneView:
     identity = plane.ends.identity[pods]
-    classes = tuple(
-        local_classes(plane, direction, identity[identity >= 0]) for direction in Direction
-    )
+    there = identity[identity >= 0]
+    classes = [local_classes(plane, direction, there) for direction in Direction]
+    if least is not None:
+        classes = [
+            joined(known, local_classes(least, direction, there))
+            for known, direction in zip(classes, Direction, strict=True)
+        ]
     subject = np.full((2, pods.size), -1, np.int32)
     for direction in Direction:
         subject[direction, identity >= 0] = classes[direction].subject_of[identity[identity >= 0]]
-    return PlaneView(plane, (classes[0], classes[1]), subject)
+    return PlaneView(plane, (classes[0], classes[1]), subject, least)
 
 
 def _cut_ports(

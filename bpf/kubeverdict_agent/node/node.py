@@ -309,7 +309,7 @@ class LocalNode:
 
     def publish(self, compiled: CompiledPolicy, locals_: tuple[Local, ...], tables: Tables) -> int:
         # Before its first event can come.
-        decided = DecidedRules(tables.rules, tables.tiers)
+        decided = DecidedRules(tables.rules, tables.tiers, tables.conditional)
         self._naming.published(self.datapath.generation + 1, compiled, decided)
         self._adopt_for_those_judged_anew(locals_)
         generation = self.datapath.publish(tables)
@@ -380,7 +380,8 @@ class LocalNode:
             key = (local.namespace, local.name)
             decider = self._naming.decider(generation, decision, key, direction)
             verb = "allow" if decision & layout.DECISION_ALLOWS else "deny"
-            words.append(decider.text if decider.reason == "rule" else f"{verb}: {decider.text}")
+            said = decider.reason in ("rule", "conditional")
+            words.append(decider.text if said else f"{verb}: {decider.text}")
         return sorted(set(words))
 
 

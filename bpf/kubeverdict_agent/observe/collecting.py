@@ -1,4 +1,5 @@
-"""What policy denied, or would have: counts in a ledger, and the newest events for followers.
+"""What policy denied or would have, and what it allows under a condition only: counts in a ledger,
+and the newest events for followers.
 
 The kernel counts every packet, and reports an event at most once a second for each kind of
 denial, so the counts are exact even if events are lost. They are drained once a second.
@@ -34,7 +35,8 @@ _QUEUED = 10_000
 class Key(msgspec.Struct, frozen=True):
     """The key of an entry. ``source`` and ``destination`` are workloads
     (``namespace/name``) or addresses. It is the policy of the destination where ``direction`` is
-    ingress. ``port`` is 0 where a protocol has none, and for further ports of a full ledger."""
+    ingress. ``port`` is 0 where a protocol has none, and for further ports of a full ledger.
+    ``conditional`` ones pass, and depend on a condition."""
 
     source: str
     destination: str
@@ -42,6 +44,7 @@ class Key(msgspec.Struct, frozen=True):
     port: int
     direction: str
     mode: str
+    conditional: bool = False
 
     @property
     def namespace(self) -> str:
@@ -240,6 +243,7 @@ def _key(key: Any, local: NamedEnd, remote: NamedEnd, direction: int) -> Key:
         int(key["port"]),
         _direction(direction),
         Mode(int(key["mode"])).name.lower(),
+        int(key["reason"]) == PacketReason.CONDITIONAL,
     )
 
 

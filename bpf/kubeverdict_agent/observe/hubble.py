@@ -14,6 +14,7 @@ from kubeverdict_agent.observe.collecting import Denial
 from kubeverdict_agent.observe.naming import NamedEnd
 
 _DROP_EVENT = 1
+_VERDICT_EVENT = 5
 _POLICY_DENIED = 133
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _L4 = {6: "TCP", 17: "UDP", 132: "SCTP"}
@@ -27,11 +28,12 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
     (source, source_port), (destination, destination_port) = (
         (remote, local) if ingress else (local, remote)
     )
-    dropped = denial.mode == "enforce"
+    conditional = denial.reason == "conditional"
+    dropped = denial.mode == "enforce" and not conditional
     stamp = timestamp(denial.time)
     body: dict[str, Any] = {
         "time": stamp,
-        "verdict": "DROPPED" if dropped else "AUDIT",
+        "verdict": "FORWARDED" if conditional else "DROPPED" if dropped else "AUDIT",
         "IP": {
             "source": source.address,
             "destination": destination.address,
@@ -41,7 +43,9 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
         "destination": _endpoint(destination),
         "Type": "L3_L4",
         "node_name": node,
-        "event_type": {"type": _DROP_EVENT, "sub_type": _POLICY_DENIED},
+        "event_type": {"type": _VERDICT_EVENT}
+        if conditional
+        else {"type": _DROP_EVENT, "sub_type": _POLICY_DENIED},
         "traffic_direction": denial.direction.upper(),
         "is_reply": False,
         "Summary": _summary(denial),
@@ -63,6 +67,7 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
             "decided_by": decider.reason,
             "policies": list(decider.policies),
             "rule": decider.field,
+            **({"condition": decider.condition} if decider.condition else {}),
             "file": decider.places[0].rpartition(":")[0] if decider.places else "",
             "line": int(decider.places[0].rpartition(":")[2]) if decider.places else 0,
             "generation": denial.generation,

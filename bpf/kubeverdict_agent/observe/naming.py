@@ -44,13 +44,15 @@ class NamedEnd(msgspec.Struct, frozen=True):
 
 class DecidedBy(msgspec.Struct, frozen=True, order=True):
     """What decided: a rule (``field`` of a policy, with file and line), or the policies that
-    isolate the pod and none of whose rules matches, each with its file and line."""
+    isolate the pod and none of whose rules matches, each with its file and line. Where it depends
+    on a ``condition`` whether the connection is allowed, that and the rule that has it."""
 
     reason: str
     policies: tuple[str, ...] = ()
     field: str = ""
     places: tuple[str, ...] = ()
     action: str = ""
+    condition: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -60,6 +62,9 @@ class DecidedBy(msgspec.Struct, frozen=True, order=True):
         ]
         if self.reason == "rule":
             return [f"{self.action}: {self.field} of {named[0]}"]
+        if self.reason == "conditional":
+            rule = f": {self.action}: {self.field} of {named[0]}" if named else ""
+            return [f"conditional ({self.condition}){rule}"]
         return [f"{self.reason}, isolated by:" if named else self.reason, *named]
 
     @property
@@ -70,6 +75,8 @@ class DecidedBy(msgspec.Struct, frozen=True, order=True):
 
 
 _FORGOTTEN = DecidedBy("decided by an earlier policy")
+# What several rules make of it together has no rule to name.
+_SOME = "a rule has a condition"
 
 
 @dataclass(frozen=True)
@@ -142,16 +149,20 @@ class Naming:
         if names is None or number >= names.decided.rules.size:
             return _FORGOTTEN
         rule = int(names.decided.rules[number])
+        depends = number >= names.decided.conditional
         if rule >= 0:
             ref = names.refs[rule]
             source = ref.rule.source
             return DecidedBy(
-                "rule",
+                "conditional" if depends else "rule",
                 (f"{ref.policy.kind} {ref.policy}",),
                 field_text(source.path),
                 (f"{source.file}:{source.line}",),
                 ref.rule.action.name.lower(),
+                (ref.rule.condition or _SOME) if depends else "",
             )
+        if depends:
+            return DecidedBy("conditional", condition=_SOME)
         reason = Reason(rule)
         if reason is not Reason.NO_RULE_MATCHES:
             return DecidedBy(reason.name.lower().replace("_", "-"))

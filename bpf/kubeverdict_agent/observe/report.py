@@ -13,7 +13,8 @@ from kubeverdict_agent.observe.collecting import Key, LedgerEntry
 class Line(msgspec.Struct, frozen=True):
     """One kind of connection. ``reasons`` are why its packets were denied: ``denied`` as the
     first of a connection, ``revoked`` as one of a connection that is there. ``decided_by`` says
-    which rule, or which policies isolate."""
+    which rule, or which policies isolate. What is ``conditional`` passes: policy allows it under a
+    condition that the node cannot see."""
 
     source: str
     destination: str
@@ -27,15 +28,18 @@ class Line(msgspec.Struct, frozen=True):
     first_seen: str
     last_seen: str
     decided_by: tuple[str, ...]
+    conditional: bool = False
 
 
 class NamespaceReport(msgspec.Struct, frozen=True):
-    """The connections that policies of one namespace deny: ``would_break`` of them in audit."""
+    """The connections that policies of one namespace deny: ``would_break`` of them in audit. Of
+    those ``conditional`` it depends on a condition whether policy allows them."""
 
     namespace: str
     would_break: int
     dropped: int
     lines: tuple[Line, ...]
+    conditional: int = 0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -75,11 +79,12 @@ def make(
 
 def _namespace(name: str, found: list[tuple[Key, LedgerEntry]]) -> NamespaceReport:
     found.sort(key=lambda pair: (-pair[1].packets, msgspec.structs.astuple(pair[0])))
-    audited = {_connection(key) for key, _ in found if key.mode == "audit"}
-    dropped = {_connection(key) for key, _ in found if key.mode == "enforce"}
-    return NamespaceReport(
-        name, len(audited), len(dropped), tuple(_line(key, entry) for key, entry in found)
-    )
+    depends = {_connection(key) for key, _ in found if key.conditional}
+    denied = [key for key, _ in found if not key.conditional]
+    audited = {_connection(key) for key in denied if key.mode == "audit"}
+    dropped = {_connection(key) for key in denied if key.mode == "enforce"}
+    lines = tuple(_line(key, entry) for key, entry in found)
+    return NamespaceReport(name, len(audited), len(dropped), lines, len(depends))
 
 
 def _connection(key: Key) -> tuple[str, str, str, int]:
@@ -117,9 +122,14 @@ def text(report: Report) -> list[str]:
         if part.dropped:
             what = _connections(part.dropped, "is dropped", "are dropped")
             lines.append(f"namespace {part.namespace or '?'}: {what}")
+        if part.conditional:
+            what = _connections(part.conditional, "depends", "depend")
+            lines.append(f"namespace {part.namespace or '?'}: {what} on a condition of a rule")
         for line in part.lines:
             port = f"{line.protocol} {line.port}" if line.port else line.protocol
             verb = "drops" if line.mode == "enforce" else "would drop"
+            if line.conditional:
+                verb = "lets through in every mode"
             packets = "1 packet" if line.packets == 1 else f"{line.packets} packets"
             lines.append(f"  {line.source} -> {line.destination} {port}")
             lines.append(

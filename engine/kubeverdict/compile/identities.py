@@ -43,9 +43,11 @@ def make_plane(
     ports: PortSpace,
     population: Population,
     space: AddressSpace,
+    also: NDArray[np.int64],
 ) -> Plane:
-    """Refine the positions of a plane to identities, renumber its sets and index its rules."""
-    used = distinct_sets(np.concatenate((rows.subject, rows.peer)))
+    """Refine the positions of a plane to identities, renumber its sets and index its rules.
+    Positions are told apart by the sets of ``also`` beside those of the rules."""
+    used = distinct_sets(np.concatenate((rows.subject, rows.peer, also)))
     numbering = number_identities(universe, used, sets)
     renumbered_sets = renumbered(universe, numbering, used, sets)
     number_of = np.zeros(sets.start.size, np.int32)

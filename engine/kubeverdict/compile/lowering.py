@@ -44,7 +44,8 @@ _OWN_NODE = (EndSet.HOST, EndSet.REMOTE_NODE)
 class LoweredRule(NamedTuple):
     """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
     of ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are
-    resolved later, and not to ports of ``excluded``."""
+    resolved later, and not to ports of ``excluded``. One that does not count, because of its
+    condition, is asked for all the same: both bounds tell the same ends and ports apart."""
 
     direction: Direction
     action: Action
@@ -58,6 +59,7 @@ class LoweredRule(NamedTuple):
     named: tuple[NamedPort, ...]
     others: tuple[int, ...] = ()
     excluded: PortList = ()
+    counts: bool = True
 
 
 @dataclass(slots=True)
@@ -136,9 +138,9 @@ def lower(policies: Sequence[Policy], at_least: bool = False) -> Questions:
             if rule.condition:
                 questions.conditional = True
                 action = rule.counted(at_least)
-                if action is None:
-                    continue  # asked for all the same, so that ends are numbered alike
-                draft = draft._replace(action=action)
+                draft = draft._replace(
+                    action=rule.action if action is None else action, counts=action is not None
+                )
             questions.drafts.append(draft)
     if interleaved:
         questions.ranks = _ranks(questions.rules)

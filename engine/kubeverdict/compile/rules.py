@@ -28,6 +28,8 @@ from kubeverdict.model.profile import Profile
 
 NO_MASK = -1
 ANY_NODE = -2
+# The action of a rule that does not count: what it asks for is told apart, and that is all.
+UNCOUNTED = -1
 # Sorts behind every rule of its tier.
 LAST = 1 << 30
 
@@ -107,7 +109,8 @@ def resolve_names(
 def rows_of(table: NDArray[np.int64], sets: Sets) -> tuple[Rows, int]:
     """The rows of a table that apply to any end, and how many of them are ingress."""
     filled = np.diff(sets.start) > 0
-    table = table[filled[table[:, SUBJECT]] & filled[table[:, PEER]]]
+    counts = table[:, ACTION] != UNCOUNTED
+    table = table[counts & filled[table[:, SUBJECT]] & filled[table[:, PEER]]]
     rows = Rows(
         subject=table[:, SUBJECT].astype(np.int32),
         peer=table[:, PEER].astype(np.int32),
@@ -117,6 +120,13 @@ def rows_of(table: NDArray[np.int64], sets: Sets) -> tuple[Rows, int]:
         rule=table[:, RULE].astype(np.int32),
     )
     return rows, int((table[:, DIRECTION] == Direction.INGRESS).sum())
+
+
+def told_apart(table: NDArray[np.int64], sets: Sets) -> NDArray[np.int64]:
+    """The sets of rules that do not count, which ends are told apart by as well."""
+    filled = np.diff(sets.start) > 0
+    table = table[table[:, ACTION] == UNCOUNTED]
+    return table[filled[table[:, SUBJECT]] & filled[table[:, PEER]]][:, [SUBJECT, PEER]].ravel()
 
 
 class RowMaker:
@@ -162,9 +172,8 @@ class RowMaker:
         number = self._lists.setdefault(ports, len(self._lists))
         rule = draft.rule
         order = self._ranks[rule] if self._ranks else rule
-        self._rows.append(
-            (draft.direction, draft.tier, order, subject, peer, number, draft.action, rule)
-        )
+        action = draft.action if draft.counts else UNCOUNTED
+        self._rows.append((draft.direction, draft.tier, order, subject, peer, number, action, rule))
 
     def _add_with_others(self, draft: LoweredRule) -> None:
         base = self._base

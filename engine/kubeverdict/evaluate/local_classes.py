@@ -56,6 +56,27 @@ def local_classes(plane: Plane, direction: Direction, subjects: NDArray[np.int32
     )
 
 
+def joined(one: LocalClasses, other: LocalClasses) -> LocalClasses:
+    """The classes that either of two tells apart: of one plane in both bounds, where identities
+    and port sets are the same."""
+    subject, subject_of = _pairs(one.subject_of, other.subject_of)
+    peer, peer_of = _pairs(one.peer_of, other.peer_of)
+    port_sets = np.union1d(one.port_sets, other.port_sets)
+    return LocalClasses(subject, subject_of, peer, peer_of, port_sets)
+
+
+def _pairs(
+    one: NDArray[np.int32], other: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """An identity of each pair of classes, and the pair of each identity, -1 for none."""
+    there = np.flatnonzero(one >= 0)
+    pairs = one[there].astype(np.int64) * (int(other.max(initial=0)) + 1) + other[there]
+    _, first, number = np.unique(pairs, return_index=True, return_inverse=True)
+    pair_of = np.full(one.size, -1, np.int32)
+    pair_of[there] = number.ravel()
+    return there[first].astype(np.int32), pair_of
+
+
 def _rows_of(plane: Plane, direction: Direction, subjects: NDArray[np.int32]) -> NDArray[np.int64]:
     """The rows of a direction that select one of ``subjects``."""
     chosen = bitmap(subjects.astype(np.int64), plane.words)
