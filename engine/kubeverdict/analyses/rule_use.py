@@ -69,8 +69,12 @@ class RuleUse:
         if not wanted.size:
             return
         identity = plane.ends.identity
-        ends = np.stack((identity[destinations], identity[sources]))
-        flows = np.unique(np.vstack((ends, atoms)), axis=1)
+        ends = identity[destinations].astype(np.int64) * plane.size + identity[sources]
+        # Sorted rather than hashed, as np.unique does: there are millions, few of them alike.
+        keys = np.sort(ends * space.weight.size + atoms)
+        distinct = keys[np.append(True, keys[1:] != keys[:-1])]
+        pairs, atom = np.divmod(distinct, space.weight.size)
+        flows = np.stack((*np.divmod(pairs, plane.size), atom))
         for direction in Direction:
             of_direction = (wanted < plane.ingress_rows) == (direction is Direction.INGRESS)
             subject, peer = (0, 1) if direction is Direction.INGRESS else (1, 0)
@@ -88,7 +92,7 @@ def _matches(
     plane: Plane,
     space: PortSpace,
     row: int,
-    table: NDArray[np.int32],
+    table: NDArray[np.int64],
     start: NDArray[np.int64],
     subject: int,
     peer: int,
@@ -109,7 +113,7 @@ def _matches(
     return bool(flows.size)
 
 
-def _holds(held: NDArray[np.int64], size: int, positions: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _holds(held: NDArray[np.int64], size: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of some positions are among those held."""
     marks = np.zeros(size, np.bool_)
     marks[held] = True
