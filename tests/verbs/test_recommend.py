@@ -62,7 +62,8 @@ def run(cluster: Cluster, asked: Sequence[Probe], profile: Profile = REFERENCE) 
 
 
 def with_network_policies(cluster: Cluster, policies: Sequence[Policy]) -> Cluster:
-    others = (one for one in cluster.policies if one.tier != NETWORK_POLICY_TIER)
+    network = ("NetworkPolicy", NETWORK_POLICY_TIER)
+    others = (one for one in cluster.policies if (one.kind, one.tier) != network)
     return replace(cluster, policies=(*others, *policies))
 
 
@@ -315,9 +316,10 @@ def test_who_was_only_seen_trying_gets_no_policy() -> None:
     [
         policy_of("middle", isolates=(INGRESS,), tier=MIDDLE),
         policy_of("mesh", isolates=(INGRESS,), tier=Tier(0.0, "mesh", layer=MESH)),
+        replace(policy_of("y/before", denies(80), isolates=(), order=-1.0), kind="Other"),
     ],
 )
-def test_who_isolates_in_another_tier_is_not_overruled(other: Policy) -> None:
+def test_who_denies_by_another_policy_is_not_overruled(other: Policy) -> None:
     given = recommend_for(other)
     assert given.found.out_of_reach == Count(1, 1) and given.found.policies == ()
 

@@ -23,13 +23,13 @@ from kubeverdict.analyses.judged_traffic import (
     only,
 )
 from kubeverdict.analyses.recommend.groups import Group
-from kubeverdict.analyses.recommend.stages import isolated, opened
+from kubeverdict.analyses.recommend.stages import is_network_policy, isolated, opened
 from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.evaluate.bounds import conditions
 from kubeverdict.evaluate.flows import Verdicts, denies
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Direction
+from kubeverdict.model.policy import Direction
 from kubeverdict.model.profile import Profile
 
 # (protocol, port); the port is 0 where there is none.
@@ -137,7 +137,7 @@ def _remark(compiled: CompiledPolicy, most: int, least: int) -> str:
         told = " ".join(", ".join(conditions(compiled, (most, least))).split())
         return f"allowed only under a condition{': ' if told else ''}{told}"
     policies = [compiled.rules[rule].policy for rule in (least, most) if rule >= 0]
-    if len(policies) == 2 and all(one.tier < NETWORK_POLICY_TIER for one in policies):
+    if len(policies) == 2 and not any(map(is_network_policy, policies)):
         return f"allowed by {policies[0].kind} {policies[0]} before any NetworkPolicy"
     return ""
 

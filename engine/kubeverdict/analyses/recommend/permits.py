@@ -1,7 +1,7 @@
 """What recommended policies permit, and what of it was seen, by rule.
 
 A rule permits what it would let through if there were no other policies than the recommended ones,
-and what policies of other tiers do not deny: these decide with NetworkPolicies or before them.
+and what other policies, of other tiers above all, do not deny: they stay as they are.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.judged_traffic import JudgedTraffic, judged
-from kubeverdict.analyses.recommend.stages import has_other_tiers, with_network_policies
+from kubeverdict.analyses.recommend.stages import (
+    has_others,
+    is_network_policy,
+    with_network_policies,
+)
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.flows import Verdicts, judge
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, BlockPeer, Policy
+from kubeverdict.model.policy import BlockPeer, Policy
 from kubeverdict.model.profile import Profile
 
 # Connections that are judged at once.
@@ -41,7 +45,7 @@ class Alone(NamedTuple):
     ) -> Alone:
         nothing = Cluster(cluster.namespaces, cluster.pods, tuple(policies), cluster.nodes)
         bare = compile_cluster(nothing, profile, static=static)
-        if not has_other_tiers(cluster):
+        if not has_others(cluster):
             return cls(bare, bare)
         beside = with_network_policies(cluster, policies)
         return cls(compile_cluster(beside, profile, static=static), bare)
@@ -50,7 +54,7 @@ class Alone(NamedTuple):
     def numbers(self) -> dict[int, int]:
         """The rules of ``bare`` by their numbers in ``beside_tiers``: the order is the same."""
         rules = enumerate(self.beside_tiers.rules)
-        own = (number for number, ref in rules if ref.policy.tier == NETWORK_POLICY_TIER)
+        own = (number for number, ref in rules if is_network_policy(ref.policy))
         return {number: place for place, number in enumerate(own)}
 
 

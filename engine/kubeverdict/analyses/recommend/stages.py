@@ -37,8 +37,8 @@ def isolated(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy
 
 def opened(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy | None:
     """The cluster where NetworkPolicies allow everything: what is denied all the same, none of
-    them lets through. None where policies are of no other tier, and nothing is denied."""
-    if not has_other_tiers(cluster):
+    them lets through. None where there are no other policies, and nothing is denied."""
+    if not has_others(cluster):
         return None
     source = Source(_Nowhere())
     rules = tuple(Rule(one, 0, Action.ALLOW, None, None, source) for one in Direction)
@@ -47,13 +47,19 @@ def opened(cluster: Cluster, profile: Profile, static: bool) -> CompiledPolicy |
     )
 
 
-def has_other_tiers(cluster: Cluster) -> bool:
-    return any(policy.tier != NETWORK_POLICY_TIER for policy in cluster.policies)
+def is_network_policy(policy: Policy) -> bool:
+    """Whether it is one of those that are recommended, and no policy of another API or tier."""
+    return policy.kind == NETWORK_POLICY and policy.tier == NETWORK_POLICY_TIER
+
+
+def has_others(cluster: Cluster) -> bool:
+    """Whether a cluster has other policies than NetworkPolicies."""
+    return not all(map(is_network_policy, cluster.policies))
 
 
 def with_network_policies(cluster: Cluster, policies: Iterable[Policy]) -> Cluster:
-    """The cluster with other policies of NetworkPolicy's tier. Those of other tiers stay."""
-    others = (one for one in cluster.policies if one.tier != NETWORK_POLICY_TIER)
+    """The cluster with other NetworkPolicies than it has. All other policies stay."""
+    others = (one for one in cluster.policies if not is_network_policy(one))
     return replace(cluster, policies=(*others, *policies))
 
 
