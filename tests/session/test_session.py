@@ -17,14 +17,14 @@ from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.session.session import Session
 from tests.clusters.generated import random_cluster
-from tests.compile.test_edits import agree, any_edit
+from tests.compile.test_edits import agree, any_edit, some_cluster
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_kept_and_forgotten_edits(seed: int) -> None:
     random = Random(seed)
-    cluster = random_cluster(seed, 12, 6, tiers=seed % 2 == 0)
-    other = random_cluster(seed + 100, 12, 6, tiers=seed % 2 == 0)
+    cluster = some_cluster(seed, 12, 6)
+    other = some_cluster(seed + 100, 12, 6)
     session = Session.of(cluster, REFERENCE)
     for step in range(8):
         edit = any_edit(random, cluster, other)

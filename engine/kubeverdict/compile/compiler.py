@@ -85,6 +85,7 @@ class Compilation:
     lists: dict[PortList | None, int]
     atoms: Atoms
     planes: tuple[PlaneParts, ...]
+    least: tuple[Compilation, ...] = ()  # of the other bound, see ``CompiledPolicy.least``
 
 
 def compilation(cluster: Cluster, profile: Profile, *, static: bool = False) -> Compilation:
@@ -141,9 +142,9 @@ def _compilation(
         )
         for part in parts
     )
-    least: tuple[CompiledPolicy, ...] = ()
+    least: tuple[Compilation, ...] = ()
     if questions.conditional and not at_least:
-        least = (_compilation(cluster, population, profile, static, at_least=True).compiled,)
+        least = (_compilation(cluster, population, profile, static, at_least=True),)
     compiled = CompiledPolicy(
         cluster=cluster,
         profile=profile,
@@ -162,7 +163,9 @@ def _compilation(
         pod_ids=population.pod_ids,
         uncertain=uncertain_selectors(policies, population, labels_of),
         at_least=at_least,
-        least=least,
+        least=tuple(bound.compiled for bound in least),
     )
     freeze((compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes))
-    return Compilation(compiled, population, questions, labels_of, lists, atoms, tuple(parts))
+    return Compilation(
+        compiled, population, questions, labels_of, lists, atoms, tuple(parts), least
+    )

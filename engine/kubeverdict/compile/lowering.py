@@ -143,11 +143,12 @@ def lower(policies: Sequence[Policy], at_least: bool = False) -> Questions:
                 )
             questions.drafts.append(draft)
     if interleaved:
-        questions.ranks = _ranks(questions.rules)
+        questions.ranks = ranks_of(questions.rules)
     return questions
 
 
-def _ranks(rules: Sequence[RuleRef]) -> list[int]:
+def ranks_of(rules: Sequence[RuleRef]) -> list[int]:
+    """The place of each rule in evaluation order, where some have a precedence of their own."""
     ranks = [0] * len(rules)
     keys = [ref.policy.rule_key(ref.rule) for ref in rules]
     for rank, number in enumerate(sorted(range(len(rules)), key=keys.__getitem__)):

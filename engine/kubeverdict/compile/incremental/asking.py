@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import freeze
 from kubeverdict.compile.incremental.addresses import atoms_at, atoms_in, cut_atoms, with_edges
+from kubeverdict.compile.incremental.other_peers import Inside, OtherPeers
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.selecting import Finder
 from kubeverdict.compile.incremental.state import CannotEdit, EditableState
 from kubeverdict.compile.lowering import Questions
-from kubeverdict.compile.rules import Base
+from kubeverdict.compile.rules import ANY_NODE, Base
 from kubeverdict.compile.sets import chosen, from_positions, join
 from kubeverdict.model.policy import BlockPeer
 from kubeverdict.model.ports import NamedPort
@@ -51,6 +52,7 @@ class Asking:
         finder = Finder(
             state.namespaces, state.spaces, state.labels_of, state.label_sets, state.port_sets
         )
+        blocks = self._blocks(list(questions.blocks))  # first: it may make positions
         found = finder.selected(plane, questions.selectors)
         written_only = profile.hostnetwork_peers == "with-pod-selector"
         subjects = [(self._pods(places), _NONE) for places in found]
@@ -58,15 +60,15 @@ class Asking:
             (self._pods(places), _NONE if written_only and not written else self._hosts(places))
             for places, (_, _, written) in zip(found, questions.selectors, strict=True)
         ]
-        blocks = self._blocks(list(questions.blocks))
-        holders: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        holders: list[Inside] = []
         named: dict[NamedPort, list[tuple[int, int]]] = {}
         first = 2 + 2 * len(found) + len(blocks)
         for port in sorted(questions.named):
             for number, places in finder.resolving(plane, port).items():
                 named.setdefault(port, []).append((number, first + len(holders)))
                 holders.append((self._pods(places), _NONE))
-        several = [*subjects, *peers, *blocks, *holders]
+        others = OtherPeers(state, plane, questions, peers, blocks).all()
+        several = [*subjects, *peers, *blocks, *holders, *others]
         for positions, ends in several:
             plane.split(positions, ends)
         plane.settle()
@@ -84,6 +86,7 @@ class Asking:
             peers=range(2 + count, 2 + 2 * count),
             blocks=range(2 + 2 * count, 2 + 2 * count + len(blocks)),
             named=named,
+            others=[{ANY_NODE: first + len(holders) + place} for place in range(len(others))],
         )
 
     def _pods(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -96,7 +99,7 @@ class Asking:
         ends = np.unique(host[host >= 0].astype(np.int64)) + self._plane.position_of.size
         return ends[self._plane.identity[ends] >= 0]
 
-    def _blocks(self, blocks: list[BlockPeer]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def _blocks(self, blocks: list[BlockPeer]) -> list[Inside]:
         """What is inside each block: positions of pods, and endpoint ids of addresses."""
         if not blocks:
             return []

@@ -19,12 +19,13 @@ from kubeverdict.compile.incremental.index import ObjectList
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, check_language, open_state, stands_for
-from kubeverdict.compile.lowering import lower
+from kubeverdict.compile.lowering import lower, ranks_of
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.population import populate
 from kubeverdict.compile.ports import ALL_ICMP, cut_ports, port_runs
 from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
 from kubeverdict.compile.sets import chosen
+from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
@@ -36,7 +37,7 @@ from kubeverdict.model.cluster import (
     Pod,
 )
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
-from kubeverdict.model.policy import Action, Direction, Policy
+from kubeverdict.model.policy import Action, Direction, Policy, Tier
 
 # What an edit changes without a verdict of pods being touched.
 _WITHOUT_EFFECT = (
@@ -71,6 +72,8 @@ class Editable:
         self._order = [policy.sort_key for policy in self._policies]
         self._rule_counts = [len(policy.rules) for policy in self._policies]
         self._rules: list[RuleRef] = list(compiled.rules)
+        self._tiers = tier_numbers(compiled.policies)
+        self._interleaved = any(ref.rule.precedence is not None for ref in self._rules)
         self._in_force = {policy_key(policy): policy for policy in self._policies}
         self._written = ObjectList(cluster.policies, map(policy_key, cluster.policies))
         self._pods = ObjectList(cluster.pods, map(_key, cluster.pods))
@@ -80,6 +83,8 @@ class Editable:
         self._lists_made = len(self._state.lists)
         self._rules_changed = True
         self._ends_changed = False
+        # Where rules are conditional, the other bound, which takes the same edits.
+        self._bounds = tuple(Editable(bound) for bound in made.least)
         self._first_sizes = [plane.sizes for plane in self._state.planes]
 
     @property
@@ -110,6 +115,7 @@ class Editable:
         made._pods = self._pods.copy()
         made._managed = self._managed.copy()
         made._spaces = dict(self._spaces)
+        made._bounds = tuple(bound.copy() for bound in self._bounds)
         return made
 
     def apply(self, edit: Edit) -> CompiledPolicy:
@@ -174,10 +180,16 @@ class Editable:
         if policy is None:
             raise CannotEdit("the CNI refuses a policy")
         check_language(policy)
-        questions = lower([policy])
+        questions = lower([policy], self.compiled.at_least)
+        if questions.conditional and not (self._bounds or self.compiled.at_least):
+            raise CannotEdit("the first rule that has a condition")
         if not questions.label_keys() & CONTROLLER_LABELS <= state.telling:
             raise CannotEdit("a policy asks about labels that controllers write")
+        apart = not state.hosts or all(plane.apart for plane in state.planes)
+        if questions.tells_nodes and not apart:
+            raise CannotEdit("the first peer that tells nodes from other addresses")
         at = bisect_left(self._order, policy.sort_key)
+        self._policies.insert(at, policy)
         tier = self._tier(at, policy)
         first = sum(self._rule_counts[:at])
         if questions.blocks:
@@ -202,10 +214,10 @@ class Editable:
             subject = numbers[-1].subjects[questions.selectors[where(policy), policy.pods, False]]
             plane.subject = np.insert(plane.subject, at, subject)
         state.asked[1].add(questions, numbers)
-        self._policies.insert(at, policy)
         self._order.insert(at, policy.sort_key)
         self._rule_counts.insert(at, len(policy.rules))
         self._rules[first:first] = [RuleRef(policy, rule) for rule in policy.rules]
+        self._interleaved |= any(rule.precedence is not None for rule in policy.rules)
         self._in_force[policy_key(policy)] = policy
         stands = stands_for(policy, self.compiled.profile)
         state.tier = np.insert(state.tier, at, tier)
@@ -232,24 +244,34 @@ class Editable:
         del self._rules[first : first + count]
         state.tier = np.delete(state.tier, at)
         state.stands = np.delete(state.stands, at)
-        self._set_standing(tier, stands)
-        if not (state.tier == tier).any():
-            state.tier = state.tier - (state.tier > tier)
-            for plane in state.planes:
-                plane.insert_tier(tier + 1, -1)
+        if (state.tier == tier).any():
+            self._set_standing(tier, stands)
+        else:
+            self._number_tiers(gone=tier)
         self._rules_changed = True
 
     def _tier(self, at: int, policy: Policy) -> int:
-        """The number of the policy's tier, which is made where no other policy has it."""
-        state = self._state
-        for near in (at - 1, at):
+        """The number of the tier of the policy at ``at``, which is not in the state yet; others
+        move where it is the first of its tier."""
+        for near in (at - 1, at + 1):
             if 0 <= near < len(self._policies) and self._policies[near].tier == policy.tier:
-                return int(state.tier[near])
-        number = int(state.tier[at - 1]) + 1 if at else 0
-        state.tier = state.tier + (state.tier >= number)
+                return int(self._state.tier[min(near, at)])
+        return self._number_tiers()[policy.tier]
+
+    def _number_tiers(self, gone: int = -1) -> dict[Tier, int]:
+        """Number the tiers as they are now, when one has come, or is ``gone``."""
+        state = self._state
+        numbers = tier_numbers(self._policies)
+        moves = {
+            number: numbers[tier]
+            for tier, number in self._tiers.items()
+            if tier in numbers and number != gone
+        }
         for plane in state.planes:
-            plane.insert_tier(number, 1)
-        return number
+            plane.move_tiers(moves, gone)
+        state.tier = np.array([moves[number] for number in state.tier.tolist()], np.int32)
+        self._tiers = numbers
+        return numbers
 
     def _set_standing(self, tier: int, stands: int) -> None:
         """Find anew what holds for all subjects of a tier, for the bits of ``stands``."""
@@ -355,6 +377,10 @@ class Editable:
             freeze((ports, runs))
             state.compiled = replace(self.compiled, ports=ports, port_runs=runs)
         if self._rules_changed:
+            if self._interleaved:
+                ranks = np.array(ranks_of(self._rules), np.int64)
+                for plane in state.planes:
+                    plane.order(ranks)
             state.compiled = replace(
                 self.compiled,
                 policies=tuple(self._policies),
@@ -370,6 +396,9 @@ class Editable:
             pods, places = self._managed.all, self._managed.places
             state.compiled = replace(self.compiled, pods=pods, pod_ids=places)
         self._rules_changed = self._ends_changed = False
+        if self._bounds:
+            least = tuple(bound.apply(edit) for bound in self._bounds)
+            state.compiled = replace(self.compiled, least=least)
         return self.compiled
 
 

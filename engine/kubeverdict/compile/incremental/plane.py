@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -261,11 +262,21 @@ class EditablePlane:
         table[later, ORDER] += by
         self.table = table
 
-    def insert_tier(self, tier: int, by: int) -> None:
-        """Make room for a tier of this number (``by`` 1), or close the gap behind it (-1)."""
-        table = self.table.copy()
-        table[table[:, TIER] >= tier, TIER] += by
+    def move_tiers(self, moves: Mapping[int, int], gone: int) -> None:
+        """Give tiers other numbers in the same order. Rows of the tier ``gone`` go."""
+        table = self.table[self.table[:, TIER] != gone]
+        before = np.array(sorted(moves), np.int64)
+        after = np.array([moves[number] for number in before.tolist()], np.int64)
+        table[:, TIER] = after[np.searchsorted(before, table[:, TIER])]
         self.table = table
+
+    def order(self, ranks: NDArray[np.int64]) -> None:
+        """Sort the rows of rules by ``ranks`` (rules,): their places in evaluation order."""
+        table = self.table.copy()
+        rule = table[:, RULE]
+        table[rule >= 0, ORDER] = ranks[rule[rule >= 0]]
+        self.table = table
+        self.add_rows(table[:0])
 
     def set_standing(
         self,
@@ -277,8 +288,8 @@ class EditablePlane:
         reason: int,
         subjects: NDArray[np.int64],
     ) -> None:
-        """The row of what holds for all subjects of a tier, such as its default: those of the
-        same kind are replaced (two, where a tier that went had one). ``subjects`` are sets."""
+        """The row of what holds for all subjects of a tier, such as its default: that of the same
+        kind is replaced. ``subjects`` are sets."""
         table = self.table
         same = np.flatnonzero(
             (table[:, DIRECTION] == direction)

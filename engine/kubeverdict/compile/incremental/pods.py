@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.incremental import set_edits
 from kubeverdict.compile.incremental.addresses import atoms_at
+from kubeverdict.compile.incremental.other_peers import holds_pod
 from kubeverdict.compile.incremental.plane import EditablePlane
+from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, EditableState
+from kubeverdict.compile.lowering import question
 from kubeverdict.compile.population import Population
 from kubeverdict.compile.sets import ALL
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6
 from kubeverdict.model.cluster import Pod
+from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import NamedPort
 
 Value = TypeVar("Value", bound=np.generic)
@@ -140,7 +144,13 @@ class Entering:
         found, holding = -1, set[int]()
         if not state.compiled.profile.ipblock_matches_pods:
             return found, holding
-        blocks = {block for asked in state.asked for n in asked.numbering for block in n.blocks}
+        blocks = {
+            number
+            for asked in state.asked
+            for numbering in asked.numbering
+            for several in numbering.blocks.values()
+            for number in several
+        }
         for family in plane.families:
             values = pod.alone.ipv4 if family == 4 else pod.alone.ipv6
             if not (pod.alone.has_ipv4 if family == 4 else pod.alone.has_ipv6)[0]:
@@ -174,9 +184,26 @@ class Entering:
                     if resolved not in known:
                         raise CannotEdit(f"a pod gives the port {port} a number of its own")
                     mine.add(known[resolved])
-            mine |= blocks.intersection(numbering.blocks)
+            for several in numbering.blocks.values():
+                mine |= blocks.intersection(several)
+            if numbering.others:
+                mine |= self._in_others(numbering, pod, blocks)
             found |= mine | numbering.unions_of(mine)
         return found
+
+    def _in_others(self, numbering: SetNumbers, pod: Newcomer, blocks: set[int]) -> set[int]:
+        """The sets of other peers that hold a pod."""
+        labels = self._state.labels_of[pod.pod.namespace]
+
+        def selects(peer: PodPeer) -> bool:
+            where, pods, _ = question(peer)
+            here = where == pod.pod.namespace if isinstance(where, str) else where.matches(labels)
+            return here and pods.matches(pod.pod.labels)
+
+        def covers(peer: BlockPeer) -> bool:
+            return not blocks.isdisjoint(numbering.blocks[peer])
+
+        return {number for peer, number in numbering.others if holds_pod(peer, selects, covers)}
 
 
 def _about(pod: Newcomer) -> np.uint8:

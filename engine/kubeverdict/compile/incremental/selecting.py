@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.labels import PortNumbers, index_labels
-from kubeverdict.compile.lowering import Questions, Where
-from kubeverdict.compile.rules import NO_MASK, Base, Derived
+from kubeverdict.compile.lowering import OtherPeer, Questions, Where
+from kubeverdict.compile.rules import ANY_NODE, NO_MASK, Base, Derived
 from kubeverdict.compile.selectors import Scope, evaluate_selectors
 from kubeverdict.compile.sets import ALL, members
+from kubeverdict.model.policy import BlockPeer
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.selectors import Selector
 
@@ -28,14 +29,15 @@ class SetNumbers:
 
     subjects: list[int]  # by selector
     peers: list[int]
-    blocks: set[int]
+    blocks: dict[BlockPeer, list[int]]  # each time it was asked
+    others: list[tuple[OtherPeer, int]]
     named: dict[NamedPort, list[dict[int, int]]]  # set by port number, each time it was asked
     unions: list[tuple[int, int]]  # mask and number of each
     by_part: dict[int, list[int]]  # the unions that a set is a part of
 
     @classmethod
     def empty(cls) -> SetNumbers:
-        return cls([], [], set(), {}, [], {})
+        return cls([], [], {}, [], {}, [], {})
 
     @classmethod
     def of(cls, asked: Questions, base: Base, derived: Derived, first: int) -> SetNumbers:
@@ -47,7 +49,14 @@ class SetNumbers:
         made = cls(
             subjects=[moved(number) for number in base.subjects],
             peers=[moved(number) for number in base.peers],
-            blocks={moved(number) for number in base.blocks},
+            blocks={
+                block: [moved(number)]
+                for block, number in zip(asked.blocks, base.blocks, strict=True)
+            },
+            others=[
+                (peer, moved(by_node[ANY_NODE]))
+                for peer, by_node in zip(asked.others, base.others, strict=True)
+            ],
             named={
                 port: [{number: moved(which) for number, which in base.named.get(port, ())}]
                 for port in asked.named
@@ -65,7 +74,8 @@ class SetNumbers:
         return SetNumbers(
             list(self.subjects),
             list(self.peers),
-            set(self.blocks),
+            {block: list(several) for block, several in self.blocks.items()},
+            list(self.others),
             {port: list(several) for port, several in self.named.items()},
             list(self.unions),
             {part: list(several) for part, several in self.by_part.items()},
@@ -76,7 +86,9 @@ class SetNumbers:
         first = len(self.unions)
         self.subjects += more.subjects
         self.peers += more.peers
-        self.blocks |= more.blocks
+        self.others += more.others
+        for block, sets in more.blocks.items():
+            self.blocks.setdefault(block, []).extend(sets)
         self.unions += more.unions
         for port, several in more.named.items():
             self.named.setdefault(port, []).extend(several)

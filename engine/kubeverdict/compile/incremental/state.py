@@ -16,6 +16,7 @@ from kubeverdict.compile.identities import make_ends, number_identities, renumbe
 from kubeverdict.compile.incremental.plane import EditablePlane, Positions
 from kubeverdict.compile.incremental.selecting import AskedSets, NamespaceIndex, SetNumbers
 from kubeverdict.compile.labels import LabelIds, PortNumbers, classify, index_labels
+from kubeverdict.compile.lowering import is_about_own_node
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.ports import PortList
 from kubeverdict.compile.tiers import isolates, tier_numbers
@@ -24,13 +25,10 @@ from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
-    POLICY_LAYER,
-    BlockPeer,
     Direction,
-    PodPeer,
     Policy,
 )
-from kubeverdict.model.ports import IcmpMatch, NamedPort
+from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile
 
 Labels = tuple[tuple[str, str], ...]
@@ -59,6 +57,8 @@ class EditableState:
     port_numbers: dict[PortNumbers, int]
     nodes: dict[str, int]
     hosts: tuple[Address, ...]
+    host_node: list[int]  # the node of each
+    node_labels: Mapping[int, Mapping[str, str]]
     ipv4: NDArray[np.uint32]  # (pods,) addresses, see Population
     ipv6: NDArray[np.uint64]  # (pods, 2)
     has: dict[Family, NDArray[np.bool_]]  # (pods,)
@@ -198,6 +198,8 @@ def open_state(made: Compilation) -> EditableState:
         port_numbers={ports: number for number, ports in enumerate(kinds.port_sets)},
         nodes=dict(population.nodes),
         hosts=population.hosts,
+        host_node=population.host_node.tolist(),
+        node_labels=population.node_labels,
         ipv4=population.ipv4,
         ipv6=population.ipv6,
         has={4: population.has_ipv4, 6: population.has_ipv6},
@@ -208,20 +210,9 @@ def open_state(made: Compilation) -> EditableState:
 
 def check_language(policy: Policy) -> None:
     """Raise CannotEdit for a policy that says what single changes do not follow yet."""
-    if policy.tier.layer != POLICY_LAYER or policy.pods.clauses or policy.namespaces.clauses:
-        raise CannotEdit("another layer, or a boolean selector")
     for rule in policy.rules:
-        if rule.precedence is not None or rule.subject is not None or rule.condition:
-            raise CannotEdit("a rule with a precedence, a subject or a condition of its own")
-        for peer in rule.peers or ():
-            if isinstance(peer, BlockPeer):
-                continue
-            if not isinstance(peer, PodPeer) or peer.namespaces.clauses:
-                raise CannotEdit("a peer that is made of others")
-            if peer.pods is not None and peer.pods.clauses:
-                raise CannotEdit("a boolean selector")
-        if any(isinstance(port, IcmpMatch) for port in rule.ports or ()):
-            raise CannotEdit("types of ICMP")
+        if any(map(is_about_own_node, rule.peers or ())):
+            raise CannotEdit("a peer that depends on the node of the subject")
 
 
 def _check(made: Compilation) -> None:
