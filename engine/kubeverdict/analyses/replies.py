@@ -40,8 +40,8 @@ _PLACE_BITS = 40  # an end (21), a protocol and a port
 Longs = NDArray[np.int64]
 
 
-class Fate(IntEnum):
-    """What a record turned out to be."""
+class RecordMeaning(IntEnum):
+    """What a record describes: a connection, the reply to one, or it is not known which."""
 
     CONNECTION = 0
     REPLY = 1
@@ -74,8 +74,8 @@ def places(end: Longs, protocol: Longs, port: Longs) -> Longs:
     return (end << _PROTOCOL_BITS | protocol) << _PORT_BITS | port
 
 
-def fates(flows: Undirected, directed: Longs, declared: Longs) -> NDArray[np.int8]:
-    """What each flow is (n,), a :class:`Fate`.
+def meanings(flows: Undirected, directed: Longs, declared: Longs) -> NDArray[np.int8]:
+    """What each flow is (n,), a :class:`RecordMeaning`.
 
     ``directed`` are connections that are known to have begun at their source, as the number of
     the source above that of the destination, protocol and port; ``declared`` are the ports that
@@ -104,11 +104,11 @@ def fates(flows: Undirected, directed: Longs, declared: Longs) -> NDArray[np.int
         known_here & (meets_here >= _MEETS_MANY) & (meets_there == 1),
         np.zeros(here.size, np.bool_),
     )
-    result = np.full(here.size, Fate.UNKNOWN, np.int8)
+    result = np.full(here.size, RecordMeaning.UNKNOWN, np.int8)
     for is_connection, is_reply in zip(connection, reply, strict=True):
-        open_ = result == Fate.UNKNOWN
-        result[open_ & is_reply] = Fate.REPLY
-        result[open_ & is_connection] = Fate.CONNECTION
+        open_ = result == RecordMeaning.UNKNOWN
+        result[open_ & is_reply] = RecordMeaning.REPLY
+        result[open_ & is_connection] = RecordMeaning.CONNECTION
     return result
 
 

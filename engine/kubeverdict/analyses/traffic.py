@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.attribution import Attribution, TrafficEnd
-from kubeverdict.analyses.replies import Fate, UndirectedFlows, fates
+from kubeverdict.analyses.replies import RecordMeaning, UndirectedFlows, meanings
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem, UsageError
 from kubeverdict.evaluate.ends import address_ids, pod_id
@@ -181,18 +181,18 @@ class _Collector:
         which end began; replies and what is not known are counted and left out."""
         keys = self._same_ends(keys)
         flows, what, weight = self._undirected.take(self._same())
-        found = fates(flows, keys[seen != Seen.DENIED], self._undirected.declared(flows))
-        replies = int(weight[found == Fate.REPLY].sum())
+        found = meanings(flows, keys[seen != Seen.DENIED], self._undirected.declared(flows))
+        replies = int(weight[found == RecordMeaning.REPLY].sum())
         if replies:
             self._reading.skipped[REPLY] += replies
             self._reading.records -= replies
         ends = self._attribution.ends
-        for row in np.flatnonzero(found == Fate.UNKNOWN).tolist():
+        for row in np.flatnonzero(found == RecordMeaning.UNKNOWN).tolist():
             source, end = ends[flows.source[row]].name, ends[flows.destination[row]].name
             port, protocol = flows.port[row], Protocol(int(flows.protocol[row]))
             name = f"{source} → {end} {port}/{protocol.name}"
             self._reading.not_attributed(UNKNOWN_OPENER, int(weight[row]), name)
-        is_new = found == Fate.CONNECTION
+        is_new = found == RecordMeaning.CONNECTION
         new = (flows.source << _SOURCE | flows.there)[is_new]
         return (
             np.concatenate((keys, new)),
