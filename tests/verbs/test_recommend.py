@@ -143,7 +143,7 @@ def test_all_that_can_be_let_through_is_and_the_rest_is_said(data: st.DataObject
     if data.draw(st.booleans()):
         cluster = with_conditions(cluster, data.draw(st.integers(0, 99)))
     asked = data.draw(probes(cluster, Oracle(cluster).managed))
-    check(run(cluster, asked[:40]))
+    check(run(cluster, asked[:30]))
 
 
 # No NetworkPolicy of the others lets nodes in but one that lets in everything.
@@ -162,9 +162,9 @@ def test_the_same_on_larger_clusters(seed: int) -> None:
 
 
 def test_some_are_out_of_reach_and_some_depend_on_conditions() -> None:
-    runs = [larger(seed) for seed in range(40)]
-    assert sum(one.found.out_of_reach.connections for one in runs) > 40
-    assert sum(one.found.conditional.connections for one in runs) > 10
+    runs = [larger(seed) for seed in range(12)]
+    assert sum(one.found.out_of_reach.connections for one in runs) > 30
+    assert sum(one.found.conditional.connections for one in runs) > 4
 
 
 # -- how far recommended policies go ---------------------------------------------------------
