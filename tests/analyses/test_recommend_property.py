@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 import pytest
@@ -72,10 +72,14 @@ def read_back(found: Recommendation) -> tuple[Policy, ...]:
 
 
 def recommended(
-    cluster: Cluster, profile: Profile, traffic: Traffic, reading: LogReading, most_blocks: int = 4
+    cluster: Cluster,
+    profile: Profile,
+    traffic: Traffic,
+    reading: LogReading,
+    baselines: Sequence[str] = (),
 ) -> tuple[Recommendation, Proof, Cluster]:
     names = tuple(sorted({pod.namespace for pod in cluster.pods}))
-    options = DraftOptions(names, most_blocks)
+    options = DraftOptions(names, 4, tuple(baselines))
     found = recommend(cluster, profile, False, traffic, reading, options)
     read = read_back(found)
     after = apply(cluster, Loaded(Cluster(policies=read)))

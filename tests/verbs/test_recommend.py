@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from kubeverdict.analyses.finished import with_finished
 from kubeverdict.analyses.judged_traffic import Count, judged
 from kubeverdict.analyses.recommend import Recommendation
+from kubeverdict.analyses.recommend.baselines import BASELINES
 from kubeverdict.analyses.recommend.permits import Alone
 from kubeverdict.analyses.recommend.proof import Proof, Recommended, prove
 from kubeverdict.analyses.recommend.shapes import DraftPolicy
@@ -53,10 +54,15 @@ class Run(NamedTuple):
     profile: Profile
 
 
-def run(cluster: Cluster, asked: Sequence[Probe], profile: Profile = REFERENCE) -> Run:
+def run(
+    cluster: Cluster,
+    asked: Sequence[Probe],
+    profile: Profile = REFERENCE,
+    baselines: Sequence[str] = (),
+) -> Run:
     cluster = with_finished(cluster)
     traffic, reading = traffic_of(cluster, asked)
-    found, proof, after = recommended(cluster, profile, traffic, reading)
+    found, proof, after = recommended(cluster, profile, traffic, reading, baselines)
     part = judged(compile_cluster(cluster, profile), traffic)
     return Run(found, proof, cluster, after, part.traffic, profile)
 
@@ -133,7 +139,8 @@ def check(given: Run) -> None:
         assert "conditional" in (group.egress.reason, group.ingress.reason)
     assert proof.selects_nothing == ()
     for draft in found.policies:
-        assert draft.ingress or draft.egress, "a policy without a rule"
+        denies_all = draft.name == "recommended-default-deny"
+        assert denies_all or draft.ingress or draft.egress, "a policy without a rule"
 
 
 @settings(max_examples=200)
@@ -153,7 +160,8 @@ ABLE = [one for one in PROFILES.values() if one.ipblock_matches_nodes]
 def larger(seed: int, count: int = 80) -> Run:
     made = with_conditions(random_cluster(seed, pods=12, policies=10, tiers=True), seed)
     profile = ABLE[seed % len(ABLE)]
-    return run(made, random_probes(made, Oracle(made, profile).managed, count, seed), profile)
+    asked = random_probes(made, Oracle(made, profile).managed, count, seed)
+    return run(made, asked, profile, BASELINES if seed % 3 == 0 else ())
 
 
 @pytest.mark.parametrize("seed", range(40))
