@@ -34,7 +34,7 @@ class ChangeCount:
 
 
 class Run(NamedTuple):
-    """Ports ``first`` to ``last`` of a protocol, which nothing tells apart."""
+    """Ports ``first`` to ``last`` of a protocol, which nothing distinguishes."""
 
     protocol: Protocol
     first: int
@@ -86,7 +86,7 @@ def connections(oracle: Oracle, runs: Iterable[Run], family: Family | None) -> C
 
 def port_runs(*oracles: Oracle) -> list[Run]:
     """Ports 1 to 65535, cut wherever a rule or a container port of any of the clusters could
-    tell them apart."""
+    distinguish them."""
     cuts = {(protocol, port) for protocol in PORTED for port in (1, 65536)}
     for oracle in oracles:
         for policy in oracle.policies:

@@ -92,5 +92,5 @@ def packet(
 def probe(
     source: str, destination: str, protocol: Protocol, port: int, source_port: int = 40000
 ) -> bytes:
-    """The first packet of what a rule can tell apart."""
+    """The first packet of what a rule can distinguish."""
     return packet(source, destination, NUMBER.get(protocol, ICMP), source_port, port)

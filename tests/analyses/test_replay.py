@@ -1,4 +1,4 @@
-"""Traffic against policies: what breaks, what is used, what is told apart."""
+"""Traffic against policies: what breaks, what is used, what is distinguished."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_breaks_is_put_together_by_workload() -> None:
     assert (first.records, first.connections) == (4, 2)
     assert first.egress.allowed and not first.ingress.allowed
     assert first.ingress.isolated_by[0].policy.name == "shop/db"
-    # Addresses that no policy tells apart are one group.
+    # Addresses that no policy distinguishes are one group.
     assert (second.source_workload, second.connections) == ("198.51.100.1", 2)
 
 

@@ -243,7 +243,7 @@ def random_cluster(seed: int, pods: int = 150, policies: int = 40, tiers: bool =
 
 
 def without_icmp_types(cluster: Cluster) -> Cluster:
-    """The cluster without rules that name types of ICMP, which not everybody can tell apart."""
+    """The cluster without rules that name types of ICMP, which not everybody can distinguish."""
 
     def plain(rule: Rule) -> Rule:
         ports = rule.ports and tuple(one for one in rule.ports if not isinstance(one, IcmpMatch))

@@ -59,7 +59,7 @@ def test_addresses_share_the_identities_of_pods() -> None:
     assert compiled.addresses.ipv4.size == 4  # below, the block, its except, above
     (plane,) = compiled.planes
     assert plane.external % 64 == 0
-    # The block, and everything else: what lies above and below the block is not told apart.
+    # The block, and everything else: what lies above and below the block is not distinguished.
     assert plane.size - plane.external == 2
 
 

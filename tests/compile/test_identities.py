@@ -1,4 +1,4 @@
-"""What no rule tells apart becomes one identity."""
+"""What no rule distinguishes becomes one identity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.clusters.records import block, pods_in, policy, tcp
 from tests.compile.stages import end_names, made, shop
 
 FROM_WEB = policy("data/in", "app=db", ingress=[([pods_in("shop", "app=web")], [tcp(80)])])
-# Asks for a label that tells replicas apart, of pods that are not there.
+# Asks for a label that distinguishes replicas, of pods that are not there.
 ASKS = policy("data/hash", "hash=1", ingress=[])
 OUT = policy("shop/out", egress=[([block("203.0.113.0/24"), block("198.51.100.0/24")], [tcp(443)])])
 

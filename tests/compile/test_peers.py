@@ -73,7 +73,7 @@ def test_the_world_is_the_addresses_that_are_no_hosts() -> None:
 
 
 def test_the_node_of_the_subject() -> None:
-    # By node, groups of pods are told apart: web-0 and db-0 run on node 0, web-1 on node 1.
+    # By node, groups of pods are distinguished: web-0 and db-0 run on node 0, web-1 on node 1.
     assert ends(NamedPeer(EndSet.HOST)) == {0: HOSTS[:1], 1: HOSTS[1:]}
     assert ends(NamedPeer(EndSet.REMOTE_NODE)) == {0: HOSTS[1:], 1: HOSTS[:1]}
     not_own = ExceptPeer(NamedPeer(EndSet.NODES), (NamedPeer(EndSet.HOST),))

@@ -84,7 +84,7 @@ def compare(cluster: Cluster, edits: list[Edit], profile: Profile, focus: Focus)
 
 
 def figures(outcome: Outcome) -> tuple[object, ...]:
-    """Everything that does not depend on the choice of examples. A family that is told apart
+    """Everything that does not depend on the choice of examples. A family that is distinguished
     only by one of the two ways has the figures of both."""
     counts = {family: one for one in outcome.counts for family in one.families}
     return (

@@ -207,7 +207,7 @@ def simpler(made: Cluster) -> Cluster:
 
 
 def label_sets(made: Cluster, asked: Assertion) -> list[dict[str, str]]:
-    """One for each way in which requirements tell values apart."""
+    """One for each way in which requirements distinguish values."""
     terms: set[Requirement] = set()
 
     def note(one: object) -> None:

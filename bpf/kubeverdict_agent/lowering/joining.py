@@ -1,9 +1,9 @@
 """A new pod that is like one that is there: it joins the tables in force, without a compilation.
 
-A replica has the labels, the namespace and the ports of another, so no rule tells the two apart,
-unless a block of addresses does. Its address then gets the class of the other's. Compiling a
-large cluster takes some tenths of a second, in which peers would not know the new pod; this takes
-some tens of microseconds, and the compilation that follows confirms it.
+A replica has the labels, the namespace and the ports of another, so no rule distinguishes the two,
+unless a block of addresses does. Its address then gets the class of the other's. Compiling a large
+cluster takes some tenths of a second, in which peers would not know the new pod; this takes some
+tens of microseconds, and the compilation that follows confirms it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Joiner:
         return None
 
     def _like(self, address: Address, other: Address) -> Joining | None:
-        """``address`` with the class of ``other``, where no block tells them apart."""
+        """``address`` with the class of ``other``, where no block distinguishes them."""
         peer_class = self._class_of(other)
         if peer_class is None or self._atom(address) != self._atom(other):
             return None

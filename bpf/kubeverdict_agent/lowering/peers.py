@@ -250,8 +250,8 @@ class PeerMaker:
         )
 
     def _intervals(self, family: Family) -> tuple[NDArray[Any], NDArray[np.uint16]]:
-        """First addresses of the intervals of a family, and their classes; neighbours that no
-        rule of this node tells apart are one."""
+        """First addresses of the intervals of a family, and their classes; neighbours that no rule
+        of this node distinguishes are one."""
         space = self._compiled.addresses
         starts: NDArray[Any] = space.ipv4 if family == 4 else space.ipv6
         before = 0 if family == 4 else int(space.ipv4.size)

@@ -192,11 +192,11 @@ def _cut_ports(
 
 def _without_types(classes: NDArray[np.int32]) -> NDArray[np.int32]:
     """The classes of places without those of ICMP types, which the datapath does not look at.
-    Raises DoesNotFit where rules for the pods of the node tell types apart."""
+    Raises DoesNotFit where rules for the pods of the node distinguish types."""
     types = np.unique(classes[FIRST_TYPE:])
     if types.size > 1:
         raise DoesNotFit(
-            "rules for pods of this node name types of ICMP, which the datapath cannot tell apart"
+            "rules for pods of this node name types of ICMP, which the datapath cannot distinguish"
         )
     places = classes[:FIRST_TYPE].copy()
     if types.size:

@@ -70,8 +70,8 @@ class Redundancy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One scenario. ``figures`` are the largest of all address families, ``families`` those of
-    each where they are told apart.
+    """One scenario. ``figures`` are the largest of all address families, ``families`` those of each
+    where they are distinguished.
 
     Where rules are conditional, all numbers are about what is allowed at most and ``at_least``
     has those about what is allowed at least; ``conditional`` says that it depends on conditions

@@ -153,7 +153,7 @@ def _outcome(before: Sequence[Connection], after: Sequence[Connection]) -> Outco
     now = {one.family: one.ports for one in after}
     families = sorted({*was, *now})
     if len(families) > 1:
-        # One side tells families apart, so the other's connection counts for each.
+        # One side distinguishes families, so the other's connection counts for each.
         families = _BOTH
     found = []
     for family in families:
@@ -190,7 +190,7 @@ Within = frozenset[tuple[int, str]]
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """Something at one end that no connection tells apart: pods, or addresses.
+    """Something at one end that no connection distinguishes: pods, or addresses.
 
     ``within`` holds the names of the peers that it is a part of, with the number of their side.
     """

@@ -73,7 +73,7 @@ class PairTotals(msgspec.Struct, frozen=True):
 
 
 class WhatIf(msgspec.Struct, frozen=True):
-    """The report. ``pairs`` has one entry, or one for each family where they are told apart.
+    """The report. ``pairs`` has one entry, or one for each family where they are distinguished.
     ``changed`` are the policies that come, go or say something else, by kind and name.
 
     Implements :class:`kubeverdict.analyses.findings.Checked`, for the formats of CI systems.

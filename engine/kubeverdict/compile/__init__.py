@@ -10,8 +10,8 @@ Decided:
   the cost of a question depends on the number of distinct rules and identities, not on pods.
 * Isolation is itself a rule: Deny from and to everything, after the others of its tier. So there
   is one evaluation order and one place where a verdict is decided.
-* Address families share one set of arrays unless an ipBlock or a single-stack pod tells them
-  apart; then there is one *plane* for each family.
+* Address families share one set of arrays unless an ipBlock or a single-stack pod distinguishes
+  them; then there is one *plane* for each family.
 * What a CNI does differently is rewritten into plain rules before compilation
   (:mod:`kubeverdict.compile.dialect`), so that the kernels know nothing of it.
 

@@ -94,7 +94,7 @@ def _wide(halves: NDArray[np.uint64]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PortSpace:
-    """Ports cut into *atoms* that no rule tells apart, over all protocols."""
+    """Ports cut into *atoms* that no rule distinguishes, over all protocols."""
 
     # (places,) atom of protocol * 65536 + port; ICMP; OTHER; where rules name types of ICMP, those
     table: NDArray[np.int32]
@@ -104,7 +104,7 @@ class PortSpace:
 
     @property
     def has_types(self) -> bool:
-        """Whether some rule tells types of ICMP apart."""
+        """Whether some rule distinguishes types of ICMP."""
         return self.table.size > TYPES
 
 
@@ -119,7 +119,7 @@ class MatrixRules(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The rules of one address family, or of both where nothing tells them apart.
+    """The rules of one address family, or of both where nothing distinguishes them.
 
     Identities 0 to ``pods - 1`` are groups of pods, those from ``external`` on (a multiple of 64)
     groups of address atoms and of hosts; the numbers between are not used.

@@ -38,13 +38,13 @@ def _taken(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
 
 
 def distinct_sets(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The set numbers that occur, without ALL and EMPTY, which tell nothing apart."""
+    """The set numbers that occur, without ALL and EMPTY, which distinguish nothing."""
     used = np.flatnonzero(np.bincount(numbers))
     return used[used > EMPTY]
 
 
 def parts_of(keys: NDArray[np.int32], sets: Sets, taking_part: int, size: int) -> NDArray[np.int32]:
-    """Identities below ``taking_part`` in parts that no set of ``keys`` tells apart; -1 above."""
+    """Identities below ``taking_part`` in parts that no set of ``keys`` distinguishes; -1 above."""
     part = np.full(size, -1, np.int32)
     there = members(sets, ALL)
     part[there[there < taking_part]] = 0

@@ -35,7 +35,7 @@ class LabelIds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kinds:
-    """What tells pods apart before addresses do; the same for every plane.
+    """What distinguishes pods before addresses do; the same for every plane.
 
     ``namespace``, ``labels`` and ``ports`` (members,) number the namespace, label set and port
     set of each member: first the managed pods, then ``Population.host_pods``, then
@@ -112,7 +112,7 @@ def _numbered_ports(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """The members of one plane, grouped. ``node`` is -1 where groups are not told apart by it.
+    """The members of one plane, grouped. ``node`` is -1 where groups are not distinguished by it.
 
     ``of_member`` (members,) is the group of each, -1 where it is not in the plane. The others
     are (groups,); ``role`` is 0 for managed pods, 1 for hostNetwork pods, 2 for Services.
@@ -141,7 +141,7 @@ def group(
     by_node: bool,
 ) -> Groups:
     """Group the members that are ``inside`` a plane; ``atom`` is the address atom of each, or -1
-    where no block can match it. ``by_node``: pods of different nodes are told apart."""
+    where no block can match it. ``by_node``: pods of different nodes are distinguished."""
     pods = len(population.pods)
     role = np.zeros(kinds.labels.size, np.int8)
     role[pods : pods + len(population.host_pods)] = 1

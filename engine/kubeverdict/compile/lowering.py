@@ -42,10 +42,10 @@ _OWN_NODE = (EndSet.HOST, EndSet.REMOTE_NODE)
 
 
 class LoweredRule(NamedTuple):
-    """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
-    of ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are
-    resolved later, and not to ports of ``excluded``. One that does not count, because of its
-    condition, is asked for all the same: both bounds tell the same ends and ports apart."""
+    """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union of
+    ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are resolved
+    later, and not to ports of ``excluded``. One that does not count, because of its condition, is
+    asked for all the same: both bounds distinguish the same ends and ports."""
 
     direction: Direction
     action: Action
@@ -94,7 +94,7 @@ class Questions:
 
     @property
     def tells_nodes(self) -> bool:
-        """Whether some peer tells the addresses of nodes from others."""
+        """Whether some peer distinguishes the addresses of nodes from others."""
         return any(not _is_everyone(peer) for peer in self.others)
 
     @property

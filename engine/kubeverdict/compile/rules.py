@@ -28,7 +28,7 @@ from kubeverdict.model.profile import Profile
 
 NO_MASK = -1
 ANY_NODE = -2
-# The action of a rule that does not count: what it asks for is told apart, and that is all.
+# The action of a rule that does not count: what it asks for is distinguished, and that is all.
 UNCOUNTED = -1
 # Sorts behind every rule of its tier.
 LAST = 1 << 30
@@ -123,7 +123,7 @@ def rows_of(table: NDArray[np.int64], sets: Sets) -> tuple[Rows, int]:
 
 
 def told_apart(table: NDArray[np.int64], sets: Sets) -> NDArray[np.int64]:
-    """The sets of rules that do not count, which ends are told apart by as well."""
+    """The sets of rules that do not count, which ends are distinguished by as well."""
     filled = np.diff(sets.start) > 0
     table = table[table[:, ACTION] == UNCOUNTED]
     return table[filled[table[:, SUBJECT]] & filled[table[:, PEER]]][:, [SUBJECT, PEER]].ravel()

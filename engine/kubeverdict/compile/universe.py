@@ -1,7 +1,7 @@
 """Stage 3: one plane's positions, and the sets that rules are made of.
 
 Positions are numbered groups of pods first, then address atoms, then hosts where the profile
-tells hosts from other addresses. They are the raw material of identities.
+distinguishes hosts from other addresses. They are the raw material of identities.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Universe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Atoms:
-    """The address atom of each pod and host by family, before planes are told apart.
+    """The address atom of each pod and host by family, before planes are distinguished.
 
     ``pods`` holds -1 where no block of any rule can match the pod.
     """
@@ -84,7 +84,7 @@ def locate(population: Population, space: AddressSpace, blocks: Sets, profile: P
 
 
 def planes(population: Population, atoms: Atoms) -> list[tuple[Family, ...]]:
-    """The families that each plane serves: both in one where no pod tells them apart."""
+    """The families that each plane serves: both in one where no pod distinguishes them."""
     four, six = population.has(4), population.has(6)
     if not len(population.pods):
         return [(4, 6)]

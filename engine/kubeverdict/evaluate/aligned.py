@@ -1,9 +1,9 @@
 """Two compiled clusters in one numbering, so that their rules can be compared.
 
-A joint identity is what both versions agree not to tell apart: a pair (identity before, identity
-after), either of which is missing where a pod is in one version only. Sets, ports and rules of
-both sides move to the joint numbering, and rules that have become equal are one rule of both
-versions. What differs is then found by looking at the rest.
+A joint identity is what both versions agree not to distinguish: a pair (identity before, identity
+after), either of which is missing where a pod is in one version only. Sets, ports and rules of both
+sides move to the joint numbering, and rules that have become equal are one rule of both versions.
+What differs is then found by looking at the rest.
 """
 
 from __future__ import annotations

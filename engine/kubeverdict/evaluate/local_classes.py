@@ -1,4 +1,4 @@
-"""What the rules of a few subjects tell apart: the pods of one node, out of a whole cluster.
+"""What the rules of a few subjects distinguish: the pods of one node, out of a whole cluster.
 
 Of all identities and port atoms, the policies that select the pods of a node distinguish only
 some. These classes, and one decision for each combination of them, are small enough to be kept
@@ -57,7 +57,7 @@ def local_classes(plane: Plane, direction: Direction, subjects: NDArray[np.int32
 
 
 def joined(one: LocalClasses, other: LocalClasses) -> LocalClasses:
-    """The classes that either of two tells apart: of one plane in both bounds, where identities
+    """The classes that either of two distinguishes: of one plane in both bounds, where identities
     and port sets are the same."""
     subject, subject_of = _pairs(one.subject_of, other.subject_of)
     peer, peer_of = _pairs(one.peer_of, other.peer_of)
@@ -134,7 +134,7 @@ def decisions(
     """Every combination of classes judged in one direction, with nothing let through for being
     on the same node.
 
-    A subject's own rules tell few peers apart, however many the rules of all subjects do, so each
+    A subject's own rules distinguish few peers, however many the rules of all subjects do, so each
     is judged against these few.
     """
     row_of = np.zeros((classes.subject.size, classes.peer.size), np.int64)

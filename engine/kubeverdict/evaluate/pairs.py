@@ -75,7 +75,7 @@ def destination_groups(
 def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tuple[PairCounts, ...]:
     """Count the pod pairs that connect, for each plane of ``compiled``.
 
-    A cluster whose address families are told apart by nothing has one plane.
+    A cluster whose address families are distinguished by nothing has one plane.
     """
     return tuple(_count_plane(compiled, plane, threads) for plane in compiled.planes)
 

@@ -1,6 +1,6 @@
 """From addresses to the intervals of address space that hold them.
 
-Prefixes cut address space into intervals that no rule tells apart. An interval is found through
+Prefixes cut address space into intervals that no rule distinguishes. An interval is found through
 its first address: for IPv4 with a two-level trie flattened into arrays (the upper 16 bits give a
 short range of intervals, a binary search finishes), for IPv6 with a binary search over halves.
 """

@@ -1,4 +1,4 @@
-"""Exact partition refinement: which positions can no set tell apart?
+"""Exact partition refinement: which positions can no set distinguish?
 
 After Paige and Tarjan (1987), without the smaller-half rule, which does not pay here: each set is
 walked once, so the cost is the total number of members.

@@ -1,8 +1,8 @@
 """Ports as ranges, and the patterns into which the rules of one row cut them.
 
-A *place* is a protocol and a port in one number (``PortSpace.table`` is indexed by it). A port
-list is ranges of places. Of all places, the lists of the few rules that meet in one row tell
-only some patterns apart, and a row is judged once for each of these.
+A *place* is a protocol and a port in one number (``PortSpace.table`` is indexed by it). A port list
+is ranges of places. Of all places, the lists of the few rules that meet in one row distinguish only
+some patterns, and a row is judged once for each of these.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _edges(cut, runs):
 
 @kernel
 def patterns(cut, runs, low, high):
-    """Cut the ports into what the lists of the row tell apart; returns how many patterns.
+    """Cut the ports into what the lists of the row distinguish; returns how many patterns.
 
     Fills ``cut.place`` and ``cut.weight``, over the places from ``low`` to ``high - 1`` only.
     Pattern 0 is what no list names.

@@ -6,9 +6,9 @@ that have the destination as peer (their subject sets). Each is folded in evalua
 
     allow |= set & open; open &= ~set
 
-per matching rule, with Pass moving bits to the next tier, and what stays open past the last tier
-is allowed. The row is the intersection. Ports are cut into the few patterns that the rules of
-one row tell apart, so nothing of size identities x identities x ports ever exists.
+per matching rule, with Pass moving bits to the next tier, and what stays open past the last tier is
+allowed. The row is the intersection. Ports are cut into the few patterns that the rules of one row
+distinguish, so nothing of size identities x identities x ports ever exists.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _gather(view, first, stop, stamp, work, found):
 
 @kernel
 def patterns(ingress, egress, destination, space, work, stamp):
-    """Cut the ports into what the rules of one destination tell apart.
+    """Cut the ports into what the rules of one destination distinguish.
 
     Fills ``work.atom`` and ``work.weight`` and returns how many patterns there are. Pattern 0 is
     every atom that no port list of the row names; a pattern with atom -2 is empty. ``work.part``

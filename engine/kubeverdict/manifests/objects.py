@@ -46,7 +46,7 @@ Labels = Mapping[str, str]
 
 
 class PodRecord(msgspec.Struct, gc=False):
-    """A pod as read. Equal records are pods that no verdict can tell apart."""
+    """A pod as read. Equal records are pods that no verdict can distinguish."""
 
     namespace: str
     name: str

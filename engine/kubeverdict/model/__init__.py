@@ -9,11 +9,11 @@ Glossary, one word for one thing in all of kubeverdict:
 
 * **end**: what a connection begins or ends at: a pod, an address, or a Service that stands for
   its backends.
-* **plane**: the compiled rules of one address family, or of both where no rule tells them apart.
-* **identity**: a set of ends of one plane that no rule tells apart; numbers of pods come first,
+* **plane**: the compiled rules of one address family, or of both where no rule distinguishes them.
+* **identity**: a set of ends of one plane that no rule distinguishes; numbers of pods come first,
   then those of addresses.
 * **class**: the same seen from one node: a set of remote ends that no rule of a pod on this node
-  tells apart.
+  distinguishes.
 * **atom**: a range that no rule cuts: a *port atom* is a set of ports over all protocols, an
   *address atom* an interval of addresses.
 * **row**: one rule in compiled form: the set of its subjects, the set of its peers, its ports, its

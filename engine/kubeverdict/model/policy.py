@@ -74,8 +74,8 @@ class PodPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Pods by labels: those that ``pods`` selects in ``namespace`` (a name), or, where that is
     None, in every namespace that ``namespaces`` selects.
 
-    ``pods`` None means that no pod selector was written: all pods. It is kept apart from the
-    empty selector because one CNI tells them apart (OVN-Kubernetes, hostNetwork pods).
+    ``pods`` None means that no pod selector was written: all pods. It is kept apart from the empty
+    selector because one CNI distinguishes them (OVN-Kubernetes, hostNetwork pods).
     """
 
     pods: Selector | None
@@ -177,8 +177,8 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A policy: its subject is what ``pods`` selects in ``namespace`` (None: every namespace
     that ``namespaces`` selects).
 
-    ``kind`` tells its API apart from all others: where kinds clash, it has the API group behind it
-    (``NetworkPolicy.crd.antrea.io``).
+    ``kind`` distinguishes its API from all others: where kinds clash, it has the API group behind
+    it (``NetworkPolicy.crd.antrea.io``).
 
     ``isolates`` holds the directions in which a selected pod gets the tier's default; ``rules``
     holds only rules of directions that are in force. ``order`` is the place inside the tier,

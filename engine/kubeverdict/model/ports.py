@@ -11,7 +11,7 @@ MAX_PORT = 65535
 
 
 class Protocol(IntEnum):
-    """What a rule can tell apart. The numbers index the compiled port table.
+    """What a rule can distinguish. The numbers index the compiled port table.
 
     A rule of NetworkPolicy with ports names TCP, UDP or SCTP. ICMP (both versions) and OTHER match
     its rules without ports only; other APIs name ICMP and its types.

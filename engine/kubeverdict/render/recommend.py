@@ -192,7 +192,7 @@ def _gaps(report: Recommended) -> list[list[str]]:
         blocks.append(["traffic in one direction only", *_indented(lines)])
     if found.together:
         lines = [", ".join(names) for names in found.together]
-        blocks.append(["one policy, because no labels tell them apart", *_indented(lines)])
+        blocks.append(["one policy, because no labels distinguish them", *_indented(lines)])
     if found.left_alone:
         names = ", ".join(found.left_alone)
         blocks.append([f"no policies written for (use --in-namespace): {names}"])

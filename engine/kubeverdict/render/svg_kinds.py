@@ -1,7 +1,7 @@
 """The kinds of change in a drawing.
 
-Each has a sign and a hatching, so that a black-and-white print tells them apart as well as a
-screen. Colours are those of Okabe and Ito, which colour-blind people tell apart
+Each has a sign and a hatching, so that a black-and-white print distinguishes them as well as a
+screen. Colours are those of Okabe and Ito, which colour-blind people distinguish
 (https://jfly.uni-koeln.de/color/).
 """
 

@@ -43,7 +43,7 @@ def _type(text: str, module: str) -> Any:
 
 
 def is_entity(kind: Any) -> bool:
-    """Whether values of a type are told apart by identity: pods, policies, rules, ..."""
+    """Whether values of a type are distinguished by identity: pods, policies, rules, ..."""
     return _is_struct(kind) and not kind.__struct_config__.eq
 
 

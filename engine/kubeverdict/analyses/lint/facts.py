@@ -54,7 +54,7 @@ ByKind = dict[Direction, dict[int, list[Policy]]]
 
 
 class Kind:
-    """Pods that no selector and no port tells apart: places in ``Cluster.pods``."""
+    """Pods that no selector and no port distinguishes: places in ``Cluster.pods``."""
 
     __slots__ = ("labels", "namespace", "pods", "ports")
 

@@ -66,7 +66,7 @@ def let_in(
 
 
 def anyone_outside(facts: Facts) -> NDArray[np.int64]:
-    """Every node, and an address of each part that rules tell apart."""
+    """Every node, and an address of each part that rules distinguish."""
     compiled = facts.compiled
     hosts = compiled.first_host + np.arange(len(compiled.hosts))
     atoms = compiled.first_atom + np.arange(compiled.addresses.atoms)

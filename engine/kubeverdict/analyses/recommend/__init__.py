@@ -5,7 +5,7 @@ with the flows that led to each rule (:mod:`drafts`), which :mod:`kubeverdict.re
 writes as YAML; and, of the policies that were read back from that text, what they block and what
 they permit beyond what was seen (:mod:`proof`, :mod:`permits`).
 
-Decided: pods are told apart by as few labels as possible that every replica has and nothing else
+Decided: pods are distinguished by as few labels as possible that every replica has and nothing else
 (:mod:`groups`); where no labels do, workloads share one policy, so that none is isolated by the
 rules of another. A rule is for peers that use exactly the same ports: nothing is permitted because
 two rules were written as one. What a profile lets through anyway (a pod's own node) gets no rule:

@@ -64,11 +64,11 @@ class Recommendation(msgspec.Struct, frozen=True):
     """Policies, and what there is none for.
 
     ``silent`` are workloads without any traffic, ``one_way`` those with traffic in one direction
-    only; ``together`` are workloads that labels do not tell apart. Where no connection got
-    through there is nothing to go by, and no policy. ``out_of_reach`` counts connections that
-    policies of other tiers deny whatever NetworkPolicies say: there is no rule for them.
-    ``conditional`` are those that get through only where the condition of a rule of another tier
-    comes to that: rules are written for them.
+    only; ``together`` are workloads that labels do not distinguish. Where no connection got through
+    there is nothing to go by, and no policy. ``out_of_reach`` counts connections that policies of
+    other tiers deny whatever NetworkPolicies say: there is no rule for them. ``conditional`` are
+    those that get through only where the condition of a rule of another tier comes to that: rules
+    are written for them.
     """
 
     policies: tuple[DraftPolicy, ...]

@@ -1,4 +1,4 @@
-"""Workloads by the labels that tell them apart."""
+"""Workloads by the labels that distinguish them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TRIED = 12
 
 class Group(msgspec.Struct, frozen=True, eq=False):
     """Pods of one namespace that exactly ``labels`` select: a workload, or several that labels do
-    not tell apart. Empty labels select the whole namespace."""
+    not distinguish. Empty labels select the whole namespace."""
 
     namespace: str
     workloads: tuple[WorkloadRef, ...]

@@ -119,7 +119,7 @@ def _deciding(verdicts: Verdicts) -> NDArray[np.int32]:
 
 
 class _Kinds:
-    """Pods that no rule tells apart in any plane. ``sample`` (2, kinds) is a pod of each, and
+    """Pods that no rule distinguishes in any plane. ``sample`` (2, kinds) is a pod of each, and
     another where there is one; ``weight`` (kinds,) counts them."""
 
     def __init__(self, compiled: CompiledPolicy) -> None:

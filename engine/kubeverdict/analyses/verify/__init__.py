@@ -11,8 +11,8 @@ Decided:
   (:mod:`kubeverdict.evaluate.checks`); only rows that break one are looked at closely.
 * An end that matches nothing is an error of the assertion: it would hold whatever policies say.
 * For pods that do not exist yet, label sets are reasoned out (:mod:`.classes`): one pod for each
-  way in which the selectors of policies can tell new pods apart. Those pods are then judged by
-  the engine like any other, so that there is one place where rules have a meaning.
+  way in which the selectors of policies can distinguish new pods. Those pods are then judged by the
+  engine like any other, so that there is one place where rules have a meaning.
 
 Rejected: pairs of pods (fifty thousand squared); a solver for the labels (a set of selectors
 that a new pod can meet is found by going through the keys one by one, and the engine has to

@@ -1,10 +1,10 @@
 """Assertions judged for pods that do not exist and could be created.
 
-A new pod may be in any namespace that exists, with any labels and any names of ports. Its
-address is one where pods are (or in the ranges that the assertions name), and one stands for
-all that no rule tells apart. A workload stands for pods with the labels that all
-of its pods have. What policies can tell apart becomes one pod each, in a small cluster with the
-policies that have a say, and the engine judges these.
+A new pod may be in any namespace that exists, with any labels and any names of ports. Its address
+is one where pods are (or in the ranges that the assertions name), and one stands for all that no
+rule distinguishes. A workload stands for pods with the labels that all of its pods have. What
+policies can distinguish becomes one pod each, in a small cluster with the policies that have a say,
+and the engine judges these.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _imagined(pod: Pod | None, names: tuple[str, ...]) -> Imagined | None:
 
 
 def _in_use(compiled: CompiledPolicy) -> list[Address]:
-    """Of the addresses of pods one in each interval that rules tell apart."""
+    """Of the addresses of pods one in each interval that rules distinguish."""
     found: dict[tuple[Family, int], Address] = {}
     space = compiled.addresses
     starts: dict[Family, list[int]] = {4: [], 6: []}
@@ -243,7 +243,7 @@ def _in_use(compiled: CompiledPolicy) -> list[Address]:
 
 
 def _in_ranges(compiled: CompiledPolicy, ranges: Sequence[BlockPeer]) -> list[Address]:
-    """One address in each interval that rules tell apart and that has a part in ``ranges``."""
+    """One address in each interval that rules distinguish and that has a part in ``ranges``."""
     found: list[Address] = []
     space = compiled.addresses
     for family, first, last in (span for block in ranges for span in of_block(block)):

@@ -1,4 +1,4 @@
-"""Pods that do not exist and could, one for each way in which policies can tell them apart."""
+"""Pods that do not exist and could, one for each way in which policies can distinguish them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def governs(policy: Policy, namespace: Namespace) -> bool:
 
 @dataclass(slots=True)
 class PolicyQuestions:
-    """What policies ask about the pods at one end: ``subjects`` those that may select them, and
-    the ``peers`` and ``blocks`` in the rules of the other end. ``nodes`` are those that their own
-    rules tell apart; empty for none in particular."""
+    """What policies ask about the pods at one end: ``subjects`` those that may select them, and the
+    ``peers`` and ``blocks`` in the rules of the other end. ``nodes`` are those that their own rules
+    distinguish; empty for none in particular."""
 
     subjects: dict[str, dict[Selector, None]] = field(default_factory=dict)
     peers: dict[PodPeer, None] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class PolicyQuestions:
         self.subjects.setdefault(namespace, {})[selector] = None
 
     def note_peer(self, peer: Peer) -> None:
-        """Nodes and named sets of ends do not tell pods apart."""
+        """Nodes and named sets of ends do not distinguish pods."""
         for part in parts_of(peer):
             if isinstance(part, PodPeer):
                 self.peers[part] = None
@@ -66,7 +66,7 @@ class PolicyQuestions:
                 self.blocks[part] = None
 
     def addresses(self, candidates: Sequence[Address]) -> list[Address | None]:
-        """One of ``candidates`` for each way in which the blocks tell them apart; None, for no
+        """One of ``candidates`` for each way in which the blocks distinguish them; None, for no
         address, where no block is asked about or no candidate is known."""
         if not self.blocks:
             return [None]

@@ -151,7 +151,7 @@ class FailureLister:
         return _End(pod_peer(str(ref), ref.namespace, names), ordered)
 
     def _planes(self, cell: Cell, source: _End, destination: _End) -> tuple[int, ...]:
-        """The planes to tell apart: none where addresses say what family they are of."""
+        """The planes to distinguish: none where addresses say what family they are of."""
         return (cell.plane,) if source.pods and destination.pods else ()
 
     def _merged(self, rows: Iterable[_Row]) -> Iterable[_Row]:

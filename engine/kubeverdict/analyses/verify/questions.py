@@ -1,7 +1,7 @@
 """What is asked of a destination that does not exist yet: ports, and what names they may have.
 
-A name may stand for any number, so one number of each range that rules tell apart will do. A
-port that an assertion names has that name and no other; one that it numbers may have any.
+A name may stand for any number, so one number of each range that rules distinguish will do. A port
+that an assertion names has that name and no other; one that it numbers may have any.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _names(rules: Iterable[Rule], denied: bool, at_least: bool) -> list[frozense
 
 
 def _representatives(ranges: Ranges, rules: Iterable[Rule]) -> tuple[PortRange, ...]:
-    """The first port of each part of ``ranges`` that rules tell apart."""
+    """The first port of each part of ``ranges`` that rules distinguish."""
     cuts: set[int] = set()
     for rule in rules:
         for span in port_list((*(rule.ports or ()), *rule.excluded_ports)):

@@ -47,7 +47,7 @@ class Stage:
         return [rule for policy in (*self._leaving, *self._entering) for rule in policy.rules]
 
     def sources(self, candidates: Sequence[Address]) -> NewPods:
-        """One pod for each way in which policies tell sources apart. Raises TooManyError."""
+        """One pod for each way in which policies distinguish sources. Raises TooManyError."""
         asked = _asked(self._spaces[0], self._leaving, self._entering)
         asked.nodes = self._nodes(self._leaving, self._addresses_at[1])
         addresses = self._addresses(asked, candidates)

@@ -163,7 +163,7 @@ class Map:
         self._order = np.argsort(self.of_pod, kind="stable")
         self._sorted = self.of_pod[self._order]
         bounds = [compiled.addresses.interval(n) for n in range(compiled.addresses.atoms)]
-        # Atoms first, then hosts, which may be told apart from the addresses around them.
+        # Atoms first, then hosts, which may be distinguished from the addresses around them.
         self._weights: dict[Side, NDArray[np.int64]] = {}
         self._samples: dict[tuple[int, Side], list[int]] = {}
         self._overlaps: dict[Spans, list[tuple[int, Spans]]] = {}

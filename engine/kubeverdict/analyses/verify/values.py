@@ -1,4 +1,4 @@
-"""Values of one label, one for each way in which requirements can tell values apart.
+"""Values of one label, one for each way in which requirements can distinguish values.
 
 Requirements that name whole values are met by one of these, or by a value that nobody names. Those
 that look at parts of a value can be met together in more ways: values are spelt out, and of those

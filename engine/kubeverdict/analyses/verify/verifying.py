@@ -26,7 +26,7 @@ MOST = 1000
 # Possible violations of one assertion whose conditions are looked up.
 _EXPLAINED = 5
 _TOO_MANY = (
-    "policies tell too many kinds of new pods apart at these ends to look at each ({}): narrow "
+    "policies distinguish too many kinds of new pods at these ends to look at each ({}): narrow "
     "them, or verify this one without --any"
 )
 

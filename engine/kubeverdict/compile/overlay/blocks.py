@@ -105,8 +105,8 @@ class Outside:
         return plane.twins == plane.pods + plane.atoms.size
 
     def _cuts_pods(self, plane: OverlayPlane, covered: Sequence[Interval]) -> bool:
-        """Whether the intervals hold a part of the pods of a position, or tell apart families
-        that the plane has together."""
+        """Whether the intervals hold a part of the pods of a position, or distinguish families that
+        the plane has together."""
         if not self._beside.compiled.profile.ipblock_matches_pods:
             return False
         for spans in plane.spans:

@@ -125,7 +125,7 @@ class _Maker:
         return msgspec.structs.replace(visitor.pod, namespace=version)
 
     def _distinguishing_keys(self) -> frozenset[str]:
-        """The label keys that tell pods apart: all but those that controllers write, unless a
+        """The label keys that distinguish pods: all but those that controllers write, unless a
         policy asks about them."""
         keys: set[str] = set()
         for labels in (pod.labels for pod in self._population.pods):

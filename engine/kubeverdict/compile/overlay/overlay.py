@@ -1,10 +1,10 @@
 """A compiled cluster to which candidates can be added: policies and pods that are not there yet.
 
-In :class:`~kubeverdict.compile.compiled.Plane` ends that no rule tells apart are one identity,
-and rules that come to the same are one row. A candidate may tell more apart, and takes single
+In :class:`~kubeverdict.compile.compiled.Plane` ends that no rule distinguishes are one identity,
+and rules that come to the same are one row. A candidate may distinguish more, and takes single
 policies away. So here the ends are *positions*: pods of one namespace with the same labels and
 ports, whatever the policies ask; and the rules that have an end as subject are listed policy by
-policy. Labels that a controller writes to tell its own pods apart count only where a policy asks
+policy. Labels that a controller writes to distinguish its own pods count only where a policy asks
 about them.
 
 Each atom of external address space has two positions, the second its *twin*, which are alike to
@@ -53,7 +53,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverlayPlane:
-    """One plane. Positions are groups of pods, atoms, hosts where they are told apart, twins."""
+    """One plane. Positions are groups of pods, atoms, hosts where they are distinguished, twins."""
 
     families: tuple[Family, ...]
     pods: int  # positions below are groups of pods

@@ -37,7 +37,7 @@ class Example(msgspec.Struct, frozen=True):
 
     An end that is no pod is an address, or a range of them written as ``first-last``. ``before``
     and ``after`` are None where an end does not exist at that time; ``family`` is None where
-    nothing tells the families apart.
+    nothing distinguishes the families.
     """
 
     opens: bool

@@ -167,7 +167,7 @@ def _plane_moves(
 def _alike(
     plane: OverlayPlane, before: NDArray[np.int32], after: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """Whether no rule tells two positions apart."""
+    """Whether no rule distinguishes two positions."""
     found = (before >= 0) & (after >= 0)
     for part in (
         plane.ingress.part,

@@ -8,7 +8,7 @@ a new API is one module beside this one, and its row.
 Decided: kinds clash (``NetworkPolicy`` exists in four groups, ``ClusterNetworkPolicy`` in three,
 ``cnp`` is short for five kinds), so everything is looked up by API group and kind. The kind alone
 names the first API in the table that has it; another one's name has the group behind it
-(``NetworkPolicy.crd.antrea.io``). So ``Policy.kind`` tells the APIs apart.
+(``NetworkPolicy.crd.antrea.io``). So ``Policy.kind`` distinguishes the APIs.
 
 Sources: the custom resource definitions of each project.
 """

@@ -1,4 +1,4 @@
-"""The classes that a few subjects tell apart, against judging each flow."""
+"""The classes that a few subjects distinguish, against judging each flow."""
 
 from __future__ import annotations
 
