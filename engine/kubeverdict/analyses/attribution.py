@@ -1,4 +1,5 @@
-"""Who the ends of logged connections were: pods by their names, addresses by who had them then."""
+"""Which pods and addresses the ends of logged connections were: pods by their names, addresses by
+their owners at the time."""
 
 from __future__ import annotations
 

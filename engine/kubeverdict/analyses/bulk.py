@@ -110,7 +110,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_redundant(self) -> bool:
-        """Whether nothing would change without a policy, whatever pods there are beside."""
+        """Whether nothing would change without a policy, whatever other pods there are."""
         return self.redundant is not None and not self.redundant.unmodelled
 
     @property

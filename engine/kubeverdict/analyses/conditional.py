@@ -35,7 +35,7 @@ def certain_connections(
     selection: Selection = EVERYTHING,
 ) -> Connections:
     """As :func:`~kubeverdict.analyses.connections.connections`, but what conditional rules let
-    through, or could deny, is told of by itself."""
+    through, or could deny, is reported separately."""
 
     def listed(bound: CompiledPolicy) -> Connections:
         return connections(
@@ -61,7 +61,7 @@ def certain_differences(
     families: Collection[Family] | None = None,
 ) -> Differences:
     """As :func:`~kubeverdict.analyses.differences.differences`, but changes that do not come in
-    both bounds are told of by themselves."""
+    both bounds are reported separately."""
 
     def listed(bounds: Sequence[CompiledPolicy]) -> list[Connections]:
         return [connections(one, by_range=by_range, families=families) for one in bounds]

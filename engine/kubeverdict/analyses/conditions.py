@@ -58,7 +58,7 @@ class UnmetCondition(msgspec.Struct, frozen=True):
     """One condition that does not hold. ``closest`` is what exists and is spelt nearly alike.
 
     ``weight`` says how far the condition is from holding: 1 for a plain mismatch, half for what
-    looks like a slip of the fingers, more where the peer is of another kind altogether.
+    looks like a typing error, more where the peer is of another kind altogether.
     """
 
     condition: str
@@ -93,7 +93,7 @@ class Context:
         self._hints: dict[tuple[Things, Requirement], tuple[str, Guess | None]] = {}
 
     def is_adapted(self, rule: Rule) -> bool:
-        """Whether the CNI makes something else of this rule than its manifest says."""
+        """Whether the CNI applies this rule otherwise than its manifest says."""
         return not any(
             rule is written for policy in self.cluster.policies for written in policy.rules
         )
@@ -178,7 +178,7 @@ def _other_failures(
             EndSet.WORLD: not other.managed and not nodes,
             EndSet.CLUSTER: other.managed or bool(nodes),
             EndSet.NODES: bool(nodes),
-            # Which node that is depends on the subject; that it is one can be told.
+            # Which node that is depends on the subject; that it is a node is known.
             EndSet.HOST: False,
             EndSet.REMOTE_NODE: bool(nodes),
         }[peer.ends]
@@ -357,7 +357,7 @@ def port_failures(
 def _named_failure(
     context: Context, policy: Policy, rule: Rule, peer: Peer | None, port: NamedPort, flow: Flow
 ) -> UnmetCondition | None:
-    """Why a named port does not come to the flow's port; None where it does."""
+    """Why a named port does not resolve to the flow's port; None where it does."""
     profile = context.profile
     pod = flow.destination.pod
     egress = rule.direction is Direction.EGRESS

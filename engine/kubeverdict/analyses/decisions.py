@@ -66,10 +66,10 @@ class Decision(msgspec.Struct, frozen=True):
     ``passed`` are the rules of earlier tiers that passed the connection on, in order.
 
     ``isolated_by`` is filled where nothing matched: the policies that isolate the pod, each with
-    its nearest miss, the nearest of all first. ``layers`` is filled where policies are of more
-    than one layer: what each of them decides, of which this is what the whole comes to. Where it
-    depends on a condition, ``reason`` is ``conditional`` and ``bounds`` are what is decided where
-    as much as possible is allowed, and where as little.
+    its nearest miss, the nearest of all first. ``layers`` is filled where policies are of more than
+    one layer: what each of them decides; the direction itself is what they decide together. Where
+    it depends on a condition, ``reason`` is ``conditional`` and ``bounds`` are what is decided
+    where as much as possible is allowed, and where as little.
     """
 
     allowed: bool
@@ -186,8 +186,8 @@ class Decider:
     ) -> Decision:
         """The decision behind ``decided``, a rule id or a :class:`Reason`.
 
-        ``ends`` are the endpoint ids of source and destination, for a flow whose parties do not
-        tell them.
+        ``ends`` are the endpoint ids of source and destination, where the parties of the flow do
+        not determine them.
 
         Looking for near misses costs a walk over the rules of each isolating policy; without
         ``misses`` only the policies are named.

@@ -105,8 +105,8 @@ def _of_rule(rule: RuleView) -> tuple[PolicyView, Responsible]:
 
 
 def _turned(effect: Effect) -> Iterator[tuple[Decision | None, Decision]]:
-    """The directions whose decision the change turned round, before and after; all of them where
-    an end was not there before."""
+    """The directions that the change reversed, as decided before and after; all of them where an
+    end was not there before."""
     before, after = effect.before, effect.after
     if after is None:
         return
@@ -140,8 +140,7 @@ def connection(effect: Effect) -> str:
 
 
 def causes(effect: Effect) -> tuple[str, str]:
-    """The verdicts before and after, and what decides them: of the sides that turn round, as the
-    other is no news."""
+    """The verdicts before and after, and what decides them: of the directions that change only."""
     return _cause(effect.before, effect.after), _cause(effect.after, effect.before)
 
 

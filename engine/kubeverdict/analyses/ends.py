@@ -194,7 +194,7 @@ def _unknown(
 ) -> UsageError:
     """The error for a name that does not exist, with a guess at the one that was meant.
 
-    The same name in another namespace is the likeliest slip, then a misspelt name in the right
+    The same name in another namespace is the likeliest mistake, then a misspelt name in the right
     namespace, then any name that is spelt nearly alike.
     """
     names = set(existing)

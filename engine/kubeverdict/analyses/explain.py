@@ -80,8 +80,8 @@ class Question(msgspec.Struct, frozen=True, eq=False):
     @property
     def family(self) -> Family | None:
         """The family that a type of ICMP is of."""
-        told = self.protocol is Protocol.ICMP and self.port
-        return icmp_match(self.port).version if told else None
+        has_type = self.protocol is Protocol.ICMP and self.port
+        return icmp_match(self.port).version if has_type else None
 
 
 # What came out for one flow: allowed, then what decided egress and ingress.

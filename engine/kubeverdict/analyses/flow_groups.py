@@ -70,7 +70,7 @@ class FlowGroups:
             bounds.append(at_least(self._compiled, part).verdicts)
         kinds = _kinds(traffic.ends)
         first_outside = int(kinds.max(initial=0)) + 1
-        told = np.zeros(len(traffic), np.int8) if before is None else before.astype(np.int8)
+        before_code = np.zeros(len(traffic), np.int8) if before is None else before.astype(np.int8)
         columns = (
             np.where(
                 kinds[traffic.source] >= 0, kinds[traffic.source], first_outside + part.source
@@ -80,7 +80,7 @@ class FlowGroups:
                 kinds[traffic.destination],
                 first_outside + part.destination,
             ),
-            *(traffic.protocol, traffic.port, told),
+            *(traffic.protocol, traffic.port, before_code),
             *(one.egress for one in bounds),
             *(one.ingress for one in bounds),
         )

@@ -169,7 +169,7 @@ class Fans(Generic[Value]):
             serves = np.array([[bool(kind) for kind in plane.kinds] for plane in planes], np.bool_)
             served = serves[:, source] & serves[:, destination]
             alike = ~served.all(axis=0) | (values[0] == values[1])
-            # A plane in which either end has no address has no say.
+            # A plane in which either end has no address decides nothing.
             rows.append((source[alike], destination[alike], (values * served).max(axis=0)[alike]))
             for plane, value in zip(planes, values, strict=True):
                 differs = ~alike & (value > 0)
@@ -293,7 +293,7 @@ def _outcome(
 ) -> Outcome:
     """What to show between two members: one value, or one for each family where they differ.
 
-    A plane in which either has no address has no say.
+    A plane in which either has no address decides nothing.
     """
     found: list[tuple[int, str]] = []
     for number, (plane, value) in enumerate(zip(planes, values, strict=True)):

@@ -36,7 +36,7 @@ class PolicyView(msgspec.Struct, frozen=True):
 class RuleMiss(msgspec.Struct, frozen=True):
     """A rule, its place, and the conditions that did not hold at its nearest peer.
 
-    ``adapted`` is true where the CNI makes something else of the rule than the manifest says.
+    ``adapted`` is true where the CNI applies the rule otherwise than the manifest says.
     """
 
     field: str

@@ -1,4 +1,4 @@
-"""The port of a question, and the flows that a question comes to."""
+"""The port of a question, and the flows that a question stands for."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Unjudged(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """What became of the lines of the logs: each is a record, skipped or malformed; a record is
+    """How many lines of the logs were used: each is a record, skipped or malformed; a record is
     judged or, in ``lost``, not."""
 
     lines: int

@@ -48,7 +48,7 @@ def distance(one: str, other: str, limit: int) -> int:
 
 
 def closest(word: str, candidates: Iterable[str]) -> Guess | None:
-    """The candidate nearest to ``word``, if one is near enough to be a slip of the fingers.
+    """The candidate nearest to ``word``, if one is near enough to be a typing error.
 
     Near enough is a third of the word, and at most three letters: further off, a guess misleads
     more often than it helps. Ties go to the first in alphabetical order.

@@ -1,4 +1,4 @@
-"""The rules: their ids, which are stable, and what is said of each."""
+"""The rules: their ids, which are stable, and the texts about each."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What is found where rules are conditional: only what holds whatever their conditions come to.
+"""Findings where rules are conditional: only those that hold whether or not the conditions do.
 
 The facts of a cluster are those of what is allowed at most: what a finding says to be denied is
-denied in any case. What a finding says to be open need not be. Such a finding is looked for among
-what is allowed at least too, and told of where it is found there, or where it is about a rule that
-has a condition, with the condition.
+denied in any case. What a finding says to be open need not be. Such a finding is looked for again
+in what is allowed at least. It is reported where it is found there too; or, with the condition,
+where it is about a rule that has one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPEN = (
     "service-source",
 )
 _LOOKED_FOR = (breadth.check, coverage.unguarded, exposure.check)
-# Those that say what becomes of what a rule allows.
+# Rules whose findings are about what a policy rule allows.
 _OF_RULES = (*OPEN, "egress-one-sided", "ingress-one-sided")
 
 
@@ -38,14 +38,16 @@ def certain(facts: Facts, hits: Iterable[Hit]) -> Iterator[Hit]:
     least = Facts(facts.compiled.bound(at_least=True), facts.others)
     found = {_key(hit): hit for check in _LOOKED_FOR for hit in check(least) if hit.rule in OPEN}
     for hit in hits:
-        told: Hit | None = hit
+        shown: Hit | None = hit
         condition = _condition(hit) if hit.rule in _OF_RULES else ""
         if hit.rule in OPEN:
-            told = found.get(_key(hit), hit if condition else None)
-        if told is not None and condition:
-            told = replace(told, message=f"{told.message} (a rule with a condition: {condition})")
-        if told is not None:
-            yield told
+            shown = found.get(_key(hit), hit if condition else None)
+        if shown is not None and condition:
+            shown = replace(
+                shown, message=f"{shown.message} (a rule with a condition: {condition})"
+            )
+        if shown is not None:
+            yield shown
 
 
 def _key(hit: Hit) -> tuple[object, ...]:
@@ -54,7 +56,7 @@ def _key(hit: Hit) -> tuple[object, ...]:
 
 
 def _condition(hit: Hit) -> str:
-    """That of the rule that a finding is about."""
+    """The condition of the rule that a finding is about."""
     path = hit.source.path if hit.source is not None else ()
     rules = hit.policy.rules if hit.policy is not None else ()
     return next(

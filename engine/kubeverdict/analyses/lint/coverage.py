@@ -58,8 +58,8 @@ def unguarded(facts: Facts) -> Iterator[Hit]:
         bare = "" if name in policies_in else "; it has no policy at all"
         for direction in Direction:
             if not is_denied_by_default(general.get(name, ()), direction, at_least):
-                whose = count(pods, "pod")
-                message = f"no policy denies {direction.word} by default to its {whose}{bare}"
+                pod_count = count(pods, "pod")
+                message = f"no policy denies {direction.word} by default to its {pod_count}{bare}"
                 rule = f"no-default-deny-{direction.word}"
                 yield Hit(rule, message, place=place, nearby=nearby)
         left = [kind for kind in kinds if kind not in guarded]
@@ -75,10 +75,9 @@ def unguarded(facts: Facts) -> Iterator[Hit]:
 def is_denied_by_default(
     policies: Iterable[Policy], direction: Direction, at_least: bool = False
 ) -> bool:
-    """Whether policies in evaluation order, all of the same pods, deny what none of their rules
-    for particular ends or ports is about, in one of the bounds where rules are conditional. A
-    policy that isolates and opens all itself isolates nothing, and takes nothing back that another
-    one isolates from."""
+    """Whether policies in evaluation order, all of the same pods, deny what no rule for particular
+    ends or ports matches, in one of the bounds where rules are conditional. A policy that isolates
+    and opens all itself isolates nothing, and takes nothing back that another one isolates from."""
     for _, tier in groupby(policies, key=lambda policy: policy.tier):
         isolated = False
         for policy in tier:

@@ -327,7 +327,7 @@ def covers(rule: Rule, protocol: Protocol, numbers: tuple[int, ...]) -> bool:
     )
 
 
-# --- what is said ----------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------
 
 
 class Fault(msgspec.Struct, frozen=True, eq=False):

@@ -413,7 +413,8 @@ class Facts:
 
 
 def allowing(policy: Policy) -> Iterator[Rule]:
-    """The rules of a policy that let something through: what is said of opening is about them."""
+    """The rules of a policy that let something through: findings about what is open are about
+    them."""
     return (rule for rule in policy.rules if rule.action is Action.ALLOW)
 
 

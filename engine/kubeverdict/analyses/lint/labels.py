@@ -30,8 +30,8 @@ class Miss(msgspec.Struct, frozen=True):
 
     @property
     def is_typo(self) -> bool:
-        """One letter off. Short words and those that differ in a digit have neighbours that are
-        no slips: v1 and v2, app-1 and app-11."""
+        """One letter off. Short words and those that differ in a digit have neighbours that are no
+        typing errors: v1 and v2, app-1 and app-11."""
         if self.guess is None or self.guess.letters != 1 or len(self.word) < 4:
             return False
         return _DIGITS.sub("", self.word) != _DIGITS.sub("", self.guess.word)
@@ -77,7 +77,7 @@ class Vocabulary:
         return min(found, key=lambda miss: miss.guess.letters if miss.guess else 9)
 
     def dead_values(self, selector: Selector, things: str) -> Iterator[Miss]:
-        """Values of a list that nothing has, beside others that something has."""
+        """Values of a list that nothing has, where something has others."""
         for requirement in selector.terms():
             if requirement.operator is Operator.IN and len(requirement.values) > 1:
                 values = self._values.get(requirement.key, set())

@@ -1,9 +1,9 @@
 """Rules that allow at one end what the other end denies.
 
 A rule is compared with the rules of the other direction that select its peers: what those let
-through on one of its ports is alive, the rest is one-sided. A rule for particular pods is told of
-for each policy that denies some of it; one for whole namespaces or for anybody only where nothing
-at all gets through, because it leaves the choice to the other end.
+through on one of its ports can connect, the rest is one-sided. A rule for particular pods is
+reported for each policy that denies some of it; one for whole namespaces or for anybody only where
+nothing at all gets through, because it leaves the choice to the other end.
 
 Where rules add up, a port list is asked about at once: one rule is enough that has a port in
 common with it. Where their order matters, each part of the list is, and what the rule's own end

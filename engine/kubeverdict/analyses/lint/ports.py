@@ -147,7 +147,7 @@ def _numbered(facts: Facts, rule: Rule, port: PortRange, kinds: list[Kind]) -> S
         return None
     who = _who(facts, kinds)
     if other and port.first == port.last:
-        # Both protocols beside each other, as for DNS, are no mix-up.
+        # Both protocols together, as for DNS, are no mistake.
         both = any(
             isinstance(beside, PortRange)
             and beside.protocol.name in other

@@ -170,8 +170,8 @@ def _elsewhere(facts: Facts, peer: PodPeer) -> str:
 
 
 def _split(facts: Facts, policy: Policy, rule: Rule) -> Generator[Hit, None, set[int]]:
-    """Peers of which one has the namespaces and another the pods. Returns the places of those
-    about which enough is said."""
+    """Peers of which one has the namespaces and another the pods. Returns the places of those that
+    need no other finding."""
     peers = list(enumerate(rule.peers or ()))
     wide = [
         (index, peer)
@@ -181,7 +181,7 @@ def _split(facts: Facts, policy: Policy, rule: Rule) -> Generator[Hit, None, set
         and peer.pods is None
         and not peer.namespaces.selects_all
     ]
-    said: set[int] = set()
+    reported: set[int] = set()
     for index, peer in peers:
         if not (wide and isinstance(peer, PodPeer) and peer.namespace and peer.pods):
             continue
@@ -196,16 +196,16 @@ def _split(facts: Facts, policy: Policy, rule: Rule) -> Generator[Hit, None, set
             own = facts.peers(peer).size > 0
             opened = facts.pod_count(facts.peers(whole).tolist())
             names = sorted({kind.namespace for kind in meant})
-            whose = listed(facts.namespaces_of[whole.namespaces])
+            within = listed(facts.namespaces_of[whole.namespaces])
             few = count(sum(len(kind.pods) for kind in meant), "pod")
             message = (
-                f"{_DOES[rule.action]} all {count(opened, 'pod')} of {whose}; with {peer.pods} in "
+                f"{_DOES[rule.action]} all {count(opened, 'pod')} of {within}; with {peer.pods} in "
                 f"the same item it would be {few} of {listed(names)}"
             )
             source = Source(rule.source.origin, peer_field(rule.source.path, place))
             severity = Severity.NOTE if own else None
             yield Hit("peer-split", message, policy, source, severity=severity)
             if not own:
-                said.add(index)
+                reported.add(index)
             break
-    return said
+    return reported

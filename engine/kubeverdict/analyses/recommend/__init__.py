@@ -11,7 +11,7 @@ rules of another. A rule is for peers that use exactly the same ports: nothing i
 two rules were written as one. What a profile lets through anyway (a pod's own node) gets no rule:
 traffic is judged under nothing but isolation first, and only what that denies needs one. What
 another tier denies gets none, as it would open nothing (:mod:`evidence`); what another tier allows
-gets one, because isolation must not make a workload depend on a policy that somebody else owns.
+gets one, because a workload that is isolated must not depend on a policy of another team.
 
 Rejected: one policy a connection (nobody reads them), labels by what most pods have (the others
 lose their connections), and isolating a direction in which a workload was merely silent.

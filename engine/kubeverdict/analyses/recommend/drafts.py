@@ -36,8 +36,8 @@ __all__ = ["DraftOptions", "DraftPolicy", "Recommendation", "recommend"]
 
 # Namespaces of the cluster itself, left alone unless they are named.
 _SYSTEM = "kube-"
-# A comment names so many peers.
-_TOLD = 5
+# Peers that a comment names.
+_PEERS_NAMED = 5
 
 
 class DraftOptions(msgspec.Struct, frozen=True):
@@ -67,8 +67,8 @@ class Recommendation(msgspec.Struct, frozen=True):
     only; ``together`` are workloads that labels do not distinguish. Where no connection got through
     there is nothing to go by, and no policy. ``out_of_reach`` counts connections that policies of
     other tiers deny whatever NetworkPolicies say: there is no rule for them. ``conditional`` are
-    those that get through only where the condition of a rule of another tier comes to that: rules
-    are written for them.
+    those that get through only under the condition of a rule of another tier: rules are written for
+    them.
     """
 
     policies: tuple[DraftPolicy, ...]
@@ -292,11 +292,11 @@ class _Writer:
     ) -> DraftRule:
         peers.sort(key=lambda item: (item[0].namespace, item[0].name))
         found = tuple(DraftPodPeer(peer.namespace, peer.labels) for peer, _ in peers)
-        why = [f"{count(number, 'record')}: {peer}" for peer, number in peers[:_TOLD]]
-        if len(peers) > _TOLD:
-            more = sum(count for _, count in peers[_TOLD:])
-            why.append(f"{count(more, 'record')}: {len(peers) - _TOLD} more")
-        return DraftRule(found, specs, (*why, *_told(remarks), *_portless(specs)))
+        why = [f"{count(number, 'record')}: {peer}" for peer, number in peers[:_PEERS_NAMED]]
+        if len(peers) > _PEERS_NAMED:
+            more = sum(count for _, count in peers[_PEERS_NAMED:])
+            why.append(f"{count(more, 'record')}: {len(peers) - _PEERS_NAMED} more")
+        return DraftRule(found, specs, (*why, *_remarks(remarks), *_portless(specs)))
 
     def _block_rule(
         self,
@@ -305,7 +305,8 @@ class _Writer:
         resolving: Group | None,
         remarks: Mapping[str, int],
     ) -> DraftRule:
-        """Addresses have no names for ports; pods that they come to have."""
+        """A rule for addresses. They have no names for ports, unless pods resolve these
+        (``resolving``)."""
         if resolving is not None:
             specs = self._specs(resolving, counts)
         elif any(map(_has_no_rule, counts)):
@@ -315,12 +316,12 @@ class _Writer:
         parsed = [address for address in map(parse_address, addresses) if address is not None]
         blocks = cover(parsed, self._most_blocks)
         ports = ", ".join(port_text(Protocol(at[0]), at[1]) for at in sorted(counts))
-        seen = listed(addresses, _TOLD)
+        seen = listed(addresses, _PEERS_NAMED)
         why = [f"{count(sum(counts.values()), 'record')} on {ports}: {seen}"]
         wide = sum(block.last - block.first + 1 for block in blocks) - len(parsed)
         if wide:
             why.append(f"{count(wide, 'address')} more than were seen")
-        why += [*_told(remarks), *_portless(specs)]
+        why += [*_remarks(remarks), *_portless(specs)]
         return DraftRule(tuple(map(DraftBlockPeer, blocks)), specs, tuple(why))
 
 
@@ -338,7 +339,7 @@ def _has_no_rule(at: Port) -> bool:
     return not Protocol(at[0]).has_ports or at[1] == 0
 
 
-def _told(remarks: Mapping[str, int]) -> Iterator[str]:
+def _remarks(remarks: Mapping[str, int]) -> Iterator[str]:
     for text, records in sorted(remarks.items()):
         yield f"{count(records, 'record')} {text}"
 

@@ -52,7 +52,7 @@ class Needs:
 
 
 class Evidence(msgspec.Struct):
-    """What traffic tells of groups, by their places.
+    """What traffic shows of groups, by their places.
 
     ``managed`` are the pods that policies are about. ``out_of_reach`` counts the connections that
     no NetworkPolicy lets through, ``hopeless`` are those that were seen trying. ``conditional``
@@ -134,8 +134,8 @@ def _remarks(
 
 def _remark(compiled: CompiledPolicy, most: int, least: int) -> str:
     if denies((*compiled.least, compiled)[0], least):
-        told = " ".join(", ".join(conditions(compiled, (most, least))).split())
-        return f"allowed only under a condition{': ' if told else ''}{told}"
+        named = " ".join(", ".join(conditions(compiled, (most, least))).split())
+        return f"allowed only under a condition{': ' if named else ''}{named}"
     policies = [compiled.rules[rule].policy for rule in (least, most) if rule >= 0]
     if len(policies) == 2 and not any(map(is_network_policy, policies)):
         return f"allowed by {policies[0].kind} {policies[0]} before any NetworkPolicy"
@@ -177,8 +177,8 @@ def _add(
         for key, count in _summed(keys[which], traffic.observed[rows][which]):
             subject, other, number = _unpacked(key)
             about = (other if other < groups else None, number)
-            told = found[subject, direction].remarks.setdefault(about, {})
-            told[words] = told.get(words, 0) + count
+            counts = found[subject, direction].remarks.setdefault(about, {})
+            counts[words] = counts.get(words, 0) + count
 
 
 def _summed(keys: NDArray[np.int64], records: NDArray[np.int64]) -> Sequence[tuple[int, int]]:

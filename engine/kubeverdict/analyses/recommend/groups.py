@@ -24,7 +24,7 @@ _PREFERRED = (
     "role",
     "tier",
 )
-# Labels that another roll-out changes, beside those of the controllers.
+# Labels that another roll-out changes, besides those of the controllers.
 _VOLATILE = frozenset({"chart", "helm.sh/chart", "heritage", "version", "revision", "release-hash"})
 _VOLATILE_KEY = pattern(r".*(?:hash|uid|uuid|version|revision|checksum|commit|timestamp)$")
 _MOST_LABELS = 3

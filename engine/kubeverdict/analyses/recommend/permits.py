@@ -32,9 +32,9 @@ _CHUNK = 2_000_000
 
 
 class Alone(NamedTuple):
-    """A cluster whose NetworkPolicies are the recommended ones: beside the policies of other tiers
-    that it has, and (``bare``) beside nothing; one and the same where it has no others. Rules are
-    numbered as those of ``bare``."""
+    """A cluster whose NetworkPolicies are the recommended ones: together with the policies of other
+    tiers that it has, and (``bare``) alone; the same where it has no others. Rules are numbered as
+    those of ``bare``."""
 
     beside_tiers: CompiledPolicy
     bare: CompiledPolicy

@@ -3,7 +3,7 @@
 A new pod may be in any namespace that exists, with any labels and any names of ports. Its address
 is one where pods are (or in the ranges that the assertions name), and one stands for all that no
 rule distinguishes. A workload stands for pods with the labels that all of its pods have. What
-policies can distinguish becomes one pod each, in a small cluster with the policies that have a say,
+policies can distinguish becomes one pod each, in a small cluster with the policies that can decide,
 and the engine judges these.
 """
 

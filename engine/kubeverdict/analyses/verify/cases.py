@@ -99,7 +99,7 @@ class CaseMaker:
                 self._parts[destination, name, port] = part
             if part:
                 found.append(Case(source, part, places([port]), assertion.claim is not Claim.ALLOW))
-        # What must not be reached beside the ends of `only to` need not have such a port.
+        # What must not be reached besides the ends of `only to` need not have such a port.
         if not found and assertion.claim is not Claim.ONLY_TO and not assertion.may_be_empty:
             message = f"no pod of the destination has a port named {name}"
             raise _proves_nothing(assertion, "ports", message)

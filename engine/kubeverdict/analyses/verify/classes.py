@@ -63,7 +63,8 @@ def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, La
 
 def _choices(key: str, selectors: Sequence[Selector]) -> list[tuple[int, _Left]]:
     """What a key can do: the selectors that fail whatever else there is, and what is left of the
-    boolean ones. Of the values (none: the key is absent) that come to the same the simplest."""
+    boolean ones. Of values (None: the key is absent) with the same effect only the simplest is
+    kept."""
     required: dict[Requirement, int] = {}
     inside: dict[Requirement, None] = {}
     for number, selector in enumerate(selectors):

@@ -68,7 +68,7 @@ class Judge:
         self._failures = [Failure() for _ in cases]
 
     def failures(self) -> list[Failure]:
-        """What became of each case."""
+        """The result of each case."""
         if self._cases:
             for number in range(len(self.maps)):
                 self._judge_plane(number)

@@ -1,4 +1,4 @@
-"""The ports of assertions, beside the port atoms of a compiled cluster.
+"""The ports of assertions, in addition to the port atoms of a compiled cluster.
 
 An assertion may ask about a port in the middle of an atom. Atoms are therefore cut once more, by
 what assertions ask, and these *slices* are what reports name.
@@ -28,7 +28,7 @@ def places(ranges: Iterable[PortRange]) -> Ranges:
 
 def every_port(compiled: CompiledPolicy) -> Ranges:
     """Every port of every protocol. ICMP is left out where the CNI lets it through anyway: no
-    policy has a say in it."""
+    policy decides about it."""
     ranges = [PortRange(protocol, 1, MAX_PORT) for protocol in PORT_PROTOCOLS]
     ranges += [PortRange(protocol, 0, 0) for protocol in (Protocol.ICMP, Protocol.OTHER)]
     if compiled.profile.icmp == "always":

@@ -1,4 +1,4 @@
-"""What became of assertions."""
+"""The results of assertions."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ NewPods = Sequence[tuple[Pod, int]]
 
 
 class Stage:
-    """The ends of an assertion, and the policies that have a say about its connections."""
+    """The ends of an assertion, and the policies that can decide its connections."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Stage:
         destination: Crowd,
         addresses: tuple[Spans, Spans],
     ) -> None:
-        """``addresses`` are at the ends beside the pods."""
+        """``addresses`` are at the ends besides the pods."""
         self._compiled = compiled
         self._addresses_at = addresses
         self._crowds = (source, destination)
@@ -119,7 +119,7 @@ def cases(
     addresses: tuple[Spans, Spans],
     denied: bool,
 ) -> list[Case]:
-    """A case for each question. ``addresses`` are at the ends beside the pods."""
+    """A case for each question. ``addresses`` are at the ends besides the pods."""
 
     def side(pods: Iterable[Pod], spans: Spans) -> Side:
         mask = np.zeros(len(compiled.pods), np.bool_)
@@ -140,7 +140,7 @@ def cases(
 def _policies(
     compiled: CompiledPolicy, namespaces: Sequence[Namespace], direction: Direction
 ) -> list[Policy]:
-    """The policies that have a say about pods there in a direction, cut down to it."""
+    """The policies that can decide about pods there in a direction, cut down to it."""
     names = {one.name for one in namespaces}
     found = []
     for policy in compiled.policies:

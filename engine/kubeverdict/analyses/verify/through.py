@@ -56,7 +56,7 @@ class Fronts:
     def through(
         self, assertion: Assertion, sources: Callable[[], Iterable[Pod]]
     ) -> list[Assertion]:
-        """``assertion`` itself, or those that it comes to where its destination names Services.
+        """``assertion`` itself, or those that it stands for where its destination names Services.
         ``sources`` gives the pods at its source. Raises CannotAsk."""
         self._check_source(assertion)
         plain: list[EndPart] = []
@@ -114,9 +114,9 @@ class Fronts:
         for node, pods in by_node.items():
             choice = self._resolver.choice(entry, Client(node))
             if choice.dropped:
-                whose = ", ".join(map(str, pods[:_NAMED])) + (" …" if len(pods) > _NAMED else "")
+                clients = ", ".join(map(str, pods[:_NAMED])) + (" …" if len(pods) > _NAMED else "")
                 dropped = (
-                    f"connections of {whose} to svc/{service} are dropped: it has no backend on "
+                    f"connections of {clients} to svc/{service} are dropped: it has no backend on "
                     f"node {node} (internalTrafficPolicy Local), whatever policies say"
                 )
                 self._note(assertion, [dropped])
@@ -188,7 +188,7 @@ class Fronts:
     def _is_plain_too(
         self, assertion: Assertion, part: EndPart, entries: tuple[Frontend, ...]
     ) -> bool:
-        """Whether an end is asked about on ports beside those of Services: a node is."""
+        """Whether an end is asked about on ports other than those of Services: a node is."""
         address = _address(part)
         if not address or self._claims(address):
             return False

@@ -63,8 +63,8 @@ def _between(compiled: CompiledPolicy, most: Result, least: Result) -> Result:
         if violation.new_source is None and violation.new_destination is None:
             condition = condition_of(compiled, violation.sample)
         found[condition] = None
-    told = "; ".join(filter(None, found)) or "that of a rule"
-    depends = f"it depends on a condition: {told}"
+    conditions = "; ".join(filter(None, found)) or "that of a rule"
+    depends = f"it depends on a condition: {conditions}"
     return msgspec.structs.replace(certain, doubts=(*certain.doubts, depends))
 
 
