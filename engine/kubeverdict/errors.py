@@ -41,7 +41,7 @@ class Problem:
 
 class InputError(KubeverdictError):
     """Input that cannot be used. Carries every problem that was found, not the first, and the
-    warnings beside them: a misspelt field is often why another one is missing.
+    warnings with them: a misspelt field is often why another one is missing.
 
     ``skippable``: ``--skip-invalid`` goes on without it, where every problem has its line."""
 

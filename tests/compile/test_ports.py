@@ -13,7 +13,7 @@ from kubeverdict.compile.ports import (
     place,
     port_list,
     port_runs,
-    untold_type,
+    unknown_type,
 )
 from kubeverdict.compile.sets import members
 from kubeverdict.kernels.ports import END
@@ -94,15 +94,15 @@ def test_types_of_icmp_have_atoms_only_where_a_rule_names_one() -> None:
     assert not plain.has_types and plain.table.size == FIRST_TYPE
     typed = cut_ports({None: 0, port_list([IcmpMatch(4, 8)]): 1})
     assert typed.has_types and typed.table.size == END
-    echo, other, untold = (
+    echo, other, unknown = (
         int(typed.table[at])
         for at in (
             place(Protocol.ICMP, icmp_port(4, 8, 0)),
             place(Protocol.ICMP, icmp_port(4, 9, 0)),
-            untold_type(4),
+            unknown_type(4),
         )
     )
-    assert len({echo, other, untold}) == 3 and members(typed.sets, 1).tolist() == [echo]
+    assert len({echo, other, unknown}) == 3 and members(typed.sets, 1).tolist() == [echo]
 
 
 def test_a_type_that_no_rule_tells_apart_is_icmp() -> None:

@@ -49,7 +49,7 @@ def test_hosts_have_positions_of_their_own_where_selectors_find_their_pods() -> 
     assert positions[-2:] == ["host 192.168.0.1", "host 192.168.0.2"]
 
 
-def test_a_pod_in_a_block_is_told_apart_by_its_address() -> None:
+def test_a_pod_in_a_block_is_distinguished_by_its_address() -> None:
     to_first = policy("data/out", egress=[([block("10.0.0.1/32")], None)])
     positions = by_position(made(shop(to_first)))
     assert positions[:3] == ["data/db-0", "shop/web-1", "shop/web-0"]
@@ -70,7 +70,7 @@ DUAL = [pod(f"x/p{n}", f"n={n}", f"10.0.0.{n}", f"fd00::{n}") for n in (1, 2)]
     ],
     ids=("alike", "outside", "a pod's address", "one has one only", "one family", "no pods"),
 )
-def test_planes_are_told_apart_where_a_pod_is(found: Cluster, families: object) -> None:
+def test_planes_are_distinguished_where_a_pod_is(found: Cluster, families: object) -> None:
     assert [plane.universe.families for plane in made(found).planes] == families
 
 

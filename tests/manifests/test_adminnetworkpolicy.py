@@ -399,7 +399,7 @@ def test_fields_that_the_api_drops_are_warned_of() -> None:
     ]
 
 
-def test_policies_are_told_apart_by_what_they_decide() -> None:
+def test_policies_are_distinguished_by_what_they_decide() -> None:
     same = load_text(f"{text()}\n{text()}")
     assert len(same.cluster.policies) == 1 and "same content" in same.warnings[0].message
     (problem,) = problems_of(f"{text()}\n{text(priority=11)}")

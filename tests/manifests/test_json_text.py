@@ -51,7 +51,7 @@ def test_what_is_not_json_is_refused(text: bytes) -> None:
 
 
 @given(st.lists(st.dictionaries(st.text("aé\n"), values, max_size=2), min_size=1, max_size=5))
-def test_several_values_are_told_apart(objects: list[dict[str, Any]]) -> None:
+def test_several_values_are_distinguished(objects: list[dict[str, Any]]) -> None:
     texts = [json.dumps(value, ensure_ascii=True) for value in objects]
     for joined in ("\n".join(texts), " \n\n".join(texts), "".join(texts)):
         data = joined.encode()

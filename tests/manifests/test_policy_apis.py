@@ -128,7 +128,7 @@ def left(cluster: Cluster) -> list[str]:
         ("netpol/shop/wall", SAME),
     ],
 )
-def test_policies_of_one_kind_and_name_are_told_apart(reference: str, gone: Policy) -> None:
+def test_policies_of_one_kind_and_name_are_distinguished(reference: str, gone: Policy) -> None:
     base = Cluster(policies=(EAST, WEST, SAME))
     after = delete(base, [reference])
     assert left(after) == [f"{one.kind} {one}" for one in base.policies if one is not gone]

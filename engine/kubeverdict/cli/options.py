@@ -58,7 +58,7 @@ def cni_options(command: Command) -> Command:
 
 
 def two_cnis(command: Command) -> Command:
-    """For verbs that compare two inputs, beside --cni."""
+    """For verbs that compare two inputs, in addition to --cni."""
     return _with(
         command,
         [
@@ -74,7 +74,8 @@ def two_cnis(command: Command) -> Command:
 
 
 def cni_of_each(cni: str, old: str | None, new: str | None) -> tuple[str, str]:
-    """The CNI of each of two inputs. Raises UsageError where --cni is given beside one."""
+    """The CNI of each of two inputs. Raises UsageError where --cni is given together with one of
+    them."""
     source = click.get_current_context().get_parameter_source("cni")
     if (old or new) and source is ParameterSource.COMMANDLINE:
         raise UsageError("--cni is for both inputs: use --cni, or --cni-old and --cni-new")

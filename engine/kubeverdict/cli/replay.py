@@ -51,7 +51,7 @@ def traffic_in(
     reading: LogReading,
     most: int | None,
 ) -> Iterator[Traffic]:
-    """What flow logs tell of a cluster. Raises InputError where they tell nothing at all."""
+    """The traffic in flow logs. Raises InputError where they hold none."""
     from kubeverdict import flowlogs
     from kubeverdict.analyses.traffic import collect
 

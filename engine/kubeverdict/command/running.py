@@ -84,8 +84,8 @@ def _stands_once(option: click.Option) -> bool:
 
 
 def run(group: click.Group, name: str) -> int:
-    """Run a command with the arguments of this process; its exit status. What is wrong with the
-    usage or the input is said here; anything else that goes wrong is raised."""
+    """Run a command with the arguments of this process; its exit status. Wrong usage and wrong
+    input are reported here; any other error is raised."""
     # numpy's linear algebra, of which nothing is used, starts a thread for each core when it is
     # imported: a third of the time of a small answer.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

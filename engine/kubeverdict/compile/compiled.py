@@ -110,7 +110,7 @@ class PortSpace:
 
 class MatrixRules(NamedTuple):
     """Rules as rows of the reachability matrix take them, where which rule decides is not asked:
-    those that come to the same are one. ``sets`` are those of the plane, with unions behind."""
+    those with the same effect are one. ``sets`` are those of the plane, with unions behind."""
 
     into: View  # ingress rules by destination
     out_to: View  # egress rules by destination

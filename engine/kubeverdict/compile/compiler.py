@@ -17,7 +17,7 @@ from kubeverdict.compile.lowering import Questions, lower
 from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
-from kubeverdict.compile.rules import Base, Derived, RowMaker, rows_of, told_apart
+from kubeverdict.compile.rules import Base, Derived, RowMaker, rows_of, sets_of_uncounted
 from kubeverdict.compile.uncertain import uncertain_selectors
 from kubeverdict.compile.universe import (
     Atoms,
@@ -138,7 +138,7 @@ def _compilation(
             ports,
             population,
             space,
-            told_apart(part.table, part.sets),
+            sets_of_uncounted(part.table, part.sets),
         )
         for part in parts
     )

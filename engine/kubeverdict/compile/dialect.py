@@ -191,7 +191,7 @@ def _first_port_only(port: PortMatch) -> PortMatch:
 
 
 def _names_lost(ports: tuple[PortMatch, ...]) -> tuple[PortMatch, ...]:
-    """A named port covers its protocol, unless a number of that protocol stands beside it."""
+    """A named port covers its protocol, unless the rule has a number of that protocol too."""
     numbered = {port.protocol for port in ports if isinstance(port, PortRange)}
     return tuple(
         PortRange(port.protocol) if isinstance(port, NamedPort) else port

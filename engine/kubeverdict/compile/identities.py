@@ -46,7 +46,7 @@ def make_plane(
     also: NDArray[np.int64],
 ) -> Plane:
     """Refine the positions of a plane to identities, renumber its sets and index its rules.
-    Positions are distinguished by the sets of ``also`` beside those of the rules."""
+    Positions are distinguished by the sets of ``also`` as well as those of the rules."""
     used = distinct_sets(np.concatenate((rows.subject, rows.peer, also)))
     numbering = number_identities(universe, used, sets)
     renumbered_sets = renumbered(universe, numbering, used, sets)

@@ -145,10 +145,10 @@ def _numbered(values: list[Value]) -> tuple[NDArray[np.int32], tuple[Value, ...]
     return np.array(of_each, np.int32), tuple(numbers)
 
 
-def _address(text: str, whose: str) -> Address:
+def _address(text: str, owner: str) -> Address:
     address = parse_address(text)
     if address is None:
-        raise UsageError(f"{whose}: {text!r} is not an IP address")
+        raise UsageError(f"{owner}: {text!r} is not an IP address")
     return address
 
 

@@ -39,7 +39,7 @@ def place(protocol: Protocol, port: int) -> int:
     return _ICMP + protocol - Protocol.ICMP
 
 
-def untold_type(version: int) -> int:
+def unknown_type(version: int) -> int:
     """The place of an ICMP packet whose type is not known, where types have places: no rule for a
     type covers it, but one for all types of the version does."""
     return END - 1 if version == 6 else END - 2
@@ -80,7 +80,7 @@ def _places(port: PortMatch) -> Iterator[tuple[int, int]]:
         )
         yield first, last + 1
         if port.icmp_type is None:
-            yield untold_type(port.version), untold_type(port.version) + 1
+            yield unknown_type(port.version), unknown_type(port.version) + 1
     elif isinstance(port, PortRange):
         if port.protocol is Protocol.ICMP:
             yield from ALL_ICMP
@@ -113,7 +113,7 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
     if any(TYPES < edge < END for edge in edges):
         end = END
         version_6 = place(Protocol.ICMP, icmp_port(6, 0))
-        edges |= {version_6, untold_type(4), untold_type(6), END}
+        edges |= {version_6, unknown_type(4), unknown_type(6), END}
     first = np.array(sorted(edge for edge in edges if edge <= end), np.int64)
     atoms = first.size - 1
     sizes = np.diff(first)

@@ -122,7 +122,7 @@ def rows_of(table: NDArray[np.int64], sets: Sets) -> tuple[Rows, int]:
     return rows, int((table[:, DIRECTION] == Direction.INGRESS).sum())
 
 
-def told_apart(table: NDArray[np.int64], sets: Sets) -> NDArray[np.int64]:
+def sets_of_uncounted(table: NDArray[np.int64], sets: Sets) -> NDArray[np.int64]:
     """The sets of rules that do not count, which ends are distinguished by as well."""
     filled = np.diff(sets.start) > 0
     table = table[table[:, ACTION] == UNCOUNTED]

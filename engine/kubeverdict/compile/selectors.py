@@ -1,8 +1,8 @@
 """Stage 3b: evaluate every distinct selector once, as a set of groups.
 
-The kernel knows conjunctions of requirements. What a selector has beside them, its clauses, is
-taken apart into such conjunctions, each evaluated once in each scope, and put together again as
-set operations.
+The kernel knows conjunctions of requirements. What a selector has besides them, its clauses, is
+taken apart into such conjunctions, each evaluated once in each scope, and put together again as set
+operations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Selectors whose answer is not known before pods run.
 
 A controller writes labels on its pods: hashes, UIDs, numbers. Of a pod that a template stands for
-such a label is known to exist and its value is not; ``Exists`` is decided, ``In`` and ``NotIn``
-are not. They are taken as for a value that nobody names, and told of.
+such a label is known to exist and its value is not; ``Exists`` is decided, ``In`` and ``NotIn`` are
+not. They are judged as for a value that nobody names, and reported.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _entry(
 ) -> Unevaluated:
     field: FieldPath = source.path
     keys = " and ".join(dict.fromkeys(one.key for one in tested))
-    whose = count(len(pods), "pod")
+    listed = count(len(pods), "pod")
     return Unevaluated(
         policy.kind,
         "",
@@ -109,7 +109,7 @@ def _entry(
         source.line,
         names=tuple(map(str, pods)),
         detail=(
-            f"{policy.kind} {policy} {field_text(field)} tests the value of {keys}, which {whose} "
+            f"{policy.kind} {policy} {field_text(field)} tests the value of {keys}, which {listed} "
             f"({pods[0]}{', …' if len(pods) > 1 else ''}) get when they run: what it decides for "
             "them is not certain"
         ),

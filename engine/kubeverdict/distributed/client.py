@@ -37,7 +37,7 @@ class DaskCluster:
     """A connection to a Dask cluster whose workers can judge scenarios."""
 
     def __init__(self, scheduler: str, reach: float = REACH, first: float = FIRST_WORKER) -> None:
-        # Its own words about lost connections would stand between ours.
+        # Its own messages about lost connections would mix with ours.
         for name in ("distributed.client", "distributed.core", "distributed.comm"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address = scheduler

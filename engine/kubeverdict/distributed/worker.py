@@ -19,7 +19,7 @@ from kubeverdict.session.version import Version
 _data: dict[str, bytes] = {}
 _ready: dict[str, Version] = {}
 _lock = threading.Lock()
-# How often a snapshot came to this process, which should be once.
+# How often this process received a snapshot, which should be once.
 _arrivals: dict[str, int] = {}
 
 
@@ -48,7 +48,7 @@ def version() -> str:
 
 
 def arrivals() -> dict[str, int]:
-    """How often each snapshot came to this process."""
+    """How often this process received each snapshot."""
     return dict(_arrivals)
 
 

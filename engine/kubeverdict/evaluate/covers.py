@@ -30,7 +30,7 @@ class PolicyCover(msgspec.Struct, frozen=True):
 
 
 def is_default_deny(policy: Policy) -> bool:
-    """Whether a policy is the ground that others stand on: it is not redundant because each of
+    """Whether a policy is a default that other policies narrow: it is not redundant because each of
     the pods that there are today has a policy of its own."""
     isolating = any(isolates(policy, direction) for direction in Direction)
     return isolating and policy.pods.selects_all and not policy.rules
@@ -81,9 +81,9 @@ class Covers:
         return sorted(found)
 
     def _cover(self, number: int, gone: Collection[int], missed: set[int]) -> PolicyCover | None:
-        """What covers a policy without those that are ``gone``; ``missed`` gets those of them
-        that are about the same pods. None where something of it is not covered, or where a rule
-        of it has no effect (which is told of elsewhere)."""
+        """What covers a policy without those that are ``gone``; ``missed`` gets those of them that
+        are about the same pods. None where something of it is not covered, or where a rule of it
+        has no effect (which is reported elsewhere)."""
         own = [rows.get(number, []) for rows in self._rows]
         rules = {row.rule for rows in own for _, row in rows if row.rule >= 0}
         if len(rules) < len(self._policies[number].rules):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kubeverdict.compile.compiled import BEFORE_TIERS, CompiledPolicy, Plane, Reason
-from kubeverdict.compile.ports import place, untold_type
+from kubeverdict.compile.ports import place, unknown_type
 from kubeverdict.compile.tiers import tier_numbers, tiers_of
 from kubeverdict.errors import UsageError
 from kubeverdict.kernels import flows as kernels
@@ -54,11 +54,11 @@ def judge(
     """Judge flows: equally long arrays of endpoint ids, ``Protocol`` numbers and ports.
 
     ``ports`` are 0 to 65535 and ignored for other protocols than TCP, UDP and SCTP, but for ICMP
-    whose type is told (:func:`~kubeverdict.model.ports.icmp_port`). ``family`` asks about one
+    whose type is given (:func:`~kubeverdict.model.ports.icmp_port`). ``family`` asks about one
     address family; without it each flow takes the first (IPv4, then IPv6) that both ends have.
-    ``through_service`` says that the flows reach their destinations through a Service, where a
-    pod that reaches itself is subject to policy.
-    Raises UsageError for arrays of different lengths and values out of range.
+    ``through_service`` says that the flows reach their destinations through a Service, where a pod
+    that reaches itself is subject to policy. Raises UsageError for arrays of different lengths and
+    values out of range.
     """
     source = _column(sources, "source", len(compiled.pods) + _others(compiled))
     destination = _column(destinations, "destination", len(compiled.pods) + _others(compiled))
@@ -239,8 +239,8 @@ def port_atoms(
     icmp = np.flatnonzero(protocol == Protocol.ICMP)
     about = compiled.planes[0].ends.about
     four = (about[source[icmp]] & about[destination[icmp]] & IPV4 != 0) & (family != 6)
-    untold = np.where(four, untold_type(4), untold_type(6))
-    index[icmp] = np.where(port[icmp] > 0, place(Protocol.ICMP, 1) + port[icmp] - 1, untold)
+    unknown = np.where(four, unknown_type(4), unknown_type(6))
+    index[icmp] = np.where(port[icmp] > 0, place(Protocol.ICMP, 1) + port[icmp] - 1, unknown)
     return compiled.ports.table[index]
 
 

@@ -49,8 +49,8 @@ class Share(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What rules make of peers at one place of ports: those that are ``allowed``, and who
-    decides. Peers that no rule decides about are allowed and in nobody's share."""
+    """What rules make of peers at one place of ports: those that are ``allowed``, and who decides.
+    Peers that no rule decides about are allowed and counted for no policy."""
 
     allowed: Bitmap
     shares: list[Share]
@@ -161,7 +161,7 @@ class PlaneRules:
         return known
 
     def distinct(self, rows: Sequence[RuleRow]) -> list[list[RuleRow]]:
-        """Those of ``rows`` that speak about a port, in each way in which that happens."""
+        """Those of ``rows`` that match a port, in each way in which that happens."""
         found: dict[tuple[int, ...], list[RuleRow]] = {}
         for place in self.places(rows):
             met = [number for number, row in enumerate(rows) if self.holds(row.ports, place)]
@@ -169,8 +169,8 @@ class PlaneRules:
         return list(found.values())
 
     def decided(self, rows: Sequence[RuleRow]) -> Decided:
-        """What ``rows``, of one subject in evaluation order, make of all peers on a port that
-        they all speak about."""
+        """What ``rows``, of one subject in evaluation order, make of all peers on a port that they
+        all match."""
         left = self.plane.universe.copy()
         allowed = np.zeros_like(left)
         shares: list[Share] = []

@@ -1,6 +1,6 @@
 """Rules collected for one end, and the memory that scenarios are judged in.
 
-A scenario switches policies on and off beside a base that stays as it is. Rules are listed one by
+A scenario switches policies on and off over a base that stays as it is. Rules are listed one by
 one, each with the versions in which it is in force; or, for an end at which nothing was switched,
 merged as the base has them.
 """

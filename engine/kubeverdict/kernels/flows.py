@@ -195,8 +195,8 @@ def decide(entries, identity, other, atom, sets, ports):
 
 @kernel
 def trace(entries, identity, other, atom, sets, ports, passed, tiers, rules):
-    """How :func:`decide` comes to its answer, in each layer for itself; returns how many rules
-    pass on.
+    """How :func:`decide` reaches its answer, in each layer for itself; returns how many rules pass
+    on.
 
     ``passed`` (tiers,) takes these, in order. ``tiers`` and ``rules`` (layers,) take the tier
     that decides in each layer and its rule or reason; they must be -1 and NOT_ISOLATED, which

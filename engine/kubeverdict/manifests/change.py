@@ -144,7 +144,7 @@ def parse_reference(
     """Kind, namespace and name of an object that exists.
 
     ``names_of`` gives the names of a kind, ``workload_kinds`` those kinds that pods belong to:
-    beside Kubernetes' own these may be of any group.
+    besides Kubernetes' own these may be of any group.
     """
     word, *parts = reference.split("/")
     try:

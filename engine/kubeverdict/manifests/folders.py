@@ -1,11 +1,11 @@
 """Which files of a folder are manifests.
 
-Everything that ends in ``.yaml``, ``.yml`` or ``.json`` is, below it too, but for what is not
-meant to be read as it is. Passed over, and said: hidden files and folders, packages of other
-programs, what git ignores, pipes and devices. An error, because leaving it out could change any
-verdict: Helm charts, whose templates have to be rendered, and kustomizations that change what the
-files beside them say. A kustomization that only lists files of the folder changes nothing, so its
-files are read.
+Everything that ends in ``.yaml``, ``.yml`` or ``.json`` is, below it too, but for what is not meant
+to be read as it is. Passed over, and said: hidden files and folders, packages of other programs,
+what git ignores, pipes and devices. An error, because leaving it out could change any verdict: Helm
+charts, whose templates have to be rendered, and kustomizations that change what the files of their
+folder say. A kustomization that only lists files of the folder changes nothing, so its files are
+read.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def manifests(folder: str, findings: Findings) -> Iterator[str]:
                     folders.clear()
                     files.clear()
         if templates.CHART in files and _report_chart(parent, findings):
-            # What is beside the templates are values and the like.
+            # The other files of a chart are values and the like.
             folders[:] = [name for name in folders if name not in templates.PARTS]
             files.clear()
         for name in sorted(files):

@@ -1,4 +1,4 @@
-"""Kustomizations: whether what they build is what the files beside them say."""
+"""Kustomizations: whether what they build is what the files of their folder say."""
 
 from __future__ import annotations
 

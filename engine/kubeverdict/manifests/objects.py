@@ -38,7 +38,7 @@ from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.sources import FieldPath, Origin
 
-# More pods than this for one workload is taken for a slip.
+# More pods than this for one workload is taken for a typing error.
 MAX_REPLICAS = 200_000
 
 Owner = tuple[str, str]  # kind, name
@@ -458,7 +458,7 @@ def _owner(metadata: schema.Metadata) -> Owner | None:
 
 
 def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
-    """When a pod came to be, or 0. No verdict depends on it, so nothing is said of bad ones."""
+    """When a pod was created, or 0. No verdict depends on it, so bad values are not reported."""
     for raw in (status.start_time, metadata.creation_timestamp):
         text = bytes(raw).strip(b'"')
         if text != _NULL:

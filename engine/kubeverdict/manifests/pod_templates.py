@@ -58,7 +58,7 @@ UNKNOWN_LABELS: dict[str, tuple[str, ...]] = {
 _ROLLOUT = ("argoproj.io", "Rollout")
 _KRUISE = "apps.kruise.io"
 _KNATIVE = "serving.knative.dev"
-# Traffic comes to the first three of these, and not to the port that the user names.
+# Traffic arrives at the first three of these, and not to the port that the user names.
 _QUEUE_PROXY = (8012, 8013, 8112, 8022, 9090, 9091)
 _KNATIVE_UNKNOWN = (
     "app",
@@ -263,7 +263,7 @@ TEMPLATES: dict[Resource, tuple[TemplatePlace, ...]] = {
 class FoundTemplate(NamedTuple):
     """A pod template in an object: where it is, what ``EACH`` stood for, and how many pods.
 
-    ``of`` are the kind and name of a workload beside it whose template is meant.
+    ``of`` are the kind and name of another workload whose template is meant.
     """
 
     path: FieldPath

@@ -45,7 +45,7 @@ _Key = TypeVar("_Key")
 _Item = TypeVar("_Item")
 _Located = TypeVar("_Located", Pod, Policy, Service, EndpointList, Ingress)
 
-# What `kubectl scale` scales, beside kinds of which nothing is known.
+# What `kubectl scale` scales, besides kinds of which nothing is known.
 _NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
 _NOT_WORKLOADS = {"Node", "Service", "Namespace"}
 
@@ -204,7 +204,7 @@ class _State:
         self._unevaluated: tuple[Unevaluated, ...] = ()
 
     def edit(self, name: str) -> Edit:
-        """What the changes so far come to."""
+        """The edit that the changes so far make."""
         fields: dict[str, Any] = {}
         base = self._base
         state: dict[str, tuple[dict[Any, Any], Callable[[], Container[Any]]]] = {

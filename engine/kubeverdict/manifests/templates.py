@@ -49,7 +49,7 @@ def _is_yaml(text: str) -> bool:
 
 
 def what_to_do(file: str) -> str:
-    """What is said of a file that is a template."""
+    """The error for a file that is a template."""
     chart = chart_above(os.path.dirname(file))
     if chart is None:
         return "is a template, not a manifest: render it first"

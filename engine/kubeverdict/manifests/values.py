@@ -1,6 +1,7 @@
 """The values in a YAML or JSON file, lists taken apart, each knowing the lines of its fields.
 
-For files of our own: what is in them is small beside a cluster, so values are plain and whole.
+For files of our own: what is in them is small compared with a cluster, so values are plain and
+whole.
 """
 
 from __future__ import annotations

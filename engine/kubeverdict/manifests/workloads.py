@@ -51,7 +51,7 @@ def pods_of(
             continue
         top = owners.top(workload.ref)
         if workload.template_of and not owners.is_known(workload.template_of):
-            continue  # that its pods are not modelled is said
+            continue  # reported: its pods are not modelled
         for part in (workload, *workload.more):
             result += _template_pods(owners.with_template(part), top, nodes, taken)
     return result

@@ -29,7 +29,7 @@ SHORT_NAMES = {
     "vmi": "virtualmachineinstance",
 }
 
-# What a controller writes on its pods beside the labels of the template.
+# What a controller writes on its pods besides the labels of the template.
 CONTROLLER_LABELS = frozenset(
     {
         "apps.kruise.io/cloneset-instance-id",
@@ -83,9 +83,10 @@ class WorkloadRef(msgspec.Struct, frozen=True, order=True, gc=False):
 class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pod, or one that a workload template stands for (``template`` is then true).
 
-    ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first;
-    a template has none. ``phase`` is empty where the pod has no status yet. ``started`` is when
-    it came to be, in seconds since 1970, 0 where it is not known: its address was another's before.
+    ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first; a
+    template has none. ``phase`` is empty where the pod has no status yet. ``started`` is when it
+    was created, in seconds since 1970, 0 where it is not known: before that its address may have
+    been another pod's.
     """
 
     namespace: str
@@ -230,7 +231,7 @@ class ApiServerCalls(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Cluster(msgspec.Struct, frozen=True, eq=False):
     """Everything a verdict depends on. Namespaces cover those of every pod and policy.
 
-    ``unevaluated`` is what the input holds beside that and could matter: every answer names it.
+    ``unevaluated`` is what else the input holds that could change a verdict: every answer names it.
     """
 
     namespaces: Sequence[Namespace] = ()

@@ -143,12 +143,12 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     An empty tuple of either matches nothing (a CNI that drops a part of a rule leaves one).
     ``index`` is the place in the policy's list for its direction.
 
-    What APIs beside NetworkPolicy say: ``excluded_ports`` are not covered, whatever ``ports`` has;
-    ``subject`` narrows the subject of the policy to some of its pods; ``precedence`` is a place in
-    the tier of its own, instead of the policy's ``order``, so that rules of several policies
-    interleave.
+    What APIs other than NetworkPolicy say: ``excluded_ports`` are not covered, whatever ``ports``
+    has; ``subject`` narrows the subject of the policy to some of its pods; ``precedence`` is a
+    place in the tier of its own, instead of the policy's ``order``, so that rules of several
+    policies interleave.
 
-    ``condition`` says on what it depends whether the rule counts, where the input does not tell:
+    ``condition`` says what it depends on whether the rule counts, where the input does not show it:
     "for GET /api only". Such rules make two bounds of every verdict, see :meth:`counted`.
     """
 

@@ -93,8 +93,8 @@ class IcmpMatch(msgspec.Struct, frozen=True, order=True, gc=False, tag=True):
 
 
 def icmp_port(version: Literal[4, 6], type: int, code: int = 0) -> int:
-    """The type and code of an ICMP packet in the place of a port, 1 to 131072. Port 0 of ICMP is
-    a packet of which no type is said: of none that a rule names."""
+    """The type and code of an ICMP packet in the place of a port, 1 to 131072. Port 0 of ICMP is a
+    packet whose type is not known: no rule for a type matches it."""
     return 1 + ((version == 6) << 16 | type << 8 | code)
 
 

@@ -14,7 +14,7 @@ class Gap(StrEnum):
     POLICY = "policy"  # it could allow what is denied and deny what is allowed
     RESTRICTION = "restriction"  # it could only deny what is allowed
     POLICY_PART = "policy-part"  # policies that are not evaluated refer to it
-    NETWORK = "network"  # connections over networks beside the cluster's
+    NETWORK = "network"  # connections over networks other than the cluster's
     PODS = "pods"  # it makes pods that are not modelled
     POD_CHANGES = "pod-changes"  # it changes pods when they are created
     GENERIC = "generic"  # its pod templates were found by their shape
@@ -24,7 +24,7 @@ class Gap(StrEnum):
 
     @property
     def decides(self) -> bool:
-        """Whether a verdict can come out otherwise than it is said to."""
+        """Whether it can make a verdict wrong."""
         return self in (Gap.POLICY, Gap.RESTRICTION, Gap.LABEL_VALUE, Gap.CONDITION)
 
 

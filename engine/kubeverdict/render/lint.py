@@ -124,7 +124,7 @@ def _section(group: FindingGroup, whole: bool, places: _Places, style: Style) ->
         lines.append(
             f"  {count(len(found), 'finding')} in {count(len(group.namespaces), 'namespace')}"
         )
-    # What all of them have in common is said once.
+    # What all of them have in common is shown once.
     why, fix = ({one.why for one in found}, {one.fix for one in found})
     if len(why) == 1 and (text := why.pop()):
         lines.append(style.paint(_wrapped(f"why: {text}", "  "), "dim"))

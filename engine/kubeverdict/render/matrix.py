@@ -45,7 +45,7 @@ def _text(table: Matrix, style: Style) -> str:
 
 
 def _parts(widths: Sequence[int], room: int) -> Iterator[range]:
-    """Columns that fit beside each other, two blanks before each; at least one."""
+    """Columns that fit into one line, two blanks before each; at least one."""
     first, used = 0, 0
     for column, width in enumerate(widths):
         if used + width + 2 > room and column > first:

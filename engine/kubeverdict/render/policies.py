@@ -1,4 +1,4 @@
-"""Recommended policies as YAML, with the flows that led to each rule beside it."""
+"""Recommended policies as YAML, with the flows that led to each rule as a comment."""
 
 from __future__ import annotations
 

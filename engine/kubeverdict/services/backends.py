@@ -38,7 +38,7 @@ class Backend(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """The same for backends that are the same."""
+        """Equal for backends that are the same."""
         if self.pod is not None:
             return self.pod.namespace, self.pod.name, self.target
         return "", self.address, self.target

@@ -149,7 +149,7 @@ class SnapshotFile:
         data = self._bytes[section.offset : section.offset + section.length]
         if number not in self._checked:
             if not _is_sound(section, self._bytes.size):
-                raise self.damaged(f"{section.name} does not fit what is said of it")
+                raise self.damaged(f"{section.name} does not fit its entry in the header")
             if crc32(data.data) != section.checksum:
                 raise self.damaged(f"{section.name} does not match its checksum")
             self._checked.add(number)

@@ -30,7 +30,7 @@ from kubeverdict.snapshots.layout import fields_of, is_array, is_entity, is_plai
 Tree = Any
 """What refers to arrays: lists, numbers, strings and None."""
 
-# A source is stored as what it tells, for the document that would tell it is not there later.
+# A source is stored with its file and line: the document that holds them is not there later.
 SOURCE_FIELDS = {"file": str, "line": int, "path": FieldPath}
 NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
 

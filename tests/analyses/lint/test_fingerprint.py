@@ -36,7 +36,7 @@ def test_the_number_of_pods_does_not_matter() -> None:
     assert known() == known(workload("api"), workload("jobs"))
 
 
-def test_findings_of_a_cluster_are_told_apart() -> None:
+def test_findings_of_a_cluster_are_distinguished() -> None:
     text = NAMESPACES + WEB + workload("db", "data") + to("0.0.0.0/0", "169.0.0.0/8")
     findings = lint_text(text).findings
     assert len({one.fingerprint for one in findings}) == len(findings) > 4

@@ -44,7 +44,7 @@ def test_policies_that_change_nothing_can_be_deleted_together(seed: int) -> None
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_sided_rules_are_those_whose_pairs_fail(seed: int) -> None:
-    compiled = compile_cluster(_told_apart(random_cluster(seed, pods=40, policies=25)))
+    compiled = compile_cluster(_distinguished(random_cluster(seed, pods=40, policies=25)))
     expected = {
         number: counts
         for number, ref in enumerate(compiled.rules)
@@ -68,7 +68,7 @@ def test_one_sided_rules_are_those_whose_pairs_fail(seed: int) -> None:
     assert particular == expected
 
 
-def _told_apart(cluster: Cluster) -> Cluster:
+def _distinguished(cluster: Cluster) -> Cluster:
     """Each rule with a source of its own."""
     policies = tuple(
         replace(

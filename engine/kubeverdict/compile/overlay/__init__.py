@@ -1,1 +1,1 @@
-"""What changes beside a compiled cluster, without compiling it anew."""
+"""Changes of a compiled cluster, without compiling it again."""

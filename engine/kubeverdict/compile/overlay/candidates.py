@@ -1,4 +1,4 @@
-"""Policies compiled beside a cluster that does not have them."""
+"""Policies compiled in addition to those of a cluster."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class WithCandidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Policies beside the base. Candidate ``c`` is policy ``len(base policies) + c``.
+    """Policies in addition to those of the base. Candidate ``c`` is policy ``len(base policies) +
+    c``.
 
-    ``rules`` continue the rule ids of the base. ``apart`` are candidates that cannot be judged
-    beside it, with the reason. ``pieces`` tells which addresses the two positions of an atom
-    stand for, by candidate, where it cuts the atom.
+    ``rules`` continue the rule ids of the base. ``apart`` are candidates that cannot be added to
+    it, with the reason. ``pieces`` tells which addresses the two positions of an atom stand for, by
+    candidate, where it cuts the atom.
     """
 
     planes: tuple[WithCandidates, ...]
@@ -57,7 +58,7 @@ class Candidates:
 
 
 def add_candidates(beside: Overlay, policies: Sequence[Policy]) -> Candidates:
-    """Compile ``policies`` beside the base, none of them in force."""
+    """Compile ``policies`` as additions to the base, none of them in force."""
     return _Adder(beside, policies).add()
 
 
@@ -102,7 +103,7 @@ class _Adder:
         if reason:
             self._apart[number] = reason
         elif pieces:
-            # What the twins of atoms stand for is this candidate's own affair.
+            # What the twins of atoms stand for differs from candidate to candidate.
             unions = {i: BlockUnion(union.blocks, number) for i, union in unions.items()}
             self._pieces[number] = pieces
         rules = list(policy.rules)
@@ -274,7 +275,7 @@ class _Adder:
 
 
 def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:
-    """Why rules cannot be compiled beside others; empty where they can."""
+    """Why the rules of a policy cannot be added to a compiled cluster; empty where they can."""
     rules = [rule for policy in policies for rule in policy.rules]
     if any(rule.precedence is not None for rule in rules):
         return "a rule with a precedence of its own"

@@ -1,4 +1,5 @@
-"""Making a compiled cluster open to candidates: see :mod:`kubeverdict.compile.overlay.overlay`."""
+"""Making the overlay of a compiled cluster, to which candidates can be added: see
+:mod:`kubeverdict.compile.overlay.overlay`."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ class Visitor(NamedTuple):
 
 
 def make_overlay(compiled: CompiledPolicy, visitors: Sequence[Visitor] = ()) -> Overlay:
-    """Make ``compiled`` open to candidates. Costs about as much as compiling it did.
+    """The overlay of ``compiled``. Costs about as much as compiling it did.
 
     ``visitors`` get positions like any pod, and weigh nothing.
     """

@@ -1,7 +1,7 @@
 """A compiled cluster to which candidates can be added: policies and pods that are not there yet.
 
 In :class:`~kubeverdict.compile.compiled.Plane` ends that no rule distinguishes are one identity,
-and rules that come to the same are one row. A candidate may distinguish more, and takes single
+and rules with the same effect are one row. A candidate may distinguish more, and takes single
 policies away. So here the ends are *positions*: pods of one namespace with the same labels and
 ports, whatever the policies ask; and the rules that have an end as subject are listed policy by
 policy. Labels that a controller writes to distinguish its own pods count only where a policy asks
@@ -89,7 +89,7 @@ class OverlayPlane:
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """A compiled cluster, its planes made open."""
+    """A compiled cluster whose planes take candidates."""
 
     compiled: CompiledPolicy
     planes: tuple[OverlayPlane, ...]

@@ -77,7 +77,7 @@ class _Whole:
         for opens in (True, False):
             found = [sample for sample in self._samples if sample.opens is opens]
             shown = map(self._example, sorted(found, key=lambda sample: -sample.pairs))
-            best += islice(filter(_is_telling, shown), self._kept)
+            best += islice(filter(_is_by_rules, shown), self._kept)
         return Outcome(
             name=name,
             counts=counts,
@@ -229,8 +229,8 @@ class _Whole:
         return judged(bool(verdicts[0].allowed[0]), own, other, self._most)
 
 
-def _is_telling(example: Example) -> bool:
-    """Whether the rules decide: a pod and its own node may connect whatever they say."""
+def _is_by_rules(example: Example) -> bool:
+    """Whether rules decide an example: a pod and its own node may connect whatever they say."""
     before, after = example.before, example.after
     return (before is not None and before.allowed) != (after is not None and after.allowed)
 

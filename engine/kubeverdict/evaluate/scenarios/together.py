@@ -25,7 +25,7 @@ the edits are in force; other policies of the base always are."""
 class Together:
     """A cluster and the policies of some edits of it.
 
-    These are compiled beside the cluster. Where one of them cannot be (a rule with a precedence
+    These are added to the compiled cluster. Where one of them cannot be (a rule with a precedence
     of its own, a peer that is no set of pods or addresses), or two of them cut the same addresses,
     the cluster is compiled once more with all of them in it, each switched on where it is wanted.
     """

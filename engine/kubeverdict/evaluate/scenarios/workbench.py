@@ -1,7 +1,7 @@
 """Many scenarios against one cluster.
 
-A scenario that changes policies only, or pods only, is judged beside the compiled base, in a
-batch with others; any other by compiling the changed cluster as a whole.
+A scenario that changes policies only, or pods only, is judged over the overlay of the compiled
+base, in a batch with others; any other by compiling the changed cluster as a whole.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class PolicyApi(NamedTuple):
-    """An API whose policies are evaluated. ``short`` are the names that ``kubectl`` takes beside
-    the kind, ``versions`` those that are read, the newest first. ``tier`` is where its policies
-    are that do not say it themselves; ``reader`` a module and a function of this package."""
+    """An API whose policies are evaluated. ``short`` are the names that ``kubectl`` takes besides
+    the kind, ``versions`` those that are read, the newest first. ``tier`` is where its policies are
+    that do not say it themselves; ``reader`` a module and a function of this package."""
 
     namespaced: bool
     short: tuple[str, ...]
@@ -102,7 +102,7 @@ POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
     ("k8s.ovn.org", "UserDefinedNetwork"): UnreadApi(_BOTH, True, ("udn",)),
     ("k8s.ovn.org", "ClusterUserDefinedNetwork"): UnreadApi(_BOTH, False, ("cudn",)),
     ("network.openshift.io", "EgressNetworkPolicy"): UnreadApi(_DENIES, True),
-    # Networks beside the cluster's
+    # Networks other than the cluster's
     ("k8s.cni.cncf.io", "MultiNetworkPolicy"): UnreadApi(Gap.NETWORK, True, ("multi-policy",)),
     ("k8s.cni.cncf.io", "NetworkAttachmentDefinition"): UnreadApi(
         Gap.NETWORK, True, ("net-attach-def",)
