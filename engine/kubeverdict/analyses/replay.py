@@ -62,10 +62,11 @@ class Replay(msgspec.Struct, frozen=True):
 
     ``allowed`` and ``breaking`` got through when they were logged; ``refused`` were denied then
     and are now, ``admitted`` were denied then and the policies allow them. ``pairs_allowed`` is
-    None where the families differ. ``proposed``: policies were applied first. Of very many groups
-    the smallest are not listed: ``groups_left_out``. ``idle`` are of all ``rules``, whatever their
-    action. ``conditional`` are among those that the policies allow, and depend on the condition of
-    a rule.
+    None where the families differ. ``proposed``: policies were applied first; ``broken_by_change``
+    are of what breaks those that the present policies allow, if only under conditions. Of very
+    many groups the smallest are not listed: ``groups_left_out``. ``idle`` are of all ``rules``,
+    whatever their action. ``conditional`` are among those that the policies allow, and depend on
+    the condition of a rule.
     """
 
     profile: str
