@@ -134,7 +134,7 @@ def bench_policy_scenarios(
 
 
 def bench_new_policies(measure: Measure, record: Record, mixed: Bench) -> None:
-    """Policies of another seed, applied one by one: compiled beside the base, and judged."""
+    """Policies of another seed, applied one by one: added to the compiled base, and judged."""
     other = cluster("mixed", 50_000, 5_000, seed=2).policies
     edits = [Edit(str(p), policies_in=(replace(p, name=f"new-{p.name}"),)) for p in other]
     prepared = mixed.prepared(edits)
@@ -144,7 +144,7 @@ def bench_new_policies(measure: Measure, record: Record, mixed: Bench) -> None:
     started = perf_counter()
     mixed.prepared(edits)
     rate = len(edits) / (perf_counter() - started)
-    record(Figure("candidates compiled beside mixed 50k/5k, one core", rate, "/s"))
+    record(Figure("candidates added to mixed 50k/5k, one core", rate, "/s"))
 
 
 def bench_label_scenarios(

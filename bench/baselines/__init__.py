@@ -35,7 +35,7 @@ __all__ = ["BASELINES", "Baseline"]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A dataplane: what it is called, the CNI profile it follows, and how it is rendered.
+    """A dataplane: its name, the CNI profile it follows, and its renderer.
 
     ``enforces`` is False for those that let everything through.
     """

@@ -90,7 +90,7 @@ def _fill(sets: Mapping[str, IpSet]) -> Iterable[str]:
 
 
 def _swap_in(sets: Mapping[str, IpSet]) -> Iterable[str]:
-    """Each set is filled beside the one in use and swapped with it."""
+    """Each set is filled under another name and swapped with the one in use."""
     for name, ip_set in sets.items():
         spare = f"TMP-{ip_set.kind.replace(':', '-')}"
         yield f"create {spare} {ip_set.header}"

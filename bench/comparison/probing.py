@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.baselines.node import NodePod, NodeRule, NodeView, Selected
 from bench.lab import Lab, LabPod, inside
-from bench.lab.packets import NUMBERS, opening
+from bench.lab.packets import NUMBERS, first_packet
 from kubeverdict import CompiledPolicy, address_ids, judge
 from kubeverdict.model.addresses import format_address
 from kubeverdict.model.policy import Direction
@@ -187,7 +187,7 @@ def arrived(
         ):
             for number in sorted(missing):
                 probe = probes[number - 1]
-                packet = opening(
+                packet = first_packet(
                     probe.source,
                     probe.destination,
                     probe.protocol,

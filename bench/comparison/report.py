@@ -100,7 +100,7 @@ def _numbered(prefix: str, counts: Sequence[int], reading: ResultsView) -> list[
 
 
 def targets(reading: ResultsView) -> list[Figure]:
-    """The figures that this project holds itself to."""
+    """The figures that this project has targets for."""
     figures = []
     for scenario in reading.traffic:
         for metric in ("crr", "rr1", "rr16"):

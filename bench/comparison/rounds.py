@@ -30,7 +30,7 @@ _LEAST_ROUNDS = 3
 _PATIENCE = 10.0  # seconds for what should arrive
 
 FLOOD = "flood"
-"""Request/response over 16 connections beside a flood of denials: a figure of its own."""
+"""Request/response over 16 connections during a flood of denials: a figure of its own."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.designs import filling
 from bench.lab import bpffs
-from bench.lab.packets import opening
+from bench.lab.packets import first_packet
 from kubeverdict import CompiledPolicy, Protocol
 from kubeverdict_agent.datapath import bpf_syscall
 from kubeverdict_agent.datapath.bpf_syscall import Flag, MapType
@@ -39,7 +39,7 @@ class Designs:
         self._programs = programs
         self._turns = turns
         self.tuples = tuples
-        packet = opening("10.9.9.9", "10.1.0.2", Protocol.TCP, 40000, 80, 1)
+        packet = first_packet("10.9.9.9", "10.1.0.2", Protocol.TCP, 40000, 80, 1)
         self._packet = _ETHERNET + packet
 
     def verdicts(self, design: str, count: int) -> list[bool]:

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 def missing() -> str | None:
     """Why there can be no namespaces here, or None where there can."""
     if sys.platform != "linux":
-        return "network namespaces are a thing of Linux"
+        return "network namespaces exist on Linux only"
     if os.geteuid() != 0:
         return "network namespaces need root"
     if find_spec("pyroute2") is None:

@@ -18,7 +18,7 @@ NUMBERS = {
 """Protocol numbers of IP."""
 
 
-def opening(
+def first_packet(
     source: str, destination: str, protocol: Protocol, source_port: int, port: int, number: int
 ) -> bytes:
     """The first packet of a connection: SYN, datagram, INIT, echo request, or anything else.

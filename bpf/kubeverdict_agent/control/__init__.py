@@ -1,1 +1,1 @@
-"""The state that is wanted, brought into force; and the commands that ask about it."""
+"""The desired state put in force, and the commands that ask about it."""

@@ -1,8 +1,9 @@
 """How commands talk to the agent: a unix socket that only its owner may use.
 
 A request is one JSON object on a line, ``{"verb": "status", ...}``. The answer is one JSON object
-on a line, or, for verbs that follow something, one after the other until the asker hangs up. What
-is wrong with a request is answered with ``{"error": "…"}`` and ends its connection, nothing else.
+on a line, or, for verbs that follow something, one after the other until the client closes the
+connection. What is wrong with a request is answered with ``{"error": "…"}`` and ends its
+connection, nothing else.
 """
 
 from __future__ import annotations
@@ -160,10 +161,12 @@ def follow(
             try:
                 line = lines.readline()
                 if not line:
-                    raise UsageError(f"the agent at {path} hung up")
+                    raise UsageError(f"the agent at {path} closed the connection")
                 while line:
                     if not line.endswith(b"\n"):
-                        raise UsageError(f"the agent at {path} hung up within an answer")
+                        raise UsageError(
+                            f"the agent at {path} closed the connection within an answer"
+                        )
                     answer = msgspec.json.decode(line)
                     if isinstance(answer, dict) and set(answer) == {"error"}:
                         raise UsageError(str(answer["error"]))

@@ -30,7 +30,7 @@ _ALARMS = (
     *("source", "modes", "tables", "slots", "conntrack", "totals", "link", "links", "addresses"),
     *("collector", "internal"),
 )
-_BEAT = 5.0  # seconds without news after which a follower that hung up is noticed
+_BEAT = 5.0  # seconds without news after which a follower that closed its connection is noticed
 
 
 class Handlers:

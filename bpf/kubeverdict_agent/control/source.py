@@ -1,6 +1,6 @@
 """Where the cluster's state comes from.
 
-One small interface, so that a watch of an API server can stand beside the files that are here:
+One small interface, so that a watch of an API server can be added to the files that are here:
 :meth:`FileSource.changed` says whether there is something new, :meth:`FileSource.read` reads it.
 
 Decided: look at the files' status ten times a second. That is cheap, works on every file system

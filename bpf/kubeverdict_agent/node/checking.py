@@ -119,7 +119,7 @@ def _maps() -> str:
 
 def _programs(bpffs: Path) -> str:
     """Compile them, and load them, so that the verifier checks them."""
-    # Beside the folder rather than in it: that is an agent's own.
+    # Next to the folder, not in it: the folder belongs to an agent.
     places = (place for place in (bpffs.parent, bpffs) if place.is_dir())
     place = next((place for place in places if bpf_syscall.is_bpffs(place)), None)
     if place is None:

@@ -5,7 +5,7 @@ it lists the addresses in them (IFA_TARGET_NETNSID) and sends their changes to a
 for those of all numbered namespaces (NETLINK_LISTEN_ALL_NSID). So there is no need to find the
 files of namespaces, enter them or hold them open, which would keep dead pods alive.
 
-The messages are read here: pyroute2 drops the number that comes beside a message, and spells
+The messages are read here: pyroute2 drops the number that comes with a message, and spells
 IFA_TARGET_NETNSID as text. Only the handful of attributes that count are looked at, so a burst of
 links costs microseconds each.
 

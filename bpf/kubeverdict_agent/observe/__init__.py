@@ -1,1 +1,1 @@
-"""What the kernel reports, under names: events, counts, metrics, reports."""
+"""What the kernel reports, with names instead of numbers: events, counts, metrics, reports."""

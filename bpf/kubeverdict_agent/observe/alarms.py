@@ -1,6 +1,6 @@
 """What is wrong now, and a log of what happens.
 
-An alarm stands until what raised it says that it is over. Status, metrics and log show the same.
+An alarm is raised until its source clears it. Status, metrics and log show the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The envelope and the fields are those of Hubble's ``GetFlowsResponse`` and ``Flow`` messages
 (cilium/api/v1/observer and flow) in their JSON form. What they have no place for is in an object
-``kubeverdict`` beside the flow: the rule that decided, the mode, the policy generation.
+``kubeverdict`` next to the flow: the rule that decided, the mode, the policy generation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from the kernel when they are asked for.
+"""Metrics for Prometheus, read from the kernel when they are scraped.
 
 Served on loopback by default: the counts name no pods, but they reveal what a node enforces.
 """
