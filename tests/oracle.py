@@ -41,6 +41,7 @@ from tests.oracle_parts import (
     Flow,
     IPAddress,
     covers,
+    excludes,
     family_of,
     isolates,
     longest_prefix_matches,
@@ -341,7 +342,8 @@ class Oracle:
         assert subject is not None
         if rule.subject is not None and not self._peer_selects(rule.subject, subject):
             return False
-        if any(covers(port, flow) for port in rule.excluded_ports):
+        target = flow.destination.pod
+        if excludes(rule, flow, self._named_ports(target) if target is not None else ()):
             return False
         numbered = rule.ports is None or self._numbers_match(policy, rule, flow)
         if rule.peers is None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from kubeverdict.model.addresses import Block, Family
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import ContainerPort, Pod
 from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
-from kubeverdict.model.ports import IcmpMatch, PortMatch, PortRange, Protocol
+from kubeverdict.model.ports import IcmpMatch, NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.selectors import Operator, Selector
 
 IPAddress = IPv4Address | IPv6Address
@@ -115,6 +115,20 @@ def covers(port: PortMatch, flow: Flow) -> bool:
     if not isinstance(port, PortRange) or port.protocol is not flow.protocol:
         return False
     return flow.protocol not in PORTED or port.first <= flow.port <= port.last
+
+
+def excludes(rule: Rule, flow: Flow, declared: Iterable[ContainerPort]) -> bool:
+    """Does a rule exclude the port of a flow, by its number or by the name that it has among the
+    ports that the destination declares?"""
+    names = {
+        port.name for port in declared if (port.protocol, port.number) == (flow.protocol, flow.port)
+    }
+    return any(
+        port.protocol is flow.protocol and port.name in names
+        if isinstance(port, NamedPort)
+        else covers(port, flow)
+        for port in rule.excluded_ports
+    )
 
 
 def longest_prefix_matches(blocks: Iterable[BlockPeer], address: IPAddress) -> bool:

@@ -265,10 +265,13 @@ def _tier_rule(choose: Choose, direction: Direction, index: int, namespace: str 
     )
 
 
-def _excluded(choose: Choose) -> PortRange:
+def _excluded(choose: Choose) -> PortRange | NamedPort:
     if choose(RARELY):
         return PortRange(Transport.ICMP, 0, 0)
-    return PortRange(choose(PROTOCOLS), *choose(RANGES))
+    protocol = choose(PROTOCOLS)
+    known: tuple[tuple[int, int] | str, ...] = (*RANGES, *PORT_NAMES)
+    what = choose(known)
+    return NamedPort(protocol, what) if isinstance(what, str) else PortRange(protocol, *what)
 
 
 def _subject(choose: Choose, namespace: str | None) -> PodPeer:

@@ -27,12 +27,13 @@ from tests.counting import port_runs
 from tests.oracle import Oracle, Reason, Way, decides_to_allow
 from tests.oracle_parts import Flow
 
+_NAME = NamedPort(Protocol.TCP, "http")
 _PORTS: tuple[PortMatch, ...] = (
     PortRange(Protocol.TCP, 80, 80),
     PortRange(Protocol.TCP, 80, 81),
     PortRange(Protocol.TCP, 81, 8080),
     PortRange(Protocol.UDP, 1, 65535),
-    NamedPort(Protocol.TCP, "http"),
+    _NAME,
 )
 _BLOCKS = [
     BlockPeer(block, tuple(part for part in (parse_block(each) for each in excepts) if part))
@@ -95,7 +96,10 @@ def _small(choose: Choose, made: Cluster) -> Cluster:
             choose(_BLOCKS) if isinstance(peer, BlockPeer) else peer for peer in one.peers
         )
         ports = one.ports and tuple(choose(_PORTS) for _ in one.ports)
-        return replace(one, peers=peers, ports=ports)
+        excluded = tuple(
+            _NAME if isinstance(port, NamedPort) else port for port in one.excluded_ports
+        )
+        return replace(one, peers=peers, ports=ports, excluded_ports=excluded)
 
     return replace(
         made,

@@ -318,9 +318,19 @@ def port_failures(
 ) -> list[UnmetCondition]:
     """Why no port of the rule covers the flow; at most one failure, about all of its ports."""
     found = flow.port_text
-    excluded = (port for port in rule.excluded_ports if port.protocol is flow.protocol)
-    if any(port.covers(flow.port) for port in excluded):
-        message = f"{found} is excluded"
+    for port in rule.excluded_ports:
+        if isinstance(port, NamedPort):
+            pods = (flow.destination.pod,) if flow.destination.pod is not None else ()
+            owner = flow.destination.name
+            if port.protocol is not flow.protocol or not pods:
+                continue
+            if _resolved(port, flow, pods, owner, context.profile) is not None:
+                continue
+            message = f"{found} is excluded: it is port {port.name} of {owner}"
+        elif port.protocol is flow.protocol and port.covers(flow.port):
+            message = f"{found} is excluded"
+        else:
+            continue
         return [UnmetCondition("port", message, f"not {found}", found)]
     if rule.ports is None:
         return []

@@ -42,10 +42,11 @@ _OWN_NODE = (EndSet.HOST, EndSet.REMOTE_NODE)
 
 
 class LoweredRule(NamedTuple):
-    """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union of
-    ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are resolved
-    later, and not to ports of ``excluded``. One that does not count, because of its condition, is
-    asked for all the same: both bounds distinguish the same ends and ports."""
+    """A rule in numbers. Its peers are everything where ``anyone`` says so, otherwise the union
+    of ``selectors``, ``blocks`` and ``others``; ``ports`` None is every port; ``named`` are
+    resolved later, and not to ports of ``excluded``; so are ``excluded_names``. One that does not
+    count, because of its condition, is asked for all the same: both bounds distinguish the same
+    ends and ports."""
 
     direction: Direction
     action: Action
@@ -60,6 +61,7 @@ class LoweredRule(NamedTuple):
     others: tuple[int, ...] = ()
     excluded: PortList = ()
     counts: bool = True
+    excluded_names: tuple[NamedPort, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class Questions:
     blocks: dict[BlockPeer, int] = field(default_factory=dict)
     others: dict[OtherPeer, int] = field(default_factory=dict)
     named: set[NamedPort] = field(default_factory=set)
+    unnamed: set[NamedPort] = field(default_factory=set)  # those of ``named`` that rules exclude
     drafts: list[LoweredRule] = field(default_factory=list)
     rules: list[RuleRef] = field(default_factory=list)
     # The place of each rule in evaluation order; empty where that is the order of ``rules``.
@@ -82,8 +85,8 @@ class Questions:
     conditional: bool = False  # some rule is
     # Port lists as rules write them, taken apart: the same few come again and again.
     ports: dict[
-        tuple[tuple[PortMatch, ...] | None, tuple[PortRange, ...]],
-        tuple[PortList, tuple[NamedPort, ...], PortList],
+        tuple[tuple[PortMatch, ...] | None, tuple[PortRange | NamedPort, ...]],
+        tuple[PortList, tuple[NamedPort, ...], PortList, tuple[NamedPort, ...]],
     ] = field(default_factory=dict)
 
     def label_keys(self) -> frozenset[str]:
@@ -212,13 +215,15 @@ def _draft(
     named: tuple[NamedPort, ...] = ()
     ports: PortList | None = None
     excluded: PortList = ()
+    excluded_names: tuple[NamedPort, ...] = ()
     if rule.ports is not None or rule.excluded_ports:
         written = rule.ports, rule.excluded_ports
         known = questions.ports.get(written)
         if known is None:
             known = questions.ports[written] = _taken_apart(*written)
-            questions.named.update(known[1])
-        ports, named, excluded = known
+            questions.named.update(known[1], known[3])
+            questions.unnamed.update(known[3])
+        ports, named, excluded, excluded_names = known
     if rule.subject is not None:
         subject = _selector(questions, _narrowed(policy, rule.subject))
     # By position: there are hundreds of thousands of these.
@@ -235,15 +240,20 @@ def _draft(
         named,
         _distinct(others) if others else (),
         excluded,
+        True,
+        excluded_names,
     )
 
 
 def _taken_apart(
-    ports: tuple[PortMatch, ...] | None, excluded: tuple[PortRange, ...]
-) -> tuple[PortList, tuple[NamedPort, ...], PortList]:
-    """Places and names of a port list, and the places that are excluded."""
-    named = {port for port in ports or () if isinstance(port, NamedPort)}
-    return port_list(ports, excluded), tuple(sorted(named)), port_list(excluded)
+    ports: tuple[PortMatch, ...] | None, excluded: tuple[PortRange | NamedPort, ...]
+) -> tuple[PortList, tuple[NamedPort, ...], PortList, tuple[NamedPort, ...]]:
+    """Places and names of a port list, and the places and names that are excluded."""
+    named, without = (
+        tuple(sorted({port for port in some or () if isinstance(port, NamedPort)}))
+        for some in (ports, excluded)
+    )
+    return port_list(ports, excluded), named, port_list(excluded), without
 
 
 def _distinct(numbers: list[int]) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ def unknown_type(version: int) -> int:
     return END - 1 if version == 6 else END - 2
 
 
-def port_list(ports: Iterable[PortMatch] | None, excluded: Iterable[PortRange] = ()) -> PortList:
+def port_list(ports: Iterable[PortMatch] | None, excluded: Iterable[PortMatch] = ()) -> PortList:
     """The places that numbered ports and ICMP types cover (None: every place), without those of
     ``excluded``. Named ports are left out."""
     found = joined(
@@ -54,9 +54,14 @@ def port_list(ports: Iterable[PortMatch] | None, excluded: Iterable[PortRange] =
     # Types of both versions are ICMP of any type.
     if any(low <= TYPES and high == END for low, high in found):
         found = joined((*found, ALL_ICMP[0]))
-    for low, high in joined(chain.from_iterable(map(_places, excluded))):
-        found = tuple(_without(found, low, high))
-    return found
+    return without(found, joined(chain.from_iterable(map(_places, excluded))))
+
+
+def without(ports: PortList, excluded: PortList) -> PortList:
+    """A port list without the places of another."""
+    for low, high in excluded:
+        ports = tuple(_without(ports, low, high))
+    return ports
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> PortList:

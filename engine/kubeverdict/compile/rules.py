@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import LoweredRule, Questions
-from kubeverdict.compile.ports import ALL_ICMP, PortList, place
+from kubeverdict.compile.ports import ALL_ICMP, PortList, joined, place, without
 from kubeverdict.compile.sets import ALL, EMPTY, join, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
@@ -48,6 +48,8 @@ class Base:
     peers: Sequence[int]  # by selector, with hostNetwork pods where the profile wants them
     blocks: Sequence[int]  # by block
     named: dict[NamedPort, list[tuple[int, int]]]  # (number, set of pods that resolve to it)
+    # Of names that rules exclude: (number, set of the ends that do not resolve to it).
+    unnamed: dict[NamedPort, list[tuple[int, int]]] = field(default_factory=dict)
     # By other peer, the set of its ends: under ``ANY_NODE`` for every subject, or by the node of
     # the subject; and the pods on each node, where that matters.
     others: Sequence[dict[int, int]] = ()
@@ -198,8 +200,18 @@ class RowMaker:
         if not union:
             return
         peer = self.derived.of(union)
-        if draft.ports is None or draft.ports:
-            self._add(draft, subject, peer, draft.ports)
+        held: dict[int, list[int]] = {}  # by place, the ends for which no name excludes it
+        for name in draft.excluded_names:
+            for number, others in base.unnamed.get(name, ()):
+                held.setdefault(place(name.protocol, number), []).append(others)
+        ports = draft.ports
+        if ports and held:
+            ports = without(ports, joined((at, at + 1) for at in held))
+            for at, ends in held.items():
+                if any(low <= at < high for low, high in draft.ports or ()):
+                    self._add_held(draft, subject, peer, at, ends)
+        if ports is None or ports:
+            self._add(draft, subject, peer, ports)
         reached = union
         if draft.direction is Direction.EGRESS and not draft.anyone:
             reached = union if self._profile.named_port_through_ipblock else selected
@@ -208,11 +220,22 @@ class RowMaker:
                 at = place(port.protocol, number)
                 if any(low <= at < high for low, high in draft.excluded):
                     continue
-                ports = ((at, at + 1),)
+                ends = held.get(at, [])
                 if draft.direction is Direction.INGRESS:
-                    self._add(draft, self.derived.of((subject,), holders), peer, ports)
+                    self._add_held(draft, self.derived.of((subject,), holders), peer, at, ends)
                 elif reached:
-                    self._add(draft, subject, self.derived.of(reached, holders), ports)
+                    self._add_held(draft, subject, self.derived.of(reached, holders), at, ends)
+
+    def _add_held(
+        self, draft: LoweredRule, subject: int, peer: int, at: int, ends: Iterable[int]
+    ) -> None:
+        """The row of a rule for one place of ports, for destinations in all of some sets."""
+        for some in ends:
+            if draft.direction is Direction.INGRESS:
+                subject = self.derived.of((subject,), some)
+            else:
+                peer = self.derived.of((peer,), some)
+        self._add(draft, subject, peer, ((at, at + 1),))
 
     def _add_isolation(self, questions: Questions) -> None:
         """Deny behind the rules of each tier; and, where the NetworkPolicies of a CNI let ICMP

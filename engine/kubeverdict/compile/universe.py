@@ -187,11 +187,18 @@ def base_sets(
         behind = 2 + count
     parts.append(_block_positions(universe, blocks, atoms, population, profile))
     names, holders = resolve_names(questions.named, kinds.port_sets, groups.ports)
-    parts.append(from_positions(holders))
     behind_blocks = behind + blocks.start.size - 1
     named: dict[NamedPort, list[tuple[int, int]]] = {}
     for index, (port, number) in enumerate(names):
         named.setdefault(port, []).append((number, behind_blocks + index))
+    unnamed: dict[NamedPort, list[tuple[int, int]]] = {}
+    others: list[NDArray[np.int64]] = []
+    for (port, number), own in zip(names, holders, strict=True):
+        if port in questions.unnamed:
+            place = behind_blocks + len(names) + len(others)
+            unnamed.setdefault(port, []).append((number, place))
+            others.append(np.setdiff1d(np.flatnonzero(everything), own))
+    parts.append(from_positions([*holders, *others]))
     return Base(
         sets=join(*parts),
         words=universe.words,
@@ -199,6 +206,7 @@ def base_sets(
         peers=peer_numbers,
         blocks=range(behind, behind_blocks),
         named=named,
+        unnamed=unnamed,
     )
 
 

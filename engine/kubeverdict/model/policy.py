@@ -19,7 +19,7 @@ from enum import IntEnum, StrEnum
 import msgspec
 
 from kubeverdict.model.addresses import Address, Block
-from kubeverdict.model.ports import PortMatch, PortRange
+from kubeverdict.model.ports import NamedPort, PortMatch, PortRange
 from kubeverdict.model.selectors import EVERYTHING, Selector
 from kubeverdict.model.sources import FieldPath, Source
 
@@ -144,9 +144,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     ``index`` is the place in the policy's list for its direction.
 
     What APIs other than NetworkPolicy say: ``excluded_ports`` are not covered, whatever ``ports``
-    has; ``subject`` narrows the subject of the policy to some of its pods; ``precedence`` is a
-    place in the tier of its own, instead of the policy's ``order``, so that rules of several
-    policies interleave.
+    has (a name excludes the numbers that it stands for on the destination pod); ``subject`` narrows
+    the subject of the policy to some of its pods; ``precedence`` is a place in the tier of its own,
+    instead of the policy's ``order``, so that rules of several policies interleave.
 
     ``condition`` says what it depends on whether the rule counts, where the input does not show it:
     "for GET /api only". Such rules make two bounds of every verdict, see :meth:`counted`.
@@ -158,7 +158,7 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     peers: tuple[Peer, ...] | None
     ports: tuple[PortMatch, ...] | None
     source: Source
-    excluded_ports: tuple[PortRange, ...] = ()
+    excluded_ports: tuple[PortRange | NamedPort, ...] = ()
     subject: PodPeer | None = None
     precedence: float | None = None
     condition: str = ""

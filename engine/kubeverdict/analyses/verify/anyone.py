@@ -133,6 +133,12 @@ class _Examples:
             for port in ref.rule.ports or ()
             if isinstance(port, NamedPort)
         }
+        self._passed |= {
+            port
+            for ref in compiled.rules
+            for port in ref.rule.excluded_ports
+            if isinstance(port, NamedPort)
+        }
 
     def of(self, question: RangeQuestion, case: Case, failure: Failure) -> list[Violation]:
         """The simplest pair of pods for each way in which a case fails."""

@@ -87,15 +87,20 @@ def _names(rules: Iterable[Rule], denied: bool, at_least: bool) -> list[frozense
     """The sets of names to look at.
 
     A rule that allows only ever opens more by matching, and one that denies only ever closes
-    more. So names that are in rules of one of these kinds alone take what is worse for the
+    more; of a name that it excludes it is the other way round. So names that are in rules of one
+    of these kinds alone take what is worse for the
     claim: that nothing gets through (``denied``), or that all does. Others take both.
     """
+    contrary = {Action.ALLOW: Action.DENY, Action.DENY: Action.ALLOW, Action.PASS: Action.PASS}
     actions: dict[NamedPort, set[Action]] = {}
     for rule in rules:
         action = rule.counted(at_least)
         for port in rule.ports or ():
             if isinstance(port, NamedPort) and action is not None:
                 actions.setdefault(port, set()).add(action)
+        for excluded in rule.excluded_ports:
+            if isinstance(excluded, NamedPort) and action is not None:
+                actions.setdefault(excluded, set()).add(contrary[action])
     there = {Action.ALLOW} if denied else {Action.DENY}
     settled = ({Action.ALLOW}, {Action.DENY})
     fixed = {name for name, used in actions.items() if used == there}

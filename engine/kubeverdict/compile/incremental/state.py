@@ -213,6 +213,8 @@ def check_language(policy: Policy) -> None:
     for rule in policy.rules:
         if any(map(is_about_own_node, rule.peers or ())):
             raise CannotEdit("a peer that depends on the node of the subject")
+        if any(isinstance(port, NamedPort) for port in rule.excluded_ports):
+            raise CannotEdit("ports that are excluded by name")
 
 
 def _check(made: Compilation) -> None:

@@ -282,6 +282,9 @@ def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:
     others = (peer for rule in rules for peer in rule.peers or ())
     if not ranks_only and any(not isinstance(peer, PodPeer | BlockPeer) for peer in others):
         return "a peer that is made of others"
+    excluded = (port for rule in rules for port in rule.excluded_ports)
+    if not ranks_only and any(isinstance(port, NamedPort) for port in excluded):
+        return "a port that is excluded by its name"
     return ""
 
 
