@@ -57,7 +57,7 @@ def snapshot_in(files: Sequence[str]) -> Snapshot | None:
     if not named:
         return None
     if len(files) > 1:
-        raise UsageError(f"{named[0]} is a snapshot: it takes no other input beside it")
+        raise UsageError(f"{named[0]} is a snapshot: no other input can be used with it")
     snapshot = snapshots.read(named[0])
     for kind, text in snapshot.remarks:
         say(kind, text)

@@ -24,7 +24,7 @@ RULES: tuple[Check, ...] = (
         "pods reach the cluster's DNS over UDP only",
         _WARNING,
         "An answer that does not fit a datagram is asked for again over TCP; it never comes.",
-        "Add TCP 53 beside UDP 53.",
+        "Allow TCP 53 as well as UDP 53.",
     ),
     Check(
         "dns-selector",
