@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.actions import ALLOW
-from kubeverdict.kernels.bits import ZERO, bit, count_ones, first_at_least
+from kubeverdict.kernels.bits import ZERO, bit, first_at_least, weight_in
 from kubeverdict.kernels.jit import kernel, making_kernel
 from kubeverdict.kernels.ports import END, Cut, Runs, add_list, cut_memory, new_cut, patterns
 from kubeverdict.kernels.reach import Space, listed, pairs_of, weigh
@@ -127,14 +127,6 @@ def _file(view, destination, runs, work, side, entry, found, write):
 
 
 @kernel
-def _weight_of(word, bits, slices):
-    total = np.int64(0)
-    for b in range(slices.shape[0]):
-        total += count_ones(bits & slices[b, word]) << b
-    return total
-
-
-@kernel
 def _add(sets, s, other, extra, keep, space, work, changed):
     """Let a rule of one direction add to the row; returns the pods added, and how many words of
     the row are changed, ``changed`` of them before. ``other`` is what the
@@ -158,7 +150,7 @@ def _add(sets, s, other, extra, keep, space, work, changed):
                 changed += 1
             work.row[w] |= new
             work.some[w] |= new
-            added += _weight_of(w, new, space.slices)
+            added += weight_in(w, new, space.slices)
     return added, changed
 
 

@@ -86,6 +86,16 @@ def sort(values, count):
 
 
 @kernel
+def weight_in(word, bits, slices):
+    """The weights of some bits of a word, summed: ones of these bits against those of the weights
+    (``slices`` (bits, words))."""
+    total = np.int64(0)
+    for b in range(slices.shape[0]):
+        total += count_ones(bits & slices[b, word]) << b
+    return total
+
+
+@kernel
 def has(sets, which, position):
     """Whether ``position`` is in set ``which``."""
     word = position >> 6

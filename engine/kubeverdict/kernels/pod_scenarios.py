@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.kernels.actions import DENY
-from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, lowest
+from kubeverdict.kernels.bits import ONE, ZERO, bit, lowest
 from kubeverdict.kernels.collect import (
     ABOUT,
     ACTION,
@@ -34,31 +34,29 @@ from kubeverdict.kernels.rows import (
     judge_other,
     judge_own,
     keep_ground,
+    pods_in,
     ports_of,
     recall_ground,
     start_slots,
 )
 from kubeverdict.kernels.scenario_results import (
+    ABSENT,
     DECIDED,
     DESTINATION,
-    OUTSIDE_CLOSED,
-    OUTSIDE_OPENED,
     PAIRS_CLOSED,
     PAIRS_OPENED,
-    PLACE,
     PORTS_CLOSED,
     PORTS_OPENED,
     SOURCE,
     STANDS_FOR,
     count_homes,
-    decide,
-    make_room,
+    decide_both,
+    keep_example,
     meet_home,
+    meet_outside,
 )
 
 _BEFORE, _AFTER = 1, 2
-# Decides where an end does not exist, in examples.
-ABSENT = -100
 
 
 class Moves(NamedTuple):
@@ -102,12 +100,7 @@ def _collect_both(rules, view, before, after, moves, ground, work):
 @kernel
 def _weigh(bits, moves, ground, work):
     """Pods that stay, at the positions that the slots have of a bitmap."""
-    total = np.int64(0)
-    for k in range(work.sizes[2]):
-        word = work.slot_word[k]
-        if bits[word] != ZERO:
-            for b in range(ground.slices.shape[0]):
-                total += count_ones(bits[word] & ground.slices[b, word]) << b
+    total = pods_in(bits, ground, work)
     for m in range(moves.before.size):
         position = moves.before[m]
         held = position >= 0 and work.slot_of[position >> 6] >= 0
@@ -147,15 +140,9 @@ def _first_staying(bits, moves, ground, work):
 
 
 @kernel
-def _keep(examples, direction, move, other, place, pairs):
-    """Keep an example if it stands for more pods than the least that is kept. An end that moves
-    is stored as -2 minus the number of its move."""
-    at = make_room(examples, max(pairs, 1))
-    if at >= 0:
-        moved = -2 - move
-        examples[at, SOURCE] = other if direction == 0 else moved
-        examples[at, DESTINATION] = moved if direction == 0 else other
-        examples[at, PLACE] = place
+def _moved(move):
+    """How examples have an end that moves: below all positions."""
+    return np.int64(-2) - move
 
 
 # --- towards ends that stay ------------------------------------------------------------------
@@ -188,7 +175,7 @@ def _note(direction, move, moves, bits, total, place, pairs, ground, work, examp
         word = work.slot_word[k]
         total[word] |= bits[word]
         work.changed[word] |= bits[word]
-    _keep(examples, direction, move, other, place, pairs)
+    keep_example(examples, direction, _moved(move), other, place, pairs)
     return True
 
 
@@ -273,7 +260,8 @@ def _judge_moved(direction, move, moves, sides, views, ground, homes, among, wor
                 for way in range(2):
                     if among[m, way] > 0:
                         among[m, 2 + way] = among[m, way]
-                        _keep(opened if way == 0 else closed, 0, move, -2 - m, place, among[m, way])
+                        kept = opened if way == 0 else closed
+                        keep_example(kept, 0, _moved(move), _moved(m), place, among[m, way])
         if is_part(q, work.cut):
             if recall_ground(2, work):
                 _count(move, moves, -weight, focused, ground, work, out)
@@ -294,10 +282,7 @@ def _judge_moved(direction, move, moves, sides, views, ground, homes, among, wor
         meet_home(moves.home[move], namespaces, homes_met, namespaces_met, out, mark)
     for k in range(work.sizes[2]):
         word = work.slot_word[k]
-        if (work.gained[word] & ground.outside[word]) != ZERO:
-            out[OUTSIDE_OPENED] = 1
-        if (work.lost[word] & ground.outside[word]) != ZERO:
-            out[OUTSIDE_CLOSED] = 1
+        meet_outside(word, ground, work, out)
 
 
 @kernel
@@ -305,7 +290,6 @@ def _explain(example, moves, sides, ground, work):
     """Fill in what decides both directions of an example, before and after."""
     if example[STANDS_FOR] == 0:
         return
-    ingress, egress = sides
     nothing = moves.before[:0]
     for v in range(2):
         source = example[SOURCE]
@@ -315,14 +299,11 @@ def _explain(example, moves, sides, ground, work):
         if destination < -1:
             move = -2 - destination
             destination = np.int64(moves.before[move] if v == 0 else moves.after[move])
-        column = DECIDED + 2 * v
         if source < 0 or destination < 0:
-            example[column] = ABSENT
-            example[column + 1] = ABSENT
+            example[DECIDED + 2 * v] = ABSENT
+            example[DECIDED + 2 * v + 1] = ABSENT
             continue
-        place = example[PLACE]
-        example[column] = decide(egress, source, destination, place, 1, nothing, ground, work)
-        example[column + 1] = decide(ingress, destination, source, place, 1, nothing, ground, work)
+        decide_both(example, v, (source, destination), 1, nothing, sides, ground, work)
 
 
 @kernel

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kubeverdict.kernels.bits import ONE, ZERO, bit, count_ones, lowest
+from kubeverdict.kernels.bits import ONE, ZERO, bit, lowest
 from kubeverdict.kernels.collect import (
     ALWAYS,
     VERSION,
@@ -37,6 +37,7 @@ from kubeverdict.kernels.rows import (
     judge_other,
     judge_own,
     keep_ground,
+    pods_in,
     ports_of,
     recall_ground,
     start_slots,
@@ -44,21 +45,17 @@ from kubeverdict.kernels.rows import (
 from kubeverdict.kernels.scenario_results import (
     BROKEN,
     COMBINATIONS,
-    DECIDED,
     DESTINATION,
-    OUTSIDE_BROKEN,
-    OUTSIDE_CLOSED,
-    OUTSIDE_OPENED,
     PAIRS_CLOSED,
     PAIRS_OPENED,
-    PLACE,
     PORTS_CLOSED,
     PORTS_OPENED,
     SOURCE,
     STANDS_FOR,
     count_homes,
-    decide,
-    make_room,
+    decide_both,
+    keep_example,
+    meet_outside,
 )
 
 
@@ -66,12 +63,7 @@ from kubeverdict.kernels.scenario_results import (
 def _pairs(position, bits, ground, work):
     """Pod pairs between ``position`` and what the slots have of a bitmap, a pod and itself left
     out."""
-    total = np.int64(0)
-    for k in range(work.sizes[2]):
-        word = work.slot_word[k]
-        if bits[word] != ZERO:
-            for b in range(ground.slices.shape[0]):
-                total += count_ones(bits[word] & ground.slices[b, word]) << b
+    total = pods_in(bits, ground, work)
     if work.slot_of[position >> 6] >= 0 and (bits[position >> 6] & bit(position)) != ZERO:
         total -= 1
     return total * ground.weight[position]
@@ -90,13 +82,8 @@ def _keep_example(examples, direction, position, bits, place, pairs, ground, wor
             rest &= rest - ONE
             if found != position or ground.weight[position] > 1:
                 other = found
-    if other < 0:
-        return
-    at = make_room(examples, max(pairs, 1))
-    if at >= 0:
-        examples[at, SOURCE] = other if direction == 0 else position
-        examples[at, DESTINATION] = position if direction == 0 else other
-        examples[at, PLACE] = place
+    if other >= 0:
+        keep_example(examples, direction, position, other, place, pairs)
 
 
 @kernel
@@ -201,12 +188,7 @@ def _judge_row(direction, position, own, other, versions, ground, work, out, ope
         bits = work.gained[word] | work.lost[word]
         some |= bits
         work.changed[word] |= bits
-        if (work.gained[word] & ground.outside[word]) != ZERO:
-            out[OUTSIDE_OPENED] = 1
-        if (work.lost[word] & ground.outside[word]) != ZERO:
-            out[OUTSIDE_CLOSED] = 1
-        if (work.broken[word] & ground.outside[word]) != ZERO:
-            out[OUTSIDE_BROKEN] = 1
+        meet_outside(word, ground, work, out)
     if some != ZERO:
         work.changed[position >> 6] |= bit(position)
 
@@ -270,17 +252,13 @@ def _judge_both(ingress, egress, changes, versions, ground, work, out, opened, c
 
 
 @kernel
-def _explain(example, column, version, ingress, egress, changes, ground, work):
-    """Fill in what decides both directions of an example in a version."""
+def _explain(example, versions, changes, sides, ground, work):
+    """Fill in what decides both directions of an example, before and after."""
     if example[STANDS_FOR] == 0:
         return
-    source = example[SOURCE]
-    destination = example[DESTINATION]
-    place = example[PLACE]
-    example[column] = decide(egress, source, destination, place, version, changes, ground, work)
-    example[column + 1] = decide(
-        ingress, destination, source, place, version, changes, ground, work
-    )
+    ends = example[SOURCE], example[DESTINATION]
+    for v in range(2):
+        decide_both(example, v, ends, 1 << (versions - 2 + v), changes, sides, ground, work)
 
 
 @kernel
@@ -312,12 +290,9 @@ def judge_scenarios(
         _judge_side(1, egress, into, changes, versions, ground, work, row, gains, losses)
         if work.sizes[0] > 0 and work.sizes[1] > 0:
             _judge_both(ingress, egress, changes, versions, ground, work, row, gains, losses, stamp)
-        for v in range(2):
-            for i in range(gains.shape[0]):
-                shift = DECIDED + 2 * v
-                version = 1 << (versions - 2 + v)
-                _explain(gains[i], shift, version, ingress, egress, changes, ground, work)
-                _explain(losses[i], shift, version, ingress, egress, changes, ground, work)
+        for i in range(gains.shape[0]):
+            _explain(gains[i], versions, changes, sides, ground, work)
+            _explain(losses[i], versions, changes, sides, ground, work)
         count_homes(homes, work, row, bit(scenario - first))
         for direction in range(2):
             for i in range(work.sizes[direction]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from kubeverdict.kernels.actions import ALLOW, LAYER_BITS, NO_RULE_MATCHES, PASS
-from kubeverdict.kernels.bits import ZERO, first_at_least
+from kubeverdict.kernels.bits import ZERO, first_at_least, weight_in
 from kubeverdict.kernels.collect import (
     ABOUT,
     ACTION,
@@ -85,6 +85,17 @@ def admit_changes(count, ground, work):
         s = own[i, ABOUT]
         for at in range(ground.sets.start[s], ground.sets.start[s + 1]):
             admit(work, ground.sets.word[at], ground.sets.bits[at])
+
+
+@kernel
+def pods_in(bits, ground, work):
+    """The pods at the positions that the slots have of a bitmap."""
+    total = np.int64(0)
+    for k in range(work.sizes[2]):
+        word = work.slot_word[k]
+        if bits[word] != ZERO:
+            total += weight_in(word, bits[word], ground.slices)
+    return total
 
 
 # --- rows ------------------------------------------------------------------------------------

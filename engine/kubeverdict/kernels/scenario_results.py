@@ -23,6 +23,8 @@ TOGETHER = 64
 # what decides egress and ingress before, and then after: rule ids, or negative reasons.
 SOURCE, DESTINATION, PLACE, STANDS_FOR, DECIDED = range(5)
 EXAMPLE = DECIDED + 4
+# Decides where an end does not exist, in examples.
+ABSENT = -100
 
 
 @kernel
@@ -52,6 +54,31 @@ def decide(rules, position, other, place, version, changes, ground, work):
 
 
 @kernel
+def decide_both(example, v, ends, version, changes, sides, ground, work):
+    """Fill in what decides both directions of an example between ``ends`` (source, destination)
+    in a version; ``v`` is 0 for what is before, 1 for what is after."""
+    ingress, egress = sides
+    source, destination = ends
+    place = example[PLACE]
+    column = DECIDED + 2 * v
+    example[column] = decide(egress, source, destination, place, version, changes, ground, work)
+    example[column + 1] = decide(
+        ingress, destination, source, place, version, changes, ground, work
+    )
+
+
+@kernel
+def keep_example(examples, direction, subject, other, place, pairs):
+    """Keep an example if it stands for more pods than the least that is kept. Its ends are
+    ``subject``, whose rules of the direction are judged, and ``other``."""
+    at = make_room(examples, max(pairs, 1))
+    if at >= 0:
+        examples[at, SOURCE] = other if direction == 0 else subject
+        examples[at, DESTINATION] = subject if direction == 0 else other
+        examples[at, PLACE] = place
+
+
+@kernel
 def make_room(examples, pairs):
     """Where an example that stands for ``pairs`` pods goes among ``examples`` (n, EXAMPLE), the
     most first: a row that is free now, or -1 where all stand for as many."""
@@ -64,6 +91,19 @@ def make_room(examples, pairs):
         at -= 1
     examples[at, STANDS_FOR] = pairs
     return at
+
+
+@kernel
+def meet_outside(word, ground, work, out):
+    """Note whether addresses outside are among those of a word that gain or lose a connection in
+    the row at hand."""
+    outside = ground.outside[word]
+    if (work.gained[word] & outside) != ZERO:
+        out[OUTSIDE_OPENED] = 1
+    if (work.lost[word] & outside) != ZERO:
+        out[OUTSIDE_CLOSED] = 1
+    if (work.broken[word] & outside) != ZERO:
+        out[OUTSIDE_BROKEN] = 1
 
 
 @kernel

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,21 @@ from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Judged, Outcome
 from kubeverdict.evaluate.scenarios.results import (
-    PROTOCOL,
     Results,
-    between,
     decided,
     end,
+    example_of,
     ground,
     judge_all,
     judged,
     no_results,
-    outcome,
+    outcome_in_bounds,
 )
 from kubeverdict.kernels import pod_scenarios, scenario_results
 from kubeverdict.kernels.collect import Ground, scratch
 from kubeverdict.kernels.pod_scenarios import Moves
 from kubeverdict.model.cluster import METADATA_NAME, Pod
 from kubeverdict.model.edit import Edit
-from kubeverdict.model.ports import Protocol
 
 # Elementary steps of a scenario, roughly.
 _WORK = 60_000
@@ -208,19 +207,11 @@ def outcome_of(
     """The outcome of one scenario of the batch, which was prepared and judged in one bound, what
     is allowed at most, or in both."""
 
-    def of_bound(number: int) -> Outcome:
-        order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
-
-        def example(plane: int, columns: list[int], opens: bool) -> Example:
-            return _example(order, scenario, plane, columns, opens)
-
-        return outcome(bounds[number].beside, results[number], scenario, name, example)
-
-    return between(*map(of_bound, range(len(bounds))))
+    return outcome_in_bounds(bounds, results, scenario, name, partial(_example, scenario))
 
 
 def _example(
-    bounds: Sequence[PreparedPodBatch], scenario: int, number: int, example: list[int], opens: bool
+    scenario: int, bounds: Sequence[PreparedPodBatch], number: int, example: list[int], opens: bool
 ) -> Example:
     """An example of the first of ``bounds``."""
     prepared, *others = bounds
@@ -235,26 +226,18 @@ def _example(
         before, after = moved.pods[first - 2 - position][which]
         return beside.pods[after if after >= 0 else before]
 
-    place = example[scenario_results.PLACE]
-    protocol, port = divmod(place, PROTOCOL)
     own = example[scenario_results.DECIDED :]
     other: list[int] = []
     for bound in others:
         for side in (moved.moves.before, moved.moves.after):
             # Moves are numbered by bound, positions are not.
             at = [int(side[first - 2 - end]) if end < -1 else end for end in (source, destination)]
+            place = example[scenario_results.PLACE]
             other += _decided(bound, number, (at[0], at[1]), place)
     most = not beside.compiled.at_least
-    return Example(
-        opens=opens,
-        source=find(source, 0),
-        destination=find(destination, int(source == destination)),
-        protocol=Protocol(protocol),
-        port=port,
-        family=plane.families[0] if len(beside.planes) > 1 else None,
-        before=_judged(beside.compiled, not opens, own[:2], other[:2], most),
-        after=_judged(beside.compiled, opens, own[2:], other[2:], most),
-    )
+    before = _judged(beside.compiled, not opens, own[:2], other[:2], most)
+    after = _judged(beside.compiled, opens, own[2:], other[2:], most)
+    return example_of(beside, plane, example, opens, find, (before, after))
 
 
 def _decided(
@@ -262,7 +245,7 @@ def _decided(
 ) -> tuple[int, int]:
     """What decides egress and ingress between two positions."""
     if min(ends) < 0:
-        return pod_scenarios.ABSENT, pod_scenarios.ABSENT
+        return scenario_results.ABSENT, scenario_results.ABSENT
     worker = prepared.workers.get(number)
     if worker is None:
         worker = prepared.workers[number] = _worker(prepared, number)
@@ -273,7 +256,7 @@ def _decided(
 def _judged(
     compiled: CompiledPolicy, allowed: bool, own: Sequence[int], other: Sequence[int], most: bool
 ) -> Judged | None:
-    if pod_scenarios.ABSENT in own:
+    if scenario_results.ABSENT in own:
         return None
     ours, theirs = (
         tuple(compiled.rules[rule] if rule >= 0 else Reason(rule) for rule in rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -14,22 +15,21 @@ from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Outcome
 from kubeverdict.evaluate.scenarios.results import (
-    PROTOCOL,
     Results,
-    between,
     decided,
     end,
+    example_of,
     ground,
     judge_all,
     judged,
     no_results,
-    outcome,
+    outcome_in_bounds,
 )
 from kubeverdict.kernels import policy_scenarios, scenario_results
 from kubeverdict.kernels.collect import Ground, Homes, Rules, RuleScratch, Scenarios, scratch
 from kubeverdict.kernels.reach import View
+from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Policy
-from kubeverdict.model.ports import Protocol
 
 # Elementary steps of a scenario, roughly: half of what plain Python needs a tenth of a second for.
 _WORK = 20_000
@@ -165,44 +165,30 @@ def outcome_of(
     """The outcome of one scenario of the batch, which was prepared and judged in one bound, what
     is allowed at most, or in both."""
 
-    def of_bound(number: int) -> Outcome:
-        order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
-
-        def example(plane: int, columns: list[int], opens: bool) -> Example:
-            return _example(order, scenario, plane, columns, opens)
-
-        return outcome(bounds[number].beside, results[number], scenario, name, example)
-
-    return between(*map(of_bound, range(len(bounds))))
+    return outcome_in_bounds(bounds, results, scenario, name, partial(_example, scenario))
 
 
 def _example(
-    bounds: Sequence[Prepared], scenario: int, number: int, example: list[int], opens: bool
+    scenario: int, bounds: Sequence[Prepared], number: int, example: list[int], opens: bool
 ) -> Example:
     """An example of the first of ``bounds``."""
     prepared, *others = bounds
-    planes = prepared.beside.planes
-    plane = planes[number]
-    source, destination = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
-    protocol, port = divmod(example[scenario_results.PLACE], PROTOCOL)
+    beside = prepared.beside
+    plane = beside.planes[number]
     pieces = _pieces(prepared, scenario)
-    most = not prepared.beside.compiled.at_least
-    ends = source, destination
+
+    def find(position: int, which: int) -> Pod | str:
+        return end(beside, plane, position, which, pieces)
+
+    most = not beside.compiled.at_least
+    ends = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
     own = _refs(prepared, example[scenario_results.DECIDED :])
     other: tuple[RuleRef | Reason, ...] = ()
     for bound in others:
         other = _decided(bound, scenario, number, ends, example[scenario_results.PLACE])
-    return Example(
-        opens=opens,
-        source=end(prepared.beside, plane, source, 0, pieces),
-        # Where both are of one kind, two pods of it.
-        destination=end(prepared.beside, plane, destination, int(source == destination), pieces),
-        protocol=Protocol(protocol),
-        port=port,
-        family=plane.families[0] if len(planes) > 1 else None,
-        before=judged(not opens, own[:2], other[:2], most),
-        after=judged(opens, own[2:], other[2:], most),
-    )
+    before = judged(not opens, own[:2], other[:2], most)
+    after = judged(opens, own[2:], other[2:], most)
+    return example_of(beside, plane, example, opens, find, (before, after))
 
 
 def _decided(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.collect import Ground, Rules, RuleScratch
 from kubeverdict.kernels.jit import in_threads
 from kubeverdict.kernels.ports import END, Runs
+from kubeverdict.model import ports
 from kubeverdict.model.address_text import address_text
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Action
@@ -160,6 +162,62 @@ def outcome(
 def between(most: Outcome, least: Outcome | None = None) -> Outcome:
     """An outcome from those of one bound or both."""
     return replace(most, at_least=least) if least is not None else most
+
+
+class InBound(Protocol):
+    """A batch that was prepared in one of the bounds that conditional rules make."""
+
+    @property
+    def beside(self) -> Overlay: ...
+
+
+Prepared_ = TypeVar("Prepared_", bound=InBound)
+
+
+def outcome_in_bounds(
+    bounds: Sequence[Prepared_],
+    results: Sequence[Results],
+    scenario: int,
+    name: str,
+    example: Callable[[Sequence[Prepared_], int, list[int], bool], Example],
+) -> Outcome:
+    """The outcome of one scenario of a batch, which was prepared and judged in one bound, what is
+    allowed at most, or in both. ``example(bounds, plane, columns, opens)`` makes an example of the
+    first of some bounds."""
+
+    def of_bound(number: int) -> Outcome:
+        order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
+        return outcome(
+            bounds[number].beside, results[number], scenario, name, partial(example, order)
+        )
+
+    return between(*map(of_bound, range(len(bounds))))
+
+
+def example_of(
+    beside: Overlay,
+    plane: OverlayPlane,
+    columns: Sequence[int],
+    opens: bool,
+    find: Callable[[int, int], Pod | str],
+    verdicts: tuple[Judged | None, Judged | None],
+) -> Example:
+    """An example in words of the input. ``find(position, which)`` is end number ``which`` of those
+    at a position; ``verdicts`` are before and after."""
+    source = columns[scenario_results.SOURCE]
+    destination = columns[scenario_results.DESTINATION]
+    protocol, port = divmod(columns[scenario_results.PLACE], PROTOCOL)
+    return Example(
+        opens=opens,
+        source=find(source, 0),
+        # Where both are of one kind, two pods of it.
+        destination=find(destination, int(source == destination)),
+        protocol=ports.Protocol(protocol),
+        port=port,
+        family=plane.families[0] if len(beside.planes) > 1 else None,
+        before=verdicts[0],
+        after=verdicts[1],
+    )
 
 
 def decided(
