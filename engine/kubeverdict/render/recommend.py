@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kubeverdict.model.counts import count
+from kubeverdict.model.policy import NETWORK_POLICY
 from kubeverdict.render import log
 from kubeverdict.render.json import document
 from kubeverdict.render.md import cell
@@ -182,7 +183,7 @@ def _gaps(report: Recommended) -> list[list[str]]:
     blocks = []
     for tried, title in (
         (False, "nothing was seen of them (that says nothing of what they need)"),
-        (True, "no NetworkPolicy lets through what was seen of them"),
+        (True, f"no {NETWORK_POLICY} lets through what was seen of them"),
     ):
         lines = [_gap(one) for one in found.silent if one.out_of_reach is tried]
         if lines:
@@ -212,7 +213,7 @@ def _gap(one: UnseenWorkload) -> str:
     elif one.direction:
         what = "gets no rules"
     if one.direction and one.out_of_reach:
-        what += ", no NetworkPolicy lets through what was seen"
+        what += f", no {NETWORK_POLICY} lets through what was seen"
     return ": ".join(part for part in (one.workload, f"{one.direction} {what}".strip()) if part)
 
 

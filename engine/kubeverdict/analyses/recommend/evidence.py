@@ -29,7 +29,7 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.evaluate.bounds import conditions
 from kubeverdict.evaluate.flows import Verdicts, denies
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.policy import NETWORK_POLICY, Direction
 from kubeverdict.model.profile import Profile
 
 # (protocol, port); the port is 0 where there is none.
@@ -138,7 +138,7 @@ def _remark(compiled: CompiledPolicy, most: int, least: int) -> str:
         return f"allowed only under a condition{': ' if named else ''}{named}"
     policies = [compiled.rules[rule].policy for rule in (least, most) if rule >= 0]
     if len(policies) == 2 and not any(map(is_network_policy, policies)):
-        return f"allowed by {policies[0].kind} {policies[0]} before any NetworkPolicy"
+        return f"allowed by {policies[0].kind} {policies[0]} before any {NETWORK_POLICY}"
     return ""
 
 
