@@ -42,8 +42,7 @@ from kubeverdict.model.ports import (
 )
 from kubeverdict.model.ports import Protocol as Transport
 from kubeverdict.model.selectors import Operator, Requirement, Selector
-from kubeverdict.model.sources import Source
-from tests.clusters.records import NOWHERE
+from tests.clusters.records import NOWHERE, place
 
 T = TypeVar("T")
 
@@ -241,8 +240,7 @@ def _rule(
             peers = _nested_blocks(choose)
     if choose(OFTEN):
         ports = tuple(_port(choose) for _ in range(choose((1, 2, 3, 1, 2, 0))))
-    source = Source(NOWHERE.origin, ("spec", direction.word, index))
-    return Rule(direction, index, action, peers, ports, source)
+    return Rule(direction, index, action, peers, ports, place(direction, index))
 
 
 def _tier_rule(choose: Choose, direction: Direction, index: int, namespace: str | None) -> Rule:

@@ -60,6 +60,12 @@ class Nowhere:
 
 NOWHERE = Source(Nowhere())
 
+
+def place(direction: Direction, index: int) -> Source:
+    """Where a rule is in a policy of no file: each in a field of its own."""
+    return Source(NOWHERE.origin, ("spec", direction.word, index))
+
+
 # --- labels and selectors ------------------------------------------------------------------------
 
 
@@ -205,7 +211,7 @@ def allow(
     index: int = 0,
 ) -> Rule:
     """A rule, of whatever API."""
-    return Rule(direction, index, action, peers, ports, NOWHERE)
+    return Rule(direction, index, action, peers, ports, place(direction, index))
 
 
 def policy_of(

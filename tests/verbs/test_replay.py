@@ -22,14 +22,14 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.flows import FlowRecord, Seen
 from kubeverdict.model.policy import Action, Direction, Layer, Policy, Rule, Tier
 from kubeverdict.model.ports import PortRange, Protocol
-from kubeverdict.model.sources import Source, field_text
+from kubeverdict.model.sources import field_text
 from kubeverdict.render.replay import json as as_json
 from kubeverdict.render.replay import table
 from kubeverdict.render.style import Style
 from tests.analyses.test_recommend_property import Lines, end_of
 from tests.clusters.conditions import CONDITIONS, bound, with_conditions
 from tests.clusters.generated import Probe, clusters, probes, random_cluster, random_probes
-from tests.clusters.records import Nowhere, allow, pod, policy_of, xy_cluster
+from tests.clusters.records import allow, pod, policy_of, xy_cluster
 from tests.oracle import Oracle, Reason, decides_to_allow
 from tests.oracle_parts import Flow
 
@@ -44,21 +44,6 @@ def name(policy: Policy, rule: Rule) -> Name:
 
 def rules_of(cluster: Cluster) -> dict[Name, Rule]:
     return {name(one, rule): rule for one in cluster.policies for rule in one.rules}
-
-
-def placed(cluster: Cluster) -> Cluster:
-    """Every rule has a place of its own."""
-
-    def rules(policy: Policy) -> tuple[Rule, ...]:
-        paths = [("spec", rule.direction.word, rule.index) for rule in policy.rules]
-        return tuple(
-            replace(rule, source=Source(Nowhere(), path))
-            for rule, path in zip(policy.rules, paths, strict=True)
-        )
-
-    return replace(
-        cluster, policies=tuple(replace(one, rules=rules(one)) for one in cluster.policies)
-    )
 
 
 class Use(NamedTuple):
@@ -122,7 +107,6 @@ def unused(report: Replay) -> dict[Name, bool]:
 
 
 def check(cluster: Cluster, asked: Sequence[Probe], seen: Sequence[Seen]) -> Replay:
-    cluster = placed(cluster)
     compiled = compile_cluster(cluster)
     reading = LogReading()
     found = [
@@ -179,7 +163,7 @@ def test_some_rules_of_every_action_are_used_and_some_are_not() -> None:
         asked = random_probes(cluster, Oracle(cluster).managed, 200, seed)
         report = check(cluster, asked, [Seen.DENIED] * len(asked))
         idle = unused(report)
-        for one, rule in rules_of(placed(cluster)).items():
+        for one, rule in rules_of(cluster).items():
             rules[rule.action] += 1
             used[rule.action] += one not in idle
     assert all(3 < used[action] < rules[action] for action in Action)
@@ -209,8 +193,7 @@ def used_by(seen: dict[int, Seen], *policies: Policy) -> dict[str, str]:
     found = unused(check(cluster, asked, list(seen.values())))
     words = {None: "used", True: "shadowed", False: "idle"}
     return {
-        f"{one[1]} {rule.index}": words[found.get(one)]
-        for one, rule in rules_of(placed(cluster)).items()
+        f"{one[1]} {rule.index}": words[found.get(one)] for one, rule in rules_of(cluster).items()
     }
 
 
