@@ -22,9 +22,10 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.policy import NETWORK_POLICY_TIER, Policy
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from kubeverdict.model.selectors import Selector
 from tests.clusters.conditions import with_conditions
 from tests.clusters.generated import Probe, random_cluster, random_probes
-from tests.clusters.records import block, cluster, pod, policy
+from tests.clusters.records import block, cluster, pod, policy, selector
 from tests.conformance.answers import end_ids
 
 PROBES = 40
@@ -229,3 +230,11 @@ def test_a_policy_that_selects_pods_and_tells_them_apart_by_address() -> None:
     kept = Editable(compilation(start, REFERENCE)).apply(edit)
     agree(kept, edited(start, edit), 1)
     assert count_pairs(kept) == count_pairs(compile_cluster(edited(start, edit), REFERENCE))
+
+
+def test_a_policy_where_there_is_no_pod() -> None:
+    start = cluster([], [], namespaces={"x": ""})
+    for subject in (selector("app=a"), Selector.any_of((selector("app=a"), selector("app=b")))):
+        edit = Edit("", policies_in=(replace(policy("x/in", ingress=[]), pods=subject),))
+        kept = Editable(compilation(start, REFERENCE)).apply(edit)
+        agree(kept, edited(start, edit), 1)

@@ -8,7 +8,7 @@ from kubeverdict.analyses.cells import Cells, Run
 from kubeverdict.analyses.peers import Member, Peer, address_peer, range_peers
 from kubeverdict.model.address_text import Span
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import Cluster, Node, Pod, Service
 from kubeverdict.model.policy import BlockPeer, parts_of
 
 # The peers of pods, and a value for each.
@@ -22,12 +22,14 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
     of no use to users who have none of it. A cluster without any addresses, such as one of
     manifests, counts as one of IPv4.
     """
-    texts = (
-        address
+    # Versions of a cluster have most in common.
+    lists: dict[int, Sequence[Pod | Node | Service]] = {
+        id(holders): holders
         for cluster in clusters
         for holders in (cluster.pods, cluster.nodes, cluster.services)
-        for holder in holders
-        for address in holder.addresses
+    }
+    texts = (
+        address for holders in lists.values() for holder in holders for address in holder.addresses
     )
     found: set[Family] = {6 if ":" in text else 4 for text in texts}
     named: set[Family] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.bulk import collector_paused
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.policy import Direction, says_the_same
 from kubeverdict.model.unevaluated import Unevaluated, merged
@@ -218,26 +218,46 @@ class _Writer:
         self._atoms = np.searchsorted(first, texts.edges[:-1], side="right") - 1
         # A value of a cell stands for ports before and after, from 1 on; 0 for no difference.
         self._values: dict[tuple[int, int], int] = {}
+        self._rows = [list(change.rows(plane)) for plane in change.planes]
         # Pods in the order of their joint ends.
-        known = {(pod.namespace, pod.name): pod for pod in (*change.old.pods, *change.new.pods)}
-        self._pods = [
-            known[key] for key in dict.fromkeys((*change.old.pod_ids, *change.new.pod_ids))
-        ]
+        self._pods: Sequence[Pod] = change.old.pods
+        self._end_of_pod: Mapping[tuple[str, str], int] = change.old.pod_ids
+        if change.old.pod_ids is not change.new.pod_ids:
+            known = {(pod.namespace, pod.name): pod for pod in (*change.old.pods, *change.new.pods)}
+            keys = dict.fromkeys((*change.old.pod_ids, *change.new.pod_ids))
+            self._pods = [known[key] for key in keys]
+            self._end_of_pod = {key: end for end, key in enumerate(keys)}
+        concerned = self._concerned()
         groups = group_pods(
-            self._pods,
-            [plane.identity[: change.ends.pods].tolist() for plane in change.planes],
+            [self._pods[end] for end in concerned],
+            [plane.identity[concerned].tolist() for plane in change.planes],
         )
         self._kinds = GroupKinds(groups)
         self._groups = {group.peer.whole: group for group in groups}
         self._members: dict[str, Sequence[str]] = {}  # the pods of those that were asked for
-        self._end_of_pod = {(pod.namespace, pod.name): end for end, pod in enumerate(self._pods)}
         self._addresses = _Addresses(change)
+
+    def _concerned(self) -> list[int]:
+        """The pods of workloads of which any pod gains or loses a connection: few, mostly."""
+        pods = self._change.ends.pods
+        found = np.zeros(pods, np.bool_)
+        for plane, rows in zip(self._change.planes, self._rows, strict=True):
+            changed = np.zeros(plane.size, np.bool_)
+            for row in rows:
+                changed[row.sources] = True
+                changed[row.destinations] = True
+            identity = plane.identity[:pods]
+            found |= changed[identity] & (identity >= 0)
+        workloads = {self._pods[end].workload for end in np.flatnonzero(found).tolist()}
+        return [end for end, pod in enumerate(self._pods) if pod.workload in workloads]
 
     def drafts(self) -> Iterator[_Draft]:
         """What opens and what closes; a connection may do both, on different ports."""
         planes = [
-            self._cells(plane, self._kinds.in_plane(number))
-            for number, plane in enumerate(self._change.planes)
+            self._cells(plane, rows, self._kinds.in_plane(number))
+            for number, (plane, rows) in enumerate(
+                zip(self._change.planes, self._rows, strict=True)
+            )
         ]
         values = list(self._values)
         families = families_in_use(self._change.old.cluster, self._change.new.cluster)
@@ -298,9 +318,9 @@ class _Writer:
                 found |= dict.fromkeys(conditions(compiled, np.unique(decided).tolist()))
         return tuple(found) or (_UNNAMED,)
 
-    def _cells(self, plane: Aligned, kinds: list[list[int]]) -> Cells:
+    def _cells(self, plane: Aligned, rows: Sequence[DeltaRow], kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}
-        for row in self._change.rows(plane):
+        for row in rows:
             for identity in row.destinations.tolist():
                 by_destination.setdefault(identity, []).append(row)
 

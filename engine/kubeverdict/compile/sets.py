@@ -38,7 +38,7 @@ def from_positions(groups: Sequence[NDArray[np.int64]]) -> Sets:
 
 def from_bitmaps(bitmaps: Sequence[NDArray[np.uint64]], words: int) -> Sets:
     """Sets from bitmaps (words,)."""
-    table = np.array(bitmaps, np.uint64).reshape(-1, words)
+    table = np.array(bitmaps, np.uint64).reshape(len(bitmaps), words)
     row, word = np.nonzero(table)
     start = np.searchsorted(row, np.arange(len(bitmaps) + 1)).astype(np.int64)
     return Sets(start, word.astype(np.int32), table[row, word])

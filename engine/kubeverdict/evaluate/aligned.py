@@ -72,12 +72,16 @@ class Aligned:
 
 def align_ends(old: CompiledPolicy, new: CompiledPolicy) -> AlignedEnds:
     """Match the ends of both versions: pods by namespace and name, addresses by value."""
-    names = dict.fromkeys((*old.pod_ids, *new.pod_ids))
+    same = old.pod_ids is new.pod_ids  # as where an edit of policies made one of the other
+    names = old.pod_ids if same else dict.fromkeys((*old.pod_ids, *new.pod_ids))
     hosts = tuple(dict.fromkeys((*old.hosts, *new.hosts)))
     intervals, old_atoms, new_atoms = _intervals(old.addresses, new.addresses)
     sides: list[NDArray[np.int64]] = []
     for compiled, atoms in ((old, old_atoms), (new, new_atoms)):
-        pods = np.fromiter((compiled.pod_ids.get(name, -1) for name in names), np.int64, len(names))
+        pods = np.arange(len(names))
+        if not same:
+            places = (compiled.pod_ids.get(name, -1) for name in names)
+            pods = np.fromiter(places, np.int64, len(names))
         # A host of one version only is a plain address in the other, found by its interval.
         known = {text: compiled.first_host + index for index, text in enumerate(compiled.hosts)}
         others = [text for text in hosts if text not in known]
