@@ -45,8 +45,10 @@ TYPES = {
     "Profile",
     "Protocol",
     "Reason",
+    "Session",
     "UsageError",
     "Verdicts",
+    "Version",
     "Workbench",
 }
 VALUES = {"PROFILES", "REFERENCE"}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kubeverdict.model.edit import Edit
     from kubeverdict.model.ports import Protocol
     from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+    from kubeverdict.session.session import Session
+    from kubeverdict.session.version import Version
     from kubeverdict.snapshots import read as read_snapshot
     from kubeverdict.snapshots import write as write_snapshot
 
@@ -51,8 +53,10 @@ __all__ = [
     "Profile",
     "Protocol",
     "Reason",
+    "Session",
     "UsageError",
     "Verdicts",
+    "Version",
     "Workbench",
     "address_ids",
     "compile_cluster",
@@ -82,6 +86,8 @@ _HOMES = {
     "kubeverdict.model.cluster": ("Cluster",),
     "kubeverdict.model.edit": ("Edit",),
     "kubeverdict.model.ports": ("Protocol",),
+    "kubeverdict.session.session": ("Session",),
+    "kubeverdict.session.version": ("Version",),
     "kubeverdict.snapshots": ("read_snapshot", "write_snapshot"),
     "kubeverdict.model.profile": ("PROFILES", "REFERENCE", "Profile"),
 }

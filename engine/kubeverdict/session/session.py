@@ -11,7 +11,7 @@ from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, edited
-from kubeverdict.model.profile import PROFILES, Profile
+from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.session.version import Version
 
 # A state made anew takes over when it lacks few edits, or after it tried some times to get there.
@@ -39,7 +39,7 @@ class Session:
         self._fold: _Fold | None = None
 
     @classmethod
-    def of(cls, cluster: Cluster, profile: Profile, *, static: bool = False) -> Session:
+    def of(cls, cluster: Cluster, profile: Profile = REFERENCE, *, static: bool = False) -> Session:
         """Compile ``cluster``, see :func:`kubeverdict.compile.compiler.compile_cluster`."""
         made = compilation(cluster, profile, static=static)
         return cls(Version(0, made.compiled), made)
