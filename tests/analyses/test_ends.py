@@ -18,6 +18,9 @@ PODS = [
     pod("data/both-1", "", "10.0.0.6", workload="both", kind="StatefulSet"),
     pod("kube/agent", "", "192.168.0.1", host_network=True),
     pod("shop/waiting", "", phase="Pending"),
+    # Addresses move on: a running pod has them.
+    pod("shop/old", "", "10.0.0.7", phase="Pending"),
+    pod("shop/new", "", "10.0.0.7", phase="Running"),
 ]
 
 
@@ -48,6 +51,7 @@ def compiled() -> CompiledPolicy:
         # The address of a pod is that pod.
         ("10.0.0.2", "shop/web-1", ["shop/web-1"]),
         ("2001:db8:0::1", "shop/web-0", ["shop/web-0"]),
+        ("10.0.0.7", "shop/new", ["shop/new"]),
         ("192.168.0.9", "192.168.0.9", ["192.168.0.9"]),
     ],
 )

@@ -274,3 +274,19 @@ def test_every_denial_has_a_cause_that_can_be_said(
             ]
             for miss in decision.isolated_by:
                 assert miss.nearest is None or miss.nearest.failures
+
+
+def test_a_miss_is_told_of_the_family_that_was_judged() -> None:
+    """The block holds the other address of the source, which is not used."""
+    web = pod("shop/web", "app=web", "10.0.0.2", "fd00::2")
+    db = pod("shop/db", "app=db", "fd00::3")
+    by_block = policy("shop/in", "app=db", ingress=[([block("10.0.0.0/8")], [tcp(80)])])
+    found = explain(
+        compile_cluster(cluster([web, db], [by_block])), "shop/web", "shop/db", parse_port("80")
+    )
+    (answer,) = found.answers
+    (miss,) = answer.ingress.isolated_by
+    assert miss.nearest is not None
+    assert [one.message for one in miss.nearest.failures] == [
+        "peer wants IPv4 10.0.0.0/8, shop/web is fd00::2"
+    ]

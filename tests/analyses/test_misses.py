@@ -332,3 +332,11 @@ def test_a_rule_that_counts_under_a_condition_says_so() -> None:
     miss = policy_miss(context, conditional, Direction.INGRESS, flow).nearest
     assert miss is not None
     assert messages(miss) == ["the rule has a condition: for GET /api only"]
+
+
+def test_a_rule_that_matches_in_one_family_is_no_miss_of_both() -> None:
+    dual = pod("shop/dual", "", "10.0.0.9", "fd00::9")
+    written = policy("shop/allow", ingress=[([block("fd00::/8")], None)])
+    context = context_of(cluster([dual, DB], [written]))
+    flow = Flow(party(dual), party(DB), Protocol.TCP, 5432)
+    assert policy_miss(context, written, Direction.INGRESS, flow).nearest is None

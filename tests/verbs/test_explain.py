@@ -16,10 +16,13 @@ from kubeverdict.analyses.questions import PortQuestion
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction, Policy, Rule
+from kubeverdict.model.ports import Protocol, icmp_match
 from kubeverdict.render import tree
 from kubeverdict.render.style import Style
 from tests.clusters.conditions import bound, with_conditions
-from tests.oracle import Reason, Way, decides_to_allow
+from tests.clusters.generated import random_cluster, random_probes
+from tests.oracle import Oracle, Reason, Way, decides_to_allow
+from tests.oracle_parts import FAMILIES, Flow
 from tests.verbs.plain import Asked, Plain, small_cluster
 
 SEEDS = range(150)
@@ -116,6 +119,43 @@ def test_conditions_are_named_where_they_matter_and_nowhere_else(seed: int) -> N
             else:
                 agree(decision.bounds[0], above, subject)
                 agree(decision.bounds[1], below, subject)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_both_address_families_and_nodes(seed: int) -> None:
+    cluster = random_cluster(seed, pods=8, policies=8, tiers=True)
+    oracle, compiled = Oracle(cluster), compile_cluster(cluster)
+    for probe in random_probes(cluster, oracle.managed, 30, seed):
+        ends = [oracle.end(one) for one in (probe.source, probe.destination)]
+        pods = [one.pod for one in ends if one.pod is not None]
+        if probe.protocol is Protocol.OTHER or not pods or pods[0] in pods[1:]:
+            continue
+        port = PortQuestion("", probe.port, protocol=probe.protocol)
+        families = [each for each in FAMILIES if all(one.has(each) for one in ends)]
+        if probe.protocol is Protocol.ICMP and probe.port:
+            families = [each for each in families if each == icmp_match(probe.port).version]
+        found = explain(compiled, str(probe.source), str(probe.destination), port)
+        for answer in found.answers:
+            told = [answer.family] if answer.family else families
+            for direction, decision, end in zip(
+                (Direction.EGRESS, Direction.INGRESS),
+                (answer.egress, answer.ingress),
+                ends,
+                strict=True,
+            ):
+                ways = [
+                    oracle._direction(direction, Flow(*ends, probe.protocol, probe.port, family))
+                    for family in told
+                ]
+                if not ways:
+                    assert decision.reason == "no-address"
+                    continue
+                agree(decision, ways[0], end.pod or "an address")
+                # One answer for both: they come to the same.
+                assert all(way.decided == ways[0].decided for way in ways)
+                misses = [one.nearest for one in decision.isolated_by if one.nearest]
+                assert all(miss.failures for miss in misses)
+        assert {answer.family for answer in found.answers} in ({None}, {4, 6})
 
 
 # --- the text --------------------------------------------------------------------------------

@@ -134,11 +134,10 @@ def split_name(text: str) -> tuple[str, str, str]:
 
 def _address_end(compiled: CompiledPolicy, address: Address) -> End:
     text = str(address)
-    for pod in compiled.pods:
-        if any(parse_address(spelling) == address for spelling in pod.addresses):
-            return End(
-                str(pod), (pod_party(compiled, pod),), (f"{text} is the address of pod {pod}",)
-            )
+    number = int(address_ids(compiled, [text])[0])
+    if number < len(compiled.pods):
+        pod = compiled.pods[number]
+        return End(str(pod), (pod_party(compiled, pod),), (f"{text} is the address of pod {pod}",))
     for node in compiled.cluster.nodes:
         if any(parse_address(spelling) == address for spelling in node.addresses):
             return End(

@@ -235,8 +235,8 @@ class _Writer:
             question.destinations[block.sample[1]],
             question.protocol,
             question.port,
-            family,
         )
+        flow = msgspec.structs.replace(flow, family=family or _judged_on(question, flow))
         leaving = flow
         if question.entry is not None:
             addresses = untranslated(self._compiled, question.entry, family)
@@ -305,8 +305,19 @@ def _tables(
     return tables if wanted is None else [(None, dict(tables)[wanted])]
 
 
-def _families(party: Party) -> set[int]:
+def _families(party: Party) -> set[Family]:
     return {address.family for address in party.addresses}
+
+
+def _judged_on(question: Question, flow: Flow) -> Family | None:
+    """The family that decides where it is one for all pairs of an answer; None where both come to
+    the same. A pod without an address has either."""
+    if question.family is not None:
+        return question.family
+    source, destination = _families(flow.source), _families(flow.destination)
+    if len(source & destination) == 2:
+        return question.entry.family if question.entry else None
+    return min((source or {4, 6}) & (destination or {4, 6}), default=None)
 
 
 def _judge(

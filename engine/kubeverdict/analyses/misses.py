@@ -77,6 +77,8 @@ def policy_miss(context: Context, policy: Policy, direction: Direction, flow: Fl
         always = rule_failures(context, rule, subject)
         for attempt in _attempts(context, policy, rule, flow):
             failures = [*always, *attempt]
+            if not failures:
+                continue  # it matches in the other address family, which another tier denies
             weight = sum(failure.weight for failure in failures)
             if nearest is None or weight < nearest[0]:
                 nearest = weight, rule, failures
