@@ -53,6 +53,9 @@ def test_a_pod_with_nothing() -> None:
         ({"podIP": "10.0.0.1"}, ("10.0.0.1",)),
         ({"podIP": "10.0.0.1", "podIPs": []}, ("10.0.0.1",)),
         ({"podIP": "10.0.0.1", "podIPs": [{"ip": "fd00::1"}]}, ("fd00::1",)),
+        # However it is spelt: by it the pod is found.
+        ({"podIP": "FD00:0:0::1"}, ("fd00::1",)),
+        ({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::0:1"}]}, ("10.0.0.1", "fd00::1")),
         ({"podIP": "", "podIPs": None}, ()),
     ],
 )

@@ -126,7 +126,7 @@ def test_both_address_families_and_nodes(seed: int) -> None:
     cluster = random_cluster(seed, pods=8, policies=8, tiers=True)
     oracle, compiled = Oracle(cluster), compile_cluster(cluster)
     for probe in random_probes(cluster, oracle.managed, 30, seed):
-        ends = [oracle.end(one) for one in (probe.source, probe.destination)]
+        ends = oracle.end(probe.source), oracle.end(probe.destination)
         pods = [one.pod for one in ends if one.pod is not None]
         if probe.protocol is Protocol.OTHER or not pods or pods[0] in pods[1:]:
             continue

@@ -475,15 +475,20 @@ def _pod_addresses(place: DocumentPlace, status: schema.PodStatus) -> tuple[str,
         if not text:
             return ()
         check_address(place, text, ("status", "podIP"))
-        return (text,)
-    texts = tuple([entry.ip or "" for entry in status.pod_ips])
-    for text in texts:
-        if parse_address(text) is None:
-            check_address(place, text, ("status", "podIPs", texts.index(text), "ip"))
+        return (_canonical(text),)
+    texts = tuple([_canonical(entry.ip or "") for entry in status.pod_ips])
+    for index, text in enumerate(texts):
+        check_address(place, text, ("status", "podIPs", index, "ip"))
     if len(texts) > 1 and len({":" in text for text in texts}) < len(texts):
         message = "may specify no more than one IP for each IP family"
         place.error(("status", "podIPs"), f"Invalid value: {message}")
     return texts
+
+
+def _canonical(text: str) -> str:
+    """The one spelling by which an address is found; of IPv4 there is no other."""
+    address = parse_address(text) if ":" in text else None
+    return text if address is None else str(address)
 
 
 def _check_replicas(place: DocumentPlace, replicas: int, path: FieldPath) -> None:

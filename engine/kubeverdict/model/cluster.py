@@ -83,10 +83,10 @@ class WorkloadRef(msgspec.Struct, frozen=True, order=True, gc=False):
 class Pod(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pod, or one that a workload template stands for (``template`` is then true).
 
-    ``addresses`` are the texts of ``status.podIPs``, at most one a family, the primary first; a
-    template has none. ``phase`` is empty where the pod has no status yet. ``started`` is when it
-    was created, in seconds since 1970, 0 where it is not known: before that its address may have
-    been another pod's.
+    ``addresses`` are those of ``status.podIPs`` in canonical spelling, at most one a family, the
+    primary first; a template has none. ``phase`` is empty where the pod has no status yet.
+    ``started`` is when it was created, in seconds since 1970, 0 where it is not known: before that
+    its address may have been another pod's.
     """
 
     namespace: str
