@@ -139,8 +139,8 @@ PORT = "write 8080, 8000-8100/TCP, http, dns/UDP, TCP or ICMP"
         ("deny: {from: 10.0.0.1, to: '::1'}", "both ends are addresses"),
         ("deny: {from: here, to: c/d}\n    from: here", "from: belongs into deny: {from, to}"),
         ("only: {from: here}", "assertions[0].to: Required value"),
-        ("only: {from: here, to: c/d}", "only: write only: {from: …} beside to"),
-        ("only: {}\n    to: here", "only: write only: {from: …} beside to"),
+        ("only: {from: here, to: c/d}", "only: write only: {from: …} with to"),
+        ("only: {}\n    to: here", "only: write only: {from: …} with to"),
         (
             "allow: {from: here, to: c/d}\n    deny: {}",
             "an assertion says one of allow, deny, only",

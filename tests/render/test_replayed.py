@@ -5,7 +5,7 @@ import json
 from kubeverdict.analyses.decisions import WORDS, Decision, because
 from kubeverdict.manifests.loading import load_text
 from kubeverdict.render import render
-from kubeverdict.render.recommend import beside
+from kubeverdict.render.recommend import remarks
 from kubeverdict.render.style import Style
 from tests.render.replayed import RECOMMENDED, REPLAY
 
@@ -104,7 +104,7 @@ def test_recommend_as_a_contract() -> None:
 
 
 def test_what_goes_beside_the_policies_leaves_nothing_out() -> None:
-    text = "\n".join(f"{kind}: {line}" for kind, line in beside(RECOMMENDED))
+    text = "\n".join(f"{kind}: {line}" for kind, line in remarks(RECOMMENDED))
     for part in (
         "log: 1,200 lines hold 1,000 records",
         "pods that are not in the cluster (12): a/b, a/c",

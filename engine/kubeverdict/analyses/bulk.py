@@ -197,8 +197,8 @@ def redundancies(
     found = list(reports)
     for number, cover in zip(idle, covers(bench, [keys[n] for n in idle]), strict=True):
         names = tuple(policy_view(policy).title for policy in cover.covered_by)
-        beside = unmodelled_in(bench.compiled.unevaluated, keys[number][1] or None)
-        unmodelled = tuple(f"{one.count} {one.resource}" for one in beside)
+        missing = unmodelled_in(bench.compiled.unevaluated, keys[number][1] or None)
+        unmodelled = tuple(f"{one.count} {one.resource}" for one in missing)
         redundant = Redundancy(cover.selects_nothing, names, unmodelled)
         found[number] = msgspec.structs.replace(reports[number], redundant=redundant)
     return found

@@ -149,10 +149,11 @@ def _cause(verdict: ConnectionVerdict | None, other: ConnectionVerdict | None) -
         return "an end is not there"
     causes = [
         f"{name} {because(own)}"
-        for name, own, beside in (
+        for name, own, counterpart in (
             ("egress", verdict.egress, other and other.egress),
             ("ingress", verdict.ingress, other and other.ingress),
         )
-        if own.allowed is verdict.allowed and (beside is None or beside.allowed is not own.allowed)
+        if own.allowed is verdict.allowed
+        and (counterpart is None or counterpart.allowed is not own.allowed)
     ]
     return f"{'allowed' if verdict.allowed else 'denied'}: {', '.join(causes)}"

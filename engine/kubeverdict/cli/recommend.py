@@ -84,7 +84,7 @@ def recommend(
     from kubeverdict.analyses.traffic import LogReading
     from kubeverdict.manifests import Loaded, apply
     from kubeverdict.model.cluster import Cluster
-    from kubeverdict.render.recommend import beside
+    from kubeverdict.render.recommend import remarks
 
     check_inputs(files, logs, ())
     cluster = cluster_in(files, namespace, skip_invalid)
@@ -107,7 +107,7 @@ def recommend(
     written = _write(texts) if out is not None and proof.is_sound else ()
     report = Recommended(found, proof, log_of(reading), written, after.unevaluated)
     if output == "yaml":
-        for kind, text in beside(report):
+        for kind, text in remarks(report):
             say(kind, text)
     show("recommend", output, report)
     if not len(traffic):

@@ -110,7 +110,7 @@ def replay(
     from kubeverdict.analyses.replay import replay as replay_
     from kubeverdict.analyses.traffic import BATCH, LogReading
     from kubeverdict.manifests import apply
-    from kubeverdict.render.replay import beside
+    from kubeverdict.render.replay import remarks
 
     check_inputs(files, logs, applied)
     cluster = cluster_in(files, namespace, skip_invalid)
@@ -125,7 +125,7 @@ def replay(
     traffic = traffic_in(logs, columns, cluster, reading, BATCH)
     report = replay_(traffic, policies, reading, present)
     if output == "csv":
-        for kind, text in beside(report):
+        for kind, text in remarks(report):
             say(kind, text)
     show("replay", output, report)
     judged = (report.allowed, report.breaking, report.refused, report.admitted)

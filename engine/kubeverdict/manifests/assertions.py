@@ -270,7 +270,7 @@ class _FileReader:
                     self._wrong(text, (*path, side), f"belongs into {word}: {{from, to}}")
                     raise _Wrong
         elif len(inside.keys() & {"from", "to"}) != 1 or inside.keys() & value.keys():
-            message = "write only: {from: …} beside to, or only: {to: …} beside from"
+            message = "write only: {from: …} with to, or only: {to: …} with from"
             self._wrong(text, at, message)
             raise _Wrong
         missing = [side for side in ("from", "to") if side not in places]

@@ -35,7 +35,7 @@ Glossary, one word for one thing in all of kubeverdict:
   object, the file and line that it was read from.
 * **edit**: the description of one change to a cluster: objects taken out, objects put in.
 * **scenario**: a named list of changes as a user writes it; it becomes an edit.
-* **overlay**: what edits add beside a compiled cluster, so that it is not compiled again.
+* **overlay**: what edits add to a compiled cluster, so that it is not compiled again.
 * **session**: a cluster compiled once and kept, with its overlay, to which edits are applied and
   questions put.
 * **snapshot**: a compiled cluster as a file.

@@ -15,8 +15,8 @@ _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE
 def findings(report: Checked, style: Style) -> str:
     """A command for each finding, and for what was not evaluated; nothing where there is none."""
     title = f"title={_property(f'kubeverdict {report.verb}: not evaluated')}"
-    beside = [f"::warning {title}::{_data(text)}" for text in sentences(report.unevaluated)]
-    return "\n".join([*(_command(report.verb, one) for one in report.findings), *beside])
+    unevaluated = [f"::warning {title}::{_data(text)}" for text in sentences(report.unevaluated)]
+    return "\n".join([*(_command(report.verb, one) for one in report.findings), *unevaluated])
 
 
 def _command(verb: str, one: Finding) -> str:

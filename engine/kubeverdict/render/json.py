@@ -29,12 +29,12 @@ Json = dict[str, Any]
 
 def connections(report: Connections, style: Style) -> Iterator[str]:
     """A line for each connection."""
-    beside: Json = {
+    head: Json = {
         "schema": schema("list", ranges=report.by_range),
         **unevaluated(report.unevaluated),
     }
     if report.conditional:
-        beside["conditional"] = [
+        head["conditional"] = [
             {
                 "source": one.source.name,
                 "destination": one.destination.name,
@@ -44,7 +44,7 @@ def connections(report: Connections, style: Style) -> Iterator[str]:
             }
             for one in report.conditional
         ]
-    yield f'{_text(beside, indent=2)[:-2]},\n  "connections": ['
+    yield f'{_text(head, indent=2)[:-2]},\n  "connections": ['
     between = "\n"
     for chunk in chunks(report, _head, _tail, ",\n"):
         yield between + chunk

@@ -153,7 +153,7 @@ def _conditional(proof: Proof) -> dict[str, Any]:
     return found
 
 
-def beside(report: Recommended) -> list[tuple[str, str]]:
+def remarks(report: Recommended) -> list[tuple[str, str]]:
     """What the policies alone do not say, as remarks: a kind and a text each."""
     return [
         ("log", "\n".join(log.lines(report.log))),

@@ -71,7 +71,7 @@ def csv(report: Replay, style: Style) -> str:
     return text.getvalue().removesuffix("\n")
 
 
-def beside(report: Replay) -> list[tuple[str, str]]:
+def remarks(report: Replay) -> list[tuple[str, str]]:
     """What a table of connections has no room for, as remarks: a kind and a text each."""
     return [
         ("log", "\n".join(log.lines(report.log))),

@@ -351,7 +351,7 @@ class Facts:
         return Vocabulary(self.namespaces.values())
 
     @cached_property
-    def beside(self) -> Overlay:
+    def overlay(self) -> Overlay:
         """The compiled rules, policy by policy."""
         return make_overlay(self.compiled)
 
@@ -366,7 +366,7 @@ class Facts:
                 for number, policy in enumerate(self.compiled.policies)
                 if not unmodelled_in(unevaluated, policy.namespace)
             )
-        return removal(Workbench(self.compiled, self.beside), among)
+        return removal(Workbench(self.compiled, self.overlay), among)
 
     def lets_through(self, policy: Policy, rule: Rule) -> bool:
         """Whether a rule that allows decides about anything: not where others always do."""
@@ -377,8 +377,8 @@ class Facts:
         """The rules that decide or pass on anything, by policy, direction and place."""
         numbers = {
             share.row.rule
-            for plane in self.beside.planes
-            for rules in (PlaneRules(self.beside, plane),)
+            for plane in self.overlay.planes
+            for rules in (PlaneRules(self.overlay, plane),)
             for side in rules.sides.values()
             for part in side.parts
             for met in rules.distinct(side.of_part(part))

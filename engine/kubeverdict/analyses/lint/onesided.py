@@ -66,11 +66,11 @@ class Asked(NamedTuple):
 
 
 def check(facts: Facts) -> Iterator[Hit]:
-    beside = facts.beside
+    overlay = facts.overlay
     rules = facts.compiled.rules
     found: dict[int, list[Tally]] = {}
-    for plane in beside.planes:
-        reader = _Reader(PlaneRules(beside, plane), facts)
+    for plane in overlay.planes:
+        reader = _Reader(PlaneRules(overlay, plane), facts)
         for number, tally in reader.tallies():
             found.setdefault(number, []).append(tally)
     for number, tallies in sorted(found.items()):

@@ -108,10 +108,10 @@ def _named(facts: Facts, rule: Rule, port: NamedPort, kinds: list[Kind]) -> Said
         who = _who(facts, kinds)
         protocols = {one.protocol.name for one, _ in declared if one.name == port.name}
         # A name of whatever protocol is one of each.
-        beside = [
+        alike = [
             one for one in rule.ports or () if isinstance(one, NamedPort) and one.name == port.name
         ]
-        if any(one.protocol.name in protocols for one in beside) or port is not beside[0]:
+        if any(one.protocol.name in protocols for one in alike) or port is not alike[0]:
             return None
         if protocols:
             message = f"{port.name} is a {'/'.join(sorted(protocols))} port of {who}, not {port}"
@@ -149,10 +149,10 @@ def _numbered(facts: Facts, rule: Rule, port: PortRange, kinds: list[Kind]) -> S
     if other and port.first == port.last:
         # Both protocols together, as for DNS, are no mistake.
         both = any(
-            isinstance(beside, PortRange)
-            and beside.protocol.name in other
-            and beside.first <= port.first <= beside.last
-            for beside in rule.ports or ()
+            isinstance(one, PortRange)
+            and one.protocol.name in other
+            and one.first <= port.first <= one.last
+            for one in rule.ports or ()
         )
         if both:
             return None

@@ -36,7 +36,7 @@ class Alone(NamedTuple):
     tiers that it has, and (``bare``) alone; the same where it has no others. Rules are numbered as
     those of ``bare``."""
 
-    beside_tiers: CompiledPolicy
+    with_tiers: CompiledPolicy
     bare: CompiledPolicy
 
     @classmethod
@@ -47,13 +47,13 @@ class Alone(NamedTuple):
         bare = compile_cluster(nothing, profile, static=static)
         if not has_others(cluster):
             return cls(bare, bare)
-        beside = with_network_policies(cluster, policies)
-        return cls(compile_cluster(beside, profile, static=static), bare)
+        applied = with_network_policies(cluster, policies)
+        return cls(compile_cluster(applied, profile, static=static), bare)
 
     @property
     def numbers(self) -> dict[int, int]:
-        """The rules of ``bare`` by their numbers in ``beside_tiers``: the order is the same."""
-        rules = enumerate(self.beside_tiers.rules)
+        """The rules of ``bare`` by their numbers in ``with_tiers``: the order is the same."""
+        rules = enumerate(self.with_tiers.rules)
         own = (number for number, ref in rules if is_network_policy(ref.policy))
         return {number: place for place, number in enumerate(own)}
 
@@ -71,7 +71,7 @@ class Permits:
 
 def permitted(alone: Alone) -> Permits:
     """What each rule permits."""
-    compiled = alone.beside_tiers
+    compiled = alone.with_tiers
     found = Permits(*(np.zeros(len(alone.bare.rules), np.int64) for _ in range(3)))
     kinds = _Kinds(compiled)
     numbers = alone.numbers
@@ -102,10 +102,10 @@ def seen_by_rule(alone: Alone, bare: JudgedTraffic) -> NDArray[np.int64]:
     """(rules,) distinct connections between pods in traffic, as ``alone.bare`` judges it, by the
     rule that they are counted for."""
     traffic = bare.traffic
-    has_tiers = alone.beside_tiers is not alone.bare
-    beside = judged(alone.beside_tiers, traffic) if has_tiers else bare
+    has_tiers = alone.with_tiers is not alone.bare
+    tiered = judged(alone.with_tiers, traffic) if has_tiers else bare
     is_pod = np.array([end.pod is not None and not end.pod.host_network for end in traffic.ends])
-    keep = beside.verdicts.allowed & (bare.source != bare.destination) & (traffic.protocol < 3)
+    keep = tiered.verdicts.allowed & (bare.source != bare.destination) & (traffic.protocol < 3)
     if is_pod.size:
         keep &= is_pod[traffic.source] & is_pod[traffic.destination]
     found = _deciding(bare.verdicts)[keep]
@@ -164,20 +164,20 @@ def _cells(compiled: CompiledPolicy, kinds: _Kinds, number: int, row: int) -> ND
 def _judge_cells(alone: Alone, kinds: _Kinds, cells: NDArray[np.int64], out: Permits) -> None:
     """Add cells up, each with the rule that it is a cell of."""
     source, destination, atom, rule = cells
-    ports = alone.beside_tiers.ports
+    ports = alone.with_tiers.ports
     place = ports.first[atom]
     ends = kinds.sample[0][source], kinds.sample[1][destination]
     flows = *ends, place >> 16, place & 0xFFFF
     bare = judge(alone.bare, *flows)
-    beside = bare if alone.beside_tiers is alone.bare else judge(alone.beside_tiers, *flows)
+    tiered = bare if alone.with_tiers is alone.bare else judge(alone.with_tiers, *flows)
     own = _deciding(bare) == rule
     pairs = kinds.weight[source] * (kinds.weight[destination] - (source == destination))
     weight = pairs * ports.weight[atom]
-    for sums, allowed in ((out.by_itself, bare.allowed), (out.each, beside.allowed)):
+    for sums, allowed in ((out.by_itself, bare.allowed), (out.each, tiered.allowed)):
         counts = own & allowed
         sums += np.bincount(rule[counts], weight[counts], sums.size).astype(np.int64)
-    for least in alone.beside_tiers.least:
-        counts = own & beside.allowed & ~judge(least, *flows).allowed
+    for least in alone.with_tiers.least:
+        counts = own & tiered.allowed & ~judge(least, *flows).allowed
         sums = out.conditionally
         sums += np.bincount(rule[counts], weight[counts], sums.size).astype(np.int64)
 

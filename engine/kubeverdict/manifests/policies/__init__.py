@@ -3,7 +3,7 @@
 In: a document of an API group and kind. Out: a :class:`~kubeverdict.model.policy.Policy`, or what
 verdicts miss without it. ``POLICIES`` is the whole list. Whoever asks whether something is a
 policy, whether it lies in a namespace, how ``kubectl`` spells it or what isolates reads the table:
-a new API is one module beside this one, and its row.
+a new API is one module in this folder, and its row.
 
 Decided: kinds clash (``NetworkPolicy`` exists in four groups, ``ClusterNetworkPolicy`` in three,
 ``cnp`` is short for five kinds), so everything is looked up by API group and kind. The kind alone
