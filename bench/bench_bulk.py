@@ -72,7 +72,7 @@ class Bench:
         batch = policy_batches.PolicyBatch(self.bench.compiled)
         for number, edit in enumerate(edits):
             batch.add(number, *switched(self.bench, edit))
-        return policy_batches.prepare(self.bench.beside, batch)
+        return policy_batches.prepare(self.bench.overlay, batch)
 
     def check(self, edits: list[Edit]) -> None:
         """The bulk answer equals a full recompile, on a sample."""
@@ -170,7 +170,7 @@ def _moves(
     batch = pod_batches.PodBatch(mixed.bench.compiled)
     for number, edit in enumerate(edits):
         batch.add(number, edit)
-    prepared = pod_batches.prepare(mixed.bench.beside, batch)
+    prepared = pod_batches.prepare(mixed.bench.overlay, batch)
     rate = measured(measure, lambda: pod_batches.judge(prepared, threads=1), len(edits), 3)
     mixed.check(edits)
     record(Figure(f"{what} scenarios, mixed 50k/5k, one core", rate, "/s"))

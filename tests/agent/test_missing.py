@@ -33,7 +33,7 @@ def test_check_says_which_package_is_missing(package: str, tmp_path: Path) -> No
     assert done.returncode == 1
     told = f"MISSING  Python packages: {package} is not installed: pip install 'kubeverdict[agent]'"
     assert told in done.stdout.splitlines()
-    # The other needs are told beside it.
+    # The other needs are reported with it.
     assert "kernel: Linux" in done.stdout and "BPF file system" in done.stdout
 
 

@@ -182,7 +182,7 @@ def test_whatif_keeps_apart_what_depends_on_a_condition() -> None:
     found = whatif(old, compiled(*POLICIES))
     told = [(str(one.ports), one.conditions) for one in found.opened if one.pairs]
     assert told == [("TCP 80,82", (GET, MESH))]
-    # The rule for port 83 is certain, beside those that are not.
+    # The rule for port 83 is certain, unlike others.
     more = policy_of("y/more", allow(INGRESS, None, port(83)))
     found = whatif(old, compiled(*POLICIES, more))
     certain = [(str(one.ports), bool(one.conditions)) for one in found.opened if one.pairs]

@@ -1,4 +1,4 @@
-"""What a user meets beside answers: notes, mistakes, terminals and pipes."""
+"""What a user meets besides answers: notes, mistakes, terminals and pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios judged beside the base, compared with compiling each changed cluster as a whole."""
+"""Scenarios judged over the base, compared with compiling each changed cluster as a whole."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pod_edits(base: Cluster, other: Cluster, choose: Random) -> list[Edit]:
 
 
 def compare(cluster: Cluster, edits: list[Edit], profile: Profile, focus: Focus) -> int:
-    """Judge the edits both ways; returns how many were judged beside the base."""
+    """Judge the edits both ways; returns how many were judged over the base."""
     compiled = compile_cluster(cluster, profile)
     found = evaluate(workbench(compiled), edits, focus=focus, threads=1)
     for edit, outcome in zip(edits, found, strict=True):
@@ -129,8 +129,8 @@ EVERY_PROFILE = [*PROFILES.values(), *SINGLE_KNOB_PROFILES]
 @pytest.mark.parametrize("profile", EVERY_PROFILE, ids=lambda profile: profile.name)
 def test_small_clusters_under_every_profile(profile: Profile) -> None:
     seed = 10 * EVERY_PROFILE.index(profile)
-    beside = sum(fuzz(seed + number, profile) for number in range(6))
-    assert beside > 0
+    batched = sum(fuzz(seed + number, profile) for number in range(6))
+    assert batched > 0
 
 
 @pytest.mark.long

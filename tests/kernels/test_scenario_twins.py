@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kubeverdict.compile.compiled import freeze
 from kubeverdict.compile.compiler import compile_cluster
-from kubeverdict.compile.overlay.opening import make_overlay
+from kubeverdict.compile.overlay.making import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import members
 from kubeverdict.evaluate.pairs import destination_groups, pod_space
@@ -117,26 +117,26 @@ def test_ports_in(form: Form, low: int, high: int, count: int) -> None:
 
 
 def opened(seed: int, tiers: bool = False) -> tuple[Overlay, OverlayPlane]:
-    beside = make_overlay(compile_cluster(random_cluster(seed, pods=14, policies=10, tiers=tiers)))
-    return beside, beside.planes[0]
+    overlay = make_overlay(compile_cluster(random_cluster(seed, pods=14, policies=10, tiers=tiers)))
+    return overlay, overlay.planes[0]
 
 
-def standing(beside: Overlay, plane: OverlayPlane) -> Ground:
-    return ground(beside, plane, plane.sets, beside.runs, plane.subject, ANYTHING)
+def standing(overlay: Overlay, plane: OverlayPlane) -> Ground:
+    return ground(overlay, plane, plane.sets, overlay.runs, plane.subject, ANYTHING)
 
 
 class Naive:
     """Verdicts between positions, straight from the table of rules."""
 
-    def __init__(self, beside: Overlay, plane: OverlayPlane) -> None:
-        self._runs = beside.runs
+    def __init__(self, overlay: Overlay, plane: OverlayPlane) -> None:
+        self._runs = overlay.runs
         self._plane = plane
         self._sets = [
             set(members(plane.sets, number).tolist()) for number in range(plane.sets.start.size - 1)
         ]
         inside = np.unpackbits(plane.universe.view(np.uint8), bitorder="little")
         self.ends = np.flatnonzero(inside).tolist()
-        edges = {0, 1, *beside.runs.low.tolist(), *beside.runs.high.tolist()}
+        edges = {0, 1, *overlay.runs.low.tolist(), *overlay.runs.high.tolist()}
         edges |= {p * 65536 + step for p in range(4) for step in (0, 1)}
         cells = sorted(edge for edge in edges if edge <= 3 * 65536)
         self.cells = [
@@ -181,20 +181,20 @@ class Naive:
 
 @pytest.mark.parametrize(("seed", "tiers"), [(1, False), (2, True), (3, False), (4, True)])
 def test_judge_scenarios(form: Form, seed: int, tiers: bool) -> None:
-    beside, plane = opened(seed, tiers)
-    naive = Naive(beside, plane)
+    overlay, plane = opened(seed, tiers)
+    naive = Naive(overlay, plane)
     random = Random(seed)
-    policies = range(len(beside.compiled.policies))
+    policies = range(len(overlay.compiled.policies))
     offs = [{number} for number in policies]
     offs += [set(random.sample(policies, 4)) for _ in range(3)]
     start = np.cumsum([0, *map(len, offs)]).astype(np.int64)
     flat = np.array([number for off in offs for number in sorted(off)], np.int32)
-    scenarios = Scenarios(start, flat, np.ones(flat.size, np.uint8), beside.directions)
+    scenarios = Scenarios(start, flat, np.ones(flat.size, np.uint8), overlay.directions)
     out = np.zeros((len(offs), scenario_results.COLUMNS), np.int64)
     examples = [np.zeros((len(offs), 2, scenario_results.EXAMPLE), np.int64) for _ in range(2)]
     sides = (plane.ingress, plane.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
-    base = standing(beside, plane)
+    base = standing(overlay, plane)
     freeze((scenarios, base))
     work = scratch(base, sides, views, plane.homes, 2, 0)
     form(policy_scenarios.judge_scenarios)(
@@ -230,8 +230,8 @@ def switched(naive: Naive, off: set[int]) -> list[int]:
 @pytest.mark.parametrize(("seed", "tiers"), [(5, False), (6, True), (7, False)])
 def test_judge_moves(form: Form, seed: int, tiers: bool) -> None:
     """One pod goes, comes, or takes the place of another."""
-    beside, plane = opened(seed, tiers)
-    naive = Naive(beside, plane)
+    overlay, plane = opened(seed, tiers)
+    naive = Naive(overlay, plane)
     random = Random(seed)
     there = [position for position in range(plane.pods) if plane.weight[position]]
     wanted = [(position, -1) for position in there[:4]]
@@ -245,7 +245,7 @@ def test_judge_moves(form: Form, seed: int, tiers: bool) -> None:
         pods=np.ones(len(wanted), np.int64),
         home=np.array(homes, np.int32),
     )
-    base = standing(beside, plane)
+    base = standing(overlay, plane)
     freeze((made, base))
     sides = (plane.ingress, plane.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)

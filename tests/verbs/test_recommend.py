@@ -1,5 +1,5 @@
-"""What is recommended where policies of other tiers stand beside NetworkPolicies, and the proof of
-it, against the oracle on the clusters before and after."""
+"""What is recommended where there are policies of other tiers than NetworkPolicies, and the proof
+of it, against the oracle on the clusters before and after."""
 
 from __future__ import annotations
 

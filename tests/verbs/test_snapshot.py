@@ -76,7 +76,7 @@ def test_every_answer_is_the_same(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_policies_can_be_changed_as_in_the_source(seed: int) -> None:
-    """What is put in and taken out lies beside arrays that were read."""
+    """Edits of a cluster whose arrays were read from a file."""
     before, after = small_versions(seed)
     bench = workbench(compile_cluster(before))
     back = snapshots.read_bytes(snapshots.to_bytes(bench.compiled, bench)).bench

@@ -39,10 +39,10 @@ def is_default_deny(policy: Policy) -> bool:
 class Covers:
     """The rules of all planes, policy by policy."""
 
-    def __init__(self, beside: Overlay) -> None:
-        self._policies = beside.compiled.policies
+    def __init__(self, overlay: Overlay) -> None:
+        self._policies = overlay.compiled.policies
         self._in_order = order_matters(self._policies)
-        self._planes = [PlaneRules(beside, plane) for plane in beside.planes]
+        self._planes = [PlaneRules(overlay, plane) for plane in overlay.planes]
         self._rows = [_rows_by_policy(plane) for plane in self._planes]
 
     def removal(self, among: Collection[int] | None) -> tuple[list[PolicyCover], list[PolicyCover]]:

@@ -85,13 +85,13 @@ class RuleSide:
 class PlaneRules:
     """Both directions of one plane."""
 
-    def __init__(self, beside: Overlay, plane: OverlayPlane) -> None:
+    def __init__(self, overlay: Overlay, plane: OverlayPlane) -> None:
         self.plane = plane
         self.sides = {
             Direction.INGRESS: RuleSide(plane.ingress),
             Direction.EGRESS: RuleSide(plane.egress),
         }
-        self._runs = beside.runs
+        self._runs = overlay.runs
         self._meet: dict[tuple[int, int], bool] = {}
         self._ranges: dict[int, list[tuple[int, int]]] = {}
         self._bitmaps: dict[int, Bitmap] = {}

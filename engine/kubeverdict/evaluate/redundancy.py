@@ -38,7 +38,7 @@ class Refused(msgspec.Struct, frozen=True):
 def removal(bench: Workbench, among: Collection[int] | None = None) -> Removal:
     """The policies ``among`` some (None: all) whose rules and isolation others cover, as far as
     the rules say."""
-    together, stay = Covers(bench.beside).removal(among)
+    together, stay = Covers(bench.overlay).removal(among)
     proven, _ = _proven(bench, [cover.policy for cover in together])
     kept = set(proven)
     return Removal(

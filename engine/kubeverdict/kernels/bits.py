@@ -19,7 +19,8 @@ FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class Sets(NamedTuple):
-    """Sets in compressed rows: set ``s`` is ``word[start[s]:start[s+1]]`` with ``bits`` beside."""
+    """Sets in compressed rows: set ``s`` is ``word[start[s]:start[s+1]]`` with the ``bits`` of
+    each."""
 
     start: NDArray[np.int64]  # (sets + 1,)
     word: NDArray[np.int32]  # (words that are not zero,) ascending inside a set

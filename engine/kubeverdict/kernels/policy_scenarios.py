@@ -1,9 +1,9 @@
 """What scenarios change, judged where they can change anything and nowhere else.
 
-A scenario switches policies on and off beside a base that stays as it is. A position (pods that
-look alike, or addresses) is *touched* in a direction where a switched policy selects it as
-subject; only pairs with a touched end can change, and of a touched end only the pairs with what
-its switched rules name, unless it becomes isolated or ceases to be.
+A scenario switches policies on and off over a base that stays as it is. A position (pods that look
+alike, or addresses) is *touched* in a direction where a switched policy selects it as subject; only
+pairs with a touched end can change, and of a touched end only the pairs with what its switched
+rules name, unless it becomes isolated or ceases to be.
 
 Each touched end gives one row over the ends at the other side. Its own rules are listed one by
 one, with the versions in which they are in force; the rules of the other side are those of the

@@ -20,7 +20,7 @@ from kubeverdict.analyses.lint.ranges import Ranges, parsed
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
 from kubeverdict.compile.labels import index_labels
 from kubeverdict.compile.lowering import Where
-from kubeverdict.compile.overlay.opening import make_overlay
+from kubeverdict.compile.overlay.making import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.compile.overlay.overlay import where as where_of
 from kubeverdict.compile.population import namespace_labels

@@ -32,9 +32,9 @@ class BlockUnion(msgspec.Struct, frozen=True):
 class Outside:
     """Finds the positions that blocks hold."""
 
-    def __init__(self, beside: Overlay) -> None:
-        self._beside = beside
-        self._starts: dict[Family, list[int]] = beside.atom_starts
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._starts: dict[Family, list[int]] = overlay.atom_starts
         self._first_atom: dict[Family, int] = {4: 0, 6: len(self._starts[4])}
 
     def cut(self, unions: Sequence[BlockUnion]) -> tuple[dict[int, tuple[Piece, Piece]], str]:
@@ -51,7 +51,7 @@ class Outside:
                         edges.setdefault(atom, set()).add(edge)
         pieces: dict[int, tuple[Piece, Piece]] = {}
         for atom, inside in edges.items():
-            family, first, last = self._beside.compiled.addresses.interval(atom)
+            family, first, last = self._overlay.compiled.addresses.interval(atom)
             begins = [first, *sorted(inside)]
             kinds: dict[tuple[bool, ...], Piece] = {}
             for begin, end in zip(begins, [*begins[1:], last + 1], strict=True):
@@ -62,7 +62,7 @@ class Outside:
             if len(kinds) == 2:
                 one, other = kinds.values()
                 pieces[atom] = one, other
-        for plane in self._beside.planes:
+        for plane in self._overlay.planes:
             if any(self._cuts_pods(plane, part) for part in covered):
                 return {}, "a block holds some pods of a workload and not others"
         return pieces, ""
@@ -72,7 +72,7 @@ class Outside:
     ) -> NDArray[np.int64]:
         """The positions in ``plane`` that a union holds, ascending."""
         covered = list(intervals(union.blocks))
-        profile = self._beside.compiled.profile
+        profile = self._overlay.compiled.profile
         inside = np.zeros(plane.size, np.bool_)
         for family, first, end in covered:
             if family not in plane.families:
@@ -94,7 +94,7 @@ class Outside:
                 inside[plane.twins + atom] = twin
         if plane.hosts.size and profile.ipblock_matches_nodes and not self._hosts_are_atoms(plane):
             for position, text in zip(
-                plane.hosts.tolist(), self._beside.compiled.hosts, strict=True
+                plane.hosts.tolist(), self._overlay.compiled.hosts, strict=True
             ):
                 address = parse_address(text)
                 if position >= 0 and address is not None:
@@ -107,7 +107,7 @@ class Outside:
     def _cuts_pods(self, plane: OverlayPlane, covered: Sequence[Interval]) -> bool:
         """Whether the intervals hold a part of the pods of a position, or distinguish families that
         the plane has together."""
-        if not self._beside.compiled.profile.ipblock_matches_pods:
+        if not self._overlay.compiled.profile.ipblock_matches_pods:
             return False
         for spans in plane.spans:
             within = np.zeros(plane.pods, np.bool_)
@@ -130,7 +130,7 @@ class Outside:
         return self._first_atom[family] + index, starts[index]
 
     def _end(self, atom: int) -> int:
-        return self._beside.compiled.addresses.interval(atom)[2] + 1
+        return self._overlay.compiled.addresses.interval(atom)[2] + 1
 
 
 def intervals(blocks: Sequence[BlockPeer]) -> Iterator[Interval]:

@@ -57,28 +57,28 @@ class Candidates:
     pieces: dict[int, dict[int, tuple[Piece, Piece]]]
 
 
-def add_candidates(beside: Overlay, policies: Sequence[Policy]) -> Candidates:
+def add_candidates(overlay: Overlay, policies: Sequence[Policy]) -> Candidates:
     """Compile ``policies`` as additions to the base, none of them in force."""
-    return _Adder(beside, policies).add()
+    return _Adder(overlay, policies).add()
 
 
 class _Adder:
-    def __init__(self, beside: Overlay, policies: Sequence[Policy]) -> None:
-        self._beside = beside
-        self._outside = Outside(beside)
+    def __init__(self, overlay: Overlay, policies: Sequence[Policy]) -> None:
+        self._overlay = overlay
+        self._outside = Outside(overlay)
         self._apart: dict[int, str] = {}
         self._pieces: dict[int, dict[int, tuple[Piece, Piece]]] = {}
         self._kept: list[int] = []  # number of each policy that is compiled
         self._policies: list[Policy] = []
         self._refs: list[RuleRef] = []
         self._count = len(policies)
-        compiled = beside.compiled
+        compiled = overlay.compiled
         self._interleaved = _not_beside(compiled.policies, ranks_only=True)
-        adapted = adapt(policies, compiled.profile, compiled.pods, beside.labels_of_namespaces)
+        adapted = adapt(policies, compiled.profile, compiled.pods, overlay.labels_of_namespaces)
         for number, policy in enumerate(adapted):
             if policy is None:
                 continue
-            if policy.tier not in beside.tiers:
+            if policy.tier not in overlay.tiers:
                 self._apart[number] = "a tier that the cluster does not have"
                 continue
             strange = _not_beside((policy,)) or self._interleaved
@@ -112,23 +112,23 @@ class _Adder:
         return msgspec.structs.replace(policy, rules=tuple(rules))
 
     def add(self) -> Candidates:
-        beside = self._beside
+        overlay = self._overlay
         lists: dict[PortList | None, int] = {None: 0}
-        planes = tuple(self._plane(plane, lists) for plane in beside.planes)
+        planes = tuple(self._plane(plane, lists) for plane in overlay.planes)
         own = np.zeros(self._count, np.uint8)
         own[self._kept] = [directions_of(policy) for policy in self._policies]
         return Candidates(
             planes=planes,
-            runs=_behind(beside.runs, port_runs(lists)),
+            runs=_behind(overlay.runs, port_runs(lists)),
             rules=tuple(self._refs),
-            directions=np.concatenate((beside.directions, own)),
+            directions=np.concatenate((overlay.directions, own)),
             apart=self._apart,
             pieces=self._pieces,
         )
 
     def _plane(self, plane: OverlayPlane, lists: dict[PortList | None, int]) -> WithCandidates:
         questions = self._questions
-        profile = self._beside.compiled.profile
+        profile = self._overlay.compiled.profile
         base = self._sets(plane, questions)
         rows, ingress_rows, sets = RowMaker(base, lists, profile).make(questions)
         selectors = questions.selectors
@@ -136,7 +136,7 @@ class _Adder:
         subject[self._kept] = [
             base.subjects[selectors[where(policy), policy.pods, False]] for policy in self._policies
         ]
-        known_lists = self._beside.runs.start.size - 2
+        known_lists = self._overlay.runs.start.size - 2
         sides = [
             self._rules(plane, rows, part, direction, subject, known_lists)
             for part, direction in (
@@ -153,7 +153,7 @@ class _Adder:
 
     def _sets(self, plane: OverlayPlane, questions: Questions) -> Base:
         """What the candidates ask for, evaluated, behind the sets of the plane."""
-        profile = self._beside.compiled.profile
+        profile = self._overlay.compiled.profile
         found = evaluate_selectors(
             plane.labels,
             (selector for _, selector, _ in questions.selectors),
@@ -187,7 +187,7 @@ class _Adder:
                 ]
             )
         )
-        names, holders = resolve_names(questions.named, self._beside.port_sets, plane.ports)
+        names, holders = resolve_names(questions.named, self._overlay.port_sets, plane.ports)
         parts.append(from_positions(holders))
         named: dict[NamedPort, list[tuple[int, int]]] = {}
         for index, (port, number) in enumerate(names):
@@ -202,11 +202,11 @@ class _Adder:
         )
 
     def _scopes(self, plane: OverlayPlane, questions: Questions) -> list[Scope]:
-        beside = self._beside
+        overlay = self._overlay
         selectors = dict.fromkeys(w for w, _, _ in questions.selectors if isinstance(w, Selector))
-        total = len(beside.namespaces)
+        total = len(overlay.namespaces)
         matched = evaluate_selectors(
-            beside.namespace_labels,
+            overlay.namespace_labels,
             selectors,
             [[(0, total)]] * len(selectors),
             (total + 63) >> 6,
@@ -217,7 +217,7 @@ class _Adder:
             if isinstance(place, Selector):
                 scopes.append(ranges[place])
                 continue
-            number = beside.namespaces.get(place)
+            number = overlay.namespaces.get(place)
             if number is None:
                 scopes.append(())
             else:
@@ -234,9 +234,9 @@ class _Adder:
         known_lists: int,
     ) -> Rules:
         """The rules of the plane in one direction with those of the candidates behind."""
-        beside = self._beside
+        overlay = self._overlay
         base = plane.ingress if direction is Direction.INGRESS else plane.egress
-        compiled = beside.compiled
+        compiled = overlay.compiled
         starts = offsets(np.array([len(policy.rules) for policy in self._policies], np.int64))
         kept = Rows._make(column[part] for column in rows)
         kept = Rows._make(column[kept.rule >= 0] for column in kept)
@@ -244,7 +244,7 @@ class _Adder:
         own = [kept for kept, policy in enumerate(self._policies) if isolates(policy, direction)]
         owner = np.concatenate((of_row, np.array(own, np.int64))).astype(np.int64)
         numbers = np.array(self._kept, np.int64)
-        tiers = np.array([beside.tiers[policy.tier] for policy in self._policies], np.int64)
+        tiers = np.array([overlay.tiers[policy.tier] for policy in self._policies], np.int64)
         order = np.array([self._order(policy) for policy in self._policies], np.int64)
         count = len(own)
         columns = (
@@ -270,8 +270,8 @@ class _Adder:
 
     def _order(self, policy: Policy) -> int:
         """In front of the rules of the first policy of the base that comes later."""
-        rank = bisect_left(self._beside.sort_keys, policy.sort_key)
-        return 2 * int(self._beside.first_rule[rank])
+        rank = bisect_left(self._overlay.sort_keys, policy.sort_key)
+        return 2 * int(self._overlay.first_rule[rank])
 
 
 def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:

@@ -251,7 +251,7 @@ _CONFLICTS = [
 
 def covers(bench: Workbench, keys: Sequence[PolicyKey]) -> list[Cover]:
     """For each of some policies whose removal changes nothing: why that is so."""
-    rules = [Covers(bound.beside) for bound in bench.bounds(())]
+    rules = [Covers(bound.overlay) for bound in bench.bounds(())]
     return [_cover(bench, rules, bench.numbers[key]) for key in keys]
 
 
@@ -259,7 +259,7 @@ def _cover(bench: Workbench, rules: Sequence[Covers], number: int) -> Cover:
     policies = bench.compiled.policies
     alike = sorted({other for bound in rules for other in bound.alike(number)})
     selects = any(
-        members(plane.sets, int(plane.subject[number])).size for plane in bench.beside.planes
+        members(plane.sets, int(plane.subject[number])).size for plane in bench.overlay.planes
     )
     return Cover(
         policy=policies[number],

@@ -1,7 +1,7 @@
 """Scenarios that change pods and the labels of namespaces, judged in a batch.
 
-Pods as a scenario would have them get positions beside those that are there, weighing nothing;
-a scenario then moves pods from one position to another.
+Pods as a scenario would have them get positions in addition to those that are there, weighing
+nothing; a scenario then moves pods from one position to another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, freeze
-from kubeverdict.compile.overlay.opening import Visitor, make_overlay
+from kubeverdict.compile.overlay.making import Visitor, make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import offsets
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Example, Focus, Judged, Outcome
@@ -107,28 +107,28 @@ class PlanePodChanges:
 class PreparedPodBatch:
     """A batch made ready for the kernel."""
 
-    beside: Overlay
+    overlay: Overlay
     planes: tuple[PlanePodChanges, ...]
     count: int
     # Memory to look single connections up in, by plane, made when it is needed.
     workers: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
 
-def prepare(beside: Overlay, batch: PodBatch, focus: Focus = ANYTHING) -> PreparedPodBatch:
+def prepare(overlay: Overlay, batch: PodBatch, focus: Focus = ANYTHING) -> PreparedPodBatch:
     """Give the visitors of ``batch`` their positions. Takes about as long as a compile."""
     if batch.visitors:
-        beside = make_overlay(beside.compiled, batch.visitors)
-    planes = tuple(_plane_moves(beside, plane, batch, focus) for plane in beside.planes)
+        overlay = make_overlay(overlay.compiled, batch.visitors)
+    planes = tuple(_plane_moves(overlay, plane, batch, focus) for plane in overlay.planes)
     freeze(planes)
-    return PreparedPodBatch(beside, planes, len(batch.numbers))
+    return PreparedPodBatch(overlay, planes, len(batch.numbers))
 
 
 def _plane_moves(
-    beside: Overlay, plane: OverlayPlane, batch: PodBatch, focus: Focus
+    overlay: Overlay, plane: OverlayPlane, batch: PodBatch, focus: Focus
 ) -> PlanePodChanges:
     position = plane.position.tolist()
-    workloads = beside.workloads.tolist()
-    visitors = beside.visitors.tolist()
+    workloads = overlay.workloads.tolist()
+    visitors = overlay.visitors.tolist()
     lengths: list[int] = []
     kinds: list[tuple[int, int, int]] = []
     members: list[list[tuple[int, int]]] = []
@@ -159,7 +159,7 @@ def _plane_moves(
             home=np.ascontiguousarray(table[real, 2]),
         ),
         pods=tuple(tuple(pods[:2]) for pods in kept),
-        ground=ground(beside, plane, plane.sets, beside.runs, plane.subject, focus),
+        ground=ground(overlay, plane, plane.sets, overlay.runs, plane.subject, focus),
     )
 
 
@@ -180,7 +180,7 @@ def _alike(
 
 def judge(prepared: PreparedPodBatch, examples: int = 0, threads: int | None = None) -> Results:
     """Judge every scenario, in threads."""
-    planes, count = prepared.beside.planes, prepared.count
+    planes, count = prepared.overlay.planes, prepared.count
     results = no_results(len(planes), count, examples)
     kernel = pod_scenarios.judge_moves.on(count * _WORK)
 
@@ -193,7 +193,7 @@ def judge(prepared: PreparedPodBatch, examples: int = 0, threads: int | None = N
 
 def _worker(prepared: PreparedPodBatch, number: int) -> tuple[Any, ...]:
     """What the kernel needs to know of a plane, and memory to work in."""
-    plane, own = prepared.beside.planes[number], prepared.planes[number]
+    plane, own = prepared.overlay.planes[number], prepared.planes[number]
     sides = (plane.ingress, plane.egress)
     views = (plane.ingress_by_peer, plane.egress_by_peer)
     work = scratch(own.ground, sides, views, plane.homes, 2, 0)
@@ -215,16 +215,16 @@ def _example(
 ) -> Example:
     """An example of the first of ``bounds``."""
     prepared, *others = bounds
-    beside = prepared.beside
-    plane, moved = beside.planes[number], prepared.planes[number]
+    overlay = prepared.overlay
+    plane, moved = overlay.planes[number], prepared.planes[number]
     first = int(moved.moves.start[scenario])
     source, destination = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
 
     def find(position: int, which: int) -> Pod | str:
         if position >= 0:
-            return end(beside, plane, position, which, {})
+            return end(overlay, plane, position, which, {})
         before, after = moved.pods[first - 2 - position][which]
-        return beside.pods[after if after >= 0 else before]
+        return overlay.pods[after if after >= 0 else before]
 
     own = example[scenario_results.DECIDED :]
     other: list[int] = []
@@ -234,10 +234,10 @@ def _example(
             at = [int(side[first - 2 - end]) if end < -1 else end for end in (source, destination)]
             place = example[scenario_results.PLACE]
             other += _decided(bound, number, (at[0], at[1]), place)
-    most = not beside.compiled.at_least
-    before = _judged(beside.compiled, not opens, own[:2], other[:2], most)
-    after = _judged(beside.compiled, opens, own[2:], other[2:], most)
-    return example_of(beside, plane, example, opens, find, (before, after))
+    most = not overlay.compiled.at_least
+    before = _judged(overlay.compiled, not opens, own[:2], other[:2], most)
+    after = _judged(overlay.compiled, opens, own[2:], other[2:], most)
+    return example_of(overlay, plane, example, opens, find, (before, after))
 
 
 def _decided(

@@ -1,4 +1,4 @@
-"""Scenarios that switch policies on and off, judged in a batch beside the base."""
+"""Scenarios that switch policies on and off, judged in a batch over the base."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PolicyBatch:
 class Prepared:
     """A batch with its candidates compiled: arrays for the kernel, by plane."""
 
-    beside: Overlay
+    overlay: Overlay
     versions: int
     scenarios: Scenarios
     candidates: Candidates
@@ -77,13 +77,13 @@ class Prepared:
     def candidates_of(self, scenario: int) -> list[int]:
         """The candidates that a scenario switches."""
         part = slice(*self.scenarios.start[scenario : scenario + 2])
-        own = self.scenarios.policy[part] - len(self.beside.compiled.policies)
+        own = self.scenarios.policy[part] - len(self.overlay.compiled.policies)
         found: list[int] = own[own >= 0].tolist()
         return found
 
     def beside_base(self, scenario: int) -> bool:
-        """Whether a scenario can be judged beside the base: each of its candidates can, and no
-        two of them cut the same addresses."""
+        """Whether a scenario can be judged over the base: each of its candidates can, and no two of
+        them cut the same addresses."""
         cut: set[int] = set()
         for candidate in self.candidates_of(scenario):
             atoms = self.candidates.pieces.get(candidate, {}).keys()
@@ -94,14 +94,14 @@ class Prepared:
 
 
 def prepare(
-    beside: Overlay,
+    overlay: Overlay,
     batch: PolicyBatch,
     focus: Focus = ANYTHING,
     candidates: Candidates | None = None,
 ) -> Prepared:
-    """Compile the candidates of ``batch`` beside the base, unless they are compiled already."""
+    """Add the candidates of ``batch`` to the base, compiled, unless they are compiled already."""
     if candidates is None:
-        candidates = add_candidates(beside, list(batch.candidates))
+        candidates = add_candidates(overlay, list(batch.candidates))
     lengths = np.array([len(changes) for changes in batch.changes], np.int64)
     flat = [change for changes in batch.changes for change in changes]
     table = np.array(flat, np.int64).reshape(-1, 2)
@@ -112,12 +112,12 @@ def prepare(
         directions=candidates.directions,
     )
     grounds = tuple(
-        ground(beside, plane, added.sets, candidates.runs, added.subject, focus)
-        for plane, added in zip(beside.planes, candidates.planes, strict=True)
+        ground(overlay, plane, added.sets, candidates.runs, added.subject, focus)
+        for plane, added in zip(overlay.planes, candidates.planes, strict=True)
     )
     freeze((scenarios, grounds, candidates.planes))
-    rows = _most_rows(candidates, scenarios, len(beside.compiled.policies))
-    return Prepared(beside, batch.versions, scenarios, candidates, grounds, rows)
+    rows = _most_rows(candidates, scenarios, len(overlay.compiled.policies))
+    return Prepared(overlay, batch.versions, scenarios, candidates, grounds, rows)
 
 
 def _most_rows(candidates: Candidates, scenarios: Scenarios, base: int) -> int:
@@ -150,7 +150,7 @@ _Worker = tuple[Scenarios, int, Ground, tuple[Rules, Rules], tuple[View, View], 
 
 def _worker(prepared: Prepared, number: int) -> _Worker:
     """What the kernel needs to know of a plane, and memory to work in."""
-    plane = prepared.beside.planes[number]
+    plane = prepared.overlay.planes[number]
     added = prepared.candidates.planes[number]
     standing = prepared.grounds[number]
     sides = (added.ingress, added.egress)
@@ -173,14 +173,14 @@ def _example(
 ) -> Example:
     """An example of the first of ``bounds``."""
     prepared, *others = bounds
-    beside = prepared.beside
-    plane = beside.planes[number]
+    overlay = prepared.overlay
+    plane = overlay.planes[number]
     pieces = _pieces(prepared, scenario)
 
     def find(position: int, which: int) -> Pod | str:
-        return end(beside, plane, position, which, pieces)
+        return end(overlay, plane, position, which, pieces)
 
-    most = not beside.compiled.at_least
+    most = not overlay.compiled.at_least
     ends = example[scenario_results.SOURCE], example[scenario_results.DESTINATION]
     own = _refs(prepared, example[scenario_results.DECIDED :])
     other: tuple[RuleRef | Reason, ...] = ()
@@ -188,7 +188,7 @@ def _example(
         other = _decided(bound, scenario, number, ends, example[scenario_results.PLACE])
     before = judged(not opens, own[:2], other[:2], most)
     after = judged(opens, own[2:], other[2:], most)
-    return example_of(beside, plane, example, opens, find, (before, after))
+    return example_of(overlay, plane, example, opens, find, (before, after))
 
 
 def _decided(
@@ -215,7 +215,7 @@ def _refs(prepared: Prepared, rules: Iterable[int]) -> tuple[RuleRef | Reason, .
 
 
 def _decision(prepared: Prepared, rule: int) -> RuleRef | Reason:
-    known = prepared.beside.compiled.rules
+    known = prepared.overlay.compiled.rules
     if rule < 0:
         return Reason(rule)
     return known[rule] if rule < len(known) else prepared.candidates.rules[rule - len(known)]

@@ -33,7 +33,7 @@ PROTOCOL = 65536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """What the kernel found, by plane: see ``kernels.whatif`` for the columns."""
+    """What the kernel found, by plane: see ``kernels.scenario_results`` for the columns."""
 
     out: NDArray[np.int64]  # (planes, scenarios, COLUMNS)
     opened: NDArray[np.int64]  # (planes, scenarios, examples, EXAMPLE)
@@ -88,7 +88,7 @@ def judge_all(
 
 
 def ground(
-    beside: Overlay,
+    overlay: Overlay,
     plane: OverlayPlane,
     sets: Sets,
     runs: Runs,
@@ -101,7 +101,7 @@ def ground(
         ranges = [
             np.arange(plane.first[number], plane.first[number + 1])
             for name in focus.namespaces
-            for number in beside.numbers_of(name)
+            for number in overlay.numbers_of(name)
         ]
         in_focus = bitmap(np.concatenate([np.zeros(0, np.int64), *ranges]), plane.words)
     low, high = 0, END
@@ -117,21 +117,21 @@ def ground(
         weight=plane.weight,
         slices=plane.slices,
         subject=subject,
-        base=len(beside.compiled.policies),
+        base=len(overlay.compiled.policies),
         low=low,
         high=high,
     )
 
 
 def outcome(
-    beside: Overlay,
+    overlay: Overlay,
     results: Results,
     scenario: int,
     name: str,
     example: Callable[[int, list[int], bool], Example],
 ) -> Outcome:
     """The outcome of one scenario. ``example(plane, columns, opens)`` makes an example."""
-    planes = beside.planes
+    planes = overlay.planes
     out = results.out[:, scenario]
     total = out.sum(axis=0)
 
@@ -168,7 +168,7 @@ class InBound(Protocol):
     """A batch that was prepared in one of the bounds that conditional rules make."""
 
     @property
-    def beside(self) -> Overlay: ...
+    def overlay(self) -> Overlay: ...
 
 
 Prepared_ = TypeVar("Prepared_", bound=InBound)
@@ -188,14 +188,14 @@ def outcome_in_bounds(
     def of_bound(number: int) -> Outcome:
         order = (bounds[number], *bounds[:number], *bounds[number + 1 :])
         return outcome(
-            bounds[number].beside, results[number], scenario, name, partial(example, order)
+            bounds[number].overlay, results[number], scenario, name, partial(example, order)
         )
 
     return between(*map(of_bound, range(len(bounds))))
 
 
 def example_of(
-    beside: Overlay,
+    overlay: Overlay,
     plane: OverlayPlane,
     columns: Sequence[int],
     opens: bool,
@@ -214,7 +214,7 @@ def example_of(
         destination=find(destination, int(source == destination)),
         protocol=ports.Protocol(protocol),
         port=port,
-        family=plane.families[0] if len(beside.planes) > 1 else None,
+        family=plane.families[0] if len(overlay.planes) > 1 else None,
         before=verdicts[0],
         after=verdicts[1],
     )
@@ -257,16 +257,16 @@ def _allows(decided: RuleRef | Reason, at_least: bool) -> bool:
 
 
 def end(
-    beside: Overlay,
+    overlay: Overlay,
     plane: OverlayPlane,
     position: int,
     which: int,
     pieces: dict[int, tuple[Piece, Piece]],
 ) -> Pod | str:
     """What is at a position: pod number ``which`` of it, or addresses."""
-    compiled = beside.compiled
+    compiled = overlay.compiled
     if position < plane.pods:
-        pod: Pod = beside.pods[plane.member[plane.member_start[position] + which]]
+        pod: Pod = overlay.pods[plane.member[plane.member_start[position] + which]]
         return pod
     if plane.pods + plane.atoms.size <= position < plane.twins:
         return compiled.hosts[int(np.flatnonzero(plane.hosts == position)[0])]

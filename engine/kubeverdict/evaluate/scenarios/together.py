@@ -47,7 +47,7 @@ class Together:
                 batch.candidates.setdefault(policy, len(batch.candidates))
             for number, (base, coming) in enumerate(scenarios):
                 batch.add(number, base, coming)
-            prepared = policy_batches.prepare(self._bench.beside, batch, focus, self._candidates)
+            prepared = policy_batches.prepare(self._bench.overlay, batch, focus, self._candidates)
             if all(map(prepared.beside_base, range(prepared.count))):
                 self._candidates = prepared.candidates
                 return prepared
@@ -68,7 +68,7 @@ class _Within:
         for place, policy in enumerate(self._bench.compiled.policies):
             places.setdefault(policy_key(policy), []).append(place)
         self._base = {number: places[key].pop(0) for key, number in bench.numbers.items()}
-        enforced = adapt(policies, old.profile, old.pods, bench.beside.labels_of_namespaces)
+        enforced = adapt(policies, old.profile, old.pods, bench.overlay.labels_of_namespaces)
         self._coming = {
             policy: places[policy_key(policy)].pop(0)
             for policy, known in zip(policies, enforced, strict=True)
@@ -81,4 +81,4 @@ class _Within:
             versions = {self._base[one]: bits for one, bits in base.items()}
             versions |= {place: coming.get(one, 0) for one, place in self._coming.items()}
             batch.add(number, versions, {})
-        return policy_batches.prepare(self._bench.beside, batch, focus)
+        return policy_batches.prepare(self._bench.overlay, batch, focus)

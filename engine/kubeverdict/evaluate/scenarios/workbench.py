@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compilation, compile_cluster
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
-from kubeverdict.compile.overlay.opening import make_overlay
+from kubeverdict.compile.overlay.making import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.evaluate.scenarios import pod_batches, policy_batches, recompile
@@ -41,7 +41,7 @@ class Workbench:
     """A compiled cluster made ready for scenarios. Threads may share it."""
 
     compiled: CompiledPolicy
-    beside: Overlay
+    overlay: Overlay
 
     @cached_property
     def least(self) -> Workbench:
@@ -50,7 +50,7 @@ class Workbench:
         if self.compiled.least:
             return workbench(self.compiled.bound(at_least=True))
         compiled = dataclass_replace(self.compiled, at_least=True)
-        return Workbench(compiled, dataclass_replace(self.beside, compiled=compiled))
+        return Workbench(compiled, dataclass_replace(self.overlay, compiled=compiled))
 
     def bounds(self, edits: Iterable[Edit]) -> tuple[Workbench, ...]:
         """The bounds in which edits have to be judged: what is allowed at most and, where rules
@@ -189,7 +189,9 @@ def evaluate(
         elif bench.only_moves(edit):
             moved.add(number, edit)
     if batch.numbers:
-        prepared = [policy_batches.prepare(one.beside, batch, focus) for one in bench.bounds(edits)]
+        prepared = [
+            policy_batches.prepare(one.overlay, batch, focus) for one in bench.bounds(edits)
+        ]
         found = [policy_batches.judge(one, examples, threads) for one in prepared]
         for scenario, number in enumerate(batch.numbers):
             if prepared[0].beside_base(scenario):
@@ -197,7 +199,7 @@ def evaluate(
                     prepared, found, scenario, edits[number].name
                 )
     if moved.numbers:
-        ready = [pod_batches.prepare(one.beside, moved, focus) for one in bench.bounds(())]
+        ready = [pod_batches.prepare(one.overlay, moved, focus) for one in bench.bounds(())]
         found = [pod_batches.judge(one, examples, threads) for one in ready]
         for scenario, number in enumerate(moved.numbers):
             outcomes[number] = pod_batches.outcome_of(ready, found, scenario, edits[number].name)

@@ -159,7 +159,7 @@ class _Maker:
             self._plane(plane, workloads, namespace_of)
             for plane in planes(self._population, self._atoms)
         )
-        beside = Overlay(
+        overlay = Overlay(
             compiled=compiled,
             planes=made,
             runs=port_runs(self._lists),
@@ -172,8 +172,8 @@ class _Maker:
             directions=np.array([directions_of(policy) for policy in compiled.policies], np.uint8),
             first_rule=self._first_rule,
         )
-        freeze(beside)
-        return beside
+        freeze(overlay)
+        return overlay
 
     def _plane(
         self,
@@ -319,7 +319,7 @@ class _Maker:
 
 
 def _with_twins(sets: Sets, universe: Universe, size: int) -> Sets:
-    """The sets with the twin of each atom beside it."""
+    """The sets with the twin of each atom added."""
     first = universe.groups.count
     length = np.ones(universe.size, np.int64)
     length[first : first + universe.atoms] = 2
