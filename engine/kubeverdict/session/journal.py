@@ -1,7 +1,7 @@
 """Results kept in a file, so that an interrupted run can go on.
 
 One JSON object a line. The first says which run it is; each of the others has the digest of its
-scenario beside the result. A last line that was not finished is dropped.
+scenario and the result. A last line that was not finished is dropped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Journal:
         """Keep a new result."""
 
     def close(self) -> None:
-        """No result comes any more."""
+        """No further result is added."""
 
     def __enter__(self) -> Journal:
         return self
@@ -108,7 +108,7 @@ class FileJournal(Journal):
             self._write(_Line(_digest(cluster, scenario), report))
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written has been said
+        with suppress(OSError):  # what could not be written has been reported
             self._file.close()
 
     def _write(self, entry: Any) -> None:

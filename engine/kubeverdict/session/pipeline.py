@@ -1,7 +1,8 @@
 """From scenarios to reports, in pieces that can be computed anywhere.
 
-An edge: it brings together what reads scenarios, what evaluates them and what reports on them.
-The command line calls it in its own process, a worker in another.
+It connects packages that do not import each other: it brings together what reads scenarios, what
+evaluates them and what reports on them. The command line calls it in its own process, a worker in
+another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kubeverdict.model.edit import Edit
 from kubeverdict.model.unevaluated import merged
 from kubeverdict.session.version import Version
 
-# Pods of scenarios are compiled beside the base once a piece, so pieces are large.
+# Pods of scenarios are added to the compiled base once a piece, so pieces are large.
 PIECE = 2048
 
 

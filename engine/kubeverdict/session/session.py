@@ -14,7 +14,7 @@ from kubeverdict.model.edit import Edit, edited
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.session.version import Version
 
-# A state made anew takes over when it lacks few edits, or after it tried some times to get there.
+# A state made anew takes over when it lacks few edits, or after some attempts to catch up.
 _FEW, _TURNS = 4, 6
 
 

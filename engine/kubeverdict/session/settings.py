@@ -1,4 +1,5 @@
-"""``kubeverdict.toml``: what an organisation wants of every run, beside its manifests."""
+"""``kubeverdict.toml``: what an organisation configures for every run, in addition to its
+manifests."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class Asking:
             )
             pods = np.flatnonzero(has & is_covered[atom])
             if pods.size and len(plane.families) > 1:
-                raise CannotEdit("an address block tells the families of pods apart")
+                raise CannotEdit("an address block distinguishes the families of pods")
             self._move(pods, plane.identity[plane.first_atom + atom[pods]])
 
     def _move(self, pods: NDArray[np.int64], outside: NDArray[np.int32]) -> None:

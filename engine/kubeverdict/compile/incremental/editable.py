@@ -183,11 +183,11 @@ class Editable:
         questions = lower([policy], self.compiled.at_least)
         if questions.conditional and not (self._bounds or self.compiled.at_least):
             raise CannotEdit("the first rule that has a condition")
-        if not questions.label_keys() & CONTROLLER_LABELS <= state.telling:
+        if not questions.label_keys() & CONTROLLER_LABELS <= state.distinguishing:
             raise CannotEdit("a policy asks about labels that controllers write")
         apart = not state.hosts or all(plane.apart for plane in state.planes)
         if questions.tells_nodes and not apart:
-            raise CannotEdit("the first peer that tells nodes from other addresses")
+            raise CannotEdit("the first peer that distinguishes nodes from other addresses")
         at = bisect_left(self._order, policy.sort_key)
         self._policies.insert(at, policy)
         tier = self._tier(at, policy)

@@ -1,4 +1,4 @@
-"""Sequences that objects come to and go from, and the places of objects in them."""
+"""Sequences that objects are added to and removed from, and the places of objects in them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _ROOM = 4  # words
 
 @dataclass(slots=True)
 class Positions:
-    """Groups of pods that no policy has told apart so far, and hostNetwork pods, each alone. All
+    """Groups of pods that no policy has distinguished so far, and hostNetwork pods, each alone. All
     arrays are (positions,)."""
 
     namespace: NDArray[np.int32]
@@ -75,7 +75,7 @@ class EditablePlane:
     identity: NDArray[np.int32]
     node: NDArray[np.int32]
     about: NDArray[np.uint8]
-    apart: bool  # whether hosts are told apart from other addresses
+    apart: bool  # whether hosts are distinguished from other addresses
     pods: int  # one past the last identity of pods
     external: int
     weight: NDArray[np.int64]  # (size,)
@@ -99,7 +99,7 @@ class EditablePlane:
         return replace(self, positions=replace(self.positions), copies=list(self.copies))
 
     def place(self, namespace: int, labels: int, ports: int, outside: int) -> int:
-        """The position of pods that are told apart by these numbers; -1 for none."""
+        """The position of pods that are distinguished by these numbers; -1 for none."""
         at = self.positions
         found = np.flatnonzero(
             (at.labels == labels)

@@ -159,7 +159,7 @@ class Entering:
             identity = int(plane.identity[plane.first_atom + atom])
             inside = blocks.intersection(set_edits.holding(plane.sets, identity).tolist())
             if inside and len(plane.families) > 1:
-                raise CannotEdit("an address block tells the families of pods apart")
+                raise CannotEdit("an address block distinguishes the families of pods")
             if inside:
                 found, holding = identity, inside
         return found, holding

@@ -50,7 +50,7 @@ class EditableState:
     namespaces: dict[str, int]
     spaces: NamespaceIndex  # those at the start
     labels_of: dict[str, Mapping[str, str]]  # of namespaces
-    telling: frozenset[str]  # labels of controllers that policies ask about all the same
+    distinguishing: frozenset[str]  # labels that controllers write and policies ask about
     label_sets: list[Labels]
     label_numbers: dict[Labels, int]
     port_sets: list[PortNumbers]
@@ -84,15 +84,15 @@ class EditableState:
         )
 
     def labels(self, pod: Pod) -> int:
-        """The number of the labels of a pod that can tell it from others."""
-        telling = tuple(
+        """The number of the labels of a pod that can distinguish it from others."""
+        distinguishing = tuple(
             sorted(
                 item
                 for item in pod.labels.items()
-                if item[0] in self.telling or item[0] not in CONTROLLER_LABELS
+                if item[0] in self.distinguishing or item[0] not in CONTROLLER_LABELS
             )
         )
-        return _numbered(telling, self.label_numbers, self.label_sets)
+        return _numbered(distinguishing, self.label_numbers, self.label_sets)
 
     def ports(self, pod: Pod) -> int:
         """The number of the named ports of a pod."""
@@ -191,7 +191,7 @@ def open_state(made: Compilation) -> EditableState:
         namespaces=dict(kinds.namespaces),
         spaces=NamespaceIndex(made.labels_of),
         labels_of=dict(made.labels_of),
-        telling=asked_keys & CONTROLLER_LABELS,
+        distinguishing=asked_keys & CONTROLLER_LABELS,
         label_sets=list(kinds.label_sets),
         label_numbers={labels: number for number, labels in enumerate(kinds.label_sets)},
         port_sets=list(kinds.port_sets),
