@@ -36,6 +36,12 @@ Glossary, one word for one thing in all of kubeverdict:
 * **edit**: the description of one change to a cluster: objects taken out, objects put in.
 * **scenario**: a named list of changes as a user writes it; it becomes an edit.
 * **overlay**: what edits add to a compiled cluster, so that it is not compiled again.
+* **candidate**: a policy or pod of a scenario that the cluster does not have, compiled into the
+  overlay.
+* **position**: a set of ends that is never divided: pods of one namespace with the same labels and
+  ports, an address atom, or a host. An identity is one position or several that no rule
+  distinguishes; overlays keep positions, since a candidate may distinguish them.
+* **workbench**: a compiled cluster with its overlay, prepared for judging many scenarios.
 * **session**: a cluster compiled once and kept, with its overlay, to which edits are applied and
   questions put.
 * **snapshot**: a compiled cluster as a file.
