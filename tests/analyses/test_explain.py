@@ -290,3 +290,11 @@ def test_a_miss_is_told_of_the_family_that_was_judged() -> None:
     assert [one.message for one in miss.nearest.failures] == [
         "peer wants IPv4 10.0.0.0/8, shop/web is fd00::2"
     ]
+
+
+def test_a_cni_of_one_family_knows_the_first_address_of_a_pod() -> None:
+    single = replace(REFERENCE, name="single", dual_stack=False)
+    pods = [pod(f"shop/p{n}", "", f"fd00::{n}", f"10.0.0.{n}") for n in (1, 2)]
+    made = compile_cluster(cluster(pods), single)
+    found = explain(made, "shop/p1", "shop/p2", parse_port("80"))
+    assert found.allowed and [one.family for one in found.answers] == [None]

@@ -17,10 +17,11 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction, Policy, Rule
 from kubeverdict.model.ports import Protocol, icmp_match
+from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import tree
 from kubeverdict.render.style import Style
 from tests.clusters.conditions import bound, with_conditions
-from tests.clusters.generated import random_cluster, random_probes
+from tests.clusters.generated import SINGLE_KNOB_PROFILES, random_cluster, random_probes
 from tests.oracle import Oracle, Reason, Way, decides_to_allow
 from tests.oracle_parts import FAMILIES, Flow
 from tests.verbs.plain import Asked, Plain, small_cluster
@@ -69,7 +70,7 @@ def agree(decision: Decision, way: Way, subject: Pod | str) -> None:
     """Everything that a decision says is the oracle's."""
     assert decision.allowed is decides_to_allow(way.decided)
     if isinstance(way.decided, Reason):
-        word = way.decided.value.lower().replace("_", "-")
+        word = way.decided.value.lower().replace("_", "-").removeprefix("always-")
         assert decision.reason == (word if isinstance(subject, Pod) else "not-a-pod")
         assert decision.rule is None
     else:
@@ -121,10 +122,14 @@ def test_conditions_are_named_where_they_matter_and_nowhere_else(seed: int) -> N
                 agree(decision.bounds[1], below, subject)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_both_address_families_and_nodes(seed: int) -> None:
+EVERY_PROFILE = [*PROFILES.values(), *SINGLE_KNOB_PROFILES]
+
+
+@pytest.mark.parametrize("seed", range(90))
+def test_both_address_families_nodes_and_every_profile(seed: int) -> None:
     cluster = random_cluster(seed, pods=8, policies=8, tiers=True)
-    oracle, compiled = Oracle(cluster), compile_cluster(cluster)
+    profile = REFERENCE if seed % 2 else EVERY_PROFILE[seed // 2 % len(EVERY_PROFILE)]
+    oracle, compiled = Oracle(cluster, profile), compile_cluster(cluster, profile)
     for probe in random_probes(cluster, oracle.managed, 30, seed):
         ends = oracle.end(probe.source), oracle.end(probe.destination)
         pods = [one.pod for one in ends if one.pod is not None]

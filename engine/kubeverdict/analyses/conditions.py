@@ -279,8 +279,7 @@ def _block_failures(
 ) -> list[UnmetCondition]:
     wanted = peer_text(peer)
     profile = context.profile
-    known = other.addresses if profile.dual_stack or not other.managed else other.addresses[:1]
-    known = tuple(address for address in known if family in (None, address.family))
+    known = tuple(address for address in other.addresses if family in (None, address.family))
     if not known:
         message = f"peer wants {wanted}, {other.name} has no address yet"
         return [UnmetCondition("ipBlock", message, wanted, "no address", weight=2.0)]

@@ -101,7 +101,9 @@ def find_service(compiled: CompiledPolicy, text: str) -> Service | None:
 
 
 def pod_party(compiled: CompiledPolicy, pod: Pod) -> Party:
-    addresses = tuple(a for a in map(parse_address, pod.addresses) if a is not None)
+    """A pod with the addresses by which this CNI knows it."""
+    known = pod.addresses if compiled.profile.dual_stack else pod.addresses[:1]
+    addresses = tuple(a for a in map(parse_address, known) if a is not None)
     return Party(str(pod), addresses, pod, managed=(pod.namespace, pod.name) in compiled.pod_ids)
 
 
