@@ -210,7 +210,7 @@ def bench_single_what_if(measure: Measure, record: Record, mixed: Bench, tmp_pat
     Random(3).shuffle(edits)
     snapshot, median = measure(snapshots.read, path, rounds=5)
     record(Figure("a snapshot of mixed 50k/5k, read", median * 1e3, "ms"))
-    bench = snapshot.bench
+    bench = snapshot.workbench
     assert bench is not None
     evaluate(bench, edits[:20])
     times = []

@@ -235,7 +235,7 @@ class Oracle:
     # -- one direction -----------------------------------------------------------------------
 
     def _direction(self, direction: Direction, flow: Flow) -> Way:
-        """What decides one direction. The subject is the end whose policies speak."""
+        """What decides one direction. The subject is the end whose policies apply."""
         if direction is Direction.EGRESS:
             subject, other = flow.source, flow.destination
             node_passes = self.profile.pod_to_own_node

@@ -25,13 +25,13 @@ FACE = {
         "through_service",
         "threads",
     ],
-    "judge_edits": ["bench", "edits", "focus", "examples", "threads"],
+    "judge_edits": ["workbench", "edits", "focus", "examples", "threads"],
     "load": ["paths", "stdin", "skip_invalid", "namespace"],
     "pod_id": ["compiled", "pod"],
     "read_snapshot": ["path"],
     "rows": ["compiled", "plane", "destinations"],
     "workbench": ["compiled"],
-    "write_snapshot": ["path", "compiled", "bench", "remarks"],
+    "write_snapshot": ["path", "compiled", "workbench", "remarks"],
 }
 TYPES = {
     "Cluster",

@@ -195,7 +195,7 @@ def test_flows_older_than_the_agent_are_adopted_for_a_while(web: Web) -> None:
 
 
 def test_udp_that_policy_denies_begins_nothing_while_flows_are_adopted(web: Web) -> None:
-    """It may be new; allowed the other way round it would live on for as long as it speaks."""
+    """It may be new; allowed the other way round it would live on while it sends packets."""
     web.fresh(INGRESS_ONLY)
     web.datapath.adopt_for(60)
     assert not web.arrives(packet(WORLD, WEB, UDP, 5000, 9000))

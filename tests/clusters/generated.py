@@ -122,25 +122,25 @@ def change_cluster(choose: Choose, cluster: Cluster, tiers: bool = False) -> Clu
     """Another version of a cluster: some pods, policies and namespace labels are new, some
     gone, most as they were."""
     names = [namespace.name for namespace in cluster.namespaces]
-    fates = ("keep",) * 6 + ("drop", "relabel", "replace")
+    changes = ("keep",) * 6 + ("drop", "relabel", "replace")
 
     def pods() -> Iterator[Pod]:
         for number, pod in enumerate((*cluster.pods, None)):
-            fate = "replace" if pod is None else choose(fates)
-            if pod is None or fate == "replace":
+            change = "replace" if pod is None else choose(changes)
+            if pod is None or change == "replace":
                 # A new pod for the last, at a name and address of its own.
                 yield _pod(choose, names, number)
-            elif fate != "drop":
-                yield replace(pod, labels=choose(LABELS)) if fate == "relabel" else pod
+            elif change != "drop":
+                yield replace(pod, labels=choose(LABELS)) if change == "relabel" else pod
 
     def policies() -> Iterator[Policy]:
         for number, policy in enumerate((*cluster.policies, None)):
-            fate = "replace" if policy is None else choose(fates)
-            if policy is None or fate == "replace":
+            change = "replace" if policy is None else choose(changes)
+            if policy is None or change == "replace":
                 yield any_policy(choose, names, number, tiers)
-            elif fate != "drop":
+            elif change != "drop":
                 relabelled = replace(policy, pods=selector(choose, POD_REQUIREMENTS))
-                yield relabelled if fate == "relabel" else policy
+                yield relabelled if change == "relabel" else policy
 
     return replace(
         cluster,

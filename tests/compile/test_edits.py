@@ -97,7 +97,7 @@ def agree(kept: CompiledPolicy, cluster: Cluster, seed: int) -> None:
 
 
 def some_cluster(seed: int, pods: int, policies: int) -> Cluster:
-    """Every other one speaks the whole language, every fourth one with conditional rules."""
+    """Every other one uses the whole language, every fourth one with conditional rules."""
     made = random_cluster(seed, pods, policies, tiers=seed % 2 == 0)
     return with_conditions(made, seed) if seed % 4 == 0 else made
 

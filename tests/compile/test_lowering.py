@@ -131,7 +131,7 @@ def test_conditional_rules_count_in_one_of_two_bounds() -> None:
     ]
     assert counting[0] == [(0, Action.ALLOW), (2, Action.ALLOW)]
     assert counting[1] == [(1, Action.DENY), (2, Action.DENY)]
-    # The others are asked for as well, so that both bounds tell the same apart.
+    # The others are asked for as well, so that both bounds distinguish the same.
     assert [draft.rule for draft in most] == [draft.rule for draft in least] == [0, 1, 2]
     assert lower([made]).conditional and len(lower([made]).rules) == 3
 

@@ -21,7 +21,7 @@ def assert_holds(
     """``snapshot`` holds ``compiled`` and ``bench``: every field, and each object once."""
     comparison = Comparison()
     comparison.same(compiled, snapshot.compiled, "compiled")
-    comparison.same(bench, snapshot.bench, "bench")
+    comparison.same(bench, snapshot.workbench, "bench")
 
 
 class Comparison:

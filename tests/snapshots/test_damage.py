@@ -146,12 +146,14 @@ def test_damage_to_what_nobody_asks_for_is_found_when_somebody_does(sample: Samp
 
 
 def test_a_damaged_workbench_leaves_the_rest_usable(sample: Sample) -> None:
-    part = next(one for one in sample.sections if one.name.startswith("bench.overlay.planes[0]"))
+    part = next(
+        one for one in sample.sections if one.name.startswith("workbench.overlay.planes[0]")
+    )
     found = snapshots.read_bytes(bytes(sample.flipped(sample.first + part.offset)), NAME)
     assert count_pairs(found.compiled) == count_pairs(sample.compiled)
     for _ in range(2):
-        with pytest.raises(InputError, match=r"bench\.overlay\.planes"):
-            _ = found.bench
+        with pytest.raises(InputError, match=r"workbench\.overlay\.planes"):
+            _ = found.workbench
 
 
 def test_the_file_is_named_as_the_user_named_it(

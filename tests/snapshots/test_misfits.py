@@ -98,7 +98,7 @@ def test_arrays_that_are_not_what_is_said_of_them(sample: Sample) -> None:
             sections = [*sample.header.sections]
             sections[number] = changed
             shape_only = changed.shape == (*section.shape, 1)
-            if shape_only and section.name.startswith(("compiled.", "bench.")):
+            if shape_only and section.name.startswith(("compiled.", "workbench.")):
                 continue  # of arrays by themselves only the type is known
             if changed != section:
                 refused += sample.assert_refused_or_the_same(sample.packed(sections=sections))
@@ -153,7 +153,7 @@ def test_trees_that_are_not_as_the_types_have_it(sample: Sample) -> None:
 def test_content_that_leads_nowhere(sample: Sample) -> None:
     """Every array of places, edges, text and JSON in turn, filled with what it cannot hold."""
     for number, section in enumerate(sample.header.sections):
-        if section.name.startswith(("compiled.", "bench.")) or not section.length:
+        if section.name.startswith(("compiled.", "workbench.")) or not section.length:
             continue
         body = bytearray(sample.body)
         body[section.offset : section.offset + section.length] = b"\xff" * section.length

@@ -67,7 +67,7 @@ def again(compiled: CompiledPolicy, **options: Any) -> Snapshot:
 def test_every_field_of_any_cluster(cluster: Cluster, profile: Profile, static: bool) -> None:
     compiled = compile_cluster(replace(cluster, services=SERVICES), profile, static=static)
     bench = workbench(compiled)
-    assert_holds(again(compiled, bench=bench), compiled, bench)
+    assert_holds(again(compiled, workbench=bench), compiled, bench)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
@@ -76,7 +76,7 @@ def test_every_field_of_larger_clusters(profile: Profile) -> None:
         replace(random_cluster(1, pods=120, policies=40), services=SERVICES), profile
     )
     bench = workbench(compiled)
-    assert_holds(again(compiled, bench=bench), compiled, bench)
+    assert_holds(again(compiled, workbench=bench), compiled, bench)
 
 
 def test_without_a_workbench() -> None:
@@ -87,7 +87,7 @@ def test_without_a_workbench() -> None:
 def test_an_empty_cluster() -> None:
     compiled = compile_cluster(Cluster())
     bench = workbench(compiled)
-    assert_holds(again(compiled, bench=bench), compiled, bench)
+    assert_holds(again(compiled, workbench=bench), compiled, bench)
 
 
 def test_a_profile_that_nobody_knows_is_stored_by_value() -> None:
@@ -171,7 +171,7 @@ def test_scenarios() -> None:
     after = change_cluster(Random(1).choice, before)
     compiled = compile_cluster(before)
     bench = workbench(compiled)
-    stored = again(compiled, bench=bench).bench
+    stored = again(compiled, workbench=bench).workbench
     assert stored is not None
     # Few, so that plain Python does.
     edits = [Edit(str(p), policies_out=(policy_key(p),)) for p in before.policies[:6]]
@@ -278,15 +278,15 @@ def test_the_digest_tells_contents_apart() -> None:
     assert known == again(compile_cluster(made)).digest
     assert known != again(compile_cluster(replace(made, pods=made.pods[1:]))).digest
     assert known != again(compile_cluster(made, PROFILES["calico"])).digest
-    assert known != again(compiled, bench=workbench(compiled)).digest
+    assert known != again(compiled, workbench=workbench(compiled)).digest
     assert known != again(compiled, remarks=(("note", "one"),)).digest
 
 
 def test_a_snapshot_of_a_snapshot() -> None:
     compiled = compile_cluster(random_cluster(7, pods=40, policies=10), PROFILES["kube-router"])
     bench = workbench(compiled)
-    first = again(compiled, bench=bench)
-    second = again(first.compiled, bench=first.bench)
+    first = again(compiled, workbench=bench)
+    second = again(first.compiled, workbench=first.workbench)
     assert second.digest == first.digest
     assert_holds(second, compiled, bench)
 

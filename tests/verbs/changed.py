@@ -34,10 +34,10 @@ def changed(seed: int) -> Changed:
     applied: dict[Key, Object] = {}
     deleted = []
     for one in before:
-        fate = make.choose(("keep", "keep", "delete", "replace"))
-        if one["kind"] in makers and fate == "delete":
+        change = make.choose(("keep", "keep", "delete", "replace"))
+        if one["kind"] in makers and change == "delete":
             deleted.append(key(one))
-        elif one["kind"] in makers and fate == "replace":
+        elif one["kind"] in makers and change == "replace":
             new = makers[one["kind"]](0)
             applied[key(one)] = {**new, "metadata": {**new["metadata"], **placed(one)}}
     if not (applied or deleted):

@@ -49,7 +49,7 @@ def test_what_is_told_to_change_nothing_does_not_and_the_rest_does(seed: int) ->
         assert any(
             rest.lets(asked) is not without.lets(asked) or without.decider(asked) is None
             for asked in about
-        ), f"{policy} is not told of"
+        ), f"{policy} is not reported"
 
 
 def test_some_are_told_of_where_rules_deny() -> None:

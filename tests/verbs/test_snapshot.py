@@ -70,8 +70,8 @@ def test_every_answer_is_the_same(seed: int) -> None:
     assert listed(back.compiled) == listed(old)
     assert differing(back.compiled, new) == differing(old, new)
     assert differing(new, back.compiled) == differing(new, old)
-    assert back.bench is not None
-    assert judged(back.bench) == judged(bench)
+    assert back.workbench is not None
+    assert judged(back.workbench) == judged(bench)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -79,7 +79,7 @@ def test_policies_can_be_changed_as_in_the_source(seed: int) -> None:
     """Edits of a cluster whose arrays were read from a file."""
     before, after = small_versions(seed)
     bench = workbench(compile_cluster(before))
-    back = snapshots.read_bytes(snapshots.to_bytes(bench.compiled, bench)).bench
+    back = snapshots.read_bytes(snapshots.to_bytes(bench.compiled, bench)).workbench
     assert back is not None
     edits = [Edit(f"in {one}", policies_in=(one,)) for one in after.policies]
     edits += [Edit(f"out {one}", policies_out=(policy_key(one),)) for one in before.policies]

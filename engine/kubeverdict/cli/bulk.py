@@ -287,7 +287,7 @@ def _removable(
     if len(idle) < 2:
         return None
     edits = [version.resolver.edit(scenario) for scenario in scenarios if scenario.name in idle]
-    return judged(version.bench, list(dict.fromkeys(edit.policies_out[0] for edit in edits)))
+    return judged(version.workbench, list(dict.fromkeys(edit.policies_out[0] for edit in edits)))
 
 
 def _pairs(version: Version, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
@@ -303,7 +303,7 @@ def _pairs(version: Version, scenarios: Iterable[Scenario]) -> Iterator[Pair]:
             edits.append(version.resolver.edit(scenario))
         except KubeverdictError:
             continue  # its own report says so
-    found = interactions(version.bench, edits)
+    found = interactions(version.workbench, edits)
     for one in sorted(found, key=lambda one: -(one.overlap + one.conflict)):
         names = edits[one.first].name, edits[one.second].name
         yield Pair(*names, one.overlap, one.conflict)
@@ -318,10 +318,12 @@ def _rollout(
     from kubeverdict.manifests.scenarios import apply_each
 
     edits = [version.resolver.edit(scenario) for scenario in apply_each(path, namespace)[0]]
-    outcomes = combine.rollout(version.bench, edits, focus=options.focus, examples=options.examples)
+    outcomes = combine.rollout(
+        version.workbench, edits, focus=options.focus, examples=options.examples
+    )
     order = None
     if any(outcome.breaks for outcome in outcomes):
-        found = combine.safe_order(version.bench, edits)
+        found = combine.safe_order(version.workbench, edits)
         order = Order(tuple(edits[step].name for step in found.steps or ()), found.complete)
     known = version.compiled.unevaluated
     return [report(outcome, known) for outcome in outcomes], order

@@ -94,7 +94,7 @@ def session_in(
     compiled = fitting(snapshot, cni, static) if snapshot is not None else None
     if snapshot is None or compiled is None:
         return session_from(cluster, cni, static)
-    return Session.resumed(compiled, snapshot.bench)
+    return Session.resumed(compiled, snapshot.workbench)
 
 
 def compiled_in(

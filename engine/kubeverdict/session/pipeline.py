@@ -55,7 +55,7 @@ def reports(
             failed[number] = str(error)
             edits.append(Edit(scenario.name))
     outcomes = evaluate(
-        version.bench, edits, focus=options.focus, examples=options.examples, threads=threads
+        version.workbench, edits, focus=options.focus, examples=options.examples, threads=threads
     )
     known = version.compiled.unevaluated
     found = [
@@ -64,7 +64,7 @@ def reports(
     ]
     single = [number for number, edit in enumerate(edits) if _takes_out_one(edit)]
     explained = redundancies(
-        version.bench, [found[n] for n in single], [edits[n].policies_out[0] for n in single]
+        version.workbench, [found[n] for n in single], [edits[n].policies_out[0] for n in single]
     )
     for number, one in zip(single, explained, strict=True):
         found[number] = one

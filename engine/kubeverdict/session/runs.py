@@ -76,7 +76,7 @@ def judged_on(
         for name, version in versions.items():
             if not left[name]:
                 continue
-            shipped = snapshots.to_bytes(version.compiled, version.bench)
+            shipped = snapshots.to_bytes(version.compiled, version.workbench)
             for judged in dask.judge({name: shipped}, left[name], options):
                 journal.keep(*judged)
                 yield judged

@@ -45,9 +45,9 @@ class Session:
         return cls(Version(0, made.compiled), made)
 
     @classmethod
-    def resumed(cls, compiled: CompiledPolicy, bench: Workbench | None = None) -> Session:
+    def resumed(cls, compiled: CompiledPolicy, workbench: Workbench | None = None) -> Session:
         """From a cluster that was compiled before, and made ready for scenarios, perhaps."""
-        return cls(Version(0, compiled, bench))
+        return cls(Version(0, compiled, workbench))
 
     @property
     def now(self) -> Version:

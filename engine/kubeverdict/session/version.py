@@ -17,12 +17,12 @@ class Version:
 
     number: int
     compiled: CompiledPolicy
-    _bench: Workbench | None = None
+    _workbench: Workbench | None = None
 
     @cached_property
-    def bench(self) -> Workbench:
+    def workbench(self) -> Workbench:
         """Made ready for many scenarios, which costs about as much as compiling it."""
-        return self._bench or workbench(self.compiled)
+        return self._workbench or workbench(self.compiled)
 
     @cached_property
     def resolver(self) -> Resolver:

@@ -26,7 +26,7 @@ class _Content(msgspec.Struct, frozen=True, array_like=True):
     """The tree of a snapshot."""
 
     compiled: Tree
-    bench: Tree
+    workbench: Tree
     tables: dict[str, Tree]
     remarks: tuple[Remark, ...]
 
@@ -36,8 +36,8 @@ class Snapshot:
     """A snapshot that was read.
 
     ``path`` is the file as the user named it, or where else it came from. ``digest`` is the same
-    for snapshots of the same content. ``remarks`` is what was said when the input was read, and
-    should be said again: that policies of a kind were not evaluated, for instance.
+    for snapshots of the same content. ``remarks`` are the notes and warnings of reading the
+    input, to be shown again: that policies of a kind were not evaluated, for instance.
     """
 
     path: str
@@ -45,48 +45,50 @@ class Snapshot:
     compiled: CompiledPolicy
     remarks: tuple[Remark, ...]
     _reader: Reader
-    _bench: Tree
+    _workbench: Tree
 
     @cached_property
-    def bench(self) -> Workbench | None:
+    def workbench(self) -> Workbench | None:
         """The workbench, if one was stored. Its arrays are read at the first call."""
-        if self._bench is None:
+        if self._workbench is None:
             return None
-        bench: Workbench = self._reader.value(Workbench, self._bench)
-        return bench
+        workbench: Workbench = self._reader.value(Workbench, self._workbench)
+        return workbench
 
 
 def write(
     path: str,
     compiled: CompiledPolicy,
-    bench: Workbench | None = None,
+    workbench: Workbench | None = None,
     *,
     remarks: Sequence[Remark] = (),
 ) -> None:
     """Write a snapshot of ``compiled`` to the file at ``path``.
 
-    With ``bench``, which must be of ``compiled``, many scenarios can be judged without preparing
-    it again. Raises UsageError where the file cannot be written.
+    With ``workbench``, which must be of ``compiled``, many scenarios can be judged without
+    preparing it again. Raises UsageError where the file cannot be written.
     """
-    replace_file(path, _parts(compiled, bench, remarks))
+    replace_file(path, _parts(compiled, workbench, remarks))
 
 
 def to_bytes(
-    compiled: CompiledPolicy, bench: Workbench | None = None, *, remarks: Sequence[Remark] = ()
+    compiled: CompiledPolicy, workbench: Workbench | None = None, *, remarks: Sequence[Remark] = ()
 ) -> bytes:
     """What :func:`write` would put into a file."""
-    return b"".join(_parts(compiled, bench, remarks))
+    return b"".join(_parts(compiled, workbench, remarks))
 
 
 def _parts(
-    compiled: CompiledPolicy, bench: Workbench | None, remarks: Sequence[Remark]
+    compiled: CompiledPolicy, workbench: Workbench | None, remarks: Sequence[Remark]
 ) -> list[bytes | memoryview]:
     writer = Writer()
     try:
         with collector_paused():
             tree = writer.value(CompiledPolicy, compiled, "compiled")
-            bench_tree = None if bench is None else writer.value(Workbench, bench, "bench")
-            content = _Content(tree, bench_tree, writer.tables(), tuple(remarks))
+            workbench_tree = (
+                None if workbench is None else writer.value(Workbench, workbench, "workbench")
+            )
+            content = _Content(tree, workbench_tree, writer.tables(), tuple(remarks))
             return writer.builder.parts(content, _layout())
     except UnicodeEncodeError as error:
         raise UsageError(f"a snapshot cannot hold the text {error.object!r}") from None
@@ -120,5 +122,5 @@ def read_bytes(data: Data, name: str = "snapshot") -> Snapshot:
         compiled=reader.value(CompiledPolicy, content.compiled),
         remarks=content.remarks,
         _reader=reader,
-        _bench=content.bench,
+        _workbench=content.workbench,
     )

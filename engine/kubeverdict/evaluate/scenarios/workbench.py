@@ -163,7 +163,7 @@ def workbench(compiled: CompiledPolicy) -> Workbench:
 
 
 def evaluate(
-    bench: Workbench,
+    workbench: Workbench,
     edits: Sequence[Edit],
     *,
     focus: Focus = ANYTHING,
@@ -176,21 +176,21 @@ def evaluate(
     An edit that cannot be judged has an outcome that says why.
     """
     outcomes: list[Outcome | None] = [
-        Outcome(edit.name, error=missing) if (missing := bench.missing(edit)) else None
+        Outcome(edit.name, error=missing) if (missing := workbench.missing(edit)) else None
         for edit in edits
     ]
-    batch = policy_batches.PolicyBatch(bench.compiled)
-    moved = pod_batches.PodBatch(bench.compiled)
+    batch = policy_batches.PolicyBatch(workbench.compiled)
+    moved = pod_batches.PodBatch(workbench.compiled)
     for number, edit in enumerate(edits):
         if outcomes[number] is not None:
             continue
         if only_policies(edit):
-            batch.add(number, *switched(bench, edit))
-        elif bench.only_moves(edit):
+            batch.add(number, *switched(workbench, edit))
+        elif workbench.only_moves(edit):
             moved.add(number, edit)
     if batch.numbers:
         prepared = [
-            policy_batches.prepare(one.overlay, batch, focus) for one in bench.bounds(edits)
+            policy_batches.prepare(one.overlay, batch, focus) for one in workbench.bounds(edits)
         ]
         found = [policy_batches.judge(one, examples, threads) for one in prepared]
         for scenario, number in enumerate(batch.numbers):
@@ -199,12 +199,12 @@ def evaluate(
                     prepared, found, scenario, edits[number].name
                 )
     if moved.numbers:
-        ready = [pod_batches.prepare(one.overlay, moved, focus) for one in bench.bounds(())]
+        ready = [pod_batches.prepare(one.overlay, moved, focus) for one in workbench.bounds(())]
         found = [pod_batches.judge(one, examples, threads) for one in ready]
         for scenario, number in enumerate(moved.numbers):
             outcomes[number] = pod_batches.outcome_of(ready, found, scenario, edits[number].name)
     return [
-        outcome if outcome is not None else _whole(bench, edit, focus, examples)
+        outcome if outcome is not None else _whole(workbench, edit, focus, examples)
         for edit, outcome in zip(edits, outcomes, strict=True)
     ]
 
