@@ -38,7 +38,7 @@ class JudgedTraffic(NamedTuple):
 def judged(
     compiled: CompiledPolicy, traffic: Traffic, reading: LogReading | None = None
 ) -> JudgedTraffic:
-    """Judge traffic. Ends that take no part in ``compiled`` are left out, and said so."""
+    """Judge traffic. Ends that take no part in ``compiled`` are left out and counted."""
     ids, why = endpoints(compiled, traffic.ends)
     if why:
         lost = (ids[traffic.source] < 0) | (ids[traffic.destination] < 0)

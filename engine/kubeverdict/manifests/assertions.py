@@ -76,11 +76,8 @@ def read_assertions(paths: Sequence[str]) -> Assertions:
     found: list[Assertion] = []
     ranges: list[BlockPeer] = []
     for buffer in sources.read(paths, None, findings):
-        try:
-            text = buffer.data[:].decode()
-        except UnicodeDecodeError as error:
-            message = f"not UTF-8 text: {error.reason} at byte {error.start}"
-            findings.errors.append(Problem(buffer.name, 0, "", message))
+        text = sources.text(buffer, findings)
+        if text is None:
             continue
         reader = _FileReader(findings)
         before = len(findings.errors)

@@ -1,7 +1,7 @@
 """Which files of a folder are manifests.
 
 Everything that ends in ``.yaml``, ``.yml`` or ``.json`` is, below it too, but for what is not meant
-to be read as it is. Passed over, and said: hidden files and folders, packages of other programs,
+to be read as it is. Passed over and reported: hidden files and folders, packages of other programs,
 what git ignores, pipes and devices. An error, because leaving it out could change any verdict: Helm
 charts, whose templates have to be rendered, and kustomizations that change what the files of their
 folder say. A kustomization that only lists files of the folder changes nothing, so its files are

@@ -1,6 +1,6 @@
 """Kinds that are not read: those on which no verdict depends, and those on which one may.
 
-Literal tables by API group and kind. What is in none of them is not known, and said to be so.
+Literal tables by API group and kind. What is in none of them is reported as not known.
 """
 
 from __future__ import annotations

@@ -98,11 +98,8 @@ def read_scenarios(path: str, namespace: str = DEFAULT_NAMESPACE) -> list[Scenar
     found: list[Scenario] = []
     for buffer in sources.read([path], None, findings):
         short = os.path.relpath(buffer.name, folder)
-        try:
-            text = buffer.data[:].decode()
-        except UnicodeDecodeError as error:
-            message = f"not UTF-8 text: {error.reason} at byte {error.start}"
-            findings.errors.append(Problem(buffer.name, 0, "", message))
+        text = sources.text(buffer, findings)
+        if text is None:
             continue
         read = list(entries(buffer.name, text))
         if not read:

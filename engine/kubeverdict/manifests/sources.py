@@ -80,6 +80,16 @@ def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> It
             yield from _open(path, path, findings)
 
 
+def text(buffer: Buffer, findings: Findings) -> str | None:
+    """The text of a file; None, and an error, where it is not UTF-8."""
+    try:
+        return buffer.data[:].decode()
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8 text: {error.reason} at byte {error.start}"
+        findings.errors.append(Problem(buffer.name, 0, "", message))
+        return None
+
+
 def passed_over(found: Mapping[str, Sequence[str]]) -> str:
     """Files and folders that were not read, by the reason, in a few words."""
     parts = []
