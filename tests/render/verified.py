@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubeverdict.analyses.decisions import Decision
 from kubeverdict.analyses.port_text import Ports
-from kubeverdict.analyses.verify.report import Imagined, Result, Verification, Violation
+from kubeverdict.analyses.verify.report import NewPod, Result, Verification, Violation
 from tests.render.reports import BY_RULE, OPEN
 
 BETWEEN_PODS = Violation(
@@ -24,7 +24,7 @@ BY_A_NEW_POD = Violation(
     egress=OPEN,
     ingress=Decision(True, "not-a-pod"),
     sample=("dev/source-1", "203.0.113.0", "TCP 1"),
-    new_source=Imagined("dev", {"app": "toy"}, "10.0.0.1"),
+    new_source=NewPod("dev", {"app": "toy"}, "10.0.0.1"),
 )
 VERIFICATION = Verification(
     "reference",

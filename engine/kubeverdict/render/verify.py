@@ -14,7 +14,7 @@ from kubeverdict.render.style import Style
 from kubeverdict.render.unevaluated import content as unevaluated
 
 if TYPE_CHECKING:
-    from kubeverdict.analyses.verify.report import Imagined, Result, Verification, Violation
+    from kubeverdict.analyses.verify.report import NewPod, Result, Verification, Violation
 
 Json = dict[str, Any]
 
@@ -125,8 +125,8 @@ def _violation(one: Violation) -> Json:
         "destination": one.destination,
         "ports": ports_of(one.ports),
         **({"family": one.family} if one.family else {}),
-        **({"new_source": _imagined(one.new_source)} if one.new_source else {}),
-        **({"new_destination": _imagined(one.new_destination)} if one.new_destination else {}),
+        **({"new_source": _new_pod(one.new_source)} if one.new_source else {}),
+        **({"new_destination": _new_pod(one.new_destination)} if one.new_destination else {}),
         "pod_pairs": one.pairs,
         "example": {"source": source, "destination": destination, "port": port},
         "egress": decision(one.egress),
@@ -134,7 +134,7 @@ def _violation(one: Violation) -> Json:
     }
 
 
-def _imagined(pod: Imagined) -> Json:
+def _new_pod(pod: NewPod) -> Json:
     return {
         "namespace": pod.namespace,
         "labels": pod.labels,

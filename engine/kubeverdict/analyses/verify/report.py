@@ -12,7 +12,7 @@ from kubeverdict.analyses.port_text import Ports
 from kubeverdict.model.unevaluated import Unevaluated
 
 
-class Imagined(msgspec.Struct, frozen=True):
+class NewPod(msgspec.Struct, frozen=True):
     """A pod that does not exist and could: it has these labels and no others. ``port_names`` are
     the names that its ports would have, ``address`` and ``node`` where they matter."""
 
@@ -52,8 +52,8 @@ class Violation(msgspec.Struct, frozen=True, omit_defaults=True):
     sample: tuple[str, str, str]
     pairs: int = 0
     family: str = ""
-    new_source: Imagined | None = None
-    new_destination: Imagined | None = None
+    new_source: NewPod | None = None
+    new_destination: NewPod | None = None
     condition: str = ""
 
 
@@ -175,8 +175,8 @@ def _policies(decision: Decision) -> list[tuple[str, tuple[str, int]]]:
 def connection(violation: Violation, arrow: str = "->") -> str:
     """The ends and the ports of a violation."""
     source, destination = (
-        str(imagined or name)
-        for imagined, name in (
+        str(new_pod or name)
+        for new_pod, name in (
             (violation.new_source, violation.source),
             (violation.new_destination, violation.destination),
         )

@@ -8,13 +8,13 @@ from functools import partial
 import msgspec
 
 from kubeverdict.analyses.decisions import Decision
-from kubeverdict.analyses.verify.anyone import Anyone
 from kubeverdict.analyses.verify.cases import CaseMaker, ProvesNothing
 from kubeverdict.analyses.verify.doubts import Doubts, condition_of
 from kubeverdict.analyses.verify.judging import Case, Judge
 from kubeverdict.analyses.verify.listing import FailureLister
+from kubeverdict.analyses.verify.new_pods import NewPodJudge
 from kubeverdict.analyses.verify.report import Result, Verification, Violation
-from kubeverdict.analyses.verify.through import CannotAsk, Fronts
+from kubeverdict.analyses.verify.service_ends import CannotAsk, ServiceEnds
 from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import Problem
@@ -70,7 +70,7 @@ def _between(compiled: CompiledPolicy, most: Result, least: Result) -> Result:
 
 def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> Verification:
     maker = CaseMaker(compiled, assertions.assertions)
-    fronts = Fronts(compiled)
+    service_ends = ServiceEnds(compiled)
     asked: list[list[Assertion]] = []
     cases: list[Case] = []
     parts: list[slice] = []
@@ -79,7 +79,7 @@ def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> V
         first = len(cases)
         asked.append([])
         try:
-            asked[number] = fronts.through(assertion, partial(maker.pods, assertion.source))
+            asked[number] = service_ends.through(assertion, partial(maker.pods, assertion.source))
             for one in asked[number]:
                 cases += maker.cases(one)
         except (CannotAsk, ProvesNothing) as error:
@@ -90,7 +90,7 @@ def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> V
     judge = Judge(compiled, cases, MOST)
     failures = judge.failures()
     lister = FailureLister(compiled, judge, MOST)
-    further = Anyone(compiled, maker, assertions.pod_ranges) if anyone else None
+    further = NewPodJudge(compiled, maker, assertions.pod_ranges) if anyone else None
     doubtful = Doubts(compiled)
     results = []
     for number, assertion in enumerate(assertions.assertions):
@@ -109,8 +109,8 @@ def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> V
         if further is not None and problem is None:
             try:
                 for part in asked[number]:
-                    imagined, unfinished = further.violations(part)
-                    violations += _not_known(imagined, violations)
+                    by_new_pods, unfinished = further.violations(part)
+                    violations += _not_known(by_new_pods, violations)
                     more |= unfinished
             except TooManyError as error:
                 origin = assertion.origin
@@ -125,13 +125,13 @@ def _verify(compiled: CompiledPolicy, assertions: Assertions, anyone: bool) -> V
                 doubtful.about(assertion.claim, cases[parts[number]]),
             )
         )
-    notes = fronts.notes
+    notes = service_ends.notes
     if further is not None:
         notes = (*notes, *_notes(compiled, further))
     return Verification(compiled.profile.name, anyone, tuple(results), notes, compiled.unevaluated)
 
 
-def _notes(compiled: CompiledPolicy, further: Anyone) -> tuple[str, ...]:
+def _notes(compiled: CompiledPolicy, further: NewPodJudge) -> tuple[str, ...]:
     """What is taken for granted about new pods, where that is not what the text says."""
     found = []
     if not further.has_addresses:
@@ -155,10 +155,10 @@ def _vacuous(assertion: Assertion) -> Problem | None:
     return Problem(assertion.origin.file, assertion.origin.line, "", message)
 
 
-def _not_known(imagined: Iterable[Violation], known: Iterable[Violation]) -> list[Violation]:
+def _not_known(by_new_pods: Iterable[Violation], known: Iterable[Violation]) -> list[Violation]:
     """The violations by new pods that are not like one between pods that exist."""
     seen = {_likeness(one) for one in known}
-    return [one for one in imagined if _likeness(one) not in seen]
+    return [one for one in by_new_pods if _likeness(one) not in seen]
 
 
 def _likeness(one: Violation) -> tuple[object, ...]:

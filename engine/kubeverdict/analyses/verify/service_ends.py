@@ -40,7 +40,7 @@ class CannotAsk(Exception):
         self.problem = problem
 
 
-class Fronts:
+class ServiceEnds:
     """Looks through the Services of one compiled cluster. ``notes`` say what was not judged, and
     what is not known of the connections."""
 
@@ -60,7 +60,7 @@ class Fronts:
         ``sources`` gives the pods at its source. Raises CannotAsk."""
         self._check_source(assertion)
         plain: list[EndPart] = []
-        fronts: list[Frontend] = []
+        frontends: list[Frontend] = []
         for part in assertion.destination.parts:
             entries = self._entries(assertion, part)
             if entries and entries[0].service.headless and assertion.ports is not None:
@@ -68,21 +68,21 @@ class Fronts:
                 backends = (one for entry in entries for one in self._resolver.backends(entry))
                 plain += dict.fromkeys(map(_part, backends))
                 continue
-            fronts += entries or ()
+            frontends += entries or ()
             if entries is None or self._is_plain_too(assertion, part, entries):
                 plain.append(part)
-        if not fronts:
+        if not frontends:
             return [replace(assertion, destination=EndSpec(tuple(plain)))]
         if self._compiled.profile.service_egress == "cluster-ip":
             title = self._compiled.profile.title
             message = f"{title} judges egress before a Service is translated: name its pods instead"
             raise self._cannot(assertion, "to", message)
         if assertion.claim is Claim.ONLY_TO:
-            backends = (one for entry in fronts for one in self._resolver.backends(entry))
+            backends = (one for entry in frontends for one in self._resolver.backends(entry))
             parts = dict.fromkeys((*plain, *map(_part, backends)))
             return [replace(assertion, destination=EndSpec(tuple(parts)))]
         found = [replace(assertion, destination=EndSpec(tuple(plain)))] if plain else []
-        for entry in fronts:
+        for entry in frontends:
             asked = list(self._asked(assertion, entry, sources))
             if not asked:
                 message = (

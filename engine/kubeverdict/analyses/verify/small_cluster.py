@@ -8,8 +8,8 @@ from itertools import chain
 import numpy as np
 from msgspec.structs import replace
 
-from kubeverdict.analyses.verify.imagined import Crowd, PolicyQuestions, governs, new_pods
 from kubeverdict.analyses.verify.judging import Case
+from kubeverdict.analyses.verify.new_pod_kinds import NewPodSet, PolicyQuestions, governs, new_pods
 from kubeverdict.analyses.verify.questions import PortNames, RangeQuestion
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import Spans, common
@@ -23,22 +23,22 @@ from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy
 NewPods = Sequence[tuple[Pod, int]]
 
 
-class Stage:
+class SmallCluster:
     """The ends of an assertion, and the policies that can decide its connections."""
 
     def __init__(
         self,
         compiled: CompiledPolicy,
-        source: Crowd,
-        destination: Crowd,
+        source: NewPodSet,
+        destination: NewPodSet,
         addresses: tuple[Spans, Spans],
     ) -> None:
         """``addresses`` are at the ends besides the pods."""
         self._compiled = compiled
         self._addresses_at = addresses
-        self._crowds = (source, destination)
+        self._pod_sets = (source, destination)
         existing = compiled.cluster.namespaces
-        self._spaces = tuple(crowd.namespaces(existing) for crowd in self._crowds)
+        self._spaces = tuple(pod_set.namespaces(existing) for pod_set in self._pod_sets)
         self._leaving = _policies(compiled, self._spaces[0], Direction.EGRESS)
         self._entering = _policies(compiled, self._spaces[1], Direction.INGRESS)
 
@@ -52,7 +52,7 @@ class Stage:
         asked.nodes = self._nodes(self._leaving, self._addresses_at[1])
         addresses = self._addresses(asked, candidates)
         found = new_pods(
-            self._crowds[0], self._spaces[0], asked, addresses, [PortNames()], "source"
+            self._pod_sets[0], self._spaces[0], asked, addresses, [PortNames()], "source"
         )
         return list(found)
 
@@ -62,7 +62,7 @@ class Stage:
         asked.nodes = self._nodes(self._entering, self._addresses_at[0])
         addresses = self._addresses(asked, candidates)
         found = new_pods(
-            self._crowds[1], self._spaces[1], asked, addresses, variants, "destination"
+            self._pod_sets[1], self._spaces[1], asked, addresses, variants, "destination"
         )
         return list(found)
 

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kubeverdict.analyses.verify import classes, imagined
-from kubeverdict.analyses.verify.report import Imagined, Result
+from kubeverdict.analyses.verify import classes, new_pod_kinds
+from kubeverdict.analyses.verify.report import NewPod, Result
 from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
@@ -67,8 +67,8 @@ def test_a_new_pod_that_a_forgotten_label_lets_through_is_found() -> None:
     hole = policy("prod/debug", ingress=[([pods_where("stage=dev", "debug=yes")], None)], line=20)
     result = one(DEV_TO_PROD, DENY, hole)
     (violation,) = result.violations
-    assert violation.new_source == Imagined("dev", {"debug": "yes"})
-    assert violation.new_destination == Imagined("prod", {})
+    assert violation.new_source == NewPod("dev", {"debug": "yes"})
+    assert violation.new_destination == NewPod("prod", {})
     assert violation.ingress.rule is not None
     assert violation.ingress.rule.line == 23
     # Among the pods that there are, nothing is wrong.
@@ -79,7 +79,7 @@ def test_a_new_pod_that_a_forgotten_label_lets_through_is_found() -> None:
 def test_a_new_pod_that_no_policy_selects_is_found() -> None:
     known = [policy(f"prod/{app}", f"app={app}", ingress=[]) for app in ("web", "db")]
     (violation,) = one(DEV_TO_PROD, *known).violations
-    assert violation.new_destination == Imagined("prod", {})
+    assert violation.new_destination == NewPod("prod", {})
     assert violation.ingress.reason == "not-isolated"
 
 
@@ -103,7 +103,7 @@ def test_a_rule_of_an_ip_block_holds_for_new_pods_where_pods_are() -> None:
     made = cluster(PODS, [DENY, hole], namespaces={"new": ""})
     (result,) = results(made, asked, anyone=True)
     (violation,) = result.violations
-    assert violation.new_source == Imagined("new", {}, "10.0.1.1")
+    assert violation.new_source == NewPod("new", {}, "10.0.1.1")
     elsewhere = [block("172.16.0.0/12")]
     assert results(made, asked, anyone=True, pod_ranges=elsewhere)[0].status == "holds"
 
@@ -111,7 +111,7 @@ def test_a_rule_of_an_ip_block_holds_for_new_pods_where_pods_are() -> None:
 def test_a_name_may_stand_for_any_port_of_a_new_pod() -> None:
     hole = policy("prod/metrics", ingress=[(None, [tcp_rule("metrics")])])
     (violation,) = one(DEV_TO_PROD, DENY, hole).violations
-    assert violation.new_destination == Imagined("prod", {}, port_names=("metrics",))
+    assert violation.new_destination == NewPod("prod", {}, port_names=("metrics",))
     # A port that is asked about by its name has no other.
     assert one(replace(DEV_TO_PROD, ports=(PortName("pg"),)), DENY, hole).status == "holds"
     named = replace(DEV_TO_PROD, ports=(PortName("metrics"),), may_be_empty=True)
@@ -124,7 +124,7 @@ def test_what_must_be_allowed_may_not_depend_on_names() -> None:
     asked = claim(Claim.ALLOW, end(inside("dev")), end("prod/db"), tcp(5432))
     assert one(replace(asked, ports=(PortName("pg"),)), DENY, opened).status == "holds"
     (violation,) = one(asked, DENY, opened).violations
-    assert violation.new_destination == Imagined("prod", {"app": "db"})
+    assert violation.new_destination == NewPod("prod", {"app": "db"})
     assert [miss.policy.name for miss in violation.ingress.isolated_by] == ["prod/deny", "prod/pg"]
 
 
@@ -136,7 +136,7 @@ def test_a_workload_is_any_pod_with_the_labels_of_its_pods() -> None:
     assert one(asked, exact).status == "holds"
     loose = policy("prod/db", "app=db", ingress=[([pods_in("prod", "app=web")], None)])
     (violation,) = one(asked, loose).violations
-    assert violation.new_source == Imagined("prod", {"app": "web"})
+    assert violation.new_source == NewPod("prod", {"app": "web"})
 
 
 def test_new_pods_and_addresses() -> None:
@@ -146,7 +146,7 @@ def test_new_pods_and_addresses() -> None:
         policy("dev/upload", "job=backup", egress=[([block("203.0.113.7/32")], None)]),
     ]
     (violation,) = one(asked, *policies).violations
-    assert violation.new_source == Imagined("dev", {"job": "backup"})
+    assert violation.new_source == NewPod("dev", {"job": "backup"})
     assert violation.destination == "203.0.113.7"
 
 
@@ -157,7 +157,7 @@ def test_a_boolean_selector_is_met_by_a_new_pod() -> None:
     hole = policy("prod/toys", ingress=[([PodPeer(either, "dev")], None)])
     asked = replace(DEV_TO_PROD, source=end(inside("dev", "tier=front")))
     (violation,) = one(replace(asked, may_be_empty=True), DENY, hole).violations
-    assert violation.new_source == Imagined("dev", {"app": "test", "tier": "front"})
+    assert violation.new_source == NewPod("dev", {"app": "test", "tier": "front"})
     never = Selector.all_of([either, debug])
     assert one(DEV_TO_PROD, DENY, policy("prod/no", ingress=[([PodPeer(never)], None)])).status == (
         "holds"
@@ -171,7 +171,7 @@ def test_a_part_of_a_value_is_met_by_a_new_pod() -> None:
     ]
     hole = policy("prod/parts", ingress=[([PodPeer(Selector.of(parts), "dev")], None)])
     (violation,) = one(DEV_TO_PROD, DENY, hole).violations
-    assert violation.new_source == Imagined("dev", {"app": "debug-x"})
+    assert violation.new_source == NewPod("dev", {"app": "debug-x"})
 
 
 def test_a_peer_with_exceptions_is_met_by_a_new_pod() -> None:
@@ -180,7 +180,7 @@ def test_a_peer_with_exceptions_is_met_by_a_new_pod() -> None:
     )
     hole = policy("prod/hole", ingress=[([peer], None)])
     (violation,) = one(DEV_TO_PROD, DENY, hole).violations
-    assert violation.new_source == Imagined("dev", {})
+    assert violation.new_source == NewPod("dev", {})
     nobody = policy("prod/hole", ingress=[([NodePeer(), NamedPeer(EndSet.WORLD)], None)])
     assert one(DEV_TO_PROD, DENY, nobody).status == "holds"
 
@@ -189,7 +189,7 @@ def test_a_rule_for_some_of_the_subjects_is_met_by_a_new_pod() -> None:
     hole = policy("prod/hole", ingress=[(None, None)])
     narrowed = replace(hole.rules[0], subject=pods_in("prod", "debug=yes"))
     (violation,) = one(DEV_TO_PROD, DENY, replace(hole, rules=(narrowed,))).violations
-    assert violation.new_destination == Imagined("prod", {"debug": "yes"})
+    assert violation.new_destination == NewPod("prod", {"debug": "yes"})
 
 
 def test_a_new_pod_may_run_on_any_node() -> None:
@@ -199,12 +199,12 @@ def test_a_new_pod_may_run_on_any_node() -> None:
     made = cluster([], [DENY, hole], namespaces={"prod": ""}, nodes=nodes)
     (result,) = results(made, replace(asked, may_be_empty=True), anyone=True)
     (violation,) = result.violations
-    assert violation.new_destination == Imagined("prod", {})
+    assert violation.new_destination == NewPod("prod", {})
     own = policy("prod/hole", ingress=[([NamedPeer(EndSet.HOST)], None)])
     made = cluster([], [DENY, own], namespaces={"prod": ""}, nodes=nodes)
     (result,) = results(made, replace(asked, may_be_empty=True), anyone=True)
     (violation,) = result.violations
-    assert violation.new_destination == Imagined("prod", {}, node="node-1")
+    assert violation.new_destination == NewPod("prod", {}, node="node-1")
     assert "on node node-1" in str(violation.new_destination)
 
 
@@ -221,7 +221,7 @@ def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
 ) -> None:
     many = [policy(f"prod/p{n}", f"key-{n}=yes", ingress=[]) for n in range(8)]
     assert one(DEV_TO_PROD, DENY, *many).status == "holds"
-    for module in (classes, imagined):
+    for module in (classes, new_pod_kinds):
         monkeypatch.setattr(module, "MOST", 100)
         result = one(DEV_TO_PROD, DENY, *many)
         assert result.status == "error"
@@ -454,8 +454,8 @@ def test_what_is_found_is_what_making_every_pod_finds(
 def check(
     made: Cluster,
     asked: Assertion,
-    source: Imagined | None,
-    destination: Imagined | None,
+    source: NewPod | None,
+    destination: NewPod | None,
     port_text: str,
 ) -> None:
     """A pair of new pods that is shown breaks the claim when it is made."""

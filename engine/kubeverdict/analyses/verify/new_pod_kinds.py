@@ -19,7 +19,7 @@ MOST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class NewPodSet:
     """Who is meant at one end: new pods that one of ``peers`` selects, or, ``others``, that none
     of them does."""
 
@@ -78,7 +78,7 @@ class PolicyQuestions:
 
 
 def new_pods(
-    crowd: Crowd,
+    pod_set: NewPodSet,
     namespaces: Sequence[Namespace],
     asked: PolicyQuestions,
     addresses: Sequence[Address | None],
@@ -89,7 +89,7 @@ def new_pods(
     made = 0
     for namespace in namespaces:
         for labels, node, address in product(
-            _label_sets(crowd, namespace, asked), asked.nodes, addresses
+            _label_sets(pod_set, namespace, asked), asked.nodes, addresses
         ):
             for index, each in enumerate(ports):
                 made += 1
@@ -108,14 +108,16 @@ def new_pods(
                 yield pod, index
 
 
-def _label_sets(crowd: Crowd, namespace: Namespace, asked: PolicyQuestions) -> Iterator[Labels]:
-    own = [peer.pods or EVERYTHING for peer in crowd.peers if covers(peer, namespace)]
+def _label_sets(
+    pod_set: NewPodSet, namespace: Namespace, asked: PolicyQuestions
+) -> Iterator[Labels]:
+    own = [peer.pods or EVERYTHING for peer in pod_set.peers if covers(peer, namespace)]
     others = dict.fromkeys(asked.subjects.get(namespace.name, ()))
     others |= dict.fromkeys(
         peer.pods for peer in asked.peers if peer.pods is not None and covers(peer, namespace)
     )
     needed = (1 << len(own)) - 1
-    found = combinations([*own, *others], 0 if crowd.others else needed)
+    found = combinations([*own, *others], 0 if pod_set.others else needed)
     for met, labels in found.items():
-        if bool(met & needed) != crowd.others:
+        if bool(met & needed) != pod_set.others:
             yield labels

@@ -20,13 +20,13 @@ from msgspec.structs import replace
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.verify.cases import CaseMaker
 from kubeverdict.analyses.verify.doubts import condition_of
-from kubeverdict.analyses.verify.imagined import Crowd
 from kubeverdict.analyses.verify.judging import Case, Cell, Failure, Judge
 from kubeverdict.analyses.verify.listing import FailureLister
+from kubeverdict.analyses.verify.new_pod_kinds import NewPodSet
 from kubeverdict.analyses.verify.questions import RangeQuestion, questions
-from kubeverdict.analyses.verify.report import Imagined, Violation
-from kubeverdict.analyses.verify.scene import Stage, cases
+from kubeverdict.analyses.verify.report import NewPod, Violation
 from kubeverdict.analyses.verify.sides import Side
+from kubeverdict.analyses.verify.small_cluster import SmallCluster, cases
 from kubeverdict.analyses.verify.spans import of_block
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Address, Family, parse_address
@@ -42,7 +42,7 @@ _CELLS = 20_000
 _EXAMPLES = 1_000
 
 
-class Anyone:
+class NewPodJudge:
     """Judges assertions about one cluster for pods that it does not have."""
 
     def __init__(
@@ -63,17 +63,17 @@ class Anyone:
         claim = assertion.claim
         source, destination = self._maker.ends(assertion)
         spans = (source.addresses, destination.addresses)
-        stage = Stage(
+        cluster = SmallCluster(
             self._compiled,
-            self._crowd(assertion.source, claim is Claim.ONLY_FROM),
-            self._crowd(assertion.destination, claim is Claim.ONLY_TO),
+            self._new_pod_set(assertion.source, claim is Claim.ONLY_FROM),
+            self._new_pod_set(assertion.destination, claim is Claim.ONLY_TO),
             spans,
         )
-        asked = questions(self._compiled, assertion, stage.rules, self._maker.protocols)
-        sources = stage.sources(self._candidates)
+        asked = questions(self._compiled, assertion, cluster.rules, self._maker.protocols)
+        sources = cluster.sources(self._candidates)
         variants = [variant for question in asked for variant in question.variants]
-        destinations = stage.destinations(self._candidates, variants)
-        small = stage.compiled(pod for pod, _ in (*sources, *destinations))
+        destinations = cluster.destinations(self._candidates, variants)
+        small = cluster.compiled(pod for pod, _ in (*sources, *destinations))
         compiled = small.bound(self._compiled.at_least)
         denied = claim is not Claim.ALLOW
         made = cases(compiled, asked, sources, destinations, spans, denied)
@@ -85,14 +85,14 @@ class Anyone:
             found += examples.of(question, case, failure)
         return found, any(failure.more for failure in failures)
 
-    def _crowd(self, end: EndSpec, others: bool) -> Crowd:
+    def _new_pod_set(self, end: EndSpec, others: bool) -> NewPodSet:
         peers: list[PodPeer] = []
         for part in end.parts:
             if isinstance(part, PodPeer):
                 peers.append(part)
             elif isinstance(part, WorkloadName):
                 peers += self._like(part)
-        return Crowd(tuple(peers), others)
+        return NewPodSet(tuple(peers), others)
 
     def _like(self, name: WorkloadName) -> list[PodPeer]:
         """Pods with the labels that all pods of a workload have, save what controllers write."""
@@ -214,8 +214,8 @@ class _Examples:
             family="",
             ports=ports,
             condition=condition_of(self._both, violation.sample),
-            new_source=_imagined(opener, ()),
-            new_destination=_imagined(answerer, names),
+            new_source=_new_pod(opener, ()),
+            new_destination=_new_pod(answerer, names),
         )
 
     def _pod(self, name: str) -> Pod | None:
@@ -224,10 +224,10 @@ class _Examples:
         return None if number is None else self._compiled.pods[number]
 
 
-def _imagined(pod: Pod | None, names: tuple[str, ...]) -> Imagined | None:
+def _new_pod(pod: Pod | None, names: tuple[str, ...]) -> NewPod | None:
     if pod is None:
         return None
-    return Imagined(pod.namespace, dict(pod.labels), "".join(pod.addresses), names, pod.node)
+    return NewPod(pod.namespace, dict(pod.labels), "".join(pod.addresses), names, pod.node)
 
 
 def _in_use(compiled: CompiledPolicy) -> list[Address]:
