@@ -182,6 +182,16 @@ def test_effects_are_where_the_lists_of_both_versions_differ(
                         assert found[0].after.allowed == (effects is report.opened)
 
 
+def test_before_a_pod_gets_other_labels_the_policies_of_its_old_ones_isolate_it() -> None:
+    closed = policy("shop/closed", "app=web", ingress=[])
+    pods = [pod("shop/web", "app=web", "10.0.0.1"), pod("shop/ops", "app=ops", "10.0.0.2")]
+    moved = [pod("shop/web", "app=other", "10.0.0.1"), pods[1]]
+    found = compared(cluster(pods, [closed]), cluster(moved, [closed])).opened
+    (effect,) = (one for one in found if one.source.whole)
+    assert effect.before is not None
+    assert [one.policy.name for one in effect.before.ingress.isolated_by] == ["shop/closed"]
+
+
 def test_policies_that_change_are_those_that_say_something_else() -> None:
     old, new = into_db(("app=web", 80)), into_db(("app=web", 80), file="new.yaml")
     other = replace(into_db(("app=web", 80)), name="other")

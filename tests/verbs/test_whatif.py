@@ -110,3 +110,7 @@ def test_what_decides_before_and_after(case: tuple[Plain, Plain, Object]) -> Non
                     rule = told.get("rule")
                     named = (rule["kind"], rule["policy"], rule["field"]) if rule else None
                     assert named == decider(way), (row["source"], row["destination"], when)
+                    isolating = {
+                        (one["kind"], one["policy"]) for one in told.get("isolated_by", ())
+                    }
+                    assert isolating == {(one.kind, str(one)) for one in way.isolating}

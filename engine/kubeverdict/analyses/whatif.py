@@ -412,8 +412,8 @@ class _Writer:
             for index, ((place, source, destination), port) in enumerate(
                 zip(asked, ports, strict=True)
             ):
-                flow = Flow(self._party(source), self._party(destination), *port, family)
                 ids = int(ends[source]), int(ends[destination])
+                flow = Flow(_party(compiled, ids[0]), _party(compiled, ids[1]), *port, family)
                 egress, ingress = (
                     decider.decision(int(decided[index]), direction, flow, misses=False, ends=ids)
                     for direction, decided in (
@@ -424,11 +424,13 @@ class _Writer:
                 found[place] = ConnectionVerdict(bool(verdicts.allowed[index]), egress, ingress)
         return found
 
-    def _party(self, end: int) -> Party:
-        if end < len(self._pods):
-            pod = self._pods[end]
-            return Party(str(pod), (), pod, managed=True)
-        return Party("an address", ())
+
+def _party(compiled: CompiledPolicy, end: int) -> Party:
+    """A pod as it is in this version, by which policies select it; or an address."""
+    if end < len(compiled.pods):
+        pod = compiled.pods[end]
+        return Party(str(pod), (), pod, managed=True)
+    return Party("an address", ())
 
 
 class _Addresses:
