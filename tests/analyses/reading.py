@@ -11,7 +11,7 @@ from kubeverdict.analyses.peers import Peer
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.ports import IcmpMatch, Protocol, icmp_match
 
 
 def covers(peer: Peer, end: Pod | str, report: Connections) -> bool:
@@ -42,13 +42,33 @@ class Addresses:
 
 
 def opens(ports: Ports, protocol: Protocol, port: int) -> bool:
+    """Whether ports, as they are written, hold one; of ICMP with a type, see ``icmp_port``."""
     if ports.everything:
         return True
-    text = dict(ports.protocols).get(protocol.name)
+    texts = dict(ports.protocols)
+    if protocol is Protocol.ICMP and port:
+        return texts.get("ICMP") == "all" or _has_type(texts, icmp_match(port))
+    text = texts.get(protocol.name)
     if text is None or not protocol.has_ports:
         return text == "all"
+    return _is_among(port, text)
+
+
+def _has_type(texts: dict[str, str], asked: IcmpMatch) -> bool:
+    """Types are written ``8``, ``3-5`` and, with their codes, ``3/4`` or ``3/4-6``."""
+    assert asked.icmp_type is not None and asked.code is not None
+    for part in texts.get(f"ICMPv{asked.version}", "").split(","):
+        types, slash, codes = part.partition("/")
+        if not types or not _is_among(asked.icmp_type, types):
+            continue
+        if not slash or _is_among(asked.code, codes):
+            return True
+    return False
+
+
+def _is_among(number: int, text: str) -> bool:
     bounds = [part.split("-") for part in text.split(",")]
-    return any(int(part[0]) <= port <= int(part[-1]) for part in bounds)
+    return any(int(part[0]) <= number <= int(part[-1]) for part in bounds)
 
 
 def is_listed(
