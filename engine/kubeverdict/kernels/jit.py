@@ -19,6 +19,8 @@ from typing import Any
 PLAIN_LIMIT = 300_000
 # The same once numba is there: loading one kernel from the cache takes a few milliseconds.
 _LOADED_LIMIT = 2_000
+# The same where kernels would have to be compiled first, which takes longer than anything else.
+_COMPILING_LIMIT = 10_000_000
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 # numba counts references to each array of each argument at each call, atomically. That took more
@@ -52,7 +54,7 @@ class Kernel:
     def on(self, work: int) -> Callable[..., Any]:
         """The form to use for about ``work`` elementary steps."""
         global _done_plainly
-        if _always_compiled or work > (_LOADED_LIMIT if _is_loaded() else PLAIN_LIMIT):
+        if _always_compiled or work > _limit():
             return self.compiled
         _done_plainly += work
         return self.plain
@@ -86,15 +88,18 @@ class Kernel:
         return compiled
 
 
-def _is_loaded() -> bool:
-    """Whether numba is there, or is to be: not where kernels would have to be compiled first."""
-    if "numba" in sys.modules:
-        return True
-    return _done_plainly > _PATIENCE * PLAIN_LIMIT and _is_cached()
+def _limit() -> int:
+    """The work from which on the compiled form is used."""
+    if _done_plainly < _COMPILING_LIMIT and not _is_cached():
+        return _COMPILING_LIMIT
+    if "numba" in sys.modules or _done_plainly > _PATIENCE * PLAIN_LIMIT:
+        return _LOADED_LIMIT
+    return PLAIN_LIMIT
 
 
 @cache
 def _is_cached() -> bool:
+    """Whether an earlier process has compiled kernels."""
     return cache_directory().exists()
 
 
