@@ -201,3 +201,23 @@ def test_policies_that_change_are_those_that_say_something_else() -> None:
     assert change(old, replace(new, order=1.0)).changed == name
     assert change(old, None).changed == change(None, new).changed == name
     assert change(old, other).changed == name | {("NetworkPolicy", "data/other")}
+
+
+def test_the_sample_of_a_node_is_not_a_pod_that_runs_on_it() -> None:
+    """A pod and its own node may connect whatever the rules say."""
+    pods = [
+        pod("data/db-0", "app=db", "10.0.1.1", workload="db", node="n1"),
+        pod("data/db-1", "app=db", "10.0.1.2", workload="db", node="n2"),
+        pod("kube/agent", "app=agent", "10.9.0.1", node="n1", host_network=True),
+    ]
+    from_agent = [([pods_where("", "app=agent")], [tcp(80)])]
+    versions = [
+        cluster(
+            pods, [policy("data/in", "app=db", ingress=rules)], nodes=[Node("n1", ("10.9.0.1",))]
+        )
+        for rules in (from_agent, [])
+    ]
+    (closed,) = compared(*versions).closed
+    assert str(closed.source) == "10.9.0.1"
+    assert closed.before is not None and closed.before.allowed
+    assert closed.after is not None and not closed.after.allowed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -371,14 +372,32 @@ class _Writer:
         return pairs
 
     def _sample(self, draft: _Draft) -> tuple[int, int]:
-        """Joint ends between which it holds: the first that are not the same pod."""
+        """Joint ends between which it holds: the first that are not the same pod, nor, if there
+        are others, a pod and its own node, which may connect whatever the rules say."""
         sources, destinations = map(list, map(self._ends, (draft.source, draft.destination)))
-        return next(
+        pairs = (
             (source, destination)
-            for source in sources[:2]
+            for source in sources
             for destination in destinations
             if source != destination
         )
+        first = next(pairs)
+        return next(
+            (pair for pair in chain((first,), pairs) if not self._on_one_node(*pair)), first
+        )
+
+    def _on_one_node(self, source: int, destination: int) -> bool:
+        """Whether one is a pod and the other an address of the node that it runs on."""
+        ends = self._change.ends
+        hosts = range(ends.pods, ends.pods + len(ends.hosts))
+        if source not in hosts and destination not in hosts:
+            return False
+        for compiled, ids in ((self._change.old, ends.old), (self._change.new, ends.new)):
+            if min(ids[source], ids[destination]) >= 0:
+                node = compiled.planes[0].ends.node[ids[[source, destination]]]
+                if node[0] >= 0 and node[0] == node[1]:
+                    return True
+        return False
 
     def _ends(self, peer: Peer) -> Iterator[int]:
         if peer.whole:
