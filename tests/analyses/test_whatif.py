@@ -211,13 +211,12 @@ def test_the_sample_of_a_node_is_not_a_pod_that_runs_on_it() -> None:
         pod("kube/agent", "app=agent", "10.9.0.1", node="n1", host_network=True),
     ]
     from_agent = [([pods_where("", "app=agent")], [tcp(80)])]
-    versions = [
-        cluster(
-            pods, [policy("data/in", "app=db", ingress=rules)], nodes=[Node("n1", ("10.9.0.1",))]
-        )
+    node = Node("n1", ("10.9.0.1",))
+    before, after = (
+        cluster(pods, [policy("data/in", "app=db", ingress=rules)], nodes=[node])
         for rules in (from_agent, [])
-    ]
-    (closed,) = compared(*versions).closed
+    )
+    (closed,) = compared(before, after, replace(REFERENCE, hostnetwork_peers="always")).closed
     assert str(closed.source) == "10.9.0.1"
     assert closed.before is not None and closed.before.allowed
     assert closed.after is not None and not closed.after.allowed
