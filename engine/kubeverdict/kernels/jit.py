@@ -54,7 +54,7 @@ class Kernel:
     def on(self, work: int) -> Callable[..., Any]:
         """The form to use for about ``work`` elementary steps."""
         global _done_plainly
-        if _always_compiled or work > _limit():
+        if _always_compiled or _pays(work):
             return self.compiled
         _done_plainly += work
         return self.plain
@@ -88,13 +88,12 @@ class Kernel:
         return compiled
 
 
-def _limit() -> int:
-    """The work from which on the compiled form is used."""
-    if _done_plainly < _COMPILING_LIMIT and not _is_cached():
-        return _COMPILING_LIMIT
-    if "numba" in sys.modules or _done_plainly > _PATIENCE * PLAIN_LIMIT:
-        return _LOADED_LIMIT
-    return PLAIN_LIMIT
+def _pays(work: int) -> bool:
+    """Whether the compiled form is the faster one for so much work, all that it takes included."""
+    going_on = _done_plainly > _PATIENCE * PLAIN_LIMIT
+    if work <= (_LOADED_LIMIT if going_on or "numba" in sys.modules else PLAIN_LIMIT):
+        return False
+    return max(work, _done_plainly) > _COMPILING_LIMIT or _is_cached()
 
 
 @cache
