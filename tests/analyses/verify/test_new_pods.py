@@ -463,9 +463,17 @@ def check(
         return
     word, _, number = port_text.partition(" ")
     probe = Probe(Protocol[word], int(number or 0))
+    asked_ports = [one for one in asked.ports or () if isinstance(one, PortRange)]
+    firsts = [one.first for one in asked_ports if one.protocol is probe.protocol]
+    firsts = firsts or [probe.port if asked.ports else 1]
     pods = []
     for name, one in (("source", source), ("destination", destination)):
-        ports = tuple(ContainerPort(each, probe.protocol, probe.port) for each in one.port_names)
+        # Named ports of new pods are the first of what was asked about.
+        ports = tuple(
+            ContainerPort(each, probe.protocol, number)
+            for each in one.port_names
+            for number in firsts
+        )
         where = (one.address,) if one.address else ()
         pods.append(pod(f"{one.namespace}/{name}", one.labels, *where, ports=ports))
     compiled = compile_cluster(replace(made, pods=tuple(pods)))
