@@ -111,7 +111,8 @@ class Workbench:
     def after(self, edit: Edit) -> CompiledPolicy:
         """The cluster after ``edit``, compiled: by what it touches, where that can be followed.
         Raises KubeverdictError where the cluster cannot be compiled."""
-        if self._editable is not None:
+        # Another network plug-in is never followed: not worth making ready for.
+        if not edit.profile and self._editable is not None:
             try:
                 return self._editable.copy().apply(edit)
             except CannotEdit:
