@@ -12,6 +12,7 @@ from kubeverdict.manifests import fields
 from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.manifests.validation import (
     CIDR,
+    Cidr,
     invalid,
     read_cidr,
     required,
@@ -28,7 +29,7 @@ class BlockReader:
     """Reads blocks. Keeps what it read, since policies repeat few of them often."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Block | None, list[str]]] = {}
+        self._known: dict[str, Cidr | None] = {}
 
     def read(self, place: DocumentPlace, value: Any, path: FieldPath) -> BlockPeer | None:
         """The ``ipBlock`` at ``path``; None, and errors, where it has no CIDR."""
@@ -39,32 +40,44 @@ class BlockReader:
             if text is not None and isinstance(value, dict):
                 place.error((*path, "cidr"), required())
             return None
-        block = self.cidr(place, text, (*path, "cidr"))
+        outer = self._read(place, text, (*path, "cidr"))
         excepts = []
         found = (*path, "except")
         for index, raw in enumerate(shape_list(place, entries.get("except"), found)):
             inner = shape_string(place, raw, (*found, index))
             if inner is None:
                 continue
-            part = self.cidr(place, inner, (*found, index))
-            if part is None or block is None:
+            part = self._read(place, inner, (*found, index))
+            if part is None or outer is None:
                 continue
-            if part.family != block.family or not (
-                part.prefix > block.prefix and block.first <= part.first <= block.last
-            ):
+            if not _is_strictly_inside(part, outer):
                 message = "must be a strict subset of `cidr`"
                 place.error((*found, index), invalid(inner, message))
-            excepts.append(part)
-        return None if block is None else BlockPeer(block, tuple(excepts))
+            excepts.append(part.block)
+        return None if outer is None else BlockPeer(outer.block, tuple(excepts))
 
     def cidr(self, place: DocumentPlace, text: str, path: FieldPath) -> Block | None:
         """The block that ``text`` spells; None, and an error, where it spells none."""
-        known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = read_cidr(text)
-        block, strict = known
-        if block is None:
+        found = self._read(place, text, path)
+        return None if found is None else found.block
+
+    def _read(self, place: DocumentPlace, text: str, path: FieldPath) -> Cidr | None:
+        if text not in self._known:
+            self._known[text] = read_cidr(text)
+        found = self._known[text]
+        if found is None:
             place.error(path, invalid(text, CIDR))
-        for message in strict:
-            place.warn(path, f"{invalid(text, message)} (an error from Kubernetes 1.36)")
-        return block
+        elif found.complaint is not None:
+            place.warn(path, f"{invalid(text, found.complaint)} (an error from Kubernetes 1.36)")
+        return found
+
+
+def _is_strictly_inside(part: Cidr, outer: Cidr) -> bool:
+    """As the API server compares them: by the lengths of prefixes as they are written, which
+    counts where one of two is an IPv4-mapped address."""
+    inner, block = part.block, outer.block
+    return (
+        inner.family == block.family
+        and part.prefix > outer.prefix
+        and block.first <= inner.first <= block.last
+    )

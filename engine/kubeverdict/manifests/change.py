@@ -151,7 +151,8 @@ def parse_reference(
         kind = _KINDS.get(word.lower()) or _other_kind(word, names_of, workload_kinds)
     except UsageError as error:
         raise UsageError(f"cannot {verb} {reference!r}: {error}") from None
-    scoped = kind in _PLAIN or (apis.is_evaluated(kind) and not apis.is_namespaced(kind))
+    read = apis.is_evaluated(kind) or apis.is_definition(kind)
+    scoped = kind in _PLAIN or (read and not apis.is_namespaced(kind))
     if len(parts) != (1 if scoped else 2):
         form = f"{kind.lower()}/NAME" if scoped else f"{kind.lower()}/NAMESPACE/NAME"
         raise UsageError(f"cannot {verb} {reference!r}: write it as {form}")
@@ -191,7 +192,8 @@ def _other_kind(
         choices = " or ".join(f"{kind}.{group}" for group, kind in found)
         message = "policies of this kind are known and not evaluated: nothing would change"
         raise UsageError(f"{choices}: {message}")
-    known = [*_KINDS, *(each for name in apis.EVALUATED for each in apis.spellings(name))]
+    read = (*apis.EVALUATED, *apis.DEFINITIONS)
+    known = [*_KINDS, *(each for name in read for each in apis.spellings(name))]
     close = difflib.get_close_matches(word.lower(), known, n=1)
     kinds = ", ".join(kind.lower() for kind in (*apis.EVALUATED, *_SHORT))
     raise UsageError(
@@ -217,6 +219,9 @@ def names(cluster: Cluster, kind: str) -> set[str]:
     }
     if apis.is_evaluated(kind):
         return {str(policy) for policy in cluster.policies if policy.kind == kind}
+    if apis.is_definition(kind):
+        found = (one for one in cluster.references.definitions if one.kind == kind)
+        return {apis.path_of(one.namespace, one.name) for one in found}
     if kind in objects:
         return {str(item) for item in objects[kind]}
     refs = {pod.workload for pod in cluster.pods if pod.workload.kind == kind}

@@ -35,6 +35,11 @@ class Document(msgspec.Struct, gc=False):
     listed: bool = False
     empty: bool = False
 
+    @property
+    def has_containers(self) -> bool:
+        """Whether it may hold a pod template: a look at its bytes, without reading it."""
+        return self.body is not None and b'"containers"' in bytes(self.body)
+
 
 class _Top(msgspec.Struct):
     kind: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from kubeverdict.errors import Problem
+from kubeverdict.errors import Problem, located
 from kubeverdict.model.sources import FieldPath, Origin, field_text
 
 
@@ -49,7 +49,7 @@ class DocumentPlace:
     @property
     def text(self) -> str:
         """File and line."""
-        return f"{self.origin.file}:{self.origin.line_of(())}"
+        return located(self.origin.file, self.origin.line_of(()))
 
     def error(self, path: FieldPath, message: str, *, at: FieldPath | None = None) -> None:
         """Report an error of the field at ``path``. ``at`` is the field whose line is shown,

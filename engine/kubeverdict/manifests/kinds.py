@@ -52,6 +52,13 @@ KNOWN = {
 _BESIDE = frozenset({"EndpointSlice", "Ingress", "Route", *exposing.KINDS})
 
 
+def is_read(api_version: str, kind: str) -> bool:
+    """Whether objects of a kind are read in this version."""
+    known = KNOWN.get(kind)
+    accepted = known is not None and known.accepts(api_version)
+    return accepted or policies.read_as(api_version, kind) is not None
+
+
 def right_version(group: str, kind: str) -> str | None:
     """What ``apiVersion`` should be in a document of a group and kind that are used in another
     version; None where it is of no such kind."""

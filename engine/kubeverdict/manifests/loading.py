@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from kubeverdict.errors import InputError, Problem, UsageError
+from kubeverdict.errors import InputError, Problem, UsageError, located
 from kubeverdict.manifests import (
     exposing,
     formats,
@@ -58,7 +58,16 @@ from kubeverdict.model.cluster import (
 from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.references import (
+    NO_REFERENCES,
+    AddressSet,
+    Definition,
+    References,
+    TierDefinition,
+    resolved_policies,
+)
 from kubeverdict.model.sources import Origin
+from kubeverdict.model.surroundings import Surroundings
 from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 ObjectKey = tuple[str, str, str]
@@ -100,11 +109,13 @@ def load(
     stdin: BinaryIO | None = None,
     skip_invalid: bool = False,
     namespace: str = DEFAULT_NAMESPACE,
+    mapped: bool = True,
 ) -> Loaded:
     """Read the cluster that ``paths`` hold together: files, folders, ``-`` for ``stdin``.
 
     ``skip_invalid`` leaves out documents with errors, which ``Loaded.skipped`` then names.
-    ``namespace`` is that of objects that do not say, as kubectl's ``-n`` is.
+    ``namespace`` is that of objects that do not say, as kubectl's ``-n`` is. ``mapped``: large
+    files are mapped into memory; a process that shortens one meanwhile ends this one.
     Raises :class:`InputError` with every error of every document, and always for a path that
     cannot be read or holds nothing.
     """
@@ -113,7 +124,7 @@ def load(
     for message in dns_label_errors(namespace):
         raise UsageError(f"namespace {quoted(namespace)}: {message}")
     with collector_paused():
-        return _Load(namespace).run(paths, stdin, skip_invalid)
+        return _Load(namespace).run(paths, stdin, skip_invalid, mapped)
 
 
 def load_text(file: str, text: bytes, line: int = 1, namespace: str = DEFAULT_NAMESPACE) -> Loaded:
@@ -122,6 +133,12 @@ def load_text(file: str, text: bytes, line: int = 1, namespace: str = DEFAULT_NA
         return _Load(namespace).run_buffers(
             [sources.Buffer(file, file, text, line)], skip_invalid=False
         )
+
+
+def load_documents(documents: Iterable[Document], skip_invalid: bool = False) -> Loaded:
+    """Read the cluster that ``documents`` make together. Raises as ``load``."""
+    with collector_paused():
+        return _Load(DEFAULT_NAMESPACE).run_documents(documents, skip_invalid)
 
 
 class _Load:
@@ -141,6 +158,7 @@ class _Load:
         self.endpoints: list[EndpointList] = []
         self.api_server_calls: list[ApiServerCalls] = []
         self.policies: list[Policy] = []
+        self.definitions: list[Definition] = []
         self.ignored: Counter[str] = Counter()
         self.documents = 0
         self._lists: dict[type, list[Any]] = {
@@ -153,15 +171,19 @@ class _Load:
             EndpointList: self.endpoints,
             ApiServerCalls: self.api_server_calls,
             Policy: self.policies,
+            AddressSet: self.definitions,
+            TierDefinition: self.definitions,
         }
-        self._defined: dict[ObjectKey, tuple[Record | Policy, Origin]] = {}
+        self._defined: dict[ObjectKey, tuple[Record | Policy | Definition, Origin]] = {}
         self._generated: Counter[ObjectKey] = Counter()
         self._repeated: list[tuple[str, Origin, Origin]] = []
         self._left_out = LeftOut()
         self._last = "Pod"  # the kind of the document before: the first guess for the next
 
-    def run(self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool) -> Loaded:
-        return self.run_buffers(sources.read(paths, stdin, self.findings), skip_invalid)
+    def run(
+        self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool, mapped: bool
+    ) -> Loaded:
+        return self.run_buffers(sources.read(paths, stdin, self.findings, mapped), skip_invalid)
 
     def run_buffers(self, buffers: Iterable[sources.Buffer], skip_invalid: bool) -> Loaded:
         findings = self.findings
@@ -181,6 +203,15 @@ class _Load:
         for path, found in held.items():
             if not found and not findings.are_in(path):
                 findings.fatal.append(Problem(path, 0, "", "holds no Kubernetes object"))
+        return self._finish(files, skip_invalid)
+
+    def run_documents(self, documents: Iterable[Document], skip_invalid: bool) -> Loaded:
+        for document in documents:
+            self._take(document, direct=False)
+        return self._finish(0, skip_invalid)
+
+    def _finish(self, files: int, skip_invalid: bool) -> Loaded:
+        findings = self.findings
         self._warn_of_the_whole()
         if findings.fatal or (findings.errors and not skip_invalid):
             raise InputError(findings.fatal + findings.errors, findings.warnings)
@@ -255,7 +286,7 @@ class _Load:
         if isinstance(kind, str) and isinstance(api_version, str):
             api = policies.read_as(api_version, kind)
             if api is not None:
-                self._take_policy(api, value, origin)
+                self._take_policy(api, value, origin, api_version)
                 return
         try:
             body = msgspec.json.encode(value)
@@ -265,11 +296,11 @@ class _Load:
         document.body = body
         self._take(document, direct)
 
-    def _take_policy(self, api: str, value: Any, origin: Origin) -> None:
+    def _take_policy(self, api: str, value: Any, origin: Origin, api_version: str) -> None:
         self.documents += 1
-        policy = self.policy_reader.read(api, value, origin)
-        if policy is not None:
-            self._add(policy.kind, policy, origin)
+        found = self.policy_reader.read(api, value, origin, api_version)
+        if found is not None:
+            self._add(found.kind, found, origin)
 
     def _take_other(
         self, kind: str, api_version: str | None, document: Document, direct: bool
@@ -286,7 +317,7 @@ class _Load:
         except json_text.JsonError as error:
             DocumentPlace(self.findings, origin, kind).error((), error.message)
             return
-        self._take_policy(api, value, origin)
+        self._take_policy(api, value, origin, api_version or "")
 
     def _leave_out(
         self, kind: str, api_version: str | None, document: Document, direct: bool
@@ -315,7 +346,7 @@ class _Load:
             self._take_templates(group, kind, document)
             return
         gap = gap_of(group, kind)
-        if gap is Gap.NOT_READ and _has_containers(document):
+        if gap is Gap.NOT_READ and document.has_containers:
             self._take_templates(group, kind, document)
         elif gap is None:
             self.ignored[f"{kind}.{group}" if known else kind] += 1
@@ -343,7 +374,7 @@ class _Load:
         if record is not None:
             self._add(record.ref.kind, record, origin)
 
-    def _add(self, kind: str, record: Record | Policy, origin: Origin) -> None:
+    def _add(self, kind: str, record: Record | Policy | Definition, origin: Origin) -> None:
         if isinstance(record, WorkloadRecord):
             namespace, name = record.ref.namespace, record.ref.name
         else:
@@ -363,7 +394,7 @@ class _Load:
         if repeated.same(first[0], record):
             self._repeated.append((subject, first[1], origin))
             return
-        where = f"{first[1].file}:{first[1].line_of(())}"
+        where = located(first[1].file, first[1].line_of(()))
         message = f"defined twice with different content, first at {where}"
         place = DocumentPlace(self.findings, origin, subject)
         if kind in repeated.BESIDE:
@@ -384,8 +415,8 @@ class _Load:
                 self.findings.warnings.append(Problem(one.file, one.line, "", message))
         if self._repeated:
             subject, first, origin = self._repeated[0]
-            message = f"defined twice with the same content, first at {first.file}"
-            message += f":{first.line_of(())}"
+            where = located(first.file, first.line_of(()))
+            message = f"defined twice with the same content, first at {where}"
             if len(self._repeated) > 1:
                 message += f" (and {len(self._repeated) - 1} more such objects)"
             DocumentPlace(self.findings, origin, subject).warn((), message)
@@ -399,22 +430,30 @@ class _Load:
     def _cluster(self) -> Cluster:
         nodes = [node.name for node in self.nodes]
         pods = pods_of(self.pods, self.workloads, nodes)
+        references = self._references()
         return Cluster(
             namespaces=with_implied(self.namespaces, pods, self.policies, self.services),
             pods=tuple(pods),
-            policies=tuple(self.policies),
+            policies=resolved_policies(
+                self.policies,
+                references,
+                {one.name: one.labels for one in self.namespaces},
+                Surroundings(self.services, self.endpoints, self.nodes),
+            ),
             nodes=tuple(self.nodes),
             services=tuple(self.services),
             ingresses=tuple(self.ingresses),
             unevaluated=self._unevaluated,
             endpoints=tuple(self.endpoints),
             api_server_calls=tuple(self.api_server_calls),
+            references=references,
         )
 
-
-def _has_containers(document: Document) -> bool:
-    """Whether an object may hold a pod template: a look at its bytes, without reading it."""
-    return document.body is not None and b'"containers"' in bytes(document.body)
+    def _references(self) -> References:
+        referring = [one for one in self.policies if one.refers]
+        if not referring and not self.definitions:
+            return NO_REFERENCES
+        return References.of(referring, self.definitions)
 
 
 def _is_list(kind: str, group: str, document: Document) -> bool:
@@ -428,7 +467,9 @@ def _is_list(kind: str, group: str, document: Document) -> bool:
 class _Origins(Mapping[ObjectKey, Origin]):
     """What is known of the objects of a load, as far as it says where they came from."""
 
-    def __init__(self, defined: Mapping[ObjectKey, tuple[Record | Policy, Origin]]) -> None:
+    def __init__(
+        self, defined: Mapping[ObjectKey, tuple[Record | Policy | Definition, Origin]]
+    ) -> None:
         self._defined = defined
 
     def __getitem__(self, key: ObjectKey) -> Origin:

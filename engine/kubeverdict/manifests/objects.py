@@ -8,7 +8,6 @@ field; such an object has no record.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,14 +15,16 @@ import msgspec
 from kubeverdict.manifests import json_text, schema
 from kubeverdict.manifests.checked import check_address, port_number, protocol_of
 from kubeverdict.manifests.findings import DocumentPlace, Findings
+from kubeverdict.manifests.pod_fields import Owner, addresses_of, owner_of, started_at
 from kubeverdict.manifests.pod_templates import UNKNOWN_LABELS, FoundTemplate
-from kubeverdict.manifests.resources import Resource, group_of, kind_name
+from kubeverdict.manifests.resources import Resource, kind_name
 from kubeverdict.manifests.services import Located, read_endpoints, read_service, read_slice
 from kubeverdict.manifests.undecodable import report_invalid
 from kubeverdict.manifests.validation import generated_name, invalid, required, subject, wrong_type
-from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import (
+    DEFAULT_ACCOUNT,
     METADATA_NAME,
+    SERVICE_ACCOUNT,
     ApiServerCalls,
     BackendRef,
     ContainerKind,
@@ -41,7 +42,6 @@ from kubeverdict.model.sources import FieldPath, Origin
 # More pods than this for one workload is taken for a typing error.
 MAX_REPLICAS = 200_000
 
-Owner = tuple[str, str]  # kind, name
 Labels = Mapping[str, str]
 
 
@@ -124,6 +124,7 @@ class ObjectReader:
         self._labels: dict[bytes, Labels] = {_NULL: {}}
         self._ports: dict[tuple[ContainerKind, bytes], tuple[ContainerPort, ...]] = {}
         self._texts: dict[str, str] = {}
+        self._with_account: dict[tuple[int, str], tuple[Labels, Labels]] = {}
 
     def pod(self, kind: str, pod: schema.PodManifest, origin: Origin) -> PodRecord | None:
         place, metadata = self._start(kind, pod.metadata, origin)
@@ -132,14 +133,14 @@ class ObjectReader:
         record = PodRecord(
             self._namespace_of(metadata),
             metadata.name or "",
-            self._label_map(place, metadata.labels, ("metadata", "labels")),
-            _owner(metadata),
-            _pod_addresses(place, status),
+            self._pod_labels(place, metadata, spec, ("metadata", "labels")),
+            owner_of(metadata),
+            addresses_of(place, status),
             self._pod_ports(place, spec, ("spec",)),
             self._text(spec.node_name or ""),
             self._text(status.phase or ""),
             bool(spec.host_network),
-            _started(metadata, status),
+            started_at(metadata, status),
         )
         return None if place.failed else record
 
@@ -171,7 +172,8 @@ class ObjectReader:
         place, metadata = self._start(kind, service.metadata, origin)
         selector = (service.spec or schema.ServiceSpec()).selector
         labels = self._label_map(place, selector, ("spec", "selector"))
-        record = read_service(place, self._located(metadata), service, labels)
+        own = self._label_map(place, metadata.labels, ("metadata", "labels"))
+        record = read_service(place, self._located(metadata), service, labels, own)
         return None if place.failed else record
 
     def endpoint_slice(
@@ -251,9 +253,9 @@ class ObjectReader:
         name = metadata.name or ""
         record = WorkloadRecord(
             WorkloadRef(namespace, name, kind),
-            _owner(metadata),
+            owner_of(metadata),
             replicas,
-            self._label_map(place, pod_metadata.labels, (*path, "metadata", "labels")),
+            self._pod_labels(place, pod_metadata, pod_spec, (*path, "metadata", "labels")),
             self._pod_ports(place, pod_spec, (*path, "spec")),
             pod_spec.node_name or "",
             bool(pod_spec.host_network),
@@ -303,7 +305,7 @@ class ObjectReader:
         kind = kind_name(group, kind)
         place, metadata = self._start(kind, head.metadata, origin)
         ref = WorkloadRef(self._namespace_of(metadata), metadata.name or "", self._text(kind))
-        records = [self._templated(place, ref, _owner(metadata), one) for one in found]
+        records = [self._templated(place, ref, owner_of(metadata), one) for one in found]
         if place.failed:
             return None
         if all(record.replicas == 0 for record in records):
@@ -325,7 +327,7 @@ class ObjectReader:
         spec = template.spec or _NO_POD_SPEC
         words = {"name": ref.name, "namespace": ref.namespace, "part": found.part}
         added = {key: text.format_map(words) for key, text in row.labels.items()}
-        labels = self._label_map(place, metadata.labels, (*path, "metadata", "labels"))
+        labels = self._pod_labels(place, metadata, spec, (*path, "metadata", "labels"))
         ports = self._pod_ports(place, spec, (*path, "spec"))
         ports += tuple(ContainerPort("", Protocol.TCP, number) for number in row.ports)
         return WorkloadRecord(
@@ -370,6 +372,25 @@ class ObjectReader:
 
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
+
+    def _pod_labels(
+        self,
+        place: DocumentPlace,
+        metadata: schema.Metadata,
+        spec: schema.PodSpec,
+        path: FieldPath,
+    ) -> Labels:
+        """The labels of a pod, its service account among them where that is not the default."""
+        labels = self._label_map(place, metadata.labels, path)
+        account = spec.service_account_name
+        if not account or account == DEFAULT_ACCOUNT:
+            return labels
+        key = (id(labels), account)
+        known = self._with_account.get(key)
+        if known is None or known[0] is not labels:
+            known = labels, {**labels, SERVICE_ACCOUNT: self._text(account)}
+            self._with_account[key] = known
+        return known[1]
 
     def _label_map(self, place: DocumentPlace, raw: msgspec.Raw, path: FieldPath) -> Labels:
         text = bytes(raw)
@@ -446,49 +467,6 @@ class ObjectReader:
         if not place.failed:
             self._ports[kind, text] = ports
         return ports
-
-
-def _owner(metadata: schema.Metadata) -> Owner | None:
-    for owner in metadata.owner_references or ():
-        if owner.controller and owner.kind and owner.name:
-            if owner.api_version is None:
-                return owner.kind, owner.name
-            return kind_name(group_of(owner.api_version), owner.kind), owner.name
-    return None
-
-
-def _started(metadata: schema.Metadata, status: schema.PodStatus) -> int:
-    """When a pod was created, or 0. No verdict depends on it, so bad values are not reported."""
-    for raw in (status.start_time, metadata.creation_timestamp):
-        text = bytes(raw).strip(b'"')
-        if text != _NULL:
-            try:
-                return int(datetime.fromisoformat(text.decode()).timestamp())
-            except (ValueError, OverflowError):
-                continue
-    return 0
-
-
-def _pod_addresses(place: DocumentPlace, status: schema.PodStatus) -> tuple[str, ...]:
-    if not status.pod_ips:
-        text = status.pod_ip
-        if not text:
-            return ()
-        check_address(place, text, ("status", "podIP"))
-        return (_canonical(text),)
-    texts = tuple([_canonical(entry.ip or "") for entry in status.pod_ips])
-    for index, text in enumerate(texts):
-        check_address(place, text, ("status", "podIPs", index, "ip"))
-    if len(texts) > 1 and len({":" in text for text in texts}) < len(texts):
-        message = "may specify no more than one IP for each IP family"
-        place.error(("status", "podIPs"), f"Invalid value: {message}")
-    return texts
-
-
-def _canonical(text: str) -> str:
-    """The one spelling by which an address is found; of IPv4 there is no other."""
-    address = parse_address(text) if ":" in text else None
-    return text if address is None else str(address)
 
 
 def _check_replicas(place: DocumentPlace, replicas: int, path: FieldPath) -> None:

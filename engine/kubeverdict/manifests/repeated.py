@@ -7,19 +7,22 @@ import msgspec
 from kubeverdict.manifests import exposing
 from kubeverdict.manifests.objects import Record, WorkloadRecord
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.references import Definition
 
 # No verdict between pods depends on these: the first is used, with a warning.
 BESIDE = frozenset({"EndpointSlice", "Endpoints", "Service", *exposing.KINDS})
 
 
-def same(one: Record | Policy, other: Record | Policy) -> bool:
+def same(one: Record | Policy | Definition, other: Record | Policy | Definition) -> bool:
     """Do two objects mean the same, wherever they came from?"""
     if isinstance(one, Policy) and isinstance(other, Policy):
         return _meaning(one) == _meaning(other)
     return msgspec.structs.astuple(one) == msgspec.structs.astuple(other)
 
 
-def numbered(record: Record | Policy, name: str, count: int) -> tuple[Record | Policy, str]:
+def numbered(
+    record: Record | Policy | Definition, name: str, count: int
+) -> tuple[Record | Policy | Definition, str]:
     """The ``count``-th object that has the generated ``name``, under a name of its own: the API
     server makes up another one for each."""
     if count == 1:
@@ -33,13 +36,19 @@ def numbered(record: Record | Policy, name: str, count: int) -> tuple[Record | P
 
 
 # What of policies and rules changes no verdict. A field that is not here does until it is.
-_NO_MEANING = frozenset({"annotations", "defaulted", "listed", "rules", "source", "subject_field"})
+_NO_MEANING = frozenset(
+    {
+        *("annotations", "defaulted", "listed", "source", "subject_field"),
+        # Compared one by one.
+        *("rules", "unlisted_rules"),
+    }
+)
 
 
 def _meaning(policy: Policy) -> tuple[object, ...]:
     return tuple(
         getattr(part, field)
-        for part in (policy, *policy.rules)
+        for part in (policy, *policy.rules, *policy.unlisted_rules)
         for field in part.__struct_fields__
         if field not in _NO_MEANING
     )

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from kubeverdict.errors import Problem, UsageError
+from kubeverdict.errors import Problem, UsageError, located
 from kubeverdict.manifests.change import apply_pods, given, names, parse_reference, workload_kinds
 from kubeverdict.manifests.loading import Loaded, load_text
-from kubeverdict.manifests.policies import is_evaluated, path_of
+from kubeverdict.manifests.policies import is_definition, is_evaluated, path_of
+from kubeverdict.manifests.referring import Referring, after
 from kubeverdict.manifests.scenarios import Change, Scenario
 from kubeverdict.manifests.workloads import ordinal_labels
 from kubeverdict.model.cluster import (
@@ -35,7 +36,9 @@ from kubeverdict.model.edit import (
     policy_key,
 )
 from kubeverdict.model.endpoints import EndpointList
-from kubeverdict.model.policy import Policy
+from kubeverdict.model.policy import Policy, says_the_same
+from kubeverdict.model.references import References
+from kubeverdict.model.surroundings import Surroundings
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 PodKey = tuple[str, str]
@@ -46,8 +49,8 @@ _Item = TypeVar("_Item")
 _Located = TypeVar("_Located", Pod, Policy, Service, EndpointList, Ingress)
 
 # What `kubectl scale` scales, besides kinds of which nothing is known.
-_NOT_SCALED = {"Pod", "DaemonSet", "Job", "CronJob"}
 _NOT_WORKLOADS = {"Node", "Service", "Namespace"}
+_NOT_SCALED = {*_NOT_WORKLOADS, "Pod", "DaemonSet", "Job", "CronJob"}
 
 
 class Resolver:
@@ -94,7 +97,7 @@ class Resolver:
             try:
                 state.make(change)
             except UsageError as error:
-                where = f"{change.file}:{change.line}: " if change.file else ""
+                where = f"{located(change.file, change.line)}: " if change.file else ""
                 raise UsageError(f"{where}{error}") from None
         return state.edit(scenario.name), tuple(state.warnings)
 
@@ -127,6 +130,10 @@ class Resolver:
     @cached_property
     def policies(self) -> frozenset[PolicyKey]:
         return frozenset(map(policy_key, self.cluster.policies))
+
+    @cached_property
+    def policy_of(self) -> dict[PolicyKey, Policy]:
+        return {policy_key(policy): policy for policy in self.cluster.policies}
 
     @cached_property
     def services(self) -> dict[PodKey, Service]:
@@ -193,6 +200,7 @@ class _State:
         self.warnings: list[Problem] = []
         self._base = resolver
         self._policies: dict[PolicyKey, Policy | None] = {}
+        self._referring = Referring(resolver.cluster.references)
         self._pods: dict[PodKey, Pod | None] = {}
         self._namespaces: dict[str, Namespace | None] = {}
         self._nodes: dict[str, Node | None] = {}
@@ -207,6 +215,7 @@ class _State:
         """The edit that the changes so far make."""
         fields: dict[str, Any] = {}
         base = self._base
+        references = self._resolve_again()
         state: dict[str, tuple[dict[Any, Any], Callable[[], Container[Any]]]] = {
             "policies": (self._policies, lambda: base.policies),
             "pods": (self._pods, lambda: base.pods),
@@ -227,7 +236,32 @@ class _State:
             api_server_calls_in=self._api_server_calls,
             profile=self._profile,
             unevaluated=self._unevaluated,
+            references=references,
             **fields,
+        )
+
+    def _resolve_again(self) -> References | None:
+        """Put in each policy that comes out otherwise than before, by what it refers to or by the
+        labels of namespaces; and what policies refer to now, None where that is as it was."""
+        base, referring = self._base, self._referring
+        around = self._namespaces or self._services or self._endpoints or self._nodes
+        if referring.are_touched or (around and base.cluster.references.policies):
+            namespaces = after(base.namespaces, self._namespaces)
+            for policy in referring.outcome(namespaces, self._surroundings()):
+                key = policy_key(policy)
+                known = _now(self._policies, base.policy_of, key)
+                if known is None or not says_the_same(known, policy):
+                    self._policies[key] = policy
+        return referring.now if referring.are_touched else None
+
+    def _surroundings(self) -> Surroundings:
+        cluster = self._base.cluster
+        nodes = {node.name: node for node in cluster.nodes}
+        endpoints = {endpoints_key(one): one for one in cluster.endpoints}
+        return Surroundings(
+            tuple(after(self._base.services, self._services).values()),
+            tuple(after(endpoints, self._endpoints).values()),
+            tuple(after(nodes, self._nodes).values()),
         )
 
     def make(self, change: Change) -> None:
@@ -257,6 +291,9 @@ class _State:
             case _ if is_evaluated(kind):
                 items = self._policies.items()
                 touched = {path_of(*key[1:]): one for key, one in items if key[0] == kind}
+            case _ if is_definition(kind):
+                parts = self._referring.definitions.items()
+                touched = {path_of(*key[1:]): one for key, one in parts if key[0] == kind}
             case "Pod":
                 touched = {"/".join(key): pod for key, pod in self._pods.items()}
             case "Namespace":
@@ -301,6 +338,7 @@ class _State:
         new = loaded.cluster
         for policy in new.policies:
             self._policies[policy_key(policy)] = policy
+        self._referring.apply(new.policies, new.references)
         for namespace in new.namespaces:
             known = _now(self._namespaces, self._base.namespaces, namespace.name)
             if not namespace.implied or known is None:
@@ -338,6 +376,9 @@ class _State:
         match kind:
             case _ if is_evaluated(kind):
                 self._policies[kind, namespace, name] = None
+                self._referring.forget((kind, namespace, name))
+            case _ if is_definition(kind):
+                self._referring.definitions[kind, namespace, name] = None
             case "Pod":
                 self._pods[namespace, name] = None
             case "Node":
@@ -360,6 +401,7 @@ class _State:
     def _delete_namespace(self, name: str) -> None:
         base = self._base
         self._namespaces[name] = None
+        self._referring.forget_namespace(name)
         parts: list[tuple[dict[Any, Any], dict[str, list[Any]]]] = [
             (self._policies, base.policies_in),
             (self._pods, base.pods_in),
@@ -383,7 +425,7 @@ class _State:
             labels = changed(known.labels)
             self._namespaces[name] = replace(known, labels=labels, implied=False)
             return
-        if kind in _NOT_WORKLOADS or is_evaluated(kind):
+        if kind in _NOT_WORKLOADS or is_evaluated(kind) or is_definition(kind):
             raise UsageError(f"cannot label {change.target!r}: only pods, workloads and namespaces")
         if kind == "Pod":
             pod = _now(self._pods, self._base.pods, (namespace, name))
@@ -394,7 +436,7 @@ class _State:
             self._put(replace(pod, labels=changed(pod.labels)))
 
     def _scale(self, change: Change, kind: str, namespace: str, name: str) -> None:
-        if kind in _NOT_WORKLOADS or kind in _NOT_SCALED or is_evaluated(kind):
+        if kind in _NOT_SCALED or is_evaluated(kind) or is_definition(kind):
             raise UsageError(f"cannot scale {change.target!r}: a {kind} has no replicas")
         pods = self._pods_of(WorkloadRef(namespace, name, kind))
         in_order = kind == "StatefulSet"

@@ -351,7 +351,7 @@ def apply_each(
                 head = {**missing, **value} if isinstance(value, dict) else {}
                 kind, api_version = head.get("kind"), head.get("apiVersion")
                 api = policies.evaluated_as(group_of(str(api_version or "")), str(kind))
-                if api is None:
+                if api is None or not policies.is_evaluated(api):
                     others[str(kind or "document without a kind")] += 1
                     continue
                 excerpt, line = entry.text.excerpt(at, **missing)

@@ -48,6 +48,7 @@ class PodSpec(_Part):
     init_containers: list[ContainerManifest] | None = None
     host_network: bool | None = None
     node_name: str | None = None
+    service_account_name: str | None = None
 
 
 class PodIP(_Part):

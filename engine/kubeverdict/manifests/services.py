@@ -29,7 +29,11 @@ class Located(msgspec.Struct, gc=False):
 
 
 def read_service(
-    place: DocumentPlace, at: Located, service: schema.ServiceManifest, selector: Mapping[str, str]
+    place: DocumentPlace,
+    at: Located,
+    service: schema.ServiceManifest,
+    selector: Mapping[str, str],
+    labels: Mapping[str, str],
 ) -> Service:
     spec = service.spec or schema.ServiceSpec()
     found = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
@@ -52,6 +56,7 @@ def read_service(
         tuple(_balancers(place, service.status)),
         spec.external_name or "",
         headless="None" in found,
+        labels=labels,
     )
 
 

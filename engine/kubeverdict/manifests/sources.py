@@ -56,8 +56,11 @@ class Buffer:
         return self.name == self.path
 
 
-def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> Iterator[Buffer]:
-    """The files behind ``paths`` in order, folders in name order; ``-`` is standard input."""
+def read(
+    paths: Sequence[str], stdin: BinaryIO | None, findings: Findings, mapped: bool = True
+) -> Iterator[Buffer]:
+    """The files behind ``paths`` in order, folders in name order; ``-`` is standard input.
+    ``mapped``: large files are mapped, not copied."""
     seen: set[str] = set()
     for path in paths:
         if path in seen:
@@ -75,9 +78,9 @@ def read(paths: Sequence[str], stdin: BinaryIO | None, findings: Findings) -> It
                     message += f"; passed over: {passed_over(findings.passed_over)}"
                 findings.fatal.append(Problem(path, 0, "", message))
             for file in files:
-                yield from _open(file, path, findings)
+                yield from _open(file, path, findings, mapped)
         elif not folders.report_kustomization(path, findings):
-            yield from _open(path, path, findings)
+            yield from _open(path, path, findings, mapped)
 
 
 def text(buffer: Buffer, findings: Findings) -> str | None:
@@ -102,7 +105,7 @@ def _shown(path: str) -> str:
     return STDIN if path == "-" else path
 
 
-def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
+def _open(name: str, path: str, findings: Findings, mapped: bool) -> Iterator[Buffer]:
     data: bytes | mmap | None
     try:
         kind = _SPECIAL.get(stat.S_IFMT(os.stat(name).st_mode))
@@ -113,7 +116,7 @@ def _open(name: str, path: str, findings: Findings) -> Iterator[Buffer]:
         # Opening a pipe waits for a writer, as in every other program.
         with open(name, "rb") as file:
             handle, status = file.fileno(), os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size >= _MAPPED:
+            if mapped and stat.S_ISREG(status.st_mode) and status.st_size >= _MAPPED:
                 data = mmap(handle, 0, access=ACCESS_READ)
             else:
                 data = file.read()

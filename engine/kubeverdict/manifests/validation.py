@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from kubeverdict.manifests.findings import DocumentPlace
 from kubeverdict.model.addresses import BITS, Block, parse_block
@@ -21,6 +22,9 @@ _NAME_PART = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _is_label = re.compile(_LABEL).fullmatch
 _is_subdomain = re.compile(_SUBDOMAIN).fullmatch
 _is_name_part = re.compile(_NAME_PART).fullmatch
+# Of a prefix, so much is used for a name.
+_GENERATED_FROM = 58
+_ANNOTATIONS_SIZE = 256 << 10
 _PORT_NUMBER = f"must be between 1 and {MAX_PORT}, inclusive"
 
 
@@ -39,7 +43,7 @@ def subject(kind: str, metadata: dict[str, Any], namespace: str | None) -> str:
 
 
 def quoted(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def invalid(value: Any, message: str) -> str:
@@ -60,8 +64,14 @@ def unsupported(value: Any, supported: tuple[str, ...]) -> str:
     )
 
 
-def _too_long(limit: int) -> str:
-    return f"must be no more than {limit} characters"
+def _size(text: str) -> int:
+    # JSON can spell half of a pair that stands for one character.
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _too_long(text: str, limit: int, unit: str = "characters") -> list[str]:
+    # Bytes are what counts, whatever the server calls them.
+    return [f"must be no more than {limit} {unit}"] if _size(text) > limit else []
 
 
 def _pattern(message: str, pattern: str, *examples: str) -> str:
@@ -70,7 +80,7 @@ def _pattern(message: str, pattern: str, *examples: str) -> str:
 
 
 def subdomain_errors(name: str) -> list[str]:
-    errors = [_too_long(253)] if len(name) > 253 else []
+    errors = _too_long(name, 253)
     if not _is_subdomain(name):
         text = (
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
@@ -90,13 +100,29 @@ def is_generated(name: str) -> bool:
     return name.endswith("*")
 
 
-def generate_name_errors(prefix: str) -> list[str]:
-    """Errors of a ``generateName``, whose last dash the rest of the name will follow."""
-    return subdomain_errors(f"{prefix[:-1]}a" if prefix.endswith("-") else prefix)
+def generate_name_errors(prefix: str, *, used: bool) -> list[str]:
+    """Errors of a ``generateName``, and where it is ``used`` of the name that it leads to."""
+    # The server looks at it without its last dash, and replaces one more character than that.
+    masked = f"{prefix[:-2]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
+    errors = subdomain_errors(masked)
+    if used and not errors:
+        errors = subdomain_errors(f"{prefix[:_GENERATED_FROM]}x")
+    return errors
+
+
+def annotation_errors(annotations: Mapping[str, str]) -> list[str]:
+    """Errors of annotations; keys are as for labels, but may have upper case in their prefix."""
+    errors = [
+        invalid(key, message) for key in annotations for message in label_key_errors(key.lower())
+    ]
+    size = sum(_size(key) + _size(text) for key, text in annotations.items())
+    if size > _ANNOTATIONS_SIZE:
+        errors.append(f"Too long: may not be more than {_ANNOTATIONS_SIZE} bytes")
+    return errors
 
 
 def dns_label_errors(name: str) -> list[str]:
-    errors = [_too_long(63)] if len(name) > 63 else []
+    errors = _too_long(name, 63)
     if not _is_label(name):
         text = (
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or "
@@ -116,7 +142,7 @@ def label_key_errors(key: str) -> list[str]:
     """Errors of a qualified name: ``name`` or ``prefix/name``."""
     parts = key.split("/")
     if len(parts) > 2:
-        text = f"a qualified name {_QUALIFIED}"
+        text = f"a valid label key {_QUALIFIED}"
         pattern = _pattern(text, _NAME_PART, "MyName", "my.name", "123-abc")
         prefix = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         return [f"{pattern} {prefix}"]
@@ -129,8 +155,7 @@ def label_key_errors(key: str) -> list[str]:
     name = parts[-1]
     if not name:
         errors.append("name part must be non-empty")
-    elif len(name) > 63:
-        errors.append(f"name part {_too_long(63)}")
+    errors += [f"name part {message}" for message in _too_long(name, 63, "bytes")]
     if not _is_name_part(name):
         pattern = _pattern(_QUALIFIED, _NAME_PART, "MyName", "my.name", "123-abc")
         errors.append(f"name part {pattern}")
@@ -138,7 +163,7 @@ def label_key_errors(key: str) -> list[str]:
 
 
 def label_value_errors(value: str) -> list[str]:
-    errors = [_too_long(63)] if len(value) > 63 else []
+    errors = _too_long(value, 63, "bytes")
     if value and not _is_name_part(value):
         text = (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', "
@@ -153,7 +178,7 @@ def port_number_errors(number: int) -> list[str]:
 
 
 def port_name_errors(name: str) -> list[str]:
-    errors = [_too_long(15)] if len(name) > 15 else []
+    errors = _too_long(name, 15)
     if not re.fullmatch(r"[-a-z0-9]+", name):
         errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search(r"[a-z]", name):
@@ -172,29 +197,47 @@ _STRICT_HOST = "must not have bits set beyond the prefix length"
 _MAPPED_FIRST = 0xFFFF << 32
 
 
-def read_cidr(text: str) -> tuple[Block | None, list[str]]:
-    """The block as Go's lenient parser reads it (None where even that fails), and what strict
-    validation, the default from Kubernetes 1.36, says against the spelling."""
-    strict = []
+class Cidr(NamedTuple):
+    """A CIDR as the API server's lenient parser reads it.
+
+    ``prefix`` is as written, which for an IPv4-mapped address is not that of ``block``;
+    ``complaint`` is what strict validation, the default from Kubernetes 1.36, says first against
+    the spelling.
+    """
+
+    block: Block
+    prefix: int
+    complaint: str | None
+
+
+def read_cidr(text: str) -> Cidr | None:
+    """The CIDR that ``text`` spells; None where even the lenient parser refuses it."""
     address, slash, prefix = text.partition("/")
-    plain = re.sub(r"(?<![0-9a-fA-F:])0+(?=[0-9])", "", address) if "." in address else address
+    plain = ":".join(map(_without_spare_zeros, address.split(":")))
     plain_prefix = re.sub(r"\A0+(?=[0-9])", "", prefix)
-    if (plain, plain_prefix) != (address, prefix):
-        strict.append(_STRICT_ZEROS)
     block = parse_block(f"{plain}{slash}{plain_prefix}")
     if block is None:
-        return None, []
+        return None
     exact = parse_block(f"{plain}/{BITS[block.family]}")
-    if exact is None:
-        return None, []
+    assert exact is not None
+    written, complaint = block.prefix, None
+    if exact.first != block.first:
+        complaint = _STRICT_HOST
     if block.family == 6 and exact.first >> 32 == 0xFFFF:
-        strict.append(_STRICT_MAPPED)
+        complaint = _STRICT_MAPPED
         if block.prefix >= 96:
             block = Block(4, block.first - _MAPPED_FIRST, block.prefix - 96)
-            exact = Block(4, exact.first - _MAPPED_FIRST, 32)
-    if exact.first != block.first:
-        strict.append(_STRICT_HOST)
-    return block, strict
+    if (plain, plain_prefix) != (address, prefix):
+        complaint = _STRICT_ZEROS
+    return Cidr(block, written, complaint)
+
+
+def _without_spare_zeros(group: str) -> str:
+    """What stands between the colons of an address, or all of one without colons, without leading
+    zeros that only the lenient parser takes."""
+    if "." in group:
+        return ".".join(octet and (octet.lstrip("0") or "0") for octet in group.split("."))
+    return (group.lstrip("0") or "0") if len(group) > 4 else group
 
 
 def type_name(value: Any) -> str:

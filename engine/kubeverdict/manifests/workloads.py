@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from kubeverdict.manifests.objects import Owner, PodRecord, WorkloadRecord
+from kubeverdict.manifests.objects import PodRecord, WorkloadRecord
+from kubeverdict.manifests.pod_fields import Owner
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod, WorkloadRef
 
 _POD_NAME = "statefulset.kubernetes.io/pod-name"

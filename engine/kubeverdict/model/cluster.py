@@ -7,16 +7,21 @@ from enum import StrEnum
 
 import msgspec
 
+from kubeverdict.model.defaults import METADATA_NAME as METADATA_NAME
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.references import NO_REFERENCES, References
 from kubeverdict.model.unevaluated import Unevaluated
-
-METADATA_NAME = "kubernetes.io/metadata.name"
 
 UNKNOWN_VALUE = "<unknown>"
 """In the place of a label's value that a controller writes when the pod runs. No selector can name
 it, as no label can have it: the label exists, and its value is not known."""
+
+SERVICE_ACCOUNT = "service account"
+"""Among the labels of a pod, the name of its service account, where that is another one than
+``DEFAULT_ACCOUNT``. No label can be called so."""
+DEFAULT_ACCOUNT = "default"
 
 # What kubectl takes for workloads that Kubernetes does not have itself.
 SHORT_NAMES = {
@@ -177,6 +182,7 @@ class Service(msgspec.Struct, frozen=True, eq=False, gc=False):
     external_name: str = ""
     headless: bool = False
     also: str = ""
+    labels: Mapping[str, str] = {}
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -231,6 +237,9 @@ class ApiServerCalls(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Cluster(msgspec.Struct, frozen=True, eq=False):
     """Everything a verdict depends on. Namespaces cover those of every pod and policy.
 
+    ``policies`` take nothing from other documents any more: what they were made of, where they
+    did, is in ``references``.
+
     ``unevaluated`` is what else the input holds that could change a verdict: every answer names it.
     """
 
@@ -243,3 +252,4 @@ class Cluster(msgspec.Struct, frozen=True, eq=False):
     unevaluated: tuple[Unevaluated, ...] = ()
     endpoints: Sequence[EndpointList] = ()
     api_server_calls: Sequence[ApiServerCalls] = ()
+    references: References = NO_REFERENCES

@@ -19,6 +19,7 @@ from kubeverdict.model.cluster import (
 )
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
+from kubeverdict.model.references import References
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 PolicyKey = tuple[str, str, str]
@@ -45,6 +46,9 @@ class Edit(msgspec.Struct, frozen=True):
     out leaves what is in it: the edit has to name that too. ``profile`` is the name of
     the CNI profile to judge by, or empty for that of the cluster. ``unevaluated`` is what is put
     in and no verdict takes into account.
+
+    ``references`` are those of the cluster after the edit, None where it leaves them as they are;
+    policies that come out otherwise by them are among those that are put in.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Edit(msgspec.Struct, frozen=True):
     api_server_calls_in: tuple[ApiServerCalls, ...] = ()
     profile: str = ""
     unevaluated: tuple[Unevaluated, ...] = ()
+    references: References | None = None
 
 
 def endpoints_key(endpoints: EndpointList) -> EndpointsKey:
@@ -112,6 +117,7 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         merged(cluster.unevaluated, edit.unevaluated),
         endpoints,
         calls,
+        cluster.references if edit.references is None else edit.references,
     )
 
 

@@ -67,7 +67,9 @@ class Tier(msgspec.Struct, frozen=True):
 
 
 NETWORK_POLICY = "NetworkPolicy"
-NETWORK_POLICY_TIER = Tier(order=1_000_000.0, name="networkpolicy", default=Action.DENY)
+# What other policies of the same tier are before, or behind: those of Calico have an order.
+NETWORK_POLICY_ORDER = 1_000.0
+NETWORK_POLICY_TIER = Tier(order=1_000_000.0, name="default", default=Action.DENY)
 
 
 class PodPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -125,16 +127,69 @@ class ExceptPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
     excluded: tuple[Peer, ...]
 
 
-Peer = PodPeer | BlockPeer | NodePeer | NamedPeer | ExceptPeer
+class SetPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The blocks of address sets of one ``kind``, without ``excepts``: of the one that is called
+    ``name``, or, where that is None, of those that ``labels`` selects. They are looked for in
+    ``namespace``, or where that is None in every namespace that ``namespaces`` selects; those of a
+    kind that is in no namespace are all found.
+
+    Only policies as written have it, see :mod:`kubeverdict.model.references`: what is judged has
+    :class:`BlockPeer` in its place."""
+
+    kind: str
+    name: str | None = None
+    labels: Selector = EVERYTHING
+    namespace: str | None = None
+    namespaces: Selector = EVERYTHING
+    excepts: tuple[Block, ...] = ()
 
 
-def parts_of(peer: Peer) -> Iterator[PodPeer | BlockPeer | NodePeer | NamedPeer]:
+class ServicePeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """What is behind Services: the one that is called ``name``, or, where that is None, those that
+    ``labels`` selects, in ``namespace`` or, where that is None, in any.
+
+    Only policies as written have it, as they have :class:`SetPeer`."""
+
+    name: str | None = None
+    namespace: str | None = None
+    labels: Selector = EVERYTHING
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{where}{self.name}" if self.name is not None else f"{where}({self.labels})"
+
+
+class ApiServerPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The addresses of the API servers. Only policies as written have it, as they have
+    :class:`SetPeer`."""
+
+
+class BackendPeer(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The endpoints of one Service, wherever they are; ``with_ports``: on the ports on which each
+    serves it. Only policies as written have it, as they have :class:`SetPeer`."""
+
+    namespace: str
+    name: str
+    with_ports: bool = False
+
+
+ReferringPeer = SetPeer | ServicePeer | ApiServerPeer | BackendPeer
+Peer = PodPeer | BlockPeer | NodePeer | NamedPeer | ExceptPeer | ReferringPeer
+
+
+def parts_of(peer: Peer) -> Iterator[PodPeer | BlockPeer | NodePeer | NamedPeer | ReferringPeer]:
     """What a peer names: itself, or what it is made of."""
     if isinstance(peer, ExceptPeer):
         for part in (peer.peer, *peer.excluded):
             yield from parts_of(part)
     else:
         yield peer
+
+
+END_OF_TIER = float("inf")
+"""The precedence of a rule that denies what no policy of its tier decided. Policies as written have
+such rules where ``isolates`` cannot say for which pods that is; in a tier that passes in the end
+they mean nothing."""
 
 
 class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -145,8 +200,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     What APIs other than NetworkPolicy say: ``excluded_ports`` are not covered, whatever ``ports``
     has (a name excludes the numbers that it stands for on the destination pod); ``subject`` narrows
-    the subject of the policy to some of its pods; ``precedence`` is a place in the tier of its own,
-    instead of the policy's ``order``, so that rules of several policies interleave.
+    the subject of the policy to those of its pods that are in this peer as well; ``precedence`` is
+    a place in the tier of its own, instead of the policy's ``order``, so that rules of several
+    policies interleave.
 
     ``condition`` says what it depends on whether the rule counts, where the input does not show it:
     "for GET /api only". Such rules make two bounds of every verdict, see :meth:`counted`.
@@ -159,7 +215,7 @@ class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     ports: tuple[PortMatch, ...] | None
     source: Source
     excluded_ports: tuple[PortRange | NamedPort, ...] = ()
-    subject: PodPeer | None = None
+    subject: Peer | None = None
     precedence: float | None = None
     condition: str = ""
 
@@ -181,8 +237,12 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     it (``NetworkPolicy.crd.antrea.io``).
 
     ``isolates`` holds the directions in which a selected pod gets the tier's default; ``rules``
-    holds only rules of directions that are in force. ``order`` is the place inside the tier,
-    ties by kind, namespace and name.
+    holds only rules of directions that are in force. ``unlisted_rules`` are those of directions
+    that the ``policyTypes`` of a NetworkPolicy leaves out: by the API they count for nothing, and
+    not every CNI follows it. ``order`` is the place inside the tier, ties by ``tiebreak``, kind,
+    namespace and name. ``tier_kind`` is the kind of document that defines the tier, where one does:
+    see :mod:`kubeverdict.model.references`; ``refers``: it is as written, and has still to take
+    from other documents what it refers to.
 
     What is left changes no verdict and tells what the author meant: ``annotations``, without the
     copy of the manifest that kubectl keeps; whether the directions were left to defaulting; and
@@ -204,24 +264,35 @@ class Policy(msgspec.Struct, frozen=True, eq=False, gc=False):
     defaulted: bool = False
     listed: tuple[Direction, ...] = ()
     subject_field: FieldPath = ("spec", "podSelector")
+    unlisted_rules: tuple[Rule, ...] = ()
+    tiebreak: str = ""
+    tier_kind: str = ""
+    refers: bool = False
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
-    def sort_key(self) -> tuple[Tier, float, str, str, str]:
+    def sort_key(self) -> SortKey:
         """Evaluation order of policies, and so of the rules that decide."""
-        return (self.tier, self.order, self.kind, self.namespace or "", self.name)
+        return (self.tier, self.order, self.tiebreak, self.kind, self.namespace or "", self.name)
 
-    def rule_key(self, rule: Rule) -> tuple[Tier, float, str, str, str]:
+    def rule_key(self, rule: Rule) -> SortKey:
         """Where a rule of the policy comes among all rules. Those of one policy that are alike
         in it follow its list."""
         order = self.order if rule.precedence is None else rule.precedence
         return (self.tier, order, *self.sort_key[2:])
 
 
+SortKey = tuple[Tier, float, str, str, str, str]
+
 # What changes no verdict, and the rules, of which each is compared by itself.
-_BESIDE = frozenset(("source", "annotations", "defaulted", "listed", "subject_field", "rules"))
+_BESIDE = frozenset(
+    (
+        *("source", "annotations", "defaulted", "listed", "subject_field"),
+        *("refers", "tier_kind", "rules", "unlisted_rules"),
+    )
+)
 
 
 def says_the_same(one: Policy, other: Policy) -> bool:
@@ -231,5 +302,5 @@ def says_the_same(one: Policy, other: Policy) -> bool:
 
 def _meaning(part: Policy | Rule) -> tuple[object, ...]:
     names = (name for name in part.__struct_fields__ if name not in _BESIDE)
-    rules = part.rules if isinstance(part, Policy) else ()
+    rules = (*part.rules, *part.unlisted_rules) if isinstance(part, Policy) else ()
     return (*(getattr(part, name) for name in names), *map(_meaning, rules))

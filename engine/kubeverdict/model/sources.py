@@ -6,6 +6,8 @@ from typing import Protocol
 
 import msgspec
 
+from kubeverdict.errors import located
+
 FieldPath = tuple[str | int, ...]
 
 
@@ -40,7 +42,7 @@ class Source(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.origin.line_of(self.path)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return located(self.file, self.line)
 
 
 def field_text(path: FieldPath) -> str:

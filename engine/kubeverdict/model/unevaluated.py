@@ -14,6 +14,8 @@ class Gap(StrEnum):
     POLICY = "policy"  # it could allow what is denied and deny what is allowed
     RESTRICTION = "restriction"  # it could only deny what is allowed
     POLICY_PART = "policy-part"  # policies that are not evaluated refer to it
+    STAGED = "staged"  # nothing enforces it
+    NODES = "nodes"  # it is about traffic of nodes, not of pods
     NETWORK = "network"  # connections over networks other than the cluster's
     PODS = "pods"  # it makes pods that are not modelled
     POD_CHANGES = "pod-changes"  # it changes pods when they are created

@@ -3,7 +3,9 @@
 In: a document of an API group and kind. Out: a :class:`~kubeverdict.model.policy.Policy`, or what
 verdicts miss without it. ``POLICIES`` is the whole list. Whoever asks whether something is a
 policy, whether it lies in a namespace, how ``kubectl`` spells it or what isolates reads the table:
-a new API is one module in this folder, and its row.
+a new API is one module in this folder, and its row. So is a kind of document that policies refer
+to (a set of addresses, a tier); out of it comes a definition, see
+:mod:`kubeverdict.model.references`.
 
 Decided: kinds clash (``NetworkPolicy`` exists in four groups, ``ClusterNetworkPolicy`` in three,
 ``cnp`` is short for five kinds), so everything is looked up by API group and kind. The kind alone
@@ -25,19 +27,39 @@ from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Tier
 from kubeverdict.model.unevaluated import Gap
 
 if TYPE_CHECKING:
-    from kubeverdict.manifests.policies.reading import ReadPolicy
+    from kubeverdict.manifests.policies.reading import ReadDefinition, ReadPolicy
 
 
 class PolicyApi(NamedTuple):
     """An API whose policies are evaluated. ``short`` are the names that ``kubectl`` takes besides
     the kind, ``versions`` those that are read, the newest first. ``tier`` is where its policies are
-    that do not say it themselves; ``reader`` a module and a function of this package."""
+    that do not say it themselves; ``reader`` a module and a function of this package;
+    ``several``: a document may have ``specs``."""
 
     namespaced: bool
     short: tuple[str, ...]
     versions: tuple[str, ...]
     tier: Tier
     reader: str
+    several: bool = False
+
+
+class DefinitionApi(NamedTuple):
+    """An API whose objects policies refer to. The columns are those of policies."""
+
+    namespaced: bool
+    short: tuple[str, ...]
+    versions: tuple[str, ...]
+    reader: str
+
+
+class StoredApi(NamedTuple):
+    """The form in which an API is stored, under a group of its own: its objects are those of
+    ``of``, and read as such."""
+
+    of: Resource
+    versions: tuple[str, ...]
+    short: tuple[str, ...] = ()
 
 
 class UnreadApi(NamedTuple):
@@ -49,21 +71,27 @@ class UnreadApi(NamedTuple):
 
 
 # Before and after NetworkPolicy: what no rule of these decides, the next tier does.
-_ADMIN_TIER = Tier(1_000.0, "admin", Action.PASS)
-_BASELINE_TIER = Tier(10_000_000.0, "baseline", Action.PASS)
+ADMIN_TIER = Tier(1_000.0, "admin", Action.PASS)
+BASELINE_TIER = Tier(10_000_000.0, "baseline", Action.PASS)
 _BOTH, _DENIES, _PART = Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART
 
-POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
+_CALICO, _CALICO_STORED = "projectcalico.org", "crd.projectcalico.org"
+
+POLICIES: dict[Resource, PolicyApi | DefinitionApi | StoredApi | UnreadApi] = {
     # Kubernetes itself
     ("networking.k8s.io", "NetworkPolicy"): PolicyApi(
         True, ("netpol",), ("v1",), NETWORK_POLICY_TIER, "networkpolicy.read"
     ),
     # Kubernetes: the network policy API
     ("policy.networking.k8s.io", "AdminNetworkPolicy"): PolicyApi(
-        False, ("anp",), ("v1alpha1",), _ADMIN_TIER, "adminnetworkpolicy.read"
+        False, ("anp",), ("v1alpha1",), ADMIN_TIER, "adminnetworkpolicy.read"
     ),
-    ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy"): UnreadApi(_BOTH, False, ("banp",)),
-    ("policy.networking.k8s.io", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("cnp",)),
+    ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy"): PolicyApi(
+        False, ("banp",), ("v1alpha1",), BASELINE_TIER, "adminnetworkpolicy.read_baseline"
+    ),
+    ("policy.networking.k8s.io", "ClusterNetworkPolicy"): PolicyApi(
+        False, ("cnp",), ("v1beta1", "v1alpha2"), ADMIN_TIER, "clusternetworkpolicy.read"
+    ),
     # Amazon EKS
     ("networking.k8s.aws", "ApplicationNetworkPolicy"): UnreadApi(_BOTH, True, ("anp",)),
     ("networking.k8s.aws", "ClusterNetworkPolicy"): UnreadApi(_BOTH, False, ("cnp",)),
@@ -77,26 +105,44 @@ POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
     ("crd.antrea.io", "ClusterGroup"): UnreadApi(_PART, False, ("cg",)),
     ("crd.antrea.io", "Group"): UnreadApi(_PART, True, ("grp",)),
     # Calico, as its API server has it and as it is stored
+    (_CALICO, "NetworkPolicy"): PolicyApi(
+        True, ("cnp",), ("v3",), NETWORK_POLICY_TIER, "calico.read"
+    ),
+    (_CALICO, "GlobalNetworkPolicy"): PolicyApi(
+        False, ("gnp",), ("v3",), NETWORK_POLICY_TIER, "calico.read_global"
+    ),
+    (_CALICO, "NetworkSet"): DefinitionApi(True, ("netsets",), ("v3",), "calico.read_set"),
+    (_CALICO, "GlobalNetworkSet"): DefinitionApi(False, (), ("v3",), "calico.read_set"),
+    (_CALICO, "Tier"): DefinitionApi(False, (), ("v3",), "calico.read_tier"),
+    **{
+        (_CALICO_STORED, kind): StoredApi((_CALICO, kind), ("v1",))
+        for kind in (
+            *("NetworkPolicy", "GlobalNetworkPolicy"),
+            *("NetworkSet", "GlobalNetworkSet", "Tier"),
+        )
+    },
     **{
         (group, kind): row
-        for group in ("projectcalico.org", "crd.projectcalico.org")
+        for group in (_CALICO, _CALICO_STORED)
         for kind, row in {
-            "NetworkPolicy": UnreadApi(_BOTH, True, ("cnp",)),
-            "GlobalNetworkPolicy": UnreadApi(_BOTH, False, ("gnp",)),
-            "NetworkSet": UnreadApi(_PART, True, ("netsets",)),
-            "GlobalNetworkSet": UnreadApi(_PART, False),
-            "HostEndpoint": UnreadApi(_PART, False, ("hep",)),
-            "Tier": UnreadApi(_PART, False),
-            # Nothing enforces these.
-            "StagedNetworkPolicy": UnreadApi(None, True),
-            "StagedGlobalNetworkPolicy": UnreadApi(None, False),
-            "StagedKubernetesNetworkPolicy": UnreadApi(None, True),
+            "HostEndpoint": UnreadApi(Gap.NODES, False, ("hep",)),
+            "StagedNetworkPolicy": UnreadApi(Gap.STAGED, True),
+            "StagedGlobalNetworkPolicy": UnreadApi(Gap.STAGED, False),
+            "StagedKubernetesNetworkPolicy": UnreadApi(Gap.STAGED, True),
+            # Of pods Calico makes them itself, from namespaces and service accounts.
+            "Profile": UnreadApi(None, False),
         }.items()
     },
     # Cilium
-    ("cilium.io", "CiliumNetworkPolicy"): UnreadApi(_BOTH, True, ("cnp", "ciliumnp")),
-    ("cilium.io", "CiliumClusterwideNetworkPolicy"): UnreadApi(_BOTH, False, ("ccnp",)),
-    ("cilium.io", "CiliumCIDRGroup"): UnreadApi(_PART, False, ("ccg",)),
+    ("cilium.io", "CiliumNetworkPolicy"): PolicyApi(
+        True, ("cnp", "ciliumnp"), ("v2",), NETWORK_POLICY_TIER, "ciliumnetworkpolicy.read", True
+    ),
+    ("cilium.io", "CiliumClusterwideNetworkPolicy"): PolicyApi(
+        False, ("ccnp",), ("v2",), NETWORK_POLICY_TIER, "ciliumnetworkpolicy.read", True
+    ),
+    ("cilium.io", "CiliumCIDRGroup"): DefinitionApi(
+        False, ("ccg",), ("v2", "v2alpha1"), "ciliumcidrgroup.read"
+    ),
     # OVN-Kubernetes and OpenShift. A network of their own takes pods away from all others.
     ("k8s.ovn.org", "EgressFirewall"): UnreadApi(_DENIES, True),
     ("k8s.ovn.org", "UserDefinedNetwork"): UnreadApi(_BOTH, True, ("udn",)),
@@ -134,7 +180,11 @@ POLICIES: dict[Resource, PolicyApi | UnreadApi] = {
 }
 
 
-_FIRST = {kind: (group, kind) for group, kind in reversed(POLICIES)}
+_FIRST = {
+    kind: (group, kind)
+    for (group, kind), row in reversed(POLICIES.items())
+    if not isinstance(row, StoredApi)
+}
 # What a kind that is in no row is taken for a policy by.
 _WORD = "NetworkPolicy"
 
@@ -152,46 +202,72 @@ EVALUATED: dict[str, tuple[Resource, PolicyApi]] = {
 """The APIs whose policies are evaluated, by what they are called: ``Policy.kind``."""
 
 
+DEFINITIONS: dict[str, tuple[Resource, DefinitionApi]] = {
+    policy_name(*resource): (resource, row)
+    for resource, row in POLICIES.items()
+    if isinstance(row, DefinitionApi)
+}
+"""The APIs whose objects policies refer to, by what they are called: ``Definition.kind``."""
+
+
 def is_evaluated(name: str) -> bool:
     """Whether a kind, as objects and references have it, is that of a policy."""
     return name in EVALUATED
 
 
+def is_definition(name: str) -> bool:
+    """Whether a kind, as objects and references have it, is one that policies refer to."""
+    return name in DEFINITIONS
+
+
+def row_of(name: str) -> tuple[Resource, PolicyApi | DefinitionApi]:
+    """The API that is evaluated, or that policies refer to, of a name."""
+    return EVALUATED[name] if name in EVALUATED else DEFINITIONS[name]
+
+
 def is_namespaced(name: str) -> bool:
-    """Whether policies of an API that is evaluated are in a namespace."""
-    return EVALUATED[name][1].namespaced
+    """Whether objects of an API that is evaluated are in a namespace."""
+    return row_of(name)[1].namespaced
 
 
 def evaluated_as(group: str, kind: str) -> str | None:
-    """What the API of a document is called, if it is evaluated.
+    """What the API of a document is called, if it is evaluated or policies refer to it.
 
     A group without a dot is Kubernetes' own and has no policies: the kind alone then tells what
     was meant."""
     if "." not in group:
         return kind if kind in EVALUATED else None
     row = POLICIES.get((group, kind))
-    return policy_name(group, kind) if isinstance(row, PolicyApi) else None
+    if isinstance(row, StoredApi):
+        return policy_name(*row.of)
+    return policy_name(group, kind) if isinstance(row, PolicyApi | DefinitionApi) else None
 
 
 @cache
 def api_versions(name: str) -> tuple[str, ...]:
     """What ``apiVersion`` says in policies of an API that is evaluated, the newest first."""
-    (group, _), row = EVALUATED[name]
+    (group, _), row = row_of(name)
     return tuple(f"{group}/{version}" for version in row.versions)
 
 
 @cache
 def read_as(api_version: str | None, kind: str) -> str | None:
     """What the API of a document is called whose policies are read in this version."""
-    name = evaluated_as(group_of(api_version or ""), kind)
-    return name if name and api_version in api_versions(name) else None
+    group = group_of(api_version or "")
+    name = evaluated_as(group, kind)
+    row = POLICIES.get((group, kind))
+    if isinstance(row, StoredApi):
+        versions = tuple(f"{group}/{version}" for version in row.versions)
+    else:
+        versions = api_versions(name) if name else ()
+    return name if api_version in versions else None
 
 
 @cache
-def reader_of(name: str) -> ReadPolicy:
-    """The function that reads the policies of an API that is evaluated."""
-    module, function = EVALUATED[name][1].reader.split(".")
-    found: ReadPolicy = getattr(import_module(f"{__name__}.{module}"), function)
+def reader_of(name: str) -> ReadPolicy | ReadDefinition:
+    """The function that reads the objects of an API that is evaluated."""
+    module, function = row_of(name)[1].reader.split(".")
+    found: ReadPolicy | ReadDefinition = getattr(import_module(f"{__name__}.{module}"), function)
     return found
 
 
@@ -217,10 +293,14 @@ def named(word: str) -> list[Resource]:
     A kind that is written out means the first that is evaluated, if any is; a short name may
     stand for several."""
     name, _, group = word.lower().partition(".")
-    rows = {one: row for one, row in POLICIES.items() if group in ("", one[0])}
+    rows = {
+        one: row
+        for one, row in POLICIES.items()
+        if group in ("", one[0]) and (group or not isinstance(row, StoredApi))
+    }
     written = [one for one in rows if name in spellings(one[1])]
     if written:
-        return [one for one in written if isinstance(rows[one], PolicyApi)][:1] or written
+        return [one for one in written if not isinstance(rows[one], UnreadApi)][:1] or written
     return [one for one, row in rows.items() if name in row.short]
 
 
@@ -241,5 +321,5 @@ def marks(kinds: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(one for one in found if not any(o in one for o in found - {one})))
 
 
-MARKS = marks(kind for (_, kind), _ in EVALUATED.values())
-"""A text without any of these holds no policy that is evaluated."""
+MARKS = marks(kind for (_, kind), _ in (*EVALUATED.values(), *DEFINITIONS.values()))
+"""A text without any of these holds no policy that is evaluated, nor what one refers to."""

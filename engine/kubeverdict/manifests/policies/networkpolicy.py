@@ -26,6 +26,7 @@ from kubeverdict.manifests.validation import (
     wrong_type,
 )
 from kubeverdict.model.policy import (
+    NETWORK_POLICY_ORDER,
     Action,
     Direction,
     Peer,
@@ -65,7 +66,7 @@ def read(reader: PolicyReader, place: DocumentPlace, head: PolicyHead, value: An
             rules.append(_rule(reader, place, value, direction, index, head.namespace))
         if values and direction not in isolates:
             word = direction.word.title()
-            message = f"these rules have no effect: policyTypes does not list {word}"
+            message = f"by the API these rules have no effect: policyTypes does not list {word}"
             place.warn((*path, direction.word), message)
     return Policy(
         kind=head.kind,
@@ -76,9 +77,12 @@ def read(reader: PolicyReader, place: DocumentPlace, head: PolicyHead, value: An
         isolates=isolates,
         rules=tuple(rule for rule in rules if rule.direction in isolates),
         source=Source(place.origin),
+        order=NETWORK_POLICY_ORDER,
         annotations=head.annotations,
         defaulted=not spec.get("policyTypes"),
         listed=tuple(one for one in Direction if spec.get(one.word) is not None),
+        unlisted_rules=tuple(rule for rule in rules if rule.direction not in isolates),
+        tiebreak=f"{head.namespace}/knp.default.{head.name}",
     )
 
 
@@ -96,7 +100,7 @@ def _policy_types(place: DocumentPlace, value: Any, egress: list[Any]) -> tuple[
         if text in _TYPES:
             found.add(_TYPES[text])
         elif text is not None:
-            place.error((*path, index), unsupported(text, ("Egress", "Ingress")))
+            place.error((*path, index), unsupported(text, ("Ingress", "Egress")))
     return tuple(sorted(found))
 
 
@@ -140,7 +144,7 @@ def _port(place: DocumentPlace, value: Any, path: FieldPath) -> PortMatch | None
         text = shape_string(place, word, (*path, "protocol"))
         protocol = _PROTOCOLS.get(text or "")
         if protocol is None and text is not None:
-            place.error((*path, "protocol"), unsupported(text, ("SCTP", "TCP", "UDP")))
+            place.error((*path, "protocol"), unsupported(text, ("TCP", "UDP", "SCTP")))
     number = port.get("port")
     end = _end_port(place, port.get("endPort"), number, (*path, "endPort"))
     if number is None:
