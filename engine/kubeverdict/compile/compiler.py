@@ -18,7 +18,7 @@ from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import Base, Derived, RowMaker, rows_of, sets_of_uncounted
-from kubeverdict.compile.uncertain import uncertain_selectors
+from kubeverdict.compile.uncertain import missing_tiers, uncertain_selectors
 from kubeverdict.compile.universe import (
     Atoms,
     Universe,
@@ -50,7 +50,8 @@ def compile_cluster(
     ``static`` keeps pods that have a status and no address yet: they are judged by their labels
     and no ipBlock matches them. Raises UsageError for an address that is not one.
     """
-    return compilation(cluster, profile, static=static).compiled
+    with collector_paused():  # until what the stages made on the way is gone
+        return compilation(cluster, profile, static=static).compiled
 
 
 def compile_populated(
@@ -161,7 +162,10 @@ def _compilation(
         port_runs=port_runs(lists),
         planes=made,
         pod_ids=population.pod_ids,
-        uncertain=uncertain_selectors(policies, population, labels_of),
+        uncertain=(
+            *missing_tiers(policies),
+            *uncertain_selectors(policies, population, labels_of),
+        ),
         at_least=at_least,
         least=tuple(bound.compiled for bound in least),
     )

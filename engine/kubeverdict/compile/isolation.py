@@ -42,8 +42,9 @@ class Isolation:
         labels = self._labels[pod.namespace]
         here = self._by_namespace.get(pod.namespace, ())
         anywhere = self._by_namespace.get(None, ())
-        return [
+        found = [
             policy
             for policy in (*here, *(one for one in anywhere if one.namespaces.matches(labels)))
             if direction in policy.isolates and policy.pods.matches(pod.labels)
         ]
+        return sorted(found, key=lambda policy: policy.sort_key) if anywhere else found

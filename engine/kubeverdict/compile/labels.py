@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
+from kubeverdict.compile.dialect import named_ports
 from kubeverdict.compile.population import Labels, Population
 from kubeverdict.compile.sets import offsets
 from kubeverdict.kernels.selectors import LabelIndex, invert
@@ -97,14 +97,13 @@ def _numbered_ports(
     profile: Profile,
     numbers: dict[PortNumbers, int],
 ) -> NDArray[np.int32]:
-    kinds = NAMED_PORT_CONTAINERS[profile.named_port_containers]
     wanted = {(port.name, port.protocol) for port in named}
     number_of: list[int] = []
     for ports in population.port_lists:
         asked = {
             (port.name, port.protocol, port.number)
-            for port in ports
-            if port.container in kinds and (port.name, port.protocol) in wanted
+            for port in named_ports(ports, profile)
+            if (port.name, port.protocol) in wanted
         }
         number_of.append(numbers.setdefault(tuple(sorted(asked)), len(numbers)))
     return np.array(number_of, np.int32)[population.ports]

@@ -26,6 +26,7 @@ from kubeverdict.model.policy import (
     Peer,
     PodPeer,
     Policy,
+    ReferringPeer,
     Rule,
 )
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange
@@ -62,6 +63,7 @@ class LoweredRule(NamedTuple):
     excluded: PortList = ()
     counts: bool = True
     excluded_names: tuple[NamedPort, ...] = ()
+    within: int = -1  # the one of ``others`` that the subject has to be in as well
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ def lower(policies: Sequence[Policy], at_least: bool = False) -> Questions:
     questions = Questions()
     interleaved = False
     tiers = tier_numbers(policies)
+    network_tier = tiers.get(NETWORK_POLICY_TIER)
     for policy in policies:
         where: Where = policy.namespace if policy.namespace is not None else policy.namespaces
         subject = _selector(questions, (where, policy.pods, False))
@@ -130,7 +133,7 @@ def lower(policies: Sequence[Policy], at_least: bool = False) -> Questions:
         if policy.tier.default is Action.DENY:
             for direction in policy.isolates:
                 questions.isolated.setdefault((tier, direction), []).append(subject)
-        if policy.tier == NETWORK_POLICY_TIER:
+        if tier == network_tier:
             questions.network_tier = tier
             for direction in policy.isolates:
                 questions.network_subjects.setdefault(direction, set()).add(subject)
@@ -190,8 +193,13 @@ def _other(questions: Questions, peer: OtherPeer) -> int:
         elif isinstance(part, _OTHERS):
             _other(questions, part)
         else:
+            assert not isinstance(part, ReferringPeer)
             questions.blocks.setdefault(part, len(questions.blocks))
     return questions.others.setdefault(peer, len(questions.others))
+
+
+def _as_other(peer: Peer) -> OtherPeer:
+    return peer if isinstance(peer, _OTHERS) else ExceptPeer(peer, ())
 
 
 def _draft(
@@ -211,6 +219,8 @@ def _draft(
         elif isinstance(peer, _OTHERS):
             others.append(_other(questions, peer))
         else:
+            # A block, or the union of several that an overlay has in place of them.
+            assert not isinstance(peer, ReferringPeer)
             blocks.append(questions.blocks.setdefault(peer, len(questions.blocks)))
     named: tuple[NamedPort, ...] = ()
     ports: PortList | None = None
@@ -224,8 +234,11 @@ def _draft(
             questions.named.update(known[1], known[3])
             questions.unnamed.update(known[3])
         ports, named, excluded, excluded_names = known
-    if rule.subject is not None:
+    within = -1
+    if isinstance(rule.subject, PodPeer):
         subject = _selector(questions, _narrowed(policy, rule.subject))
+    elif rule.subject is not None:
+        within = _other(questions, _as_other(rule.subject))
     # By position: there are hundreds of thousands of these.
     return LoweredRule(
         rule.direction,
@@ -242,6 +255,7 @@ def _draft(
         excluded,
         True,
         excluded_names,
+        within,
     )
 
 

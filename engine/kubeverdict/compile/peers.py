@@ -13,7 +13,15 @@ from kubeverdict.compile.population import Population
 from kubeverdict.compile.rules import ANY_NODE, Base
 from kubeverdict.compile.sets import ALL, from_positions, join, members
 from kubeverdict.compile.universe import HOST_POD, POD, Universe
-from kubeverdict.model.policy import BlockPeer, EndSet, ExceptPeer, NodePeer, Peer, PodPeer
+from kubeverdict.model.policy import (
+    BlockPeer,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
+    Peer,
+    PodPeer,
+)
 
 
 def with_others(
@@ -88,6 +96,7 @@ class _Ends:
                 if peer.nodes.matches(self._labels.get(number, {}))
             }
             return self._at_nodes(selected)
+        assert isinstance(peer, NamedPeer)  # of sets of addresses there are blocks only
         match peer.ends:
             case EndSet.ALL:
                 return self._set(ALL)

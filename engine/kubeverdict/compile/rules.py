@@ -158,7 +158,7 @@ class RowMaker:
         self._ranks = questions.ranks
         subjects, peers = self._base.subjects, self._base.peers
         for draft in questions.drafts:
-            if draft.others:
+            if draft.others or draft.within >= 0:
                 self._add_with_others(draft)
             else:
                 selected = tuple([peers[index] for index in draft.selectors])
@@ -181,6 +181,9 @@ class RowMaker:
         base = self._base
         subject = base.subjects[draft.subject]
         selected = tuple([base.peers[index] for index in draft.selectors])
+        if draft.within >= 0:
+            # Which pods are in it does not depend on where they run.
+            subject = self.derived.of((subject,), base.others[draft.within][ANY_NODE])
         others = [base.others[index] for index in draft.others]
         if all(ANY_NODE in by_node for by_node in others):
             ends = tuple([by_node[ANY_NODE] for by_node in others])

@@ -54,6 +54,33 @@ def uncertain_selectors(
     return tuple(found)
 
 
+def missing_tiers(policies: Sequence[Policy]) -> tuple[Unevaluated, ...]:
+    """An entry for each tier that policies are in and no document describes: where it comes, and
+    what it does in the end, is not known."""
+    found: dict[tuple[str, str], list[Policy]] = {}
+    for policy in policies:
+        if policy.tier_kind and policy.tier.order == float("inf"):
+            found.setdefault((policy.tier_kind, policy.tier.name), []).append(policy)
+    return tuple(
+        Unevaluated(
+            kind.partition(".")[0],
+            kind.partition(".")[2],
+            Gap.POLICY_PART,
+            1,
+            several[0].source.file,
+            several[0].source.line,
+            (name,),
+            detail=(
+                f"the input has no {kind.partition('.')[0]} {name}, which "
+                f"{count(len(several), 'policy is', 'policies are')} in ({several[0]}"
+                f"{', …' if len(several) > 1 else ''}): it is taken to come last and to deny in "
+                "the end"
+            ),
+        )
+        for (kind, name), several in found.items()
+    )
+
+
 def _selectors(
     policy: Policy,
 ) -> Iterator[tuple[Selector, tuple[str | None, Selector], Source]]:
@@ -62,7 +89,7 @@ def _selectors(
     yield policy.pods, (policy.namespace, policy.namespaces), subject
     for rule in policy.rules:
         named = [part for peer in rule.peers or () for part in parts_of(peer)]
-        for part in named if rule.subject is None else (rule.subject, *named):
+        for part in named if rule.subject is None else (*parts_of(rule.subject), *named):
             if isinstance(part, PodPeer) and part.pods is not None:
                 yield part.pods, (part.namespace, part.namespaces), rule.source
 

@@ -216,7 +216,7 @@ def _covered(
     # Isolation first: it is found out soonest.
     for direction, row in sorted(own, key=lambda one: one[1].rule):
         side = plane.sides[direction]
-        for part in np.unique(side.part_of(plane.members(row.subject))).tolist():
+        for part in plane.parts(direction, row.subject):
             same = _same_kind(side.of_part(part), row)
             others = [other for other in same if other.policy not in gone]
             if len(others) < len(same):
@@ -249,7 +249,7 @@ def _meeting(plane: PlaneRules, own: list[tuple[Direction, RuleRow]]) -> set[int
     found: set[int] = set()
     for direction, row in own:
         side = plane.sides[direction]
-        for part in np.unique(side.part_of(plane.members(row.subject))).tolist():
+        for part in plane.parts(direction, row.subject):
             found.update(
                 other.policy
                 for other in _same_kind(side.of_part(part), row)

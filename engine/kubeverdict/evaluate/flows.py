@@ -183,23 +183,24 @@ def mark_used(
     destinations: NDArray[np.int32],
     atoms: NDArray[np.int32],
     verdicts: Verdicts,
+    matched: NDArray[np.bool_],
     used: NDArray[np.bool_],
 ) -> None:
-    """Make ``used`` (rules,) true for the rules behind verdicts of flows, (n,) endpoint ids and
-    port atoms: those that pass a flow on or deny it, and those that allow one that is allowed in
-    the end."""
+    """Make ``matched`` (rules,) true for the rules that match one of some flows, (n,) endpoint ids
+    and port atoms, and ``used`` (rules,) for those behind their verdicts: that pass a flow on or
+    deny it, or allow one that is allowed in the end."""
     for plane, here in each_plane(compiled, sources, destinations):
         identity = plane.ends.identity
         source, destination = identity[sources[here]], identity[destinations[here]]
+        atom, allowed = atoms[here], verdicts.allowed[here]
         for entries, subject, other, decided in (
             (plane.egress, source, destination, verdicts.egress[here]),
             (plane.ingress, destination, source, verdicts.ingress[here]),
         ):
-            asked = ~np.isin(decided, BEFORE_TIERS)
-            kernels.mark_used.on(int(asked.sum()) * 200)(
-                entries,
-                *(subject[asked], other[asked], atoms[here][asked], verdicts.allowed[here][asked]),
-                *(plane.sets, compiled.ports.sets, used),
+            kernels.mark_used.on(subject.size * 200)(
+                *(entries, subject, other, atom, (~np.isin(decided, BEFORE_TIERS), allowed)),
+                *(plane.sets, compiled.ports.sets),
+                *(np.zeros(entries.start.size - 1, np.bool_), matched, used),
             )
 
 
@@ -288,6 +289,7 @@ def _judge_plane(
         not through_service,
         profile.enforces and profile.own_node_to_pod,
         profile.enforces and profile.pod_to_own_node,
+        profile.own_node_deniable,
     )
     count = flows[0].size
     kernel = kernels.judge.on(count * 200)

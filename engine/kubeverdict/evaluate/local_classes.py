@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
 from kubeverdict.compile.indexing import parts_of
-from kubeverdict.compile.sets import EMPTY, bitmap
+from kubeverdict.compile.sets import bitmap
 from kubeverdict.kernels import flows as kernels
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.partition import refine, representatives
@@ -106,10 +106,6 @@ def port_classes(
     return part, first
 
 
-# Allowed, by what, and the tier of that; each (peers, atoms).
-_Judged = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Decisions:
     """What each subject decides about each peer, as rows by port atom.
@@ -135,70 +131,14 @@ def decisions(
     on the same node.
 
     A subject's own rules distinguish few peers, however many the rules of all subjects do, so each
-    is judged against these few.
+    has a row for what these few are.
     """
-    row_of = np.zeros((classes.subject.size, classes.peer.size), np.int64)
-    made: list[_Judged] = []
-    rows = 0
-    selecting = _rows_by_subject(plane, direction, classes.subject)
-    for number, subject in enumerate(classes.subject.tolist()):
-        part, first = _split(plane, selecting[number], classes.peer)
-        made.append(_judge(compiled, plane, direction, subject, classes.peer[first], atoms))
-        row_of[number] = part + rows
-        rows += first.size
-    return Decisions(
-        row_of,
-        np.concatenate([np.zeros((0, atoms.size), np.uint8), *(each for each, _, _ in made)]) != 0,
-        np.concatenate([np.zeros((0, atoms.size), np.int32), *(each for _, each, _ in made)]),
-        np.concatenate([np.zeros((0, atoms.size), np.int32), *(each for _, _, each in made)]),
-    )
-
-
-def _rows_by_subject(
-    plane: Plane, direction: Direction, subjects: NDArray[np.int32]
-) -> list[NDArray[np.int64]]:
-    """The rows that select each of ``subjects``."""
-    rows = _rows_of(plane, direction, subjects)
-    keys, sets = plane.rows.subject[rows], plane.sets
-    owner = np.repeat(np.arange(sets.start.size - 1), np.diff(sets.start))
-    near_some = np.flatnonzero(np.isin(owner, keys))
-    word, bits, owner = sets.word[near_some], sets.bits[near_some], owner[near_some]
-    found: list[NDArray[np.int64]] = []
-    for subject in subjects.tolist():
-        holds = (word == subject >> 6) & (bits >> np.uint64(subject & 63) & np.uint64(1) != 0)
-        found.append(rows[np.isin(keys, owner[holds])])
-    return found
-
-
-def _split(
-    plane: Plane, rows: NDArray[np.int64], peers: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The part of each of ``peers`` (identities) by what ``rows`` say of it, and the index of the
-    first of each part."""
-    part = np.full(plane.size, -1, np.int32)
-    part[peers] = 0
-    used = np.unique(plane.rows.peer[rows])
-    used = used[used > EMPTY].astype(np.int64)
-    refine.on(int(plane.sets.word.size))(used, plane.sets, part, 1)
-    _, first, inverse = np.unique(part[peers], return_index=True, return_inverse=True)
-    return inverse.ravel().astype(np.int32), first
-
-
-def _judge(
-    compiled: CompiledPolicy,
-    plane: Plane,
-    direction: Direction,
-    subject: int,
-    peers: NDArray[np.int32],
-    atoms: NDArray[np.int32],
-) -> _Judged:
-    """One subject's decisions (peers, atoms)."""
     entries = plane.ingress if direction is Direction.INGRESS else plane.egress
-    group = entries.subject_class[subject]
-    own = int(entries.start[group + 1] - entries.start[group]) if group >= 0 else 0
-    shape = (peers.size, atoms.size)
-    out = (np.zeros(shape, np.uint8), np.zeros(shape, np.int32), np.zeros(shape, np.int32))
-    matched = np.zeros(own, np.int64)
-    kernel = kernels.decide_each.on((peers.size + 1) * (own + atoms.size) * 4)
-    kernel(entries, subject, peers, atoms, plane.sets, compiled.ports.sets, matched, out)
-    return out
+    group = entries.subject_class[classes.subject]
+    own = int((entries.start[1:] - entries.start[:-1])[group[group >= 0]].sum())
+    work = classes.peer.size * (own + classes.subject.size * atoms.size)
+    kernel = kernels.decide_between.on(work)
+    row_of, allowed, rule, tier = kernel(
+        entries, classes.subject, classes.peer, atoms, plane.sets, compiled.ports.sets
+    )
+    return Decisions(row_of, allowed != 0, rule, tier)

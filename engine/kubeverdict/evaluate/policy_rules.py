@@ -96,6 +96,8 @@ class PlaneRules:
         self._ranges: dict[int, list[tuple[int, int]]] = {}
         self._bitmaps: dict[int, Bitmap] = {}
         self._members: dict[int, NDArray[np.int64]] = {}
+        self._pods: dict[int, tuple[Bitmap, NDArray[np.int64]]] = {}
+        self._parts: dict[tuple[Direction, int], list[int]] = {}
 
     def members(self, which: int) -> NDArray[np.int64]:
         """The positions of pods in a set."""
@@ -103,6 +105,14 @@ class PlaneRules:
         if found is None:
             positions = members(self.plane.sets, which)
             found = self._members[which] = positions[positions < self.plane.pods]
+        return found
+
+    def parts(self, direction: Direction, which: int) -> list[int]:
+        """The parts of the pods in a set; -1 where no rule selects one."""
+        found = self._parts.get((direction, which))
+        if found is None:
+            found = np.unique(self.sides[direction].part_of(self.members(which))).tolist()
+            self._parts[direction, which] = found
         return found
 
     def bitmap(self, which: int) -> Bitmap:
@@ -125,6 +135,14 @@ class PlaneRules:
         bits = np.zeros(self.plane.words << 6, np.uint8)
         bits[: self.plane.pods] = 1
         return np.packbits(bits, bitorder="little").view(np.uint64)
+
+    def pods_in(self, which: int) -> tuple[Bitmap, NDArray[np.int64]]:
+        """The pods in a set, as a bitmap and as positions; must not be changed."""
+        found = self._pods.get(which)
+        if found is None:
+            pods = self.bitmap(which) & self.pods
+            found = self._pods[which] = pods, self.positions(pods)
+        return found
 
     def weigh(self, bitmap: Bitmap) -> int:
         """The pods behind a bitmap."""

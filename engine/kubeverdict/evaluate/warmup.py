@@ -69,8 +69,8 @@ def _flows(compiled: CompiledPolicy) -> None:
     verdicts = judge(compiled, *flow)
     source, destination = flow[:2].astype(np.int32)
     atoms = port_atoms(compiled, source, destination, flow[2], flow[3])
-    used = np.zeros(len(compiled.rules), np.bool_)
-    mark_used(compiled, source, destination, atoms, verdicts, used)
+    matched, used = np.zeros((2, len(compiled.rules)), np.bool_)
+    mark_used(compiled, source, destination, atoms, verdicts, matched, used)
 
 
 def _one_node(compiled: CompiledPolicy) -> None:

@@ -113,7 +113,7 @@ class RuleScratch(NamedTuple):
     namespaces_met: NDArray[np.uint64]
     away: NDArray[np.int64]  # by workload of a position: pods that a scenario moves
     # How many there are of touched words of either direction, slots, slots of the whole row, and
-    # chosen rules of either side.
+    # chosen rules of either side; then the last layer of the chosen rules of either side.
     sizes: NDArray[np.int64]
 
 
@@ -166,7 +166,7 @@ def scratch(
         homes_met=np.zeros(homes.namespace.size, np.uint64),
         namespaces_met=np.zeros(int(homes.namespace.max(initial=0)) + 1, np.uint64),
         away=np.zeros(homes.pods.size, np.int64),
-        sizes=np.zeros(6, np.int64),
+        sizes=np.zeros(8, np.int64),
     )
 
 

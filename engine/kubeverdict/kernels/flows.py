@@ -227,27 +227,43 @@ def trace(entries, identity, other, atom, sets, ports, passed, tiers, rules):
 
 
 @kernel
-def mark_used(entries, subject, other, atom, allowed, sets, ports, used):
-    """Which rules are behind verdicts. ``subject``, ``other`` and ``atom`` (n,) are flows in one
-    direction, ``allowed`` (n,) says which of them are allowed in the end, in both directions.
+def mark_used(entries, subject, other, atom, ways, sets, ports, closed, matched, used):
+    """Which rules match flows, and which are behind their verdicts. ``subject``, ``other`` and
+    ``atom`` (n,) are flows in one direction; ``ways`` is (judged, allowed), each (n,): whether the
+    tiers decide about a flow, and whether it is allowed in the end, in both directions.
 
-    ``used`` (rules,) becomes true for a rule that passes a flow on, or denies it, or allows it in
-    its layer where the flow is allowed in the end.
+    ``matched`` (rules,) becomes true for every rule that a flow meets. ``used`` (rules,) becomes
+    true for a rule that passes a flow on, or denies it, or allows it in its layer where the flow
+    is allowed in the end. ``closed`` (classes,) must be false: it is room to note the subject
+    classes all of whose rules are known to match something.
     """
+    judged, allowed = ways
     for i in range(subject.size):
         group = entries.subject_class[subject[i]]
         if group < 0:
             continue
+        decided = not judged[i]
+        left = False
         skip = np.int64(0)
         for entry in range(entries.start[group], entries.start[group + 1]):
+            if decided and closed[group]:
+                break
             decision = entries.word[entry, 3]
+            rule = np.int64(decision & _LOW) - RULE_BIAS
             tier = np.int64((decision >> _SHIFT) & _TIER)
-            if tier < skip or not _has_atom(entries, entry, atom[i], ports):
+            over = decided or tier < skip
+            if over and (rule < 0 or matched[rule]):
                 continue
-            if not _is_about(entries, entry, np.int64(other[i]), sets):
+            if not _has_atom(entries, entry, atom[i], ports) or not _is_about(
+                entries, entry, np.int64(other[i]), sets
+            ):
+                left |= rule >= 0 and not matched[rule]
+                continue
+            if rule >= 0:
+                matched[rule] = True
+            if over:
                 continue
             action = np.int64(decision >> _ACTION)
-            rule = np.int64(decision & _LOW) - RULE_BIAS
             if rule >= 0 and (allowed[i] or action in (PASS, DENY)):
                 used[rule] = True
             if action == PASS:
@@ -255,19 +271,21 @@ def mark_used(entries, subject, other, atom, allowed, sets, ports, used):
             elif action == NEXT:
                 skip = (tier | LAYER) + 1
             else:
-                break
+                decided = True
+        closed[group] |= not left
 
 
 @kernel
 def judge(source, destination, atom, families, ends, free, egress, ingress, sets, ports, out):
     """Verdicts of flows. ``source``, ``destination`` (n,) endpoint ids, ``atom`` (n,) port atoms;
     ``families`` the bits of those asked about, ``free`` what is let through whatever the rules
-    say: (a pod to itself, its own node to a pod, a pod to its own node).
+    say: (a pod to itself, its own node to a pod, a pod to its own node, whether a rule that denies
+    is asked before the second).
 
     ``out`` is (allowed uint8, egress int32, ingress int32), each (n,).
     """
     allowed, by_egress, by_ingress = out
-    to_self, to_pod, to_node = free
+    to_self, to_pod, to_node, deniable = free
     for i in range(source.size):
         s = np.int64(source[i])
         d = np.int64(destination[i])
@@ -291,36 +309,103 @@ def judge(source, destination, atom, families, ends, free, egress, ingress, sets
             by_egress[i] = OWN_NODE
         else:
             out_ok, by_egress[i] = decide(egress, x, y, atom[i], sets, ports)
-        if to_pod and same_node and d < ends.pods and (near & HOST) != 0:
-            in_ok = True
-            by_ingress[i] = OWN_NODE
-        else:
-            in_ok, by_ingress[i] = decide(ingress, y, x, atom[i], sets, ports)
+        own_node = to_pod and same_node and d < ends.pods and (near & HOST) != 0
+        in_ok, by_ingress[i] = True, OWN_NODE
+        if deniable or not own_node:
+            ok, decided = decide(ingress, y, x, atom[i], sets, ports)
+            if not own_node or (not ok and decided >= 0):
+                in_ok, by_ingress[i] = ok, decided
         allowed[i] = out_ok and in_ok
 
 
-@kernel
-def decide_each(entries, subject, peers, atoms, sets, ports, matched, out):
-    """One subject against every combination of ``peers`` (p,) and ``atoms`` (a,).
+@making_kernel
+def decide_between(entries, subjects, peers, atoms, sets, ports):
+    """Every one of ``subjects`` (s,) against every one of ``peers`` (p,), both identities, for
+    each of ``atoms`` (a,).
 
-    Entries about each peer are looked for once, not once an atom: ``matched`` is room for their
-    numbers, as many as the subject has. ``out`` is (allowed uint8, rule int32, tier int32), each
-    (p, a); the tier is -1 where none decides.
+    A subject decides the same about peers that the same of its rules are about, so what it
+    decides is kept once for these. Returns ``row_of`` (s, p) int64, a row of (allowed uint8, rule
+    int32, tier int32), each (rows, a); the tier is -1 where none decides.
     """
-    allowed, rule, tier = out
-    group = entries.subject_class[subject]
-    for i in range(peers.size):
-        count = 0
+    most = 0
+    for s in range(subjects.size):
+        group = entries.subject_class[subjects[s]]
         if group >= 0:
-            for entry in range(entries.start[group], entries.start[group + 1]):
-                if _is_about(entries, entry, np.int64(peers[i]), sets):
-                    matched[count] = entry
-                    count += 1
+            most = max(most, entries.start[group + 1] - entries.start[group])
+    matched = np.empty(most, np.int64)
+    row_of = np.empty((subjects.size, peers.size), np.int64)
+    # A subject and a peer of each row, and the entries that are about this peer. These are kept
+    # for the rows of one subject, one after the other.
+    rows = 0
+    of_row = np.empty((16, 2), np.int64)
+    stop = np.zeros(peers.size + 1, np.int64)
+    known = np.empty(16 * (most + 1), np.int64)
+    for s in range(subjects.size):
+        first = rows
+        for p in range(peers.size):
+            count = _about(entries, subjects[s], peers[p], sets, matched)
+            row = first
+            while row < rows:
+                at = stop[row - first]
+                same_count = stop[row - first + 1] - at == count
+                if same_count and _say_the_same(entries, matched, known, at, count):
+                    break
+                row += 1
+            if row == rows:
+                if rows == of_row.shape[0]:
+                    of_row = np.concatenate((of_row, np.empty_like(of_row)))
+                of_row[rows, 0] = s
+                of_row[rows, 1] = p
+                end = stop[rows - first]
+                if end + count > known.size:
+                    known = np.concatenate((known, np.empty(known.size + count, np.int64)))
+                for i in range(count):
+                    known[end + i] = matched[i]
+                stop[rows - first + 1] = end + count
+                rows += 1
+            row_of[s, p] = row
+    allowed = np.empty((rows, atoms.size), np.uint8)
+    rule = np.empty((rows, atoms.size), np.int32)
+    tier = np.empty((rows, atoms.size), np.int32)
+    for row in range(rows):
+        subject = subjects[of_row[row, 0]]
+        count = _about(entries, subject, peers[of_row[row, 1]], sets, matched)
         for j in range(atoms.size):
             ok, decided, deciding = _first_of(entries, matched, count, atoms[j], ports)
-            allowed[i, j] = ok
-            rule[i, j] = decided
-            tier[i, j] = deciding
+            allowed[row, j] = ok
+            rule[row, j] = decided
+            tier[row, j] = deciding
+    return row_of, allowed, rule, tier
+
+
+@kernel
+def _about(entries, subject, peer, sets, matched):
+    """Fill ``matched`` with the entries of a subject that are about a peer; how many."""
+    count = 0
+    group = entries.subject_class[subject]
+    if group >= 0:
+        for entry in range(entries.start[group], entries.start[group + 1]):
+            if _is_about(entries, entry, np.int64(peer), sets):
+                matched[count] = entry
+                count += 1
+    return count
+
+
+@kernel
+def _say_the_same(entries, matched, known, at, count):
+    """Whether two lists of entries decide the same: where a set was unrolled, entries that do
+    have different words of it."""
+    for i in range(count):
+        one = matched[i]
+        other = known[at + i]
+        if one != other:
+            if entries.word[one, 3] != entries.word[other, 3]:
+                return False
+            if entries.word[one, 0] != entries.word[other, 0]:
+                return False
+            if entries.word[one, 1] >> _SHIFT != entries.word[other, 1] >> _SHIFT:
+                return False
+    return True
 
 
 @kernel

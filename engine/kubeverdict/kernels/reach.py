@@ -180,31 +180,40 @@ def patterns(ingress, egress, destination, space, work, stamp):
 def fold(view, destination, version, atom, space, work, allow):
     """The sources that one direction lets through to ``destination`` at a port atom, into
     ``allow`` (words,). Atom -1 matches only rules for every port. Returns whether any is."""
+    first, stop = listed(view, destination)
+    last_layer = view.tier[view.row[stop - 1]] >> LAYER_BITS if stop > first else 0
+    for w in range(allow.size):
+        allow[w] = space.universe[version - 1, w]
+    # What one layer lets through has to get through the next.
+    for layer in range(last_layer + 1):
+        for w in range(allow.size):
+            work.open[w] = allow[w]
+            allow[w] = ZERO
+        _fold_layer(view, first, stop, layer, version, atom, space, work, allow)
+    some = ZERO
+    for w in range(allow.size):
+        some |= allow[w]
+    return some != ZERO
+
+
+@kernel
+def _fold_layer(view, first, stop, layer, version, atom, space, work, allow):
+    """The part of one layer: of what is in ``work.open``, into ``allow``."""
     words = allow.size
-    for w in range(words):
-        allow[w] = ZERO
-        work.open[w] = space.universe[version - 1, w]
     tier = -1
     passing = False
-    first, stop = listed(view, destination)
     for i in range(first, stop):
         r = view.row[i]
-        if (view.version[r] & version) == 0:
+        if (view.version[r] & version) == 0 or view.tier[r] >> LAYER_BITS != layer:
             continue
         t = view.ports[r]
         if t != 0 and (atom < 0 or not has(space.ports, t, atom)):
             continue
-        if view.tier[r] != tier:
-            if tier >= 0 and view.tier[r] >> LAYER_BITS != tier >> LAYER_BITS:
-                # What one layer lets through has to get through the next.
-                for w in range(words):
-                    work.open[w] |= allow[w]
-                    allow[w] = ZERO
-            if passing:
-                for w in range(words):
-                    work.open[w] |= work.passed[w]
-                    work.passed[w] = ZERO
-                passing = False
+        if passing and view.tier[r] != tier:
+            for w in range(words):
+                work.open[w] |= work.passed[w]
+                work.passed[w] = ZERO
+            passing = False
         tier = view.tier[r]
         action = view.action[r]
         s = view.sources[r]
@@ -221,14 +230,11 @@ def fold(view, destination, version, atom, space, work, allow):
             elif action == PASS:
                 work.passed[w] |= matched
                 passing = True
-    some = ZERO
     for w in range(words):
         allow[w] |= work.open[w]
         if passing:
             allow[w] |= work.passed[w]
             work.passed[w] = ZERO
-        some |= allow[w]
-    return some != ZERO
 
 
 @kernel

@@ -160,15 +160,18 @@ def choose(pattern, own, other, ground, work):
     for side in range(2):
         rules = work.own if side == 0 else work.other
         chosen = 0
+        last_layer = np.int64(0)
         for i in range(own if side == 0 else other):
             t = rules[i, PORTS]
             if not holds(ground.runs, t, place):
                 continue
             work.chosen[side, chosen] = i
             chosen += 1
+            last_layer = max(last_layer, rules[i, TIER] >> LAYER_BITS)
             if part and t != 0:
                 _admit_set(rules[i, ABOUT], ground.sets, work)
         work.sizes[4 + side] = chosen
+        work.sizes[6 + side] = last_layer
     return work.sizes[2]
 
 
@@ -247,39 +250,35 @@ def recall_ground(versions, work):
 
 
 @kernel
-def _has_later_layer(local, side, j, work):
-    """Whether a rule behind the ``j``-th chosen one is of a later layer."""
-    layer = local[work.chosen[side, j], TIER] >> LAYER_BITS
-    for later in range(j + 1, work.sizes[4 + side]):
-        if local[work.chosen[side, later], TIER] >> LAYER_BITS > layer:
-            return True
-    return False
-
-
-@kernel
 def _fold(local, side, version, ground, work, allow):
     """The other ends that the rules chosen of ``local`` let through in a version, into ``allow``
     (by slot). See :func:`kubeverdict.kernels.reach.fold`."""
     slots = work.sizes[2]
     for k in range(slots):
-        allow[k] = ZERO
-        work.open[k] = work.limit[k]
+        allow[k] = work.limit[k]
+    # What one layer lets through has to get through the next.
+    for layer in range(work.sizes[6 + side] + 1):
+        for k in range(slots):
+            work.open[k] = allow[k]
+            allow[k] = ZERO
+        _fold_layer(local, side, layer, version, ground, work, allow)
+
+
+@kernel
+def _fold_layer(local, side, layer, version, ground, work, allow):
+    """The part of one layer."""
+    slots = work.sizes[2]
     tier = -1
     passing = False
     for j in range(work.sizes[4 + side]):
         i = work.chosen[side, j]
-        if (local[i, VERSION] & version) == 0:
+        if (local[i, VERSION] & version) == 0 or local[i, TIER] >> LAYER_BITS != layer:
             continue
-        if local[i, TIER] != tier:
-            if tier >= 0 and local[i, TIER] >> LAYER_BITS != tier >> LAYER_BITS:
-                for k in range(slots):
-                    work.open[k] |= allow[k]
-                    allow[k] = ZERO
-            if passing:
-                for k in range(slots):
-                    work.open[k] |= work.passed[k]
-                    work.passed[k] = ZERO
-                passing = False
+        if passing and local[i, TIER] != tier:
+            for k in range(slots):
+                work.open[k] |= work.passed[k]
+                work.passed[k] = ZERO
+            passing = False
         tier = local[i, TIER]
         action = local[i, ACTION]
         s = local[i, ABOUT]
@@ -291,7 +290,7 @@ def _fold(local, side, version, ground, work, allow):
                     work.passed[k] |= work.open[k]
                     passing = True
                 work.open[k] = ZERO
-            if not passing and not _has_later_layer(local, side, j, work):
+            if not passing:
                 break
             continue
         first = ground.sets.start[s]

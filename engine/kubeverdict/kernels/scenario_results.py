@@ -46,10 +46,12 @@ def decide(rules, position, other, place, version, changes, ground, work):
         if own[ACTION] == PASS:
             skip = own[TIER] + 1
             continue
-        # The next layer, if there is one, has to allow it too.
-        skip = (own[TIER] | LAYER) + 1
         if decided == NOT_ISOLATED:
             decided = own[RULE]
+        # The next layer, if there is one, has to allow it too.
+        skip = (own[TIER] | LAYER) + 1
+        if work.own[count - 1, TIER] < skip:
+            break
     return decided
 
 

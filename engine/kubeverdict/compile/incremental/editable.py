@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
+from operator import is_
 
 import msgspec
 import numpy as np
@@ -42,7 +43,7 @@ from kubeverdict.model.policy import Action, Direction, Policy, Tier
 # What an edit changes without a verdict of pods being touched.
 _WITHOUT_EFFECT = (
     *("services_out", "services_in", "endpoints_out", "endpoints_in", "nodes_in"),
-    *("ingresses_out", "ingresses_in", "api_server_calls_in", "unevaluated"),
+    *("ingresses_out", "ingresses_in", "api_server_calls_in", "unevaluated", "references"),
 )
 
 # How much larger than at the start the arrays get before compiling anew is worth it: then edits
@@ -75,8 +76,15 @@ class Editable:
         self._tiers = tier_numbers(compiled.policies)
         self._interleaved = any(ref.rule.precedence is not None for ref in self._rules)
         self._in_force = {policy_key(policy): policy for policy in self._policies}
-        self._written = ObjectList(cluster.policies, map(policy_key, cluster.policies))
-        self._pods = ObjectList(cluster.pods, map(_key, cluster.pods))
+        self._written = ObjectList(
+            cluster.policies, {policy_key(one): at for at, one in enumerate(cluster.policies)}
+        )
+        pods = cluster.pods
+        # Mostly all pods take part: the same keys need not be there twice, which takes megabytes.
+        if len(pods) == len(compiled.pods) and all(map(is_, pods, compiled.pods)):
+            self._pods = ObjectList(pods, compiled.pod_ids)
+        else:
+            self._pods = ObjectList(pods, {_key(pod): at for at, pod in enumerate(pods)})
         self._managed = ObjectList(compiled.pods, compiled.pod_ids)
         self._spaces = {one.name: at for at, one in enumerate(cluster.namespaces)}
         self._families = _families(self._state.has)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import accumulate, chain
 from typing import Generic, TypeVar, overload
@@ -140,8 +140,9 @@ class Chunks(Sequence[Item]):
 class ObjectList(Generic[Key, Item]):
     """Objects in a sequence that changes, each found by its key."""
 
-    def __init__(self, items: Sequence[Item], keys: Iterable[Key]) -> None:
-        self.places = Places({key: place for place, key in enumerate(keys)})
+    def __init__(self, items: Sequence[Item], places: Mapping[Key, int]) -> None:
+        """``places`` are those of ``items`` by key, ascending; they must not change."""
+        self.places = Places(places)
         self.all: Sequence[Item] = items  # now, in their order
 
     def copy(self) -> ObjectList[Key, Item]:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.state import EditableState
 from kubeverdict.compile.lowering import OtherPeer, Questions, question
-from kubeverdict.model.policy import BlockPeer, EndSet, ExceptPeer, NodePeer, Peer, PodPeer
+from kubeverdict.model.policy import (
+    BlockPeer,
+    EndSet,
+    ExceptPeer,
+    NamedPeer,
+    NodePeer,
+    Peer,
+    PodPeer,
+)
 
 Inside = tuple[NDArray[np.int64], NDArray[np.int64]]
 """What a set holds: positions of pods, and endpoint ids of addresses."""
@@ -64,7 +72,7 @@ class OtherPeers:
         if isinstance(peer, NodePeer):
             labels = self._state.node_labels
             ends[hosts] = [peer.nodes.matches(labels.get(n, {})) for n in self._state.host_node]
-        else:
+        elif isinstance(peer, NamedPeer):
             pods[:] = peer.ends in _WITH_PODS
             ends[hosts] = peer.ends in _WITH_NODES
             ends[plane.first_atom :] = peer.ends in _WITH_WORLD
@@ -90,4 +98,4 @@ def holds_pod(
         return selects(peer)
     if isinstance(peer, BlockPeer):
         return covers(peer)
-    return not isinstance(peer, NodePeer) and peer.ends in _WITH_PODS
+    return isinstance(peer, NamedPeer) and peer.ends in _WITH_PODS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import Compilation, PlaneParts
-from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS
+from kubeverdict.compile.dialect import named_ports
 from kubeverdict.compile.identities import make_ends, number_identities, renumbered
 from kubeverdict.compile.incremental.plane import EditablePlane, Positions
 from kubeverdict.compile.incremental.selecting import AskedSets, NamespaceIndex, SetNumbers
@@ -26,6 +26,7 @@ from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Direction,
+    PodPeer,
     Policy,
 )
 from kubeverdict.model.ports import NamedPort
@@ -96,16 +97,8 @@ class EditableState:
 
     def ports(self, pod: Pod) -> int:
         """The number of the named ports of a pod."""
-        kinds = NAMED_PORT_CONTAINERS[self.compiled.profile.named_port_containers]
-        named = tuple(
-            sorted(
-                {
-                    (port.name, port.protocol, port.number)
-                    for port in pod.ports
-                    if port.name and port.container in kinds
-                }
-            )
-        )
+        known = named_ports(pod.ports, self.compiled.profile)
+        named = tuple(sorted({(port.name, port.protocol, port.number) for port in known}))
         return _numbered(named, self.port_numbers, self.port_sets)
 
 
@@ -213,6 +206,8 @@ def check_language(policy: Policy) -> None:
     for rule in policy.rules:
         if any(map(is_about_own_node, rule.peers or ())):
             raise CannotEdit("a peer that depends on the node of the subject")
+        if rule.subject is not None and not isinstance(rule.subject, PodPeer):
+            raise CannotEdit("a subject that is told by its address")
         if any(isinstance(port, NamedPort) for port in rule.excluded_ports):
             raise CannotEdit("ports that are excluded by name")
 
@@ -223,7 +218,7 @@ def _check(made: Compilation) -> None:
         check_language(policy)
     if not profile.enforces:
         raise CannotEdit("no policy is enforced")
-    if profile.named_port_union or profile.named_port_to_anyone == "own-namespace":
+    if profile.resolves_names_early:
         raise CannotEdit("names of ports are looked up before the pod is known")
     if made.population.services:
         raise CannotEdit("egress is judged on the addresses of Services")

@@ -28,6 +28,8 @@ from kubeverdict.model.policy import Action, BlockPeer, Direction, PodPeer, Poli
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.selectors import Selector
 
+_INTERLEAVED = "a rule with a precedence of its own"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithCandidates:
@@ -73,7 +75,6 @@ class _Adder:
         self._refs: list[RuleRef] = []
         self._count = len(policies)
         compiled = overlay.compiled
-        self._interleaved = _not_beside(compiled.policies, ranks_only=True)
         adapted = adapt(policies, compiled.profile, compiled.pods, overlay.labels_of_namespaces)
         for number, policy in enumerate(adapted):
             if policy is None:
@@ -81,7 +82,7 @@ class _Adder:
             if policy.tier not in overlay.tiers:
                 self._apart[number] = "a tier that the cluster does not have"
                 continue
-            strange = _not_beside((policy,)) or self._interleaved
+            strange = _INTERLEAVED if overlay.interleaved else _not_beside(policy)
             if strange:
                 self._apart[number] = strange
                 continue
@@ -274,17 +275,17 @@ class _Adder:
         return 2 * int(self._overlay.first_rule[rank])
 
 
-def _not_beside(policies: Sequence[Policy], ranks_only: bool = False) -> str:
+def _not_beside(policy: Policy) -> str:
     """Why the rules of a policy cannot be added to a compiled cluster; empty where they can."""
-    rules = [rule for policy in policies for rule in policy.rules]
-    if any(rule.precedence is not None for rule in rules):
-        return "a rule with a precedence of its own"
-    others = (peer for rule in rules for peer in rule.peers or ())
-    if not ranks_only and any(not isinstance(peer, PodPeer | BlockPeer) for peer in others):
-        return "a peer that is made of others"
-    excluded = (port for rule in rules for port in rule.excluded_ports)
-    if not ranks_only and any(isinstance(port, NamedPort) for port in excluded):
-        return "a port that is excluded by its name"
+    for rule in policy.rules:
+        if rule.precedence is not None:
+            return _INTERLEAVED
+        if rule.subject is not None and not isinstance(rule.subject, PodPeer):
+            return "a subject that is told by its address"
+        if any(not isinstance(peer, PodPeer | BlockPeer) for peer in rule.peers or ()):
+            return "a peer that is made of others"
+        if any(isinstance(port, NamedPort) for port in rule.excluded_ports):
+            return "a port that is excluded by its name"
     return ""
 
 

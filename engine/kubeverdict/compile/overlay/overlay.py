@@ -32,7 +32,7 @@ from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import View
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import Direction, Policy, Tier
+from kubeverdict.model.policy import Direction, Policy, SortKey, Tier
 
 # The order, inside its tier, of what isolation denies: behind every rule.
 LAST = 1 << 40
@@ -112,12 +112,17 @@ class Overlay:
         ]
 
     @cached_property
+    def interleaved(self) -> bool:
+        """Whether a rule of the cluster has a precedence of its own."""
+        return any(ref.rule.precedence is not None for ref in self.compiled.rules)
+
+    @cached_property
     def tiers(self) -> dict[Tier, int]:
         """Numbers of tiers."""
         return tier_numbers(self.compiled.policies)
 
     @cached_property
-    def sort_keys(self) -> list[tuple[Tier, float, str, str, str]]:
+    def sort_keys(self) -> list[SortKey]:
         return [policy.sort_key for policy in self.compiled.policies]
 
     @cached_property

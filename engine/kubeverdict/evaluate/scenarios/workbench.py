@@ -15,7 +15,8 @@ from time import perf_counter
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.compiler import compilation, compile_cluster
+from kubeverdict.compile.compiler import compilation
+from kubeverdict.compile.incremental.after import compiled_after
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.compile.overlay.making import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay
@@ -24,7 +25,7 @@ from kubeverdict.evaluate.scenarios import pod_batches, policy_batches, recompil
 from kubeverdict.evaluate.scenarios.outcome import ANYTHING, Focus, Outcome
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Cluster, Pod
-from kubeverdict.model.edit import Edit, PolicyKey, edited, endpoints_key, policy_key
+from kubeverdict.model.edit import Edit, PolicyKey, endpoints_key, policy_key
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import PROFILES
 
@@ -112,14 +113,8 @@ class Workbench:
         """The cluster after ``edit``, compiled: by what it touches, where that can be followed.
         Raises KubeverdictError where the cluster cannot be compiled."""
         # Another network plug-in is never followed: not worth making ready for.
-        if not edit.profile and self._editable is not None:
-            try:
-                return self._editable.copy().apply(edit)
-            except CannotEdit:
-                pass
-        compiled = self.compiled
-        profile = PROFILES[edit.profile] if edit.profile else compiled.profile
-        return compile_cluster(edited(compiled.cluster, edit), profile, static=compiled.static)
+        copy = self._editable.copy() if not edit.profile and self._editable is not None else None
+        return compiled_after(self.compiled, copy, edit)
 
     @cached_property
     def _editable(self) -> Editable | None:
@@ -141,10 +136,9 @@ class Workbench:
         rules do not depend on."""
         profile = self.compiled.profile
         # Such a CNI looks names of ports up before it knows the pod, so pods change its rules.
-        early = profile.named_port_union or profile.named_port_to_anyone == "own-namespace"
         pods = {(pod.namespace, pod.name) for pod in edit.pods_in}
         return not (
-            early
+            profile.resolves_names_early
             or edit.policies_in
             or edit.policies_out
             or edit.namespaces_out
