@@ -18,6 +18,11 @@ class UsageError(KubeverdictError):
     """A question that cannot be asked: an unknown pod, a port out of range, a bad option."""
 
 
+def located(file: str, line: int) -> str:
+    """``db.yaml:9``, or the file alone where there are no lines: 0."""
+    return f"{file}:{line}" if line else file
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in one place of the input.
@@ -35,7 +40,7 @@ class Problem:
     subject: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
+        where = located(self.file, self.line)
         return ": ".join(part for part in (where, self.subject, self.field, self.message) if part)
 
 

@@ -234,9 +234,11 @@ def _in_force(claims: list[_Claim], time: float | None) -> _Claim:
 
 
 def _canonical(text: str) -> str:
-    """The canonical spelling of an address, empty for what is none."""
+    """The canonical spelling of an address, empty for what is none. IPv4 has one spelling."""
     address = parse_address(text)
-    return str(address) if address else ""
+    if address is None:
+        return ""
+    return text if address.family == 4 else str(address)
 
 
 def _neighbourhood(text: str) -> tuple[int, int]:

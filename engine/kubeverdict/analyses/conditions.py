@@ -15,10 +15,13 @@ import msgspec
 from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.analyses.spelling import Guess, closest
+from kubeverdict.compile.dialect import named_ports
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.cluster import Cluster, ContainerKind, Namespace, Pod
+from kubeverdict.model.cluster import Cluster, Namespace, Pod
 from kubeverdict.model.policy import (
-    NETWORK_POLICY_TIER,
+    NETWORK_POLICY,
+    ApiServerPeer,
+    BackendPeer,
     BlockPeer,
     Direction,
     EndSet,
@@ -28,21 +31,16 @@ from kubeverdict.model.policy import (
     Peer,
     PodPeer,
     Policy,
+    ReferringPeer,
     Rule,
+    ServicePeer,
+    SetPeer,
 )
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import Profile
-from kubeverdict.model.selectors import Operator, Requirement, Selector
+from kubeverdict.model.selectors import NOTHING, Operator, Requirement, Selector
 
 Things = Literal["pod", "namespace"]
-
-# Whose ports have names, by the profile's word for it.
-NAMING = {
-    "containers": (ContainerKind.CONTAINER,),
-    "sidecars": (ContainerKind.CONTAINER, ContainerKind.SIDECAR),
-    "all-init": tuple(ContainerKind),
-}
-
 
 _NAMED_ENDS = {
     EndSet.ALL: "anyone",
@@ -133,7 +131,7 @@ class Context:
 def rule_failures(context: Context, rule: Rule, subject: Party) -> list[UnmetCondition]:
     """Why a rule says nothing about ``subject``, whatever the other end and the port are."""
     failures = []
-    if rule.subject is not None and _pod_failures(context, rule.subject, subject):
+    if rule.subject is not None and peer_failures(context, rule.subject, rule, subject, None):
         wanted = peer_text(rule.subject)
         message = f"the rule is for {wanted}, which {subject.name} is not among"
         failures.append(UnmetCondition("subject", message, wanted, subject.name, weight=2.0))
@@ -156,7 +154,7 @@ def peer_failures(
 
 def _other_failures(
     context: Context,
-    peer: NodePeer | NamedPeer | ExceptPeer,
+    peer: NodePeer | NamedPeer | ExceptPeer | ReferringPeer,
     rule: Rule,
     other: Party,
     family: Family | None,
@@ -172,6 +170,8 @@ def _other_failures(
     nodes = [] if other.managed else _nodes_of(context, other)
     if isinstance(peer, NodePeer):
         holds = any(peer.nodes.matches(node) for node in nodes)
+    elif isinstance(peer, ReferringPeer):
+        holds = False  # what is judged has blocks in its place
     else:
         holds = {
             EndSet.ALL: True,
@@ -264,6 +264,9 @@ def _label_failures(
                 f"{things} label", message, str(requirement), found, guess, 0.5 if slip else 1.0
             )
         )
+    if selector == NOTHING and context.profile.pod_labels == "identity":
+        message = f"peer wants a label{where} that {context.profile.title} does not see"
+        return [UnmetCondition(f"{things} label", message, str(selector), "not seen")]
     for clause in selector.clauses:
         if not clause.matches(labels):
             keys = dict.fromkeys(one.key for part in clause.parts for one in part.terms())
@@ -371,7 +374,7 @@ def _named_failure(
     pod = flow.destination.pod
     egress = rule.direction is Direction.EGRESS
     # How a CNI looks names up for a whole policy is a matter of its NetworkPolicies.
-    network = policy.tier == NETWORK_POLICY_TIER
+    network = policy.kind == NETWORK_POLICY
     to_anyone = egress and peer is None and network
     if to_anyone and profile.named_port_to_anyone == "own-namespace":
         own = [other for other in context.cluster.pods if other.namespace == policy.namespace]
@@ -395,12 +398,11 @@ def _named_failure(
 def _resolved(
     port: NamedPort, flow: Flow, pods: Iterable[Pod], owner: str, profile: Profile
 ) -> UnmetCondition | None:
-    naming = NAMING[profile.named_port_containers]
     declared = [
         declared
         for pod in pods
-        for declared in pod.ports
-        if declared.protocol is port.protocol and declared.container in naming
+        for declared in named_ports(pod.ports, profile)
+        if declared.protocol is port.protocol
     ]
     numbers = sorted({other.number for other in declared if other.name == port.name})
     if flow.port in numbers:
@@ -409,7 +411,7 @@ def _resolved(
         listed = ",".join(map(str, numbers))
         message = f"named port {port.name} is {listed} on {owner}, not {flow.port}"
         return UnmetCondition("named port", message, str(port), flow.port_text)
-    guess = closest(port.name, {other.name for other in declared if other.name})
+    guess = closest(port.name, {other.name for other in declared})
     slip = guess is not None and any(
         other.name == guess.word and other.number == flow.port for other in declared
     )
@@ -433,6 +435,14 @@ def peer_text(peer: Peer | None) -> str:
         return "every node" if peer.nodes.selects_all else f"nodes with {peer.nodes}"
     if isinstance(peer, NamedPeer):
         return _NAMED_ENDS[peer.ends]
+    if isinstance(peer, SetPeer):
+        return f"{peer.kind} {peer.name}" if peer.name else f"{peer.kind} with {peer.labels}"
+    if isinstance(peer, ServicePeer):
+        return f"what is behind Service {peer}"
+    if isinstance(peer, ApiServerPeer):
+        return "the API servers"
+    if isinstance(peer, BackendPeer):
+        return f"endpoints of svc/{peer.namespace}/{peer.name}"
     pods = f"pods with {peer.pods}" if peer.pods and not peer.pods.selects_all else "all pods"
     if peer.namespace is not None:
         return f"{pods} in namespace {peer.namespace}"

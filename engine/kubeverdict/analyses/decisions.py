@@ -14,6 +14,7 @@ from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import BEFORE_TIERS, Reason
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.errors import located
 from kubeverdict.evaluate.flows import LayerTrace, Trace, trace
 from kubeverdict.model.policy import Action, Direction, Policy
 from kubeverdict.model.sources import field_text
@@ -142,19 +143,21 @@ def because(decision: Decision) -> str:
     if decision.rule is not None:
         rule = decision.rule
         verb = "allowed" if decision.allowed else "denied"
-        return f"{verb} by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+        return f"{verb} by {rule.policy.title} {rule.field} ({located(rule.file, rule.line)})"
     if decision.bounds and decision.conditions:
         return f"depends on a condition: {', '.join(decision.conditions)}"
     if not decision.isolated_by:
         return _SENTENCES[decision.reason]
     parts = []
     for number, miss in enumerate(decision.isolated_by[:_NAMED]):
-        text = f"{miss.policy.title} ({miss.policy.file}:{miss.policy.line})"
+        text = f"{miss.policy.title} ({located(miss.policy.file, miss.policy.line)})"
         # The nearest of all comes first, and is most likely what was meant to match.
         if number == 0 and miss.nearest is not None and miss.nearest.failures:
             near = miss.nearest
             failed = ", ".join(one.message for one in near.failures)
-            text += f", whose {near.field} ({near.file}:{near.line}) comes nearest: {failed}"
+            text += (
+                f", whose {near.field} ({located(near.file, near.line)}) comes nearest: {failed}"
+            )
         parts.append(text)
     more = len(decision.isolated_by) - _NAMED
     if more > 0:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Container, Iterator, Sequence
+from typing import NamedTuple
 
-from kubeverdict.analyses.decisions import Decision, RuleView, because
+import msgspec
+
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView, because
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.analyses.misses import PolicyView
+from kubeverdict.analyses.peers import Peer
+from kubeverdict.analyses.port_text import Ports
 from kubeverdict.model.counts import count
-
-if TYPE_CHECKING:
-    from kubeverdict.analyses.decisions import ConnectionVerdict
-    from kubeverdict.analyses.misses import PolicyView
-    from kubeverdict.analyses.whatif import Effect, WhatIf
 
 OPENED = Check(
     "connection-opened",
@@ -34,6 +34,27 @@ _NAMED = 10
 PolicyName = tuple[str, str]
 
 
+class Effect(msgspec.Struct, frozen=True):
+    """A connection between workloads that the change opens or closes.
+
+    ``ports`` are those that open or close, ``pairs`` the number of pod pairs it concerns; 0
+    where one end is an address. ``before`` and ``after`` say what decides on the first of these
+    ports between the first of these pods; None where an end does not exist at that time.
+
+    With ``conditions`` it depends on those of rules: either it comes only where as much as
+    possible is allowed, or only where as little, and ``before`` and ``after`` are of that case.
+    """
+
+    source: Peer
+    destination: Peer
+    ports: Ports
+    pairs: int
+    before: ConnectionVerdict | None
+    after: ConnectionVerdict | None
+    family: str = ""
+    conditions: tuple[str, ...] = ()
+
+
 class Responsible(NamedTuple):
     """A rule or policy, and its place; empty where an end comes or goes and no policy does it."""
 
@@ -42,13 +63,15 @@ class Responsible(NamedTuple):
     policy: str = ""
 
 
-def findings(report: WhatIf) -> tuple[Finding, ...]:
-    """One for each place that opens or closes connections, in the order of the report: code
-    hosts show few findings, and each of their places once."""
+def findings_of(
+    opened: Sequence[Effect], closed: Sequence[Effect], changed: Container[PolicyName]
+) -> tuple[Finding, ...]:
+    """One for each place that opens or closes connections, in the order of these: code hosts
+    show few findings, and each of their places once. ``changed`` as for :func:`responsible`."""
     found: dict[tuple[Check, Responsible], list[Effect]] = {}
-    for check, effects in ((OPENED, report.opened), (CLOSED, report.closed)):
+    for check, effects in ((OPENED, opened), (CLOSED, closed)):
         for effect in effects:
-            found.setdefault((check, responsible(effect, report.changed)), []).append(effect)
+            found.setdefault((check, responsible(effect, changed)), []).append(effect)
     return tuple(
         Finding(
             check.id,

@@ -277,12 +277,13 @@ def _tables(
 ) -> list[tuple[Family | None, list[list[Bounded | None]]]]:
     """The outcomes of a question, row by source; once, or per family where they differ.
 
-    A pair that shares both families is judged on each; other pairs on what they share.
+    A pair that shares both families is judged on each; other pairs on what they share. A pod
+    without an address has either.
     """
     plain = _judge(compiled, question, question.family)
     both = [
         [
-            _families(source) & _families(destination) == {4, 6}
+            (_families(source) or {4, 6}) & (_families(destination) or {4, 6}) == {4, 6}
             for destination in question.destinations
         ]
         for source in question.sources
@@ -306,7 +307,8 @@ def _tables(
 
 
 def _families(party: Party) -> set[Family]:
-    return {address.family for address in party.addresses}
+    """Those that it has; a pod that has no address yet may get one of each."""
+    return {address.family for address in party.addresses} or {4, 6}
 
 
 def _judged_on(question: Question, flow: Flow) -> Family | None:

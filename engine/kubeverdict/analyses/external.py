@@ -36,7 +36,8 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
         part.block.family
         for cluster in clusters
         for policy in cluster.policies
-        for rule in policy.rules
+        # A CNI may apply the unlisted ones too.
+        for rule in (*policy.rules, *policy.unlisted_rules)
         for peer in rule.peers or ()
         for part in parts_of(peer)
         if isinstance(part, BlockPeer)

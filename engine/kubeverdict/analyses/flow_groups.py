@@ -23,6 +23,8 @@ from kubeverdict.model.ports import Protocol
 # is looked for.
 LISTED = 10_000
 EXPLAINED = 200
+# What is counted in a signed word.
+_LARGEST = (1 << 63) - 1
 
 
 class FlowGroup(msgspec.Struct, frozen=True):
@@ -152,16 +154,19 @@ def grouped(compiled: CompiledPolicy, part: JudgedTraffic) -> Iterator[FlowGroup
 
 
 def _numbered(columns: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
-    """One number for each distinct row of equally long columns."""
-    found: NDArray[np.int64] | None = None
+    """One number for each distinct row of equally long columns, in the order of the rows."""
+    found: NDArray[np.int64] = np.zeros(1, np.int64)
+    count = 1
     for column in columns:
-        _, inverse = np.unique(column, return_inverse=True)
-        if found is not None:
-            joined = found * (int(inverse.max()) + 1) + inverse
-            _, inverse = np.unique(joined, return_inverse=True)
-        found = inverse.astype(np.int64)
-    assert found is not None
-    return found
+        low = int(column.min())
+        width = int(column.max()) - low + 1
+        if count * width > _LARGEST:
+            distinct, inverse = np.unique(found, return_inverse=True)
+            found, count = inverse.astype(np.int64), distinct.size
+        found = found * width + (column.astype(np.int64) - low)
+        count *= width
+    _, inverse = np.unique(found, return_inverse=True)
+    return inverse.astype(np.int64)
 
 
 def _kinds(ends: Sequence[TrafficEnd]) -> NDArray[np.int64]:

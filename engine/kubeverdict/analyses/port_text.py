@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +107,12 @@ class PortTexts:
     def places(self, number: int) -> list[tuple[Protocol, int]]:
         """As :meth:`first`, of every atom of a set."""
         return [_place(self._edges[atom]) for atom in np.flatnonzero(self._sets[number]).tolist()]
+
+    def part(self, number: int, chosen: Sequence[bool]) -> int:
+        """The number of some of :meth:`places`; ``chosen`` says of each whether it is one."""
+        atoms = self._sets[number].copy()
+        atoms[atoms] = chosen
+        return self.number(atoms)
 
     def _written(self, atoms: NDArray[np.bool_]) -> Ports:
         if bool(atoms[self._counted].all()):

@@ -14,6 +14,8 @@ _WHAT = {
     Gap.POLICY: "not evaluated: could change any verdict",
     Gap.RESTRICTION: "not evaluated: could deny what is allowed",
     Gap.POLICY_PART: "not evaluated: policies that are not evaluated refer to it",
+    Gap.STAGED: "staged: nothing enforces it, and no verdict depends on it",
+    Gap.NODES: "not evaluated: it is about traffic of nodes, not of pods",
     Gap.NETWORK: "not evaluated: connections over other networks are not judged",
     Gap.PODS: "not modelled: makes pods that are not judged",
     Gap.POD_CHANGES: "not modelled: changes pods when they are created",

@@ -10,16 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses import effects
 from kubeverdict.analyses.cells import CellRow, Cells, gather
 from kubeverdict.analyses.decisions import ConnectionVerdict, Decider
+from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of
 from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
 from kubeverdict.analyses.links import Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
-from kubeverdict.analyses.port_text import Ports, PortTexts
+from kubeverdict.analyses.port_text import PortTexts
 from kubeverdict.analyses.questions import Flow
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.aligned import Aligned
@@ -33,28 +33,6 @@ from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.policy import Direction, says_the_same
 from kubeverdict.model.unevaluated import Unevaluated, merged
-
-
-class Effect(msgspec.Struct, frozen=True):
-    """A connection between workloads that the change opens or closes.
-
-    ``ports`` are those that open or close, ``pairs`` the number of pod pairs it concerns; 0
-    where one end is an address. ``before`` and ``after`` say what decides on the first of these
-    ports between the first of these pods; None where an end does not exist at that time.
-
-    With ``conditions`` it depends on those of rules: either it comes only where as much as
-    possible is allowed, or only where as little, and ``before`` and ``after`` are of that case.
-    """
-
-    source: Peer
-    destination: Peer
-    ports: Ports
-    pairs: int
-    before: ConnectionVerdict | None
-    after: ConnectionVerdict | None
-    family: str = ""
-    conditions: tuple[str, ...] = ()
-
 
 # A rule that passes connections on to another tier may decide nothing itself.
 _UNNAMED = "the condition of a rule that passes it on"
@@ -93,11 +71,11 @@ class WhatIf(msgspec.Struct, frozen=True):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        return effects.OPENED, effects.CLOSED
+        return OPENED, CLOSED
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return effects.findings(self)
+        return findings_of(self.opened, self.closed, self.changed)
 
 
 def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:

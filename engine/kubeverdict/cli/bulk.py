@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from kubeverdict.cli.inputs import check_pods, session_in
+from kubeverdict.cli.inputs import check_pods, is_live, session_in
 from kubeverdict.cli.options import fail_on, input_files, judging
-from kubeverdict.cli.output import say, show
+from kubeverdict.cli.output import StatusLine, say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS, WRONG
 from kubeverdict.command.interrupts import at_interrupt
 from kubeverdict.command.running import verb
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     "clusters",
     multiple=True,
     metavar="NAME=PATH",
-    help="The same scenarios on several clusters, to see where they differ; instead of -f.",
+    help="The same scenarios on several clusters, to see where they differ; instead of -f. "
+    "PATH may be live:CONTEXT.",
 )
 @click.option(
     "--scenarios",
@@ -139,13 +140,16 @@ def bulk(
         ):
             scenarios.setdefault(scenario.name, scenario)
     paths = [path for paths in inputs.values() for path in paths]
+    if resume and any(map(is_live, paths)):
+        raise UsageError("--resume is for files: a live cluster may change between two runs")
     started = monotonic()
     total = len(scenarios) * len(versions)
     with (
         open_journal(resume, (cni, static, namespace, options), paths) as journal,
-        Progress(total, sys.stderr) as progress,
-        at_interrupt(progress.clear),
+        StatusLine(sys.stderr) as line,
+        at_interrupt(line.clear),
     ):
+        progress = Progress(total, line)
         run = list(scenarios.values())
         if scheduler is None:
             judged = runs.judged_here(versions, run, options, journal, progress.advance)
@@ -330,36 +334,20 @@ def _rollout(
 
 
 class Progress:
-    """How many scenarios are done and how many a second, on a terminal; nothing elsewhere."""
+    """How many scenarios are done and how many a second."""
 
-    def __init__(self, total: int, stream: TextIO) -> None:
+    def __init__(self, total: int, line: StatusLine) -> None:
         self._total = total
-        self._stream = stream if stream.isatty() else None
+        self._line = line
         self._done = 0
         self._started = monotonic()
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        if self._stream is not None:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
     def advance(self, count: int) -> None:
         self._done += count
-        if self._stream is None:
-            return
         rate = self._done / max(monotonic() - self._started, 1e-9)
         filled = 30 * self._done // max(self._total, 1)
         bar = "#" * filled + "." * (30 - filled)
-        self._stream.write(
-            f"\r\x1b[K[{bar}] {self._done:,} of {self._total:,} scenarios, {rate:,.0f} a second"
-        )
-        self._stream.flush()
+        self._line.put(f"[{bar}] {self._done:,} of {self._total:,} scenarios, {rate:,.0f} a second")
 
 
 def _focus(namespaces: tuple[str, ...], port: str | None) -> Focus:

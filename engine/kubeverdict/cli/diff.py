@@ -10,6 +10,7 @@ from kubeverdict.cli.options import (
     cni_of_each,
     fail_on,
     judging,
+    live_options,
     namespace_option,
     two_cnis,
 )
@@ -21,6 +22,7 @@ from kubeverdict.command.running import verb
 @verb()
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
+@live_options
 @namespace_option
 @address_ranges
 @fail_on("added", "removed")
@@ -41,9 +43,9 @@ def diff(
 ) -> int:
     """The connections that differ between two inputs.
 
-    OLD and NEW are files, folders, snapshots or -; the same one twice where only the CNIs differ.
-    Exit status 1 where any connection differs. For --fail-on, a changed connection with more ports
-    than before counts as added, one with fewer as removed.
+    OLD and NEW are files, folders, snapshots, - or live:CONTEXT; the same one twice where only the
+    CNIs differ. Exit status 1 where any connection differs. For --fail-on, a changed connection
+    with more ports than before counts as added, one with fewer as removed.
     """
     from kubeverdict.analyses.conditional import certain_differences
     from kubeverdict.analyses.external import families_in_use

@@ -27,6 +27,14 @@ _EXAMPLES = {
         "egress policies with a broken rule for DNS",
         "lint -f shop -f shop-dns",
     ),
+    "shop-cilium": (
+        "a shop on Cilium, where a rule for one Service opens a port to everybody",
+        "lint -f shop-cilium --cni cilium",
+    ),
+    "shop-calico": (
+        "Calico's policies before the shop's own: their tier denies more than they say",
+        "whatif -f shop --apply shop-calico --cni calico",
+    ),
     "shop-assertions.yaml": (
         "what the shop's teams promise each other",
         "verify -f shop -f shop-dns --assertions shop-assertions.yaml",

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kubeverdict.cli.output import say
+from kubeverdict.cli.options import LIVE, live_option
+from kubeverdict.cli.output import StatusLine, say
 from kubeverdict.errors import UsageError
 from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.profile import PROFILES
@@ -20,18 +21,53 @@ if TYPE_CHECKING:
 
 
 def load_input(files: Sequence[str], namespace: str, skip_invalid: bool) -> Loaded:
-    """The cluster in manifests; remarks about it go to standard error."""
+    """The cluster in manifests, or of a context; remarks about it go to standard error."""
     from kubeverdict.manifests import load
 
+    if any(map(is_live, files)):
+        return _load_live(files, skip_invalid)
     loaded = load(files, stdin=sys.stdin.buffer, skip_invalid=skip_invalid, namespace=namespace)
-    for kind, text in remarks(loaded):
-        say(kind, text)
+    _say_remarks(loaded)
     if namespace != DEFAULT_NAMESPACE and not loaded.unplaced:
         text = (
             "every object has a namespace; --in-namespace narrows the answer of verbs that have it"
         )
         say("note", f"-n {namespace} has no effect: {text}")
     return loaded
+
+
+def is_live(path: str) -> bool:
+    """Whether an input is a cluster that is asked, and no file."""
+    return path.startswith(LIVE)
+
+
+def _load_live(files: Sequence[str], skip_invalid: bool) -> Loaded:
+    from kubeverdict import live
+
+    if len(files) > 1:
+        raise UsageError(f"{files[0]} is a whole cluster: no other input can be used with it")
+    user, groups = live_option("as_user"), live_option("as_groups") or ()
+    if groups and not user:
+        raise UsageError("--as-group is for --as")
+    access = live.find_access(
+        live_option("kubeconfig"),
+        files[0].removeprefix(LIVE) or None,
+        live.Impersonation(user, groups) if user else None,
+    )
+    with StatusLine(sys.stderr) as line:
+        found = live.load(
+            access,
+            skip_invalid=skip_invalid,
+            progress=lambda kind, count: line.put(f"reading {kind}: {count:,}"),
+        )
+    say("note", str(found))
+    _say_remarks(found.loaded)
+    return found.loaded
+
+
+def _say_remarks(loaded: Loaded) -> None:
+    for kind, text in remarks(loaded):
+        say(kind, text)
 
 
 def remarks(loaded: Loaded) -> list[tuple[str, str]]:
@@ -53,7 +89,8 @@ def snapshot_in(files: Sequence[str]) -> Snapshot | None:
     """The snapshot that ``files`` name, if they name one; its remarks go to standard error."""
     from kubeverdict import snapshots
 
-    named = [path for path in files if path.endswith(".kvs") or snapshots.is_snapshot(path)]
+    paths = [path for path in files if not is_live(path)]
+    named = [path for path in paths if path.endswith(".kvs") or snapshots.is_snapshot(path)]
     if not named:
         return None
     if len(files) > 1:
@@ -66,7 +103,12 @@ def snapshot_in(files: Sequence[str]) -> Snapshot | None:
 
 def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Cluster:
     """The cluster in manifests or in a snapshot."""
-    snapshot = snapshot_in(files)
+    return _cluster_of(snapshot_in(files), files, namespace, skip_invalid)
+
+
+def _cluster_of(
+    snapshot: Snapshot | None, files: Sequence[str], namespace: str, skip_invalid: bool
+) -> Cluster:
     if snapshot is not None:
         return snapshot.compiled.cluster
     return load_input(files, namespace, skip_invalid).cluster
@@ -85,27 +127,32 @@ def session_in(
     from kubeverdict.session.session import Session
 
     snapshot = snapshot_in(files)
-    if snapshot is None:
-        cluster = load_input(files, namespace, skip_invalid).cluster
-    else:
-        cluster = snapshot.compiled.cluster
+    cluster = _cluster_of(snapshot, files, namespace, skip_invalid)
     if check is not None:
         check(cluster)
-    compiled = fitting(snapshot, cni, static) if snapshot is not None else None
-    if snapshot is None or compiled is None:
-        return session_from(cluster, cni, static)
-    return Session.resumed(compiled, snapshot.workbench)
+    compiled = fitting(snapshot, cni, static)
+    if snapshot is not None and compiled is not None:
+        return Session.resumed(compiled, snapshot.workbench)
+    _say_wait(cluster)
+    session = Session.of(cluster, PROFILES[cni], static=static)
+    say_notes(session.now.compiled)
+    return session
 
 
 def compiled_in(
     files: Sequence[str], namespace: str, skip_invalid: bool, cni: str, static: bool
 ) -> CompiledPolicy:
-    """As :func:`session_in`, for a question about the cluster as it is."""
-    return session_in(files, namespace, skip_invalid, cni, static).now.compiled
+    """As :func:`session_in`, for a question about the cluster as it is: nothing that follows
+    changes is loaded."""
+    snapshot = snapshot_in(files)
+    cluster = _cluster_of(snapshot, files, namespace, skip_invalid)
+    return fitting(snapshot, cni, static) or compiled_from(cluster, cni, static)
 
 
-def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None:
+def fitting(snapshot: Snapshot | None, cni: str, static: bool) -> CompiledPolicy | None:
     """What a snapshot holds, if it was compiled for this CNI."""
+    if snapshot is None:
+        return None
     compiled = snapshot.compiled
     if (compiled.profile, compiled.static) != (PROFILES[cni], static):
         return None
@@ -113,19 +160,20 @@ def fitting(snapshot: Snapshot, cni: str, static: bool) -> CompiledPolicy | None
     return compiled
 
 
-def session_from(cluster: Cluster, cni: str, static: bool) -> Session:
+def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
+    from kubeverdict.compile.compiler import compile_cluster
+
+    _say_wait(cluster)
+    compiled = compile_cluster(cluster, PROFILES[cni], static=static)
+    say_notes(compiled)
+    return compiled
+
+
+def _say_wait(cluster: Cluster) -> None:
     from kubeverdict.compile.compiler import kernels_missing
-    from kubeverdict.session.session import Session
 
     if kernels_missing(cluster):
         say("note", "the first large input compiles the kernels, which takes a minute")
-    session = Session.of(cluster, PROFILES[cni], static=static)
-    say_notes(session.now.compiled)
-    return session
-
-
-def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
-    return session_from(cluster, cni, static).now.compiled
 
 
 def say_notes(compiled: CompiledPolicy) -> None:

@@ -11,6 +11,7 @@ import click
 from kubeverdict.cli.inputs import compiled_from, fitting, load_input, snapshot_in
 from kubeverdict.cli.options import input_files
 from kubeverdict.cli.output import say, show
+from kubeverdict.command.cni import CniName
 from kubeverdict.command.failures import CLEAN, FINDINGS
 from kubeverdict.command.running import verb
 from kubeverdict.errors import UsageError
@@ -38,7 +39,7 @@ _FORMATS = list(FORMATS["lint"])
 @click.option(
     "--cni",
     "cnis",
-    type=click.Choice(list(PROFILES)),
+    type=CniName(),
     multiple=True,
     metavar="NAME",
     help="Judge as this network plug-in does; repeated: also report where the others differ. "

@@ -7,6 +7,7 @@ import click
 from kubeverdict.cli.bulk import bulk
 from kubeverdict.cli.completion import completion
 from kubeverdict.cli.diff import diff
+from kubeverdict.cli.equal import equal
 from kubeverdict.cli.examples import examples
 from kubeverdict.cli.explain import explain
 from kubeverdict.cli.lint import lint
@@ -31,6 +32,7 @@ for _verb in (
     bulk,
     completion,
     diff,
+    equal,
     examples,
     explain,
     lint,

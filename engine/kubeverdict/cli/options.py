@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from kubeverdict.command.cni import CniName
 from kubeverdict.errors import UsageError
 from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render import FORMATS
+
+LIVE = "live:"
+"""An input that begins so is a context of a kubeconfig; without more, the current one."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,7 +42,7 @@ def cni_options(command: Command) -> Command:
         [
             click.option(
                 "--cni",
-                type=click.Choice(list(PROFILES)),
+                type=CniName(),
                 default=REFERENCE.name,
                 show_default=True,
                 metavar="NAME",
@@ -57,18 +62,18 @@ def cni_options(command: Command) -> Command:
     )
 
 
-def two_cnis(command: Command) -> Command:
+def two_cnis(command: Command, sides: Sequence[str] = ("old", "new")) -> Command:
     """For verbs that compare two inputs, in addition to --cni."""
     return _with(
         command,
         [
             click.option(
                 f"--cni-{side}",
-                type=click.Choice(list(PROFILES)),
+                type=CniName(),
                 metavar="NAME",
                 help=f"As --cni, for {side.upper()} alone.",
             )
-            for side in ("old", "new")
+            for side in sides
         ],
     )
 
@@ -78,7 +83,7 @@ def cni_of_each(cni: str, old: str | None, new: str | None) -> tuple[str, str]:
     them."""
     source = click.get_current_context().get_parameter_source("cni")
     if (old or new) and source is ParameterSource.COMMANDLINE:
-        raise UsageError("--cni is for both inputs: use --cni, or --cni-old and --cni-new")
+        raise UsageError("--cni is for both inputs: use it, or an option for each of them")
     return old or cni, new or cni
 
 
@@ -101,20 +106,84 @@ def fail_on(*kinds: str) -> Callable[[Command], Command]:
 
 def input_files(command: Command, required: bool = True) -> Command:
     return _with(
-        command,
+        live_options(command),
         [
             click.option(
                 "-f",
                 "--filename",
                 "files",
                 multiple=True,
-                required=required,
                 metavar="FILE|DIR|-",
+                callback=partial(_one_input, required=required),
                 help="Manifests or kubectl dumps, YAML or JSON; repeatable. Or a snapshot.",
+            ),
+            click.option(
+                "--live",
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_kept,
+                help="The cluster of a kubeconfig as it is now, instead of -f; it is only read.",
+            ),
+            click.option(
+                "--context",
+                metavar="NAME",
+                is_eager=True,
+                expose_value=False,
+                callback=_kept,
+                help="With --live: a context of the kubeconfig other than the current one.",
             ),
             namespace_option,
         ],
     )
+
+
+def live_options(command: Command) -> Command:
+    """How clusters are reached that an input names as live:CONTEXT."""
+    kept = partial(click.option, is_eager=True, expose_value=False, callback=_kept)
+    return _with(
+        command,
+        [
+            kept("--kubeconfig", metavar="FILE", help="Where contexts are looked up."),
+            kept("--as", "as_user", metavar="USER", help="Ask a live cluster as USER."),
+            kept(
+                "--as-group",
+                "as_groups",
+                metavar="GROUP",
+                multiple=True,
+                help="With --as: a group of that user; repeatable.",
+            ),
+        ],
+    )
+
+
+def live_option(name: str) -> Any:
+    """What was given for an option about live clusters."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
+
+
+def _kept(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Keep a value for :func:`live_option`: only what reads a live cluster asks for it."""
+    context.meta[f"{__name__}.{option.name}"] = value
+    return value
+
+
+def _one_input(
+    context: click.Context, option: click.Parameter, files: tuple[str, ...], required: bool
+) -> tuple[str, ...]:
+    """The files, or what stands for the live cluster in their place."""
+    name = context.meta.get(f"{__name__}.context")
+    if not context.meta.get(f"{__name__}.live"):
+        if name is not None:
+            raise click.UsageError("--context is for --live", context)
+        if required and not files:
+            raise click.MissingParameter(
+                "Or --live, for the cluster of a kubeconfig.", context, option
+            )
+        return files
+    if files:
+        raise click.UsageError("--live is the whole input: it cannot be used with -f", context)
+    return (f"{LIVE}{name or ''}",)
 
 
 namespace_option = click.option(

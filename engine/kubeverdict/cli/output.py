@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -47,3 +48,24 @@ def _encodes_lines(encoding: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class StatusLine:
+    """A line that says how far something is, on a terminal; nothing elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream if stream.isatty() else None
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.put("")
+
+    def put(self, text: str) -> None:
+        if self._stream is not None:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()

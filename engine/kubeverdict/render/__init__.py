@@ -47,6 +47,7 @@ FORMATS: dict[str, dict[str, str]] = {
         "sarif": "sarif.findings",
         "github": "github.findings",
     },
+    "equal": {"text": "equal.text", "json": "equal.json", "md": "equal.md"},
     "bulk": {"table": "table.bulk", "jsonl": "jsonl.bulk", "csv": "csv.bulk", "md": "md.bulk"},
     "replay": {
         "table": "replay.table",

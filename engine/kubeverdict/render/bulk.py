@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeverdict.errors import located
 from kubeverdict.model.counts import count
 from kubeverdict.render.removal import removal
 from kubeverdict.render.rows import Row, aligned
@@ -148,7 +149,7 @@ def _decided(decision: Decision) -> str:
     rule = decision.rule
     if rule is None:
         return _REASONS.get(decision.reason, decision.reason)
-    return f"by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+    return f"by {rule.policy.title} {rule.field} ({located(rule.file, rule.line)})"
 
 
 def _rest(ranking: Ranking, shown: int) -> list[str]:

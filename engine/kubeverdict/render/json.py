@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.connections import Connections
     from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
     from kubeverdict.analyses.differences import Difference, Differences
+    from kubeverdict.analyses.effects import Effect
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.links import Target
     from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
     from kubeverdict.analyses.peers import Peer
     from kubeverdict.analyses.port_text import Ports
-    from kubeverdict.analyses.whatif import Effect, WhatIf
+    from kubeverdict.analyses.whatif import WhatIf
 
 Json = dict[str, Any]
 
@@ -40,7 +41,7 @@ def connections(report: Connections, style: Style) -> Iterator[str]:
                 "destination": one.destination.name,
                 "at_least": ports_of(one.at_least),
                 "at_most": ports_of(one.at_most),
-                **_family(one.family),
+                **family(one.family),
             }
             for one in report.conditional
         ]
@@ -89,7 +90,7 @@ def whatif(report: WhatIf, style: Style) -> str:
             "profile": report.profile,
             "pod_pairs": [
                 {
-                    "families": [f"IPv{family}" for family in pairs.families],
+                    "families": [f"IPv{number}" for number in pairs.families],
                     "before": pairs.before,
                     "after": pairs.after,
                     "opened": pairs.opened,
@@ -117,7 +118,7 @@ def _tail(target: Target[Ports]) -> str:
     content = {
         "destination": target.peer.name,
         "ports": ports_of(target.value),
-        **_family(target.family),
+        **family(target.family),
     }
     return _text(content)[1:]
 
@@ -134,15 +135,15 @@ def _change(change: Difference) -> Json:
         ports = {"before": ports_of(change.before), "after": ports_of(change.after)}
     else:
         ports = {"ports": ports_of(change.before or change.after)}
-    return {**ends, **ports, **_family(change.family)}
+    return {**ends, **ports, **family(change.family)}
 
 
 def ports_of(ports: Ports) -> Any:
     return "all" if ports.everything else dict(ports.protocols)
 
 
-def _family(family: str) -> Json:
-    return {"family": family} if family else {}
+def family(name: str) -> Json:
+    return {"family": name} if name else {}
 
 
 def _answer(answer: Answer) -> Json:
@@ -151,7 +152,7 @@ def _answer(answer: Answer) -> Json:
         "destinations": list(answer.destinations),
         "protocol": answer.protocol,
         "port": answer.port,
-        **_family(f"IPv{answer.family}" if answer.family else ""),
+        **family(f"IPv{answer.family}" if answer.family else ""),
         **({"service_port": answer.through} if answer.through else {}),
         **({"hairpins": list(answer.hairpins)} if answer.hairpins else {}),
         "allowed": answer.allowed,
@@ -236,15 +237,15 @@ def _effect(effect: Effect) -> Json:
         "source": effect.source.name,
         "destination": effect.destination.name,
         "ports": ports_of(effect.ports),
-        **_family(effect.family),
+        **family(effect.family),
         "pod_pairs": effect.pairs,
         **({"conditions": list(effect.conditions)} if effect.conditions else {}),
-        "before": _verdict(effect.before),
-        "after": _verdict(effect.after),
+        "before": connection_verdict(effect.before),
+        "after": connection_verdict(effect.after),
     }
 
 
-def _verdict(verdict: ConnectionVerdict | None) -> Json | None:
+def connection_verdict(verdict: ConnectionVerdict | None) -> Json | None:
     """Null where an end does not exist at that time."""
     if verdict is None:
         return None

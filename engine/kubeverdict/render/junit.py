@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kubeverdict.analyses.findings import Check, Checked, Finding, Severity, is_failure
 from kubeverdict.analyses.unevaluated import sentences
+from kubeverdict.errors import located
 from kubeverdict.render.style import Style
 
 # What XML 1.0 cannot hold, however it is written.
@@ -73,7 +74,7 @@ def _case(suite: Element, verb: str, check: Check, found: Sequence[Finding]) -> 
 
 
 def _text(one: Finding) -> str:
-    place = f"{one.file}:{one.line}" if one.line else one.file
+    place = located(one.file, one.line)
     lines = [f"{place}: {one.message}" if place else one.message]
     if one.objects:
         lines.append(f"objects: {', '.join(one.objects)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubeverdict.analyses.findings import Check, Finding, Severity
+from kubeverdict.errors import located
 from kubeverdict.model.counts import count
 from kubeverdict.render.json import Json, document
 from kubeverdict.render.md import cell
@@ -108,7 +109,7 @@ class _Places:
         line = str(one.line) if one.line and self._line else ""
         if not self._file:
             return f"line {line}" if line else ""
-        return f"{one.file}:{line}" if line else one.file
+        return located(one.file, one.line if self._line else 0)
 
 
 def _section(group: FindingGroup, whole: bool, places: _Places, style: Style) -> list[str]:
@@ -230,7 +231,7 @@ def md(report: LintReport, style: Style) -> str:
 
 
 def _row(one: Finding) -> Row:
-    place = f"{one.file}:{one.line}" if one.line else one.file
+    place = located(one.file, one.line)
     return one.severity.value, one.id, place, one.about, one.message, one.fix
 
 

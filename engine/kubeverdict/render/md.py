@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kubeverdict.analyses.effects import causes
+from kubeverdict.analyses.effects import Effect, causes
 from kubeverdict.model.counts import count
 from kubeverdict.render.bulk import blocks, short_rows
 from kubeverdict.render.drift import rows as drift_rows
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kubeverdict.analyses.drift import DriftRun
     from kubeverdict.analyses.links import Target
     from kubeverdict.analyses.port_text import Ports
-    from kubeverdict.analyses.whatif import Effect, WhatIf
+    from kubeverdict.analyses.whatif import WhatIf
 
 _WHATIF: Row = ("change", "source", "destination", "ports", "pod pairs", "before", "after")
 # Code hosts take 65,536 characters of a comment.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kubeverdict.errors import located
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import NETWORK_POLICY
 from kubeverdict.render import log
@@ -264,7 +265,7 @@ def _excess(one: Excess) -> Row:
     rule = one.rule
     addresses = f"{one.addresses:,}" if one.addresses else "-"
     name = f"{rule.policy.title} {rule.field}"
-    return (name, f"{one.unseen:,}", f"{one.seen:,}", addresses, f"{rule.file}:{rule.line}")
+    return (name, f"{one.unseen:,}", f"{one.seen:,}", addresses, located(rule.file, rule.line))
 
 
 def _rule_content(rule: RuleView) -> dict[str, Any]:

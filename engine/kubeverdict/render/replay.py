@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kubeverdict.analyses.decisions import because
+from kubeverdict.errors import located
 from kubeverdict.model.counts import count
 from kubeverdict.render import log
 from kubeverdict.render.json import decision, document
@@ -184,7 +185,7 @@ def _idle_row(one: IdleRule) -> Row:
     why = "others decide what it matches" if one.shadowed else "nothing that was seen matches it"
     rule = one.rule
     name = rule.field if rule.action == "allow" else f"{rule.field} ({rule.action})"
-    return (rule.policy.title, name, one.direction, f"{rule.file}:{rule.line}", why)
+    return (rule.policy.title, name, one.direction, located(rule.file, rule.line), why)
 
 
 def _idle(report: Replay) -> list[str]:

@@ -10,6 +10,7 @@ VERSIONS = {
     "diff": 2,  # the same
     "explain": 1,
     "whatif": 2,
+    "equal": 1,
     "bulk": 2,
     "drift": 2,
     "lint": 1,

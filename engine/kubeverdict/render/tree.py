@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeverdict.errors import located
 from kubeverdict.model.address_text import shortened
 from kubeverdict.model.counts import count
 from kubeverdict.render.style import Style
 
 if TYPE_CHECKING:
     from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
+    from kubeverdict.analyses.effects import Effect
     from kubeverdict.analyses.explain import Answer, Explanation
     from kubeverdict.analyses.misses import PolicyMiss
-    from kubeverdict.analyses.whatif import Effect, PairTotals, WhatIf
+    from kubeverdict.analyses.whatif import PairTotals, WhatIf
 
 # Longer lists of pods are cut short, with a count.
 SHOWN = 4
@@ -43,7 +45,7 @@ class Branch(msgspec.Struct, frozen=True):
 
 
 def explanation(report: Explanation, style: Style) -> str:
-    return "\n\n".join(_draw(_answer(report, answer, style), style) for answer in report.answers)
+    return "\n\n".join(draw(_answer(report, answer, style), style) for answer in report.answers)
 
 
 def whatif(report: WhatIf, style: Style) -> str:
@@ -57,7 +59,7 @@ def whatif(report: WhatIf, style: Style) -> str:
         if branches:
             connections = count(len(branches), "connection")
             parts.append(
-                _draw(Branch(style.paint(f"{title} {connections}", color), branches), style)
+                draw(Branch(style.paint(f"{title} {connections}", color), branches), style)
             )
     return "\n\n".join(parts)
 
@@ -139,16 +141,16 @@ def _direction(decision: Decision, title: str, subject: str, style: Style) -> Br
 
 def _rule(rule: RuleView) -> str:
     condition = f", condition: {rule.condition}" if rule.condition else ""
-    place = f"{rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+    place = f"{rule.policy.title} {rule.field} ({located(rule.file, rule.line)})"
     return f"{rule.action} by policy {place}{condition}"
 
 
 def _miss(miss: PolicyMiss) -> Branch:
     policy = miss.policy
-    title = f"policy {policy.title} ({policy.file}:{policy.line}) isolates it"
+    title = f"policy {policy.title} ({located(policy.file, policy.line)}) isolates it"
     nearest = miss.nearest
     if nearest is None:
-        return Branch(f"{title} and has no rule for this direction")
+        return Branch(f"{title} and no rule of it allows anything in this direction")
     adapted = ", as this CNI reads it" if nearest.adapted else ""
     return Branch(
         title,
@@ -173,13 +175,13 @@ def _effect(effect: Effect, style: Style) -> Branch:
     return Branch(
         title,
         (
-            Branch(f"before: {_verdict(effect.before, style)}"),
-            Branch(f"after: {_verdict(effect.after, style)}"),
+            Branch(f"before: {connection_verdict(effect.before, style)}"),
+            Branch(f"after: {connection_verdict(effect.after, style)}"),
         ),
     )
 
 
-def _verdict(verdict: ConnectionVerdict | None, style: Style) -> str:
+def connection_verdict(verdict: ConnectionVerdict | None, style: Style) -> str:
     """What allows it, or only what denies it: in a denial the other direction has no part."""
     if verdict is None:
         return "does not exist"
@@ -194,10 +196,10 @@ def _verdict(verdict: ConnectionVerdict | None, style: Style) -> str:
 def _cause(decision: Decision) -> str:
     if decision.rule is not None:
         rule = decision.rule
-        return f"by {rule.policy.title} {rule.field} ({rule.file}:{rule.line})"
+        return f"by {rule.policy.title} {rule.field} ({located(rule.file, rule.line)})"
     if decision.isolated_by:
         policies = [
-            f"{miss.policy.title} ({miss.policy.file}:{miss.policy.line})"
+            f"{miss.policy.title} ({located(miss.policy.file, miss.policy.line)})"
             for miss in decision.isolated_by
         ]
         return f"isolated by {_names(policies)}"
@@ -212,7 +214,7 @@ def _names(names: Sequence[str]) -> str:
     return f"{listed} and {more} more" if more > 0 else listed
 
 
-def _draw(branch: Branch, style: Style) -> str:
+def draw(branch: Branch, style: Style) -> str:
     marks = ("├─ ", "└─ ", "│  ", "   ") if style.unicode else ("|- ", "`- ", "|  ", "   ")
     return "\n".join([branch.text, *_lines(branch.branches, marks)])
 

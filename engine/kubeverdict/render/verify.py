@@ -140,5 +140,5 @@ def _new_pod(pod: NewPod) -> Json:
         "labels": pod.labels,
         **({"address": pod.address} if pod.address else {}),
         **({"node": pod.node} if pod.node else {}),
-        **({"port_names": list(pod.port_names)} if pod.port_names else {}),
+        **({"port": pod.port, "port_names": list(pod.port_names)} if pod.port_names else {}),
     }

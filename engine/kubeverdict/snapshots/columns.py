@@ -27,8 +27,8 @@ Load = Callable[[], NDArray[Any]]
 # What comes of text or JSON that cannot be read back, and who says which file that is in.
 _UNREADABLE = (UnicodeDecodeError, msgspec.MsgspecError)
 Unreadable = Callable[[Exception], Exception]
-# Items are made in one thread: two must not get different objects for one pod.
-_making = RLock()
+# Items and columns are made in one thread: two must not get different objects for one pod.
+making = RLock()
 # Making an item by itself takes about so many times as long as making it with all the others.
 _SINGLY = 8
 
@@ -213,20 +213,29 @@ class Coded(Column[T]):
 
 
 class Made(Column[T]):
-    """Objects put together from columns, each once."""
+    """Objects put together from columns, each once. The columns are made when the first object
+    is: most questions are about a few kinds of them."""
 
-    def __init__(self, make: Callable[..., T], columns: Sequence[Column[Any]], length: int) -> None:
+    def __init__(
+        self, make: Callable[..., T], columns: Callable[[], Sequence[Column[Any]]], length: int
+    ) -> None:
         super().__init__(length)
         self._make = make
-        self._columns = columns
+        self._parts = columns
         self._some: dict[int, T] = {}
         self._items: list[T] | None = None
+
+    @cached_property
+    def _columns(self) -> Sequence[Column[Any]]:
+        return self._parts()
 
     def one(self, place: int) -> T:
         if self._items is not None:
             return self._items[place]
         if place not in self._some:
-            with _making:
+            with making:
+                if self._items is not None:  # meanwhile all were made
+                    return self._items[place]
                 if place not in self._some:
                     parts = (column.one(place) for column in self._columns)
                     self._some[place] = self._make(*parts)
@@ -234,7 +243,7 @@ class Made(Column[T]):
 
     def all(self) -> list[T]:
         if self._items is None:
-            with _making, collector_paused():
+            with making, collector_paused():
                 if self._items is None:
                     parts = [column.all() for column in self._columns]
                     items = list(map(self._make, *parts))

@@ -42,6 +42,7 @@ def _type(text: str, module: str) -> Any:
     return eval(text, vars(sys.modules[module]))
 
 
+@cache
 def is_entity(kind: Any) -> bool:
     """Whether values of a type are distinguished by identity: pods, policies, rules, ..."""
     return _is_struct(kind) and not kind.__struct_config__.eq
@@ -62,6 +63,7 @@ def _is_product(kind: Any, inside: frozenset[Any]) -> bool:
     )
 
 
+@cache
 def is_array(kind: Any) -> bool:
     # ``NDArray`` is the array type itself, or (numpy 2.5) an alias with the type as its value.
     origin = get_origin(kind)

@@ -5,9 +5,8 @@ The twin of :mod:`kubeverdict.snapshots.writing`: the same types in the same ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from threading import RLock
-from typing import Any, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -25,6 +24,7 @@ from kubeverdict.snapshots.columns import (
     Texts,
     TupleColumn,
     Values,
+    making,
 )
 from kubeverdict.snapshots.container import SnapshotFile
 from kubeverdict.snapshots.layout import (
@@ -36,6 +36,8 @@ from kubeverdict.snapshots.layout import (
     is_product,
 )
 from kubeverdict.snapshots.writing import NUMBERS, SOURCE_FIELDS, Tree
+
+T = TypeVar("T")
 
 # What comes of a tree that is not as the types have it.
 _MISFITS = (TypeError, ValueError, LookupError, AttributeError, OverflowError, msgspec.MsgspecError)
@@ -64,16 +66,19 @@ class Reader:
         self._trees = tables
         self._tables: dict[type, Made[Any]] = {}
         self._made: list[Any] = []  # products, in the order in which they were written
-        self._lock = RLock()
 
     def value(self, kind: Any, tree: Tree) -> Any:
         """The value behind a tree. Raises InputError where an array of it is damaged, or is not
         what its type says."""
-        with self._lock:
+        return self._fitting(lambda: self._value(kind, tree))
+
+    def _fitting(self, make: Callable[[], T]) -> T:
+        """What is made of a tree that may not be as the types have it."""
+        with making:
             try:
-                return self._value(kind, tree)
+                return make()
             except _MISFITS as error:
-                raise self._container.damaged(f"its content does not fit: {error}") from error
+                raise self._unreadable(error) from error
 
     def _value(self, kind: Any, tree: Tree) -> Any:
         if is_array(kind):
@@ -126,16 +131,19 @@ class Reader:
             return TupleColumn(self._edges(tree[1], length, len(items)), items, length)
         return Made(_pair, self._columns(parts, tree), length)
 
-    def _columns(self, kinds: Any, tree: Tree) -> list[Column[Any]]:
-        columns = list(map(self.column, kinds, tree[1]))
-        fits = len(columns) == len(kinds) == len(tree[1])
-        fits &= all(len(column) == tree[0] for column in columns)
-        self._must(fits, "columns of other lengths")
-        return columns
+    def _columns(self, kinds: Iterable[Any], tree: Tree) -> Callable[[], list[Column[Any]]]:
+        def columns() -> list[Column[Any]]:
+            made = [self.column(*both) for both in zip(kinds, tree[1], strict=True)]
+            fits = all(len(column) == tree[0] for column in made)
+            self._must(fits, "columns of other lengths")
+            return made
+
+        return lambda: self._fitting(columns)
 
     def _table(self, kind: type) -> Made[Any]:
         if kind not in self._tables:
             tree = self._trees[kind.__name__]
+            self._must(type(tree[0]) is int and tree[0] >= 0, "a column without a length")
             columns = self._columns(fields_of(kind).values(), tree)
             self._tables[kind] = Made(kind, columns, tree[0])
         return self._tables[kind]

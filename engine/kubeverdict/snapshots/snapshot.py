@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import UsageError
-from kubeverdict.evaluate.scenarios.workbench import Workbench
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.snapshots.container import Data, SnapshotFile, mapped, replace_file
 from kubeverdict.snapshots.layout import fingerprint
 from kubeverdict.snapshots.reading import Reader
 from kubeverdict.snapshots.writing import Tree, Writer
+
+if TYPE_CHECKING:
+    from kubeverdict.evaluate.scenarios.workbench import Workbench
 
 Remark = tuple[str, str]
 """What there was to say when the cluster was read: ``warning``, ``skipped`` or ``note``, and a
@@ -52,7 +55,7 @@ class Snapshot:
         """The workbench, if one was stored. Its arrays are read at the first call."""
         if self._workbench is None:
             return None
-        workbench: Workbench = self._reader.value(Workbench, self._workbench)
+        workbench: Workbench = self._reader.value(_workbench_type(), self._workbench)
         return workbench
 
 
@@ -86,7 +89,9 @@ def _parts(
         with collector_paused():
             tree = writer.value(CompiledPolicy, compiled, "compiled")
             workbench_tree = (
-                None if workbench is None else writer.value(Workbench, workbench, "workbench")
+                None
+                if workbench is None
+                else writer.value(_workbench_type(), workbench, "workbench")
             )
             content = _Content(tree, workbench_tree, writer.tables(), tuple(remarks))
             return writer.builder.parts(content, _layout())
@@ -94,8 +99,15 @@ def _parts(
         raise UsageError(f"a snapshot cannot hold the text {error.object!r}") from None
 
 
+def _workbench_type() -> Any:
+    """Loaded when a snapshot is read or written: every input is asked whether it is one."""
+    from kubeverdict.evaluate.scenarios.workbench import Workbench
+
+    return Workbench
+
+
 def _layout() -> str:
-    return fingerprint(CompiledPolicy, Workbench)
+    return fingerprint(CompiledPolicy, _workbench_type())
 
 
 def read(path: str) -> Snapshot:

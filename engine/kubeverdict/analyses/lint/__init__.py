@@ -30,9 +30,11 @@ from kubeverdict.analyses.lint import (
     exposure,
     intent,
     meaning,
+    native,
     onesided,
     ports,
     selectors,
+    tiers,
 )
 from kubeverdict.analyses.lint.baseline import Compared, Known, compare
 from kubeverdict.analyses.lint.catalogue import RULES, known
@@ -48,7 +50,19 @@ from kubeverdict.model.unevaluated import Unevaluated
 
 __all__ = ["RULES", "LintReport", "LintSettings", "in_full", "lint", "without_known"]
 
-_FAMILIES = (dns, selectors, ports, onesided, breadth, exposure, control_plane, coverage, meaning)
+_FAMILIES = (
+    dns,
+    selectors,
+    ports,
+    onesided,
+    breadth,
+    exposure,
+    control_plane,
+    coverage,
+    meaning,
+    native,
+    tiers,
+)
 
 # Rules that say something about pods: without a pod in the input nothing was looked at.
 _NEED_PODS = (
@@ -74,6 +88,7 @@ _NEED_PODS = (
     "webhook-unreachable",
     "aggregated-api-unreachable",
     "metrics-unreachable",
+    "denial-isolates",
     "no-default-deny-ingress",
     "no-default-deny-egress",
     "pod-unselected",

@@ -254,7 +254,8 @@ RULES: tuple[Check, ...] = (
         "policy-types-too-few",
         "a policy does not isolate in a direction that it writes rules for",
         _WARNING,
-        "Rules of a direction that policyTypes lacks have no effect, not even an empty list.",
+        "Rules of a direction that policyTypes lacks have no effect, not even an empty list; only "
+        "Cilium applies them.",
         "List both directions in policyTypes.",
     ),
     Check(
@@ -284,6 +285,38 @@ RULES: tuple[Check, ...] = (
         _ERROR,
         "The API server stores the policies and nothing acts on them.",
         "Use a CNI that enforces policies, or add one for policy alone.",
+    ),
+    # --- other APIs ---------------------------------------------------------------------------
+    Check(
+        "denial-isolates",
+        "a policy that only denies isolates, and so denies everything else too",
+        _ERROR,
+        "A policy of Cilium isolates in every direction for which it has a rule, also one that "
+        "denies.",
+        "Set enableDefaultDeny to false for that direction, or allow what is to be allowed.",
+    ),
+    Check(
+        "service-missing",
+        "a rule is for Services that are not there",
+        _ERROR,
+        "Where none of its Services exists, a rule of Cilium with ports is one for every address.",
+        "Name a Service that exists, or the pods behind it (toEndpoints).",
+    ),
+    # --- tiers --------------------------------------------------------------------------------
+    Check(
+        "tier-missing",
+        "a policy is in a tier that the input does not hold",
+        _WARNING,
+        "Calico's API server refuses it; where it is stored, it comes after all others, and its "
+        "tier denies in the end.",
+        "Add the Tier, or correct its name.",
+    ),
+    Check(
+        "pass-in-last-tier",
+        "a rule passes connections on where no tier follows",
+        _WARNING,
+        "Behind the last tier everything is allowed: the rule opens what its tier would deny.",
+        "Write Allow if that is meant; otherwise leave the rule out.",
     ),
     # --- intent -------------------------------------------------------------------------------
     Check(

@@ -230,21 +230,18 @@ def _reach_node_local(facts: Facts, kinds: list[int]) -> dict[int, bool]:
     link-local addresses says so: a rule for the whole internet is not about it."""
     address = parse_address(NODE_LOCAL_ADDRESS)
     assert address is not None
-    judging = facts.judging[Direction.EGRESS]
-    reaching = {
-        id(policy): {
+    reached: dict[int, set[Protocol]] = {}
+    for policy in facts.in_force:
+        protocols = {
             protocol
             for rule in allowing(policy)
             if rule.direction is Direction.EGRESS and _names(rule, address)
             for protocol in DNS_PROTOCOLS
             if covers(rule, protocol, (DNS_PORT,))
         }
-        for policy in facts.policies
-    }
-    return {
-        kind: len(set().union(*(reaching[id(policy)] for policy in judging[kind]))) == 2
-        for kind in kinds
-    }
+        for kind in facts.subjects(policy).tolist() if protocols else ():
+            reached.setdefault(kind, set()).update(protocols)
+    return {kind: len(reached.get(kind, ())) == len(DNS_PROTOCOLS) for kind in kinds}
 
 
 def _names(rule: Rule, address: Address) -> bool:

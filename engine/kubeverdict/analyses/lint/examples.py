@@ -180,6 +180,26 @@ ingress:  # with --cni calico --cni ovn-kubernetes
     "cni-not-enforced": """
 kind: NetworkPolicy  # with --cni flannel
 """,
+    "denial-isolates": """
+kind: CiliumNetworkPolicy
+spec:  # without enableDefaultDeny: {ingress: false}
+  endpointSelector: {}
+  ingressDeny: [{fromEntities: [world]}]
+""",
+    "service-missing": """
+kind: CiliumNetworkPolicy
+egress:  # there is no Service payments
+  - toServices: [{k8sService: {serviceName: payments, namespace: shop}}]
+    toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+""",
+    "tier-missing": """
+kind: GlobalNetworkPolicy
+spec: {tier: security}  # and no Tier security
+""",
+    "pass-in-last-tier": """
+kind: GlobalNetworkPolicy  # of the tier default, the last one
+spec: {ingress: [{action: Pass}]}
+""",
     "annotation-missing": """
 metadata: {name: web}  # [lint] required-annotations = ["owner"]
 """,

@@ -7,6 +7,7 @@ are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -14,10 +15,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.labels import Vocabulary
 from kubeverdict.analyses.lint.ranges import Ranges, parsed
 from kubeverdict.compile.compiled import CompiledPolicy, Reason
+from kubeverdict.compile.dialect import as_understood, named_ports
 from kubeverdict.compile.labels import index_labels
 from kubeverdict.compile.lowering import Where
 from kubeverdict.compile.overlay.making import make_overlay
@@ -75,8 +76,10 @@ class Facts:
         self.cluster = compiled.cluster
         self.profile = compiled.profile
         self.others = others
-        # As written; the compiled ones are as the CNI has them.
-        self.policies = sorted(self.cluster.policies, key=lambda policy: policy.sort_key)
+        # As written, and as the CNI understands directions and labels; the compiled ones are as
+        # it has them in every way.
+        self.written = sorted(self.cluster.policies, key=lambda policy: policy.sort_key)
+        self.policies = [as_understood(one, self.profile) for one in self.written]
         self.kinds = _kinds(self.cluster.pods)
         self.namespaces = namespace_labels(self.cluster)
         self._selected: dict[SelectorQuestion, NDArray[np.int64]] = {}
@@ -93,7 +96,7 @@ class Facts:
 
     def _evaluate(self) -> None:
         asked: dict[SelectorQuestion, int] = {}
-        for policy in self.policies:
+        for policy in dict.fromkeys((*self.policies, *self.written)):
             asked.setdefault((where_of(policy), policy.pods), len(asked))
             for rule in policy.rules:
                 for peer in rule.peers or ():
@@ -204,20 +207,20 @@ class Facts:
     def addresses_of_port(self, port: NamedPort) -> Ranges:
         """The addresses of the pods that have a port of this name."""
         if port not in self._by_port:
-            naming = NAMING[self.profile.named_port_containers]
-            key = (port.name, port.protocol)
-            places = [
-                place
-                for kind in self.kinds
-                if any(
-                    (one.name, one.protocol) == key and one.container in naming
-                    for one in kind.ports
-                )
-                for place in kind.pods
-            ]
+            places = (place for kind in self._kinds_by_port.get(port, ()) for place in kind.pods)
             found = chain.from_iterable(self._pod_addresses[place] for place in places)
             self._by_port[port] = Ranges(found)
         return self._by_port[port]
+
+    @cached_property
+    def _kinds_by_port(self) -> dict[NamedPort, list[Kind]]:
+        """The kinds of pods that have a port of a name."""
+        found: dict[NamedPort, list[Kind]] = {}
+        for kind in self.kinds:
+            named = named_ports(kind.ports, self.profile)
+            for port in {NamedPort(one.protocol, one.name) for one in named}:
+                found.setdefault(port, []).append(kind)
+        return found
 
     @cached_property
     def node_ranges(self) -> Ranges:
@@ -238,6 +241,12 @@ class Facts:
                 named = init if port.container is not ContainerKind.CONTAINER else plain
                 named.add((port.name, port.protocol))
         return init - plain
+
+    @cached_property
+    def repeated_names(self) -> set[str]:
+        """Names that several ports of one pod have."""
+        counts = (Counter(port.name for port in kind.ports) for kind in self.kinds)
+        return {name for each in counts for name, count in each.items() if name and count > 1}
 
     @cached_property
     def _services(self) -> dict[str, list[Service]]:
@@ -262,6 +271,12 @@ class Facts:
     def in_order(self) -> bool:
         """Whether rules do not simply add up."""
         return order_matters(self.compiled.policies)
+
+    @cached_property
+    def in_force(self) -> list[Policy]:
+        """The policies that the CNI applies."""
+        applied = {(policy.kind, str(policy)) for policy in self.compiled.policies}
+        return [policy for policy in self.policies if (policy.kind, str(policy)) in applied]
 
     @cached_property
     def judging(self) -> ByKind:
@@ -297,12 +312,9 @@ class Facts:
 
     def _by_kind(self, holds: Callable[[Policy, Direction], bool]) -> ByKind:
         found: ByKind = {one: {} for one in Direction}
-        in_force = {(policy.kind, str(policy)) for policy in self.compiled.policies}
-        for policy in self.policies:
+        for policy in self.in_force:
             directions = [one for one in Direction if holds(policy, one)]
-            if not directions or (policy.kind, str(policy)) not in in_force:
-                continue
-            for kind in self.subjects(policy).tolist():
+            for kind in self.subjects(policy).tolist() if directions else ():
                 for direction in directions:
                     found[direction].setdefault(kind, []).append(policy)
         return found
@@ -317,11 +329,13 @@ class Facts:
     def namespaces_with(self, pods: Selector) -> list[str]:
         """The namespaces that have such pods."""
         if pods not in self._homes:
-            listed = next((one for one in pods.requirements if one.operator is Operator.IN), None)
-            likely = self.kinds
-            if listed is not None:
-                labels = ((listed.key, value) for value in listed.values)
-                likely = [kind for label in labels for kind in self._by_label.get(label, ())]
+            # By the label that the fewest have.
+            by_label = (
+                [kind for value in one.values for kind in self._by_label.get((one.key, value), ())]
+                for one in pods.requirements
+                if one.operator is Operator.IN
+            )
+            likely = min(by_label, key=len, default=self.kinds)
             found = {kind.namespace for kind in likely if pods.matches(kind.labels)}
             self._homes[pods] = sorted(found)
         return self._homes[pods]

@@ -5,28 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, inside
-from kubeverdict.compile.dialect import adapt
+from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS, adapt, asks_for_unseen_labels
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import (
-    NETWORK_POLICY_TIER,
+    NETWORK_POLICY,
     BlockPeer,
     Direction,
+    NodePeer,
     PodPeer,
     Policy,
 )
 from kubeverdict.model.ports import NamedPort, PortRange
-from kubeverdict.model.profile import Profile, implements
+from kubeverdict.model.profile import ADMIN_KINDS, Profile, implements
 
 _DENY_ALL = re.compile(r"(deny|block|isolate).*(all|everything)|(default|all).*(deny|block)", re.I)
 _ONE_WAY = re.compile(r"ingress|egress|in-?bound|out-?bound", re.I)
 
 
 def check(facts: Facts) -> Iterator[Hit]:
-    for policy in facts.policies:
-        yield from _types(policy)
+    for policy in facts.written:
+        if policy.kind == NETWORK_POLICY:
+            yield from _types(policy, facts.profile)
     yield from _not_enforced(facts)
     yield from _differs(facts)
 
@@ -34,7 +35,7 @@ def check(facts: Facts) -> Iterator[Hit]:
 # --- policyTypes -----------------------------------------------------------------------------
 
 
-def _types(policy: Policy) -> Iterator[Hit]:
+def _types(policy: Policy, profile: Profile) -> Iterator[Hit]:
     source = inside(policy.source, "spec")
     idle = [one for one in policy.listed if one not in policy.isolates]
     if idle:
@@ -45,6 +46,10 @@ def _types(policy: Policy) -> Iterator[Hit]:
             else (f"lists only {_word(policy.isolates[0])}" if policy.isolates else "is empty")
         )
         message = f"writes {direction.word} and does not isolate for it: policyTypes {how}"
+        if policy.unlisted_rules and profile.unlisted_rules == "applied":
+            word = direction.word
+            message = f"isolates for {word} with {profile.title}, and by the API does not: "
+            message += f"it writes {word}, and policyTypes {how}"
         field = inside(policy.source, "spec", direction.word)
         yield Hit("policy-types-too-few", message, policy, field)
         return
@@ -67,9 +72,9 @@ def _word(direction: Direction) -> str:
 
 def _not_enforced(facts: Facts) -> Iterator[Hit]:
     for profile in (facts.profile, *facts.others):
-        if not profile.enforces and facts.policies:
-            message = f"{profile.title} does not enforce {count(len(facts.policies), 'policy')}"
-            yield Hit("cni-not-enforced", message, facts.policies[0])
+        if not profile.enforces and facts.written:
+            message = f"{profile.title} does not enforce {count(len(facts.written), 'policy')}"
+            yield Hit("cni-not-enforced", message, facts.written[0])
 
 
 def _differs(facts: Facts) -> Iterator[Hit]:
@@ -77,10 +82,8 @@ def _differs(facts: Facts) -> Iterator[Hit]:
     profiles = [one for one in (facts.profile, *facts.others) if one.enforces]
     if len(profiles) < 2:
         return
-    adapted = [
-        adapt(facts.policies, one, facts.compiled.pods, facts.namespaces) for one in profiles
-    ]
-    for number, policy in enumerate(facts.policies):
+    adapted = [adapt(facts.written, one, facts.compiled.pods, facts.namespaces) for one in profiles]
+    for number, policy in enumerate(facts.written):
         reasons = _reasons(facts, profiles, policy, [each[number] for each in adapted])
         for reason in reasons:
             yield Hit("cni-differs", reason, policy, key=reason)
@@ -90,7 +93,7 @@ def _reasons(
     facts: Facts, profiles: Sequence[Profile], policy: Policy, adapted: Sequence[Policy | None]
 ) -> Iterator[str]:
     for knob, differs in _KNOBS.items():
-        if knob in _OF_NETWORK_POLICY and policy.tier != NETWORK_POLICY_TIER:
+        if knob in _OF_NETWORK_POLICY and policy.kind != NETWORK_POLICY:
             continue
         if not differs(facts, policy):
             continue
@@ -117,26 +120,45 @@ def _value(profile: Profile, knob: str) -> str:
 
 # How a CNI reads NetworkPolicy, and no other API.
 _OF_NETWORK_POLICY = (
+    "unlisted_rules",
+    "pod_labels",
     "except_scope",
     "named_ports",
     "named_port_union",
     "named_port_to_anyone",
+    "named_port_unknown",
+    "both_directions",
     "end_port",
 )
 _MEANS = {
+    "pod_labels": "which labels of pods its selectors see",
+    "unlisted_rules": "whether rules that policyTypes leaves out count",
     "ipblock_matches_pods": "whether its ipBlock, which has pods in it, matches them",
     "ipblock_matches_nodes": "whether its ipBlock, which has nodes in it, matches them",
     "except_scope": "what an except is taken from, its own block or every block of the rule",
     "hostnetwork_peers": "whether a selector finds pods on the host network",
     "named_ports": "how a named port is treated",
     "named_port_containers": "which containers name ports",
+    "named_port_repeated": "which port has a name that several of a pod have",
     "named_port_union": "whether a pod opens the numbers that a name has on other pods",
     "named_port_through_ipblock": "whether a named port is resolved through an ipBlock",
     "named_port_to_anyone": "what a named port with an empty `to` is resolved on",
+    "named_port_unknown": "what a rule allows whose named ports no pod has",
+    "both_directions": "whether its rules count in the other direction between pods it selects",
+    "admin_nodes": "whether a rule with the peer nodes is understood",
+    "admin_named_ports": "whether a rule with a named port is one for all ports",
     "end_port": "whether endPort is understood",
     "icmp": "whether ICMP passes",
     "service_egress": "what egress to a Service is judged on",
 }
+
+
+def _has_unlisted_rules(facts: Facts, policy: Policy) -> bool:
+    return bool(policy.unlisted_rules)
+
+
+def _asks_for_unseen_labels(facts: Facts, policy: Policy) -> bool:
+    return asks_for_unseen_labels(policy)
 
 
 def _has_names(facts: Facts, policy: Policy) -> bool:
@@ -194,10 +216,15 @@ def _names_init_ports(facts: Facts, policy: Policy) -> bool:
     return not names.isdisjoint(facts.init_port_names)
 
 
+def _names_repeated_ports(facts: Facts, policy: Policy) -> bool:
+    names = (port for rule in policy.rules for port in rule.ports or ())
+    return any(isinstance(one, NamedPort) and one.name in facts.repeated_names for one in names)
+
+
 def _varies(facts: Facts, policy: Policy) -> bool:
     """Whether a name of an ingress rule has several numbers on the pods that are selected."""
     kinds = facts.subjects(policy).tolist()
-    naming = NAMING["all-init"]
+    naming = NAMED_PORT_CONTAINERS["all-init"]
     for rule in policy.rules:
         for port in rule.ports or ():
             if rule.direction is Direction.INGRESS and isinstance(port, NamedPort):
@@ -231,6 +258,55 @@ def _names_to_anyone(facts: Facts, policy: Policy) -> bool:
     )
 
 
+def _names_ports_of_nobody(facts: Facts, policy: Policy) -> bool:
+    """Whether a rule for pods has nothing but names of ports that no container has."""
+    naming = NAMED_PORT_CONTAINERS["containers"]
+    for rule in policy.rules:
+        peers = [peer for peer in rule.peers or () if isinstance(peer, PodPeer)]
+        names = {
+            (port.name, port.protocol) for port in rule.ports or () if isinstance(port, NamedPort)
+        }
+        if not peers or not names or len(names) < len(set(rule.ports or ())):
+            continue
+        found = [facts.subjects(policy)]
+        if rule.direction is Direction.EGRESS:
+            found = [facts.peers(peer) for peer in peers]
+        known = {
+            (port.name, port.protocol)
+            for kinds in found
+            for kind in kinds.tolist()
+            for port in facts.kinds[kind].ports
+            if port.container in naming
+        }
+        if names.isdisjoint(known):
+            return True
+    return False
+
+
+def _selects_its_peers(facts: Facts, policy: Policy) -> bool:
+    """Whether a policy of both types has pods both as subjects and as peers."""
+    if len(policy.isolates) < len(Direction):
+        return False
+    subjects = set(facts.subjects(policy).tolist())
+    for rule in policy.rules:
+        for peer in (None,) if rule.peers is None else rule.peers:
+            if peer is None and len(subjects) > 1:
+                return True
+            if isinstance(peer, PodPeer) and not subjects.isdisjoint(facts.peers(peer).tolist()):
+                return True
+    return False
+
+
+def _names_nodes(facts: Facts, policy: Policy) -> bool:
+    return policy.kind in ADMIN_KINDS and any(
+        isinstance(peer, NodePeer) for rule in policy.rules for peer in rule.peers or ()
+    )
+
+
+def _names_ports_of_admin(facts: Facts, policy: Policy) -> bool:
+    return policy.kind in ADMIN_KINDS and _has_names(facts, policy)
+
+
 def _has_ranges(facts: Facts, policy: Policy) -> bool:
     return any(
         isinstance(port, PortRange) and port.first != port.last and port.last != 65535
@@ -249,15 +325,22 @@ def _asks_services(facts: Facts, policy: Policy) -> bool:
 
 
 _KNOBS: Mapping[str, Callable[[Facts, Policy], bool]] = {
+    "unlisted_rules": _has_unlisted_rules,
+    "pod_labels": _asks_for_unseen_labels,
     "ipblock_matches_pods": _matches_pods,
     "ipblock_matches_nodes": _matches_nodes,
     "except_scope": _has_sibling_excepts,
     "hostnetwork_peers": _finds_hosts,
     "named_ports": _has_names,
     "named_port_containers": _names_init_ports,
+    "named_port_repeated": _names_repeated_ports,
     "named_port_union": _varies,
     "named_port_through_ipblock": _names_through_block,
     "named_port_to_anyone": _names_to_anyone,
+    "named_port_unknown": _names_ports_of_nobody,
+    "both_directions": _selects_its_peers,
+    "admin_nodes": _names_nodes,
+    "admin_named_ports": _names_ports_of_admin,
     "end_port": _has_ranges,
     "service_egress": _asks_services,
 }

@@ -57,12 +57,12 @@ class Tally(msgspec.Struct):
 
 
 class Asked(NamedTuple):
-    """What a rule lets through at its own end: ``subjects`` and ``peers`` (words,) on ``ports``,
-    a port list where rules add up, otherwise a place of ports."""
+    """What a rule lets through at its own end: ``subjects`` (words,) and the positions of ``peers``
+    that are pods, on ``ports``, a port list where rules add up, otherwise a place of ports."""
 
     ports: int
     subjects: Bitmap
-    peers: Bitmap
+    peers: NDArray[np.int64]
 
 
 def check(facts: Facts) -> Iterator[Hit]:
@@ -124,8 +124,7 @@ class _Reader:
         for row in rows:
             some |= self._rules.members(row.peer).size > 0
             for asked in self._asked(direction, row):
-                peers = self._rules.positions(asked.peers & self._rules.pods)
-                for part in np.unique(self._other(direction).part_of(peers)).tolist():
+                for part in np.unique(self._other(direction).part_of(asked.peers)).tolist():
                     if self._let(_OTHER[direction], part, asked).any():
                         return True
         return not some or self._reaches_outside(rows)
@@ -139,24 +138,24 @@ class _Reader:
 
     def _asked(self, direction: Direction, row: RuleRow) -> Iterator[Asked]:
         rules = self._rules
-        peers = rules.bitmap(row.peer)
         if not self._in_order:
-            yield Asked(row.ports, rules.bitmap(row.subject) & rules.pods, peers)
+            yield Asked(row.ports, rules.pods_in(row.subject)[0], rules.pods_in(row.peer)[1])
             return
-        subjects = rules.members(row.subject)
-        part_of = rules.sides[direction].part_of(subjects)
+        peers, _ = rules.pods_in(row.peer)
+        selected = rules.members(row.subject)
+        part_of = rules.sides[direction].part_of(selected)
         parts = np.unique(part_of).tolist()
         speaking = [one for part in parts for one in rules.sides[direction].of_part(part)]
         other = self._other(direction)
-        for part in np.unique(other.part_of(rules.members(row.peer))).tolist():
+        for part in rules.parts(_OTHER[direction], row.peer):
             speaking += other.of_part(part) if part >= 0 else []
         places = rules.places(speaking, row.ports)
         for part in parts:
-            own = bitmap(subjects[part_of == part], rules.plane.words)
+            own = bitmap(selected[part_of == part], rules.plane.words)
             for place in places:
                 let = self._decide(direction, part, place).allowed & peers
                 if let.any():
-                    yield Asked(place, own, let)
+                    yield Asked(place, own, rules.positions(let))
 
     def _decide(self, direction: Direction, part: int, place: int) -> Decided:
         key = direction, part, place
@@ -206,9 +205,9 @@ class _Reader:
         side = self._other(direction)
         for row in rows:
             for asked in self._asked(direction, row):
-                peers = rules.positions(asked.peers & rules.pods)
                 by_part: dict[int, Bitmap] = {}
-                for peer, part in zip(peers.tolist(), side.part_of(peers).tolist(), strict=True):
+                parts = side.part_of(asked.peers).tolist()
+                for peer, part in zip(asked.peers.tolist(), parts, strict=True):
                     if part not in by_part:
                         by_part[part] = self._let(_OTHER[direction], part, asked)
                     let = by_part[part]
@@ -216,11 +215,15 @@ class _Reader:
                     possible[peer] = possible[peer] | asked.subjects if known else asked.subjects
                     alive[peer] = alive[peer] | let if known else let
                     asked_of.setdefault(peer, []).append(asked)
+        dead = {peer: subjects & ~alive[peer] for peer, subjects in possible.items()}
         tally = Tally(0, {})
-        if any((subjects & ~alive[peer]).any() for peer, subjects in possible.items()):
+        if any(subjects.any() for subjects in dead.values()):
+            # Most peers have the same subjects.
+            distinct = {id(one): one for one in possible.values()}
+            listed = {key: rules.positions(one) for key, one in distinct.items()}
             for peer, subjects in possible.items():
-                tally.pairs += self._pairs(peer, rules.positions(subjects))
-                self._add(tally, _OTHER[direction], peer, subjects & ~alive[peer], asked_of[peer])
+                tally.pairs += self._pairs(peer, listed[id(subjects)])
+                self._add(tally, _OTHER[direction], peer, dead[peer], asked_of[peer])
         return tally
 
     def _add(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kubeverdict.analyses.conditions import NAMING
 from kubeverdict.analyses.findings import Severity
 from kubeverdict.analyses.lint.facts import Facts, Kind, allowing, peer_question, workload_names
 from kubeverdict.analyses.lint.finding import SHOWN, Hit, inside, listed
 from kubeverdict.analyses.lint.labels import near
+from kubeverdict.compile.dialect import named_ports
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
@@ -94,10 +94,7 @@ def _destinations(facts: Facts, policy: Policy, rule: Rule) -> list[Kind]:
 
 
 def _named(facts: Facts, rule: Rule, port: NamedPort, kinds: list[Kind]) -> Said | None:
-    naming = NAMING[facts.profile.named_port_containers]
-    declared = [
-        (one, kind) for kind in kinds for one in kind.ports if one.name and one.container in naming
-    ]
+    declared = [(one, kind) for kind in kinds for one in named_ports(kind.ports, facts.profile)]
     found: dict[int, list[Kind]] = {}
     for one, kind in declared:
         if (one.name, one.protocol) == (port.name, port.protocol):

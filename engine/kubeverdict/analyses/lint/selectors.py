@@ -13,7 +13,7 @@ from kubeverdict.compile.overlay.overlay import where as where_of
 from kubeverdict.model.cluster import METADATA_NAME
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import Action, PodPeer, Policy, Rule
-from kubeverdict.model.selectors import Selector
+from kubeverdict.model.selectors import NOTHING, Selector
 from kubeverdict.model.sources import Source
 
 _DOES = {Action.ALLOW: "opens", Action.DENY: "denies", Action.PASS: "passes on"}
@@ -49,6 +49,8 @@ def peer_miss(facts: Facts, peer: PodPeer) -> Miss | None:
 
 
 def _pod_miss(facts: Facts, where: Where, pods: Selector) -> Miss | None:
+    if pods == NOTHING and facts.profile.pod_labels == "identity":
+        return Miss(f"it wants a label of pods that {facts.profile.title} does not see")
     if any(one.values and one.key in facts.open_keys for one in pods.terms()):
         return None  # what it selects is seen when pods run
     miss = facts.vocabulary(where).miss(pods, "pod")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kubeverdict.analyses.recommend.groups import Group, Labels, groups_of
+from kubeverdict.analyses.recommend.groups import Group, Labels
 from kubeverdict.analyses.recommend.resolvers import DnsResolver
 from kubeverdict.analyses.recommend.shapes import PREFIX, DraftPodPeer, DraftPolicy, DraftRule
 from kubeverdict.analyses.wellknown import INGRESS_CONTROLLERS, NAME_KEYS
+from kubeverdict.compile.dialect import labels_seen
 from kubeverdict.model.cluster import Cluster, Service
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
 from kubeverdict.services import ServiceResolver, target_port
 
 DENY_ALL = "deny-all"
@@ -23,9 +25,15 @@ _METRICS = "metrics"
 
 
 def drafts(
-    wanted: Sequence[str], cluster: Cluster, namespaces: Sequence[str], resolver: DnsResolver | None
+    wanted: Sequence[str],
+    cluster: Cluster,
+    profile: Profile,
+    groups: Sequence[Group],
+    namespaces: Sequence[str],
+    resolver: DnsResolver | None,
 ) -> tuple[list[DraftPolicy], tuple[str, ...]]:
-    """The policies of the baselines that are wanted, and what there is to say about them."""
+    """The policies of the baselines that are ``wanted``, for some ``namespaces``, and what there is
+    to say about them. ``groups`` are all of the cluster."""
     found: list[DraftPolicy] = []
     notes: list[str] = []
     if DENY_ALL in wanted:
@@ -35,13 +43,13 @@ def drafts(
         rule = DraftRule((peer,), resolver.ports, ("DNS, for every pod of the namespace",))
         found += [_draft(name, "allow-dns", None, (rule,)) for name in namespaces]
     if MONITORING in wanted:
-        monitors = _known_as(cluster, _MONITORS)
+        monitors = _known_as(groups, _MONITORS)
         found += _monitoring(cluster, namespaces, monitors)
         if not monitors:
             notes.append(f"--baseline {MONITORING}: no pods that are known as monitoring")
     if INGRESS_CONTROLLER in wanted:
-        controllers = _known_as(cluster, INGRESS_CONTROLLERS)
-        exposed = list(_exposed(cluster, namespaces, controllers))
+        controllers = _known_as(groups, INGRESS_CONTROLLERS)
+        exposed = list(_exposed(cluster, profile, namespaces, controllers))
         found += exposed
         if not exposed:
             what = "no Ingress leads to these namespaces" if controllers else "no controller"
@@ -59,14 +67,11 @@ def _draft(
     return DraftPolicy(namespace, f"{PREFIX}{name}", (), ingress, egress, why)
 
 
-def _known_as(cluster: Cluster, names: Sequence[str]) -> list[Group]:
+def _known_as(groups: Sequence[Group], names: Sequence[str]) -> list[Group]:
     """Groups whose pods carry one of some names."""
-    spaces = {
-        pod.namespace for pod in cluster.pods if any(pod.labels.get(k) in names for k in NAME_KEYS)
-    }
     return [
         group
-        for group in groups_of(pod for pod in cluster.pods if pod.namespace in spaces)
+        for group in groups
         if any(group.pods[0].labels.get(key) in names for key in NAME_KEYS)
     ]
 
@@ -90,7 +95,7 @@ def _is_metrics(name: str) -> bool:
 
 
 def _exposed(
-    cluster: Cluster, namespaces: Sequence[str], controllers: Sequence[Group]
+    cluster: Cluster, profile: Profile, namespaces: Sequence[str], controllers: Sequence[Group]
 ) -> Iterator[DraftPolicy]:
     """From the controller to the pods that an Ingress leads to."""
     peers = tuple(DraftPodPeer(group.namespace, group.labels) for group in controllers)
@@ -99,16 +104,19 @@ def _exposed(
     for ingress in cluster.ingresses:
         for backend in ingress.backends:
             service = services.named(backend.namespace, backend.service)
-            if service is not None and service.selector and service.namespace in namespaces:
-                key = (service.namespace, tuple(sorted(service.selector.items())))
+            if service is None or service.namespace not in namespaces:
+                continue
+            labels = labels_seen(service.selector, profile)
+            if labels:
+                key = (service.namespace, tuple(sorted(labels.items())))
                 wanted.setdefault(key, set()).update(_targets(services, service, backend.port))
-    for number, ((namespace, labels), ports) in enumerate(sorted(wanted.items())):
+    for number, ((namespace, selected), ports) in enumerate(sorted(wanted.items())):
         if not (peers and ports):
             continue
         specs = tuple(sorted(ports, key=lambda spec: (spec[0], str(spec[1]))))
         rule = DraftRule(peers, specs, ("the ingress controller, where an Ingress leads",))
         name = f"{PREFIX}allow-ingress-controller{f'-{number}' if number else ''}"
-        yield DraftPolicy(namespace, name, labels, (rule,), None, ("backends of an Ingress",))
+        yield DraftPolicy(namespace, name, selected, (rule,), None, ("backends of an Ingress",))
 
 
 def _targets(

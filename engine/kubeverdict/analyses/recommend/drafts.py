@@ -103,7 +103,7 @@ def _recommend(
     reading: LogReading,
     options: DraftOptions,
 ) -> Recommendation:
-    everyone = list(groups_of(cluster.pods))
+    everyone = list(groups_of(cluster.pods, profile))
     evidence = evidence_of(cluster, profile, static, everyone, traffic, reading)
     needs, hopeless = evidence.needs, evidence.hopeless
     wanted = {
@@ -116,14 +116,14 @@ def _recommend(
         )
         and any((pod.namespace, pod.name) in evidence.managed for pod in group.pods)
     }
-    writer = _Writer(everyone, GroupPortNames(profile), find_resolver(cluster), options)
+    writer = _Writer(everyone, GroupPortNames(profile), find_resolver(cluster, profile), options)
     names = _names([everyone[number] for number in sorted(wanted)])
     policies: list[DraftPolicy] = []
     silent: list[UnseenWorkload] = []
     one_way: list[UnseenWorkload] = []
     spaces = sorted({everyone[number].namespace for number in wanted})
     asked = options.baselines if (traffic.observed > 0).any() else ()
-    base, notes = baselines.drafts(asked, cluster, spaces, writer.resolver)
+    base, notes = baselines.drafts(asked, cluster, profile, everyone, spaces, writer.resolver)
     for number in sorted(wanted):
         group = everyone[number]
         own = {one: needs.get((number, one)) for one in Direction}

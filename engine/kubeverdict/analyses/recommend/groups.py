@@ -8,7 +8,15 @@ from re import compile as pattern
 
 import msgspec
 
-from kubeverdict.model.cluster import CONTROLLER_LABELS, UNKNOWN_VALUE, Pod, WorkloadRef
+from kubeverdict.compile.dialect import labels_seen
+from kubeverdict.model.cluster import (
+    CONTROLLER_LABELS,
+    SERVICE_ACCOUNT,
+    UNKNOWN_VALUE,
+    Pod,
+    WorkloadRef,
+)
+from kubeverdict.model.profile import Profile
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -50,35 +58,37 @@ class Group(msgspec.Struct, frozen=True, eq=False):
         return f"{self.workloads[0]}{f' and {more} more' if more else ''}"
 
 
-def stable(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels that a workload keeps from one roll-out to the next."""
+def _usable(labels: Mapping[str, str], profile: Profile) -> dict[str, str]:
+    """Labels that a workload keeps from one roll-out to the next, and that its CNI sees."""
     return {
         key: value
-        for key, value in labels.items()
+        for key, value in labels_seen(labels, profile).items()
         if key not in CONTROLLER_LABELS
         and value != UNKNOWN_VALUE
         and key not in _VOLATILE
+        and key != SERVICE_ACCOUNT  # no selector of a NetworkPolicy can ask for it
         and not _VOLATILE_KEY.fullmatch(key)
     }
 
 
-def groups_of(pods: Iterable[Pod]) -> Iterator[Group]:
-    """The groups of all namespaces; each pod is in one of them."""
+def groups_of(pods: Iterable[Pod], profile: Profile) -> Iterator[Group]:
+    """The groups of all namespaces, by labels that selectors see under a CNI; each pod is in one of
+    them."""
     spaces: dict[str, list[Pod]] = {}
     for pod in pods:
         spaces.setdefault(pod.namespace, []).append(pod)
     for namespace in sorted(spaces):
-        yield from _Space(namespace, spaces[namespace]).groups()
+        yield from _Space(namespace, spaces[namespace], profile).groups()
 
 
 class _Space:
     """One namespace: which of its pods have a label, as sets of places in ``pods``."""
 
-    def __init__(self, namespace: str, pods: Sequence[Pod]) -> None:
+    def __init__(self, namespace: str, pods: Sequence[Pod], profile: Profile) -> None:
         self.namespace = namespace
         self.pods = pods
         self.having: dict[tuple[str, str], set[int]] = {}
-        self.labels = [stable(pod.labels) for pod in pods]
+        self.labels = [_usable(pod.labels, profile) for pod in pods]
         self.of_workload: dict[WorkloadRef, list[int]] = {}
         for place, pod in enumerate(pods):
             self.of_workload.setdefault(pod.workload, []).append(place)

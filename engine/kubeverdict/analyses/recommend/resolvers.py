@@ -15,9 +15,11 @@ from kubeverdict.analyses.wellknown import (
     NODE_LOCAL_ADDRESS,
     NODE_LOCAL_LABELS,
 )
+from kubeverdict.compile.dialect import labels_seen
 from kubeverdict.model.addresses import Block, parse_block
 from kubeverdict.model.cluster import Cluster, Pod, Service
 from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
 from kubeverdict.services import target_port
 
 _NODE_LOCAL_BLOCK = parse_block(f"{NODE_LOCAL_ADDRESS}/32")
@@ -34,16 +36,17 @@ class DnsResolver(msgspec.Struct, frozen=True, eq=False):
     cache: Block | None
 
 
-def find_resolver(cluster: Cluster) -> DnsResolver | None:
-    """The DNS behind the Service that everybody asks, or known by its labels."""
+def find_resolver(cluster: Cluster, profile: Profile) -> DnsResolver | None:
+    """The DNS behind the Service that everybody asks, or known by its labels; by labels that
+    selectors see under its CNI."""
     services = {(one.namespace, one.name): one for one in cluster.services}
     service = next((services[name] for name in DNS_SERVICES if name in services), None)
     choices: Sequence[tuple[str | None, dict[str, str]]] = [(None, each) for each in DNS_LABELS]
     if service is not None and service.selector:
-        choices = [(service.namespace, dict(service.selector)), *choices]
+        choices = [(service.namespace, dict(labels_seen(service.selector, profile))), *choices]
     for namespace, labels in choices:
         pods = tuple(_selected(cluster.pods, namespace, labels))
-        if pods:
+        if pods and labels:
             cache = any(NODE_LOCAL_LABELS.items() <= pod.labels.items() for pod in cluster.pods)
             return DnsResolver(
                 pods[0].namespace,

@@ -11,6 +11,7 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.policy import (
     NETWORK_POLICY,
+    NETWORK_POLICY_ORDER,
     NETWORK_POLICY_TIER,
     Action,
     Direction,
@@ -74,6 +75,8 @@ def _everywhere(cluster: Cluster, rules: tuple[Rule, ...]) -> tuple[Policy, ...]
             isolates=tuple(Direction),
             rules=rules,
             source=Source(_Nowhere()),
+            order=NETWORK_POLICY_ORDER,
+            tiebreak=f"{name}/knp.default.everything",
         )
         for name in sorted({pod.namespace for pod in cluster.pods})
     )

@@ -10,6 +10,7 @@ really meet, and of what boolean ones of them leave open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from kubeverdict.analyses.verify.values import TooManyError, label_values
 from kubeverdict.model.selectors import NOTHING, Requirement, Selector
@@ -32,57 +33,91 @@ def combinations(selectors: Sequence[Selector], needed: int = 0) -> dict[int, La
     everything = (1 << len(selectors)) - 1
     if needed and not everything & needed:
         return {}
-    keys = sorted({term.key for one in selectors for term in one.terms()})
     boolean = [number for number, one in enumerate(selectors) if one.clauses]
+    required, inside = _by_key(selectors)
     states: dict[_State, Labels] = {}
 
-    def reach(states: dict[_State, Labels], state: _State, labels: Labels) -> None:
-        met, rest = state
-        for number, one in zip(boolean, rest, strict=True):
-            if one is NOTHING:
-                met &= ~(1 << number)
-        if not needed or met & needed:
-            known = states.get((met, rest))
-            if known is None or len(labels) < len(known):
-                states[met, rest] = labels
+    def failing(rest: tuple[Selector, ...]) -> int:
+        """The boolean selectors that cannot be met any more."""
+        parts = zip(boolean, rest, strict=True)
+        return sum(1 << number for number, one in parts if one is NOTHING)
 
     first = _Left("", None)
-    reach(states, (everything, tuple(first.of(selectors[n]) for n in boolean)), ())
-    for key in keys:
-        choices = _choices(key, selectors)
+    rest = tuple(first.of(selectors[number]) for number in boolean)
+    met = everything & ~failing(rest)
+    if not needed or met & needed:
+        states[met, rest] = ()
+    for key in sorted({*required, *inside}):
+        choices = _choices(key, required.get(key, {}), inside.get(key, {}))
         reached: dict[_State, Labels] = {}
         for (met, rest), labels in states.items():
             for failed, left in choices:
-                state = met & ~failed, tuple(map(left.of, rest)) if rest else ()
-                reach(reached, state, (*labels, *left.labels.items()))
+                now, after = met & ~failed, rest
+                if rest:
+                    after = tuple(map(left.of, rest))
+                    now &= ~failing(after)
+                if needed and not now & needed:
+                    continue
+                known = reached.get((now, after))
+                if known is None or len(labels) + len(left.labels) < len(known):
+                    reached[now, after] = (*labels, *left.labels.items())
         if len(reached) > MOST:
             raise TooManyError(f"more than {MOST:,} combinations of selectors")
         states = reached
     return {met: labels for (met, _), labels in states.items()}
 
 
-def _choices(key: str, selectors: Sequence[Selector]) -> list[tuple[int, _Left]]:
+def _by_key(
+    selectors: Sequence[Selector],
+) -> tuple[dict[str, dict[Requirement, int]], dict[str, dict[Requirement, None]]]:
+    """What is asked of each label: outright, with the selectors that do so as a bitmap, and inside
+    of boolean selectors."""
+    required: dict[str, dict[Requirement, int]] = {}
+    inside: dict[str, dict[Requirement, None]] = {}
+    for number, selector in enumerate(selectors):
+        for one in selector.requirements:
+            users = required.setdefault(one.key, {})
+            users[one] = users.get(one, 0) | 1 << number
+        for clause in selector.clauses:
+            for part in clause.parts:
+                for one in part.terms():
+                    inside.setdefault(one.key, {})[one] = None
+    return required, inside
+
+
+def _choices(
+    key: str, required: dict[Requirement, int], inside: dict[Requirement, None]
+) -> list[tuple[int, _Left]]:
     """What a key can do: the selectors that fail whatever else there is, and what is left of the
     boolean ones. Of values (None: the key is absent) with the same effect only the simplest is
     kept."""
-    required: dict[Requirement, int] = {}
-    inside: dict[Requirement, None] = {}
-    for number, selector in enumerate(selectors):
-        for one in selector.requirements:
-            if one.key == key:
-                required[one] = required.get(one, 0) | 1 << number
-        for part in (part for clause in selector.clauses for part in clause.parts):
-            inside |= {one: None for one in part.terms() if one.key == key}
     found: dict[tuple[object, ...], tuple[int, _Left]] = {}
-    for value in label_values({**required, **inside}.keys()):
-        labels = {} if value is None else {key: value}
+    users = required.values()
+    for value, matched, held in _effects(key, tuple(required), tuple(inside)):
         failed = 0
-        for one, users in required.items():
-            if not one.matches(labels):
-                failed |= users
-        held = (one.matches(labels) for one in inside)
-        found.setdefault((failed, *held), (failed, _Left(key, value)))
+        for one, met in zip(users, matched, strict=True):
+            if not met:
+                failed |= one
+        if (failed, held) not in found:
+            found[failed, held] = failed, _Left(key, value)
     return list(found.values())
+
+
+_Met = tuple[bool, ...]
+
+
+@lru_cache(maxsize=10_000)
+def _effects(
+    key: str, required: tuple[Requirement, ...], inside: tuple[Requirement, ...]
+) -> list[tuple[str | None, _Met, _Met]]:
+    """Values of a label, simple ones first, and which requirements each meets. The policies of a
+    namespace ask the same of every assertion."""
+    found: dict[tuple[_Met, _Met], str | None] = {}
+    for value in label_values(dict.fromkeys((*required, *inside)).keys()):
+        labels = {} if value is None else {key: value}
+        met, held = (tuple(one.matches(labels) for one in some) for some in (required, inside))
+        found.setdefault((met, held), value)
+    return [(value, met, held) for (met, held), value in found.items()]
 
 
 class _Left:

@@ -57,6 +57,19 @@ class PolicyQuestions:
     def note_subject(self, namespace: str, selector: Selector) -> None:
         self.subjects.setdefault(namespace, {})[selector] = None
 
+    def note_subjects(self, policies: Iterable[Policy], namespaces: Sequence[Namespace]) -> None:
+        """What ``policies`` ask of the pods that they select, in ``namespaces``."""
+        for policy in policies:
+            for rule in policy.rules:
+                if rule.subject is not None:
+                    self.note_peer(rule.subject)
+            if policy.namespace is not None:
+                self.note_subject(policy.namespace, policy.pods)
+                continue
+            for one in namespaces:
+                if governs(policy, one):
+                    self.note_subject(one.name, policy.pods)
+
     def note_peer(self, peer: Peer) -> None:
         """Nodes and named sets of ends do not distinguish pods."""
         for part in parts_of(peer):
@@ -77,6 +90,10 @@ class PolicyQuestions:
         return list(alike.values()) or [None]
 
 
+def peers_of(policies: Iterable[Policy]) -> Iterator[Peer]:
+    return (peer for one in policies for rule in one.rules for peer in rule.peers or ())
+
+
 def new_pods(
     pod_set: NewPodSet,
     namespaces: Sequence[Namespace],
@@ -87,11 +104,12 @@ def new_pods(
 ) -> Iterator[tuple[Pod, int]]:
     """The pods, each with the index of its ``ports``. Raises TooManyError."""
     made = 0
+    containers = [each.of_container() for each in ports]
     for namespace in namespaces:
         for labels, node, address in product(
             _label_sets(pod_set, namespace, asked), asked.nodes, addresses
         ):
-            for index, each in enumerate(ports):
+            for index, each in enumerate(containers):
                 made += 1
                 if made > MOST:
                     raise TooManyError(f"more than {MOST:,} at the {prefix}")
@@ -102,7 +120,7 @@ def new_pods(
                     dict(labels),
                     WorkloadRef(namespace.name, name, "Pod"),
                     () if address is None else (str(address),),
-                    each.of_container(),
+                    each,
                     node,
                 )
                 yield pod, index

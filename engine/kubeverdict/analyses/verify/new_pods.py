@@ -26,14 +26,14 @@ from kubeverdict.analyses.verify.new_pod_kinds import NewPodSet
 from kubeverdict.analyses.verify.questions import RangeQuestion, questions
 from kubeverdict.analyses.verify.report import NewPod, Violation
 from kubeverdict.analyses.verify.sides import Side
-from kubeverdict.analyses.verify.small_cluster import SmallCluster, cases
+from kubeverdict.analyses.verify.small_cluster import GoverningPolicies, SmallCluster, cases
 from kubeverdict.analyses.verify.spans import of_block
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.model.addresses import Address, Family, parse_address
 from kubeverdict.model.assertions import Assertion, Claim, EndSpec, WorkloadName
 from kubeverdict.model.cluster import CONTROLLER_LABELS, Pod
 from kubeverdict.model.policy import Action, BlockPeer, PodPeer
-from kubeverdict.model.ports import NamedPort
+from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 
 # Pairs of identities at which an assertion fails that are looked at.
@@ -50,7 +50,10 @@ class NewPodJudge:
     ) -> None:
         self._compiled = compiled
         self._maker = maker
-        self._candidates = _in_ranges(compiled, pod_ranges) if pod_ranges else _in_use(compiled)
+        self._policies = GoverningPolicies(compiled.policies)
+        self._candidates = (
+            _in_ranges(compiled, pod_ranges) if pod_ranges else addresses_in_use(compiled)
+        )
 
     @property
     def has_addresses(self) -> bool:
@@ -65,6 +68,7 @@ class NewPodJudge:
         spans = (source.addresses, destination.addresses)
         cluster = SmallCluster(
             self._compiled,
+            self._policies,
             self._new_pod_set(assertion.source, claim is Claim.ONLY_FROM),
             self._new_pod_set(assertion.destination, claim is Claim.ONLY_TO),
             spans,
@@ -159,10 +163,45 @@ class _Examples:
         found = []
         for _, cell, source, destination in best.values():
             chosen = Case(source, destination, case.ports, case.denied)
-            names = () if question.name else self._names(cell, destination)
+            if question.name:
+                names: tuple[str, ...] = (question.name,)
+            else:
+                cell, names = self._one_port(cell, destination)
             for violation in self._lister.violations(chosen, Failure([cell]), misses=False):
                 found.append(self._shown(violation, question.name, names))
         return found
+
+    def _one_port(self, cell: Cell, destination: Side) -> tuple[Cell, tuple[str, ...]]:
+        """The ports of a cell that need no name, or else one of them with the names that it needs:
+        a name of a pod that is shown stands for one number."""
+        held: dict[tuple[Protocol, int], set[NamedPort]] = {}
+        for pod in np.flatnonzero(destination.pods).tolist():
+            for port in self._compiled.pods[pod].ports:
+                name = NamedPort(port.protocol, port.name)
+                held.setdefault((port.protocol, port.number), set()).add(name)
+        if not held:
+            return cell, ()
+        texts = self._judge.slices.texts
+        places = texts.places(cell.ports)
+        names = [held.get(place, set()) & self._needed(cell, *place) for place in places]
+        free = [not some for some in names]
+        if not any(free):
+            free[0] = True
+        first = free.index(True)
+        ports = texts.part(cell.ports, free)
+        chosen = cell._replace(ports=ports, sample=(*cell.sample[:2], *places[first]))
+        return chosen, tuple(sorted({one.name for one in names[first]}))
+
+    def _needed(self, cell: Cell, protocol: Protocol, number: int) -> set[NamedPort]:
+        """The names that the rules that decide about a port ask for, where they do not ask for its
+        number, and those that lead to them past other tiers."""
+        needed = set(self._passed)
+        for decided in (cell.egress, cell.ingress):
+            ports = self._compiled.rules[decided].rule.ports or () if decided >= 0 else ()
+            numbered = (one for one in ports if isinstance(one, PortRange))
+            if not any(one.protocol is protocol and one.covers(number) for one in numbered):
+                needed |= {port for port in ports if isinstance(port, NamedPort)}
+        return needed
 
     def _simplest(self, plane: int, identity: int, side: Side) -> list[_Simplest]:
         """Of the pods of an identity at a side, in each namespace the one with fewest labels."""
@@ -187,22 +226,6 @@ class _Examples:
         self._known[plane, identity, side] = known
         return known
 
-    def _names(self, cell: Cell, destination: Side) -> tuple[str, ...]:
-        """The names of ports that the rules that decide ask for, or that lead to them past other
-        tiers, as far as the pod has them."""
-        held = {
-            NamedPort(port.protocol, port.name)
-            for number in np.flatnonzero(destination.pods).tolist()
-            for port in self._compiled.pods[number].ports
-        }
-        asked = {
-            port
-            for decided in (cell.egress, cell.ingress)
-            if decided >= 0
-            for port in self._compiled.rules[decided].rule.ports or ()
-        }
-        return tuple(sorted({port.name for port in held & (asked | self._passed)}))
-
     def _shown(self, violation: Violation, name: str, names: tuple[str, ...]) -> Violation:
         opener, answerer = (self._pod(text) for text in violation.sample[:2])
         ports = violation.ports
@@ -214,8 +237,8 @@ class _Examples:
             family="",
             ports=ports,
             condition=condition_of(self._both, violation.sample),
-            new_source=_new_pod(opener, ()),
-            new_destination=_new_pod(answerer, names),
+            new_source=_new_pod(opener),
+            new_destination=_new_pod(answerer, violation.sample[2], names),
         )
 
     def _pod(self, name: str) -> Pod | None:
@@ -224,13 +247,20 @@ class _Examples:
         return None if number is None else self._compiled.pods[number]
 
 
-def _new_pod(pod: Pod | None, names: tuple[str, ...]) -> NewPod | None:
+def _new_pod(pod: Pod | None, port: str = "", names: tuple[str, ...] = ()) -> NewPod | None:
     if pod is None:
         return None
-    return NewPod(pod.namespace, dict(pod.labels), "".join(pod.addresses), names, pod.node)
+    return NewPod(
+        pod.namespace,
+        dict(pod.labels),
+        "".join(pod.addresses),
+        port if names else "",
+        names,
+        pod.node,
+    )
 
 
-def _in_use(compiled: CompiledPolicy) -> list[Address]:
+def addresses_in_use(compiled: CompiledPolicy) -> list[Address]:
     """Of the addresses of pods one in each interval that rules distinguish."""
     found: dict[tuple[Family, int], Address] = {}
     space = compiled.addresses

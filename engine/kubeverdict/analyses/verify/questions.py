@@ -68,7 +68,7 @@ def questions(
     )
     found = []
     if numbered:
-        numbers = _representatives(numbered, rules)
+        numbers = representatives(numbered, rules)
         denied = assertion.claim is not Claim.ALLOW
         names = _names(rules, denied, compiled.at_least)
         found.append(RangeQuestion(numbered, [PortNames(each, numbers) for each in names]))
@@ -77,7 +77,7 @@ def questions(
             used = protocols(port)
             own = frozenset(NamedPort(protocol, port.name) for protocol in used)
             numbers = tuple(
-                one for one in _representatives(everything, rules) if one.protocol in used
+                one for one in representatives(everything, rules) if one.protocol in used
             )
             found.append(RangeQuestion(places(numbers), [PortNames(own, numbers)], port.name))
     return found
@@ -113,12 +113,10 @@ def _names(rules: Iterable[Rule], denied: bool, at_least: bool) -> list[frozense
     ]
 
 
-def _representatives(ranges: Ranges, rules: Iterable[Rule]) -> tuple[PortRange, ...]:
+def representatives(ranges: Ranges, rules: Iterable[Rule]) -> tuple[PortRange, ...]:
     """The first port of each part of ``ranges`` that rules distinguish."""
-    cuts: set[int] = set()
-    for rule in rules:
-        for span in port_list((*(rule.ports or ()), *rule.excluded_ports)):
-            cuts.update(span)
+    lists = {(*(rule.ports or ()), *rule.excluded_ports) for rule in rules}
+    cuts = {cut for ports in lists for span in port_list(ports) for cut in span}
     found = set()
     for first, stop in ranges:
         found |= {first, *(cut for cut in cuts if first < cut < stop)}

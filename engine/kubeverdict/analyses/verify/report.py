@@ -14,11 +14,13 @@ from kubeverdict.model.unevaluated import Unevaluated
 
 class NewPod(msgspec.Struct, frozen=True):
     """A pod that does not exist and could: it has these labels and no others. ``port_names`` are
-    the names that its ports would have, ``address`` and ``node`` where they matter."""
+    the names that its ``port`` (a protocol and a number) would have, ``address`` and ``node`` where
+    they matter."""
 
     namespace: str
     labels: dict[str, str]
     address: str = ""
+    port: str = ""
     port_names: tuple[str, ...] = ()
     node: str = ""
 
@@ -30,7 +32,7 @@ class NewPod(msgspec.Struct, frozen=True):
         if self.node:
             parts.append(f"on node {self.node}")
         if self.port_names:
-            parts.append(f"port named {', '.join(self.port_names)}")
+            parts.append(f"port {self.port} named {', '.join(self.port_names)}")
         return f"a new pod in {self.namespace} {', '.join(parts)}"
 
 

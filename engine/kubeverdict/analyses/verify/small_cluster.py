@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 from msgspec.structs import replace
 
 from kubeverdict.analyses.verify.judging import Case
-from kubeverdict.analyses.verify.new_pod_kinds import NewPodSet, PolicyQuestions, governs, new_pods
+from kubeverdict.analyses.verify.new_pod_kinds import (
+    NewPodSet,
+    PolicyQuestions,
+    governs,
+    new_pods,
+    peers_of,
+)
 from kubeverdict.analyses.verify.questions import PortNames, RangeQuestion
 from kubeverdict.analyses.verify.sides import Side
 from kubeverdict.analyses.verify.spans import Spans, common
@@ -18,9 +25,33 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.lowering import is_about_own_node
 from kubeverdict.model.addresses import Address, parse_address
 from kubeverdict.model.cluster import Cluster, Namespace, Pod
-from kubeverdict.model.policy import BlockPeer, Direction, Peer, PodPeer, Policy, Rule
+from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, Policy, Rule
 
 NewPods = Sequence[tuple[Pod, int]]
+
+
+class GoverningPolicies:
+    """The policies of a cluster by where they are, cut down to one direction."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        # Each with its place in evaluation order.
+        self._of_namespace: dict[tuple[Direction, str | None], list[tuple[int, Policy]]] = {}
+        for place, policy in enumerate(policies):
+            for direction in Direction:
+                rules = tuple(rule for rule in policy.rules if rule.direction is direction)
+                isolates = tuple(one for one in policy.isolates if one is direction)
+                if rules or isolates:
+                    part = replace(policy, rules=rules, isolates=isolates)
+                    key = direction, policy.namespace
+                    self._of_namespace.setdefault(key, []).append((place, part))
+
+    def within(self, namespaces: Sequence[Namespace], direction: Direction) -> list[Policy]:
+        """Those that can decide about pods in some namespaces, in evaluation order."""
+        everywhere = self._of_namespace.get((direction, None), ())
+        found = [one for one in everywhere if any(governs(one[1], each) for each in namespaces)]
+        for namespace in namespaces:
+            found += self._of_namespace.get((direction, namespace.name), ())
+        return [policy for _, policy in sorted(found, key=itemgetter(0))]
 
 
 class SmallCluster:
@@ -29,18 +60,20 @@ class SmallCluster:
     def __init__(
         self,
         compiled: CompiledPolicy,
+        policies: GoverningPolicies,
         source: NewPodSet,
         destination: NewPodSet,
         addresses: tuple[Spans, Spans],
     ) -> None:
-        """``addresses`` are at the ends besides the pods."""
+        """``policies`` are those of ``compiled``; ``addresses`` are at the ends besides the
+        pods."""
         self._compiled = compiled
         self._addresses_at = addresses
         self._pod_sets = (source, destination)
         existing = compiled.cluster.namespaces
         self._spaces = tuple(pod_set.namespaces(existing) for pod_set in self._pod_sets)
-        self._leaving = _policies(compiled, self._spaces[0], Direction.EGRESS)
-        self._entering = _policies(compiled, self._spaces[1], Direction.INGRESS)
+        self._leaving = policies.within(self._spaces[0], Direction.EGRESS)
+        self._entering = policies.within(self._spaces[1], Direction.INGRESS)
 
     @property
     def rules(self) -> list[Rule]:
@@ -76,7 +109,7 @@ class SmallCluster:
     def _nodes(self, own: Sequence[Policy], facing: Spans) -> tuple[str, ...]:
         """The nodes that a new pod may run on, as far as its ``own`` policies tell the addresses
         at the other end by that: those that have one there, and any other."""
-        if not facing or not any(map(is_about_own_node, _peers(own))):
+        if not facing or not any(map(is_about_own_node, peers_of(own))):
             return ("",)
         machines = ((one.name, one.addresses) for one in self._compiled.cluster.nodes)
         hosts = ((pod.node, pod.addresses) for pod in self._on_hosts)
@@ -97,7 +130,7 @@ class SmallCluster:
         old, profile = self._compiled, self._compiled.profile
         known = PodPeer, BlockPeer
         by_name = any(
-            not isinstance(peer, known) for peer in _peers((*self._leaving, *self._entering))
+            not isinstance(peer, known) for peer in peers_of((*self._leaving, *self._entering))
         )
         apart = profile.hostnetwork_peers != "never" or not profile.ipblock_matches_nodes or by_name
         on_hosts = self._on_hosts if apart else []
@@ -137,49 +170,16 @@ def cases(
     return found
 
 
-def _policies(
-    compiled: CompiledPolicy, namespaces: Sequence[Namespace], direction: Direction
-) -> list[Policy]:
-    """The policies that can decide about pods there in a direction, cut down to it."""
-    names = {one.name for one in namespaces}
-    found = []
-    for policy in compiled.policies:
-        if policy.namespace is None:
-            there = any(governs(policy, one) for one in namespaces)
-        else:
-            there = policy.namespace in names
-        if not there:
-            continue
-        rules = tuple(rule for rule in policy.rules if rule.direction is direction)
-        isolates = tuple(one for one in policy.isolates if one is direction)
-        if rules or isolates:
-            found.append(replace(policy, rules=rules, isolates=isolates))
-    return found
-
-
 def _asked(
     namespaces: Sequence[Namespace], own: Sequence[Policy], facing: Sequence[Policy]
 ) -> PolicyQuestions:
     """What is asked about pods in ``namespaces`` by their ``own`` policies and by the ``facing``
     ones of the other end."""
     asked = PolicyQuestions()
-    for peer in _peers(facing):
+    for peer in peers_of(facing):
         asked.note_peer(peer)
-    for policy in own:
-        for rule in policy.rules:
-            if rule.subject is not None:
-                asked.note_peer(rule.subject)
-        if policy.namespace is not None:
-            asked.note_subject(policy.namespace, policy.pods)
-            continue
-        for one in namespaces:
-            if governs(policy, one):
-                asked.note_subject(one.name, policy.pods)
+    asked.note_subjects(own, namespaces)
     return asked
-
-
-def _peers(policies: Iterable[Policy]) -> Iterator[Peer]:
-    return (peer for one in policies for rule in one.rules for peer in rule.peers or ())
 
 
 def _together(leaving: Sequence[Policy], entering: Sequence[Policy]) -> tuple[Policy, ...]:

@@ -140,7 +140,7 @@ def _notes(compiled: CompiledPolicy, further: NewPodJudge) -> tuple[str, ...]:
             "(podRanges says where pods are)"
         )
     profile = compiled.profile
-    if profile.named_port_union or profile.named_port_to_anyone == "own-namespace":
+    if profile.resolves_names_early:
         found.append(
             f"{profile.title} takes some numbers for the name of a port from all pods that a "
             "policy is about: for new pods, from those that exist"

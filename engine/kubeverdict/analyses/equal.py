@@ -1,0 +1,155 @@
+"""Whether two sets of policies allow the same connections.
+
+Both are judged over the same pods: those of the input, and on request also one pod for each way in
+which either set can distinguish pods and namespaces that could be created (:mod:`.could_be`). What
+one set allows for certain and the other denies for certain is a counterexample. What depends on the
+condition of a rule, or on what was not evaluated, leaves the question open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from kubeverdict.analyses.could_be import CouldBe, could_be
+from kubeverdict.analyses.decisions import ConnectionVerdict, Decision
+from kubeverdict.analyses.effects import Effect
+from kubeverdict.analyses.unevaluated import sentences
+from kubeverdict.analyses.verify.values import TooManyError
+from kubeverdict.analyses.whatif import WhatIf, whatif
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.model.cluster import Namespace, Pod
+from kubeverdict.model.counts import count
+from kubeverdict.model.unevaluated import Unevaluated, merged
+
+EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
+
+
+class Equality(msgspec.Struct, frozen=True):
+    """The report. ``profiles`` are those of the first and the second set.
+
+    ``counterexamples`` are connections that one set allows and the other denies, the simplest of
+    each pair of deciding rules, the simplest first; ``before`` and ``after`` of each are the first
+    and the second set. ``different`` counts all that were found. ``doubts`` are sentences on what
+    leaves the question open where there is no counterexample. ``pods`` were compared, and
+    ``new_pods`` that could be created; None where that was not asked. ``created`` are those of the
+    counterexamples, with their ``namespaces``. A new pod with a name for a port has it for one
+    number of each range that rules distinguish."""
+
+    profiles: tuple[str, str]
+    counterexamples: tuple[Effect, ...]
+    different: int
+    doubts: tuple[str, ...]
+    pods: int
+    new_pods: int | None = None
+    created: tuple[Pod, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    unevaluated: tuple[Unevaluated, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        if self.different:
+            return DIFFERENT
+        return UNKNOWN if self.doubts else EQUAL
+
+
+def equal(first: CompiledPolicy, second: CompiledPolicy, *, any_pod: bool = False) -> Equality:
+    """Compare two sets of policies over the same pods, namespaces and nodes. ``any_pod``: and for
+    every pod and namespace that could be created."""
+    sides = first, second
+    found = [_compared(sides)]
+    doubts = []
+    made = None
+    if any_pod:
+        try:
+            made = could_be(sides)
+        except TooManyError as error:
+            doubts.append(f"pods that could be created are not compared: {error}")
+        else:
+            found.append(_compared([_populated(side, made) for side in sides]))
+            doubts += _early_names(sides)
+    unevaluated = merged(first.unevaluated, second.unevaluated)
+    effects = [effect for one in found for effect in (*one.opened, *one.closed)]
+    certain = [effect for effect in effects if not effect.conditions]
+    doubts += _conditional(sides, len(effects) - len(certain))
+    doubts += sentences(one for one in unevaluated if one.gap.decides)
+    counterexamples = tuple(_simplest(certain))
+    shown = {end.name for one in counterexamples for end in (one.source, one.destination)}
+    created = tuple(pod for pod in (made.pods if made else ()) if f"{pod}[Pod]" in shown)
+    spaces = {pod.namespace for pod in created}
+    return Equality(
+        profiles=(first.profile.name, second.profile.name),
+        counterexamples=counterexamples,
+        different=len(certain),
+        doubts=tuple(dict.fromkeys(doubts)),
+        pods=len(first.pods),
+        new_pods=None if made is None else len(made.pods),
+        created=created,
+        namespaces=tuple(one for one in (made.namespaces if made else ()) if one.name in spaces),
+        unevaluated=unevaluated,
+    )
+
+
+def _compared(sides: Sequence[CompiledPolicy]) -> WhatIf:
+    return whatif(sides[0], sides[1])
+
+
+def _populated(side: CompiledPolicy, made: CouldBe) -> CompiledPolicy:
+    """The same policies over pods that could be."""
+    cluster = msgspec.structs.replace(
+        side.cluster,
+        namespaces=(*side.cluster.namespaces, *made.namespaces),
+        pods=made.pods,
+    )
+    return compile_cluster(cluster, side.profile, static=True)
+
+
+def _conditional(sides: Sequence[CompiledPolicy], differing: int) -> list[str]:
+    """What is to be said of connections that depend on conditions: they may be other ones in each
+    set even where both sets agree on which connections depend."""
+    if differing:
+        text = count(differing, "connection differs", "connections differ")
+        return [f"{text} or not by the conditions of rules"]
+    if not any(whatif(least, side).opened for side in sides for least in side.least[:1]):
+        return []
+    return ["connections depend on conditions of rules, which are not compared"]
+
+
+def _early_names(sides: Sequence[CompiledPolicy]) -> list[str]:
+    return [
+        f"{side.profile.title} takes some numbers for the name of a port from all pods that a "
+        "policy is about: for pods that could be created, from these"
+        for side in sides
+        if side.profile.resolves_names_early
+    ]
+
+
+def _simplest(effects: Iterable[Effect]) -> list[Effect]:
+    """Of each pair of deciding rules the effect that takes the fewest words."""
+    found: dict[tuple[object, ...], Effect] = {}
+    for effect in sorted(effects, key=_words):
+        found.setdefault((_decider(effect.before), _decider(effect.after)), effect)
+    return list(found.values())
+
+
+def _words(effect: Effect) -> tuple[int, str, str]:
+    texts = effect.source.name, effect.destination.name, str(effect.ports)
+    return sum(map(len, texts)), texts[0], texts[1]
+
+
+def _decider(verdict: ConnectionVerdict | None) -> tuple[object, ...]:
+    """What decides: both directions of what is allowed, those that deny of what is denied."""
+    if verdict is None:
+        return ()
+    decided = (verdict.egress, verdict.ingress)
+    return tuple(_place(one) for one in decided if one.allowed == verdict.allowed)
+
+
+def _place(decision: Decision) -> tuple[object, ...]:
+    rule = decision.rule
+    if rule is None:
+        policies = (miss.policy for miss in decision.isolated_by)
+        return decision.reason, *((one.kind, one.name) for one in policies)
+    return rule.policy.kind, rule.policy.name, rule.field, rule.file
