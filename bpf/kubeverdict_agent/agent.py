@@ -19,13 +19,15 @@ from pathlib import Path
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import Profile
-from kubeverdict_agent.control import control_socket
+from kubeverdict_agent.control import control_socket, removals
 from kubeverdict_agent.control.handlers import Handlers
-from kubeverdict_agent.control.housekeeping import WATCH_SECONDS, Housekeeper
+from kubeverdict_agent.control.housekeeping import Housekeeper
 from kubeverdict_agent.control.modes import Modes
 from kubeverdict_agent.control.reconciler import Applied, Reconciler
 from kubeverdict_agent.control.source import FileSource
-from kubeverdict_agent.datapath.node_datapath import NodeDatapath
+from kubeverdict_agent.datapath.maps import make_folder
+from kubeverdict_agent.datapath.node_datapath import OTHER_IDLE, TCP_IDLE, NodeDatapath
+from kubeverdict_agent.lowering.tables import as_enforced
 from kubeverdict_agent.node import privileges
 from kubeverdict_agent.node.node import LocalNode
 from kubeverdict_agent.observe import metrics
@@ -35,15 +37,19 @@ from kubeverdict_agent.observe.naming import Naming
 
 LOCK = "lock"
 LIVE_MODES = "modes"
+ENDPOINTS = "endpoints"
+IN_FORCE, MODES_IN_FORCE = "in-force", "modes-in-force"
 _FOLLOW_SECONDS = 1.0
+_LIST_SECONDS = 5.0  # between two looks at everything that is on links
 
 
 @dataclass(frozen=True)
 class Settings:
     """The configuration of an agent. ``closed``: packets of pods that are attached but not known
-    (yet) are dropped, not passed. ``adopt_seconds``: for how long mid-connection packets are
-    accepted as those of connections that are older than the filtering of their pod: by a first
-    agent, and for a pod that was not known or was off."""
+    (yet) are dropped, not passed. ``adopt_seconds``: for how long after its start a first agent
+    takes over connections of pods that were there before it. ``encapsulation``: pods may send nodes
+    tunnels. ``tcp_idle`` and ``other_idle`` are seconds for which idle connections are
+    remembered. ``removal_share``, ``removal_seconds``: see :class:`Removals`."""
 
     node: str
     files: tuple[str, ...]
@@ -55,16 +61,42 @@ class Settings:
     mode_file: Path | None = None
     closed: bool = False
     adopt_seconds: float = 60.0
-    flows: int = 131_072
+    encapsulation: bool = False
+    tcp_idle: float = TCP_IDLE
+    other_idle: float = OTHER_IDLE
+    flows: int | None = None
     metrics_address: str = ""
+    removal_share: float = removals.SHARE
+    removal_seconds: float = removals.STANDING_SECONDS
 
 
 @contextlib.contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """Hold the state folder, which is made where it is missing: one agent at a time.
+def locked(state: Path, bpffs: Path) -> Iterator[None]:
+    """Hold the state folder, which is made where it is missing, and the folder of the maps: one
+    agent at a time on either.
 
-    Raises UsageError where another one holds it, or where it cannot be made.
+    Raises UsageError where another one holds one of them, or where the first cannot be made.
     """
+    with _locked_state(state):
+        try:
+            folder = os.open(bpffs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # to detach from
+            yield
+            return
+        except OSError as error:
+            raise UsageError(f"{bpffs}: {error.strerror}") from None
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"an agent with another --state is using {bpffs}") from None
+            yield
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _locked_state(state: Path) -> Iterator[None]:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -86,16 +118,25 @@ def locked(state: Path) -> Iterator[None]:
 def run(settings: Settings) -> None:
     """Run an agent until SIGTERM or SIGINT. Raises KubeverdictError where it cannot start."""
     log = EventLog(settings.node)
-    with locked(settings.state), contextlib.ExitStack() as stack:
+    make_folder(settings.bpffs)
+    with locked(settings.state, settings.bpffs), contextlib.ExitStack() as stack:
         wakeup = stack.enter_context(_signals())
         datapath = NodeDatapath.open(settings.bpffs, flows=settings.flows)
         stack.callback(datapath.close)
         log("info", "started", generation=datapath.generation, pid=os.getpid())
         datapath.set_unknown(settings.closed)
-        if not datapath.generation:
-            datapath.adopt_for(settings.adopt_seconds)
+        datapath.set_encapsulation(settings.encapsulation)
+        datapath.set_idle(settings.tcp_idle, settings.other_idle)
         alarms, naming = Alarms(log), Naming()
-        node = LocalNode(settings.node, datapath, naming, alarms, log, settings.adopt_seconds)
+        node = LocalNode(
+            settings.node,
+            datapath,
+            naming,
+            alarms,
+            log,
+            settings.adopt_seconds,
+            settings.state / ENDPOINTS,
+        )
         stack.callback(node.close)
         collector = Collector(datapath, naming, node.pod_of)
         privileges.drop()
@@ -108,16 +149,25 @@ def run(settings: Settings) -> None:
             if exporter is not None and state.since_change:
                 exporter.applied(state.since_change)
 
+        share, seconds = settings.removal_share, settings.removal_seconds
+        guards = (
+            removals.Removals(share, seconds, settings.state / IN_FORCE),
+            removals.Removals(share, seconds, settings.state / MODES_IN_FORCE),
+        )
+        if datapath.generation:
+            for guard in guards:
+                guard.recall()
         reconciler = Reconciler(
             settings.node,
             FileSource(settings.files, settings.skip_invalid),
-            settings.profile,
+            as_enforced(settings.profile),
             node,
             alarms,
             log,
             settings.modes,
             settings.mode_file,
             settings.state / LIVE_MODES,
+            guards,
             applied,
         )
         handlers = Handlers(
@@ -149,7 +199,7 @@ def _follow_links(
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(node.monitor, selectors.EVENT_READ)
-        due = time.monotonic() + WATCH_SECONDS
+        due = time.monotonic() + _LIST_SECONDS
         while True:
             # A publication may make another one necessary, and only the node knows.
             ready = selector.select(_FOLLOW_SECONDS)
@@ -157,7 +207,7 @@ def _follow_links(
                 return
             try:
                 if time.monotonic() >= due:
-                    due = time.monotonic() + WATCH_SECONDS
+                    due = time.monotonic() + _LIST_SECONDS
                     node.list_all()
                     alarms.clear("links")
                 if node.follow():

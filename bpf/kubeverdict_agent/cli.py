@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from kubeverdict.command.cni import CniName
 from kubeverdict.command.failures import CLEAN, FINDINGS, write_out
 from kubeverdict.command.running import SETTINGS, VerbGroup
 from kubeverdict.command.running import run as run_
 from kubeverdict.command.version import version_option
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import PROFILES, REFERENCE
+from kubeverdict_agent.control.removals import SHARE, STANDING_SECONDS
 
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
 METRICS = "127.0.0.1:9964"
@@ -90,7 +92,7 @@ def cli() -> None:
 )
 @click.option(
     "--cni",
-    type=click.Choice(list(PROFILES)),
+    type=CniName(),
     default=REFERENCE.name,
     show_default=True,
     metavar="NAME",
@@ -128,14 +130,34 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long packets of connections older than the filtering of their pod are accepted: by a"
-    " first agent, and for a pod that was not known or was off.",
+    help="How long after its start a first agent takes over connections of pods that were there"
+    " before it, from the kernel's connection tracking. 0: never.",
+)
+@click.option(
+    "--allow-encapsulation",
+    is_flag=True,
+    help="Let pods send nodes tunnels (VXLAN, Geneve, IP in IP, GRE), whose inside is not judged.",
+)
+@click.option(
+    "--tcp-idle",
+    type=click.IntRange(min=1, max=1 << 30),
+    default=86_400,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an idle connection of TCP or SCTP is remembered.",
+)
+@click.option(
+    "--other-idle",
+    type=click.IntRange(min=1, max=1 << 30),
+    default=180,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long one of another protocol is, once it was answered.",
 )
 @click.option(
     "--connections",
     type=click.IntRange(min=1024, max=1 << 24),
-    default=131_072,
-    show_default=True,
+    show_default="131072, or as the agent before",
     metavar="N",
     help="How many connections are tracked, in each address family.",
 )
@@ -145,6 +167,24 @@ def cli() -> None:
     show_default=True,
     metavar="HOST:PORT",
     help="Where Prometheus finds metrics; '' is nowhere.",
+)
+@click.option(
+    "--removals",
+    type=click.FloatRange(min=0, max=1),
+    default=SHARE,
+    show_default=True,
+    metavar="SHARE",
+    help="A change that removes more than this part of the policies, of the pods or of the mode"
+    " settings, or everything in a file, waits.",
+)
+@click.option(
+    "--confirm-after",
+    type=click.FloatRange(min=0),
+    default=STANDING_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long such a change has to stand before it comes into force; 'kubeverdict-agent"
+    " confirm' does it at once.",
 )
 @bpffs_option
 @state_option
@@ -157,8 +197,13 @@ def run(
     mode_file: Path | None,
     fail: str,
     adopt: float,
-    connections: int,
+    allow_encapsulation: bool,
+    tcp_idle: int,
+    other_idle: int,
+    connections: int | None,
     metrics: str,
+    removals: float,
+    confirm_after: float,
     bpffs: Path,
     state: Path,
 ) -> int:
@@ -186,8 +231,13 @@ def run(
             mode_file=mode_file,
             closed=fail == "closed",
             adopt_seconds=adopt,
+            encapsulation=allow_encapsulation,
+            tcp_idle=tcp_idle,
+            other_idle=other_idle,
             flows=connections,
             metrics_address=metrics,
+            removal_share=removals,
+            removal_seconds=confirm_after,
         )
     )
     return CLEAN
@@ -309,6 +359,17 @@ def mode(settings: tuple[str, ...], state: Path) -> int:
         modes.parse_setting(setting)
     answer = ask(state, "mode", set=list(settings))
     _show_lines(answer["modes"] or [f"*={modes.DEFAULT.name.lower()}"])
+    return CLEAN
+
+
+@cli.command()
+@state_option
+def confirm(state: Path) -> int:
+    """Let a change come into force that waits because it removes much at once."""
+    from kubeverdict_agent.control.control_socket import ask
+
+    confirmed = ask(state, "confirm")["confirmed"]
+    _show_lines([f"confirmed: {text}" for text in confirmed] or ["nothing waits"])
     return CLEAN
 
 

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,12 @@ def _user_of(connection: socket.socket) -> int:
 
 def _request(connection: socket.socket) -> dict[str, Any]:
     data = b""
+    end = time.monotonic() + _PATIENCE
     while b"\n" not in data:
         if len(data) > _LONGEST:
             raise UsageError("the request is too long")
+        if time.monotonic() > end:
+            raise UsageError("the request takes too long")
         part = connection.recv(4096)
         if not part:
             raise UsageError("the request ends before its line does")

@@ -17,18 +17,19 @@ from kubeverdict_agent.control import modes
 from kubeverdict_agent.control.control_socket import Handler
 from kubeverdict_agent.control.reconciler import Reconciler
 from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.datapath.layout import PacketReason
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.node.endpoints import Veth
 from kubeverdict_agent.node.node import LocalNode
 from kubeverdict_agent.observe import hubble, report
 from kubeverdict_agent.observe.alarms import Alarms
-from kubeverdict_agent.observe.collecting import Collector
+from kubeverdict_agent.observe.collecting import Collector, reason_word
 from kubeverdict_agent.observe.metrics import Sample
 from kubeverdict_agent.observe.naming import PROTOCOLS
 
 _ALARMS = (
-    *("source", "modes", "tables", "slots", "conntrack", "totals", "link", "links", "addresses"),
-    *("collector", "internal"),
+    *("source", "removals", "modes", "tables", "slots", "conntrack", "totals", "link", "hooks"),
+    *("coverage", "identity", "links", "addresses", "collector", "internal"),
 )
 _BEAT = 5.0  # seconds without news after which a follower that closed its connection is noticed
 
@@ -62,6 +63,7 @@ class Handlers:
             "report": self._report,
             "events": self._events,
             "mode": self._mode,
+            "confirm": self._confirm,
         }
 
     def sample(self) -> Sample:
@@ -77,7 +79,8 @@ class Handlers:
             counters=self._datapath.counters(),
             events_seen=self._collector.seen,
             events_lost=events_lost,
-            totals_lost=totals_lost,
+            totals_lost=totals_lost + self._collector.unlisted,
+            hooks_restored=self._node.hooks_restored,
             followers_lost=self._collector.lost_by_followers,
             generation=self._datapath.generation,
             publications=state.publications,
@@ -86,6 +89,7 @@ class Handlers:
             tables_bytes=used,
             tables_limit=limit,
             endpoints=counts,
+            uncovered=len(self._node.uncovered()),
             alarms={name: name in standing for name in _ALARMS},
         )
 
@@ -116,20 +120,31 @@ class Handlers:
                 for word in ("bound", "waiting", "unknown")
             },
             "unknown_links": [veth.link.name for veth in veths if _state(veth) == "unknown"],
+            "hooks": self._node.hooks,
+            "hooks_restored": self._node.hooks_restored,
+            "uncovered": self._node.uncovered(),
             "modes": self._reconciler.modes.lines(),
             "modes_of_nothing": modes.unmatched(self._reconciler.modes, compiled.pods)
             if compiled
             else [],
             "connections": {f"ipv{family}": size for family, (size, _) in tracked.items()},
             "connections_limit": tracked[4][1],
+            "refused": self._refused(),
             "events_lost": events_lost,
-            "totals_lost": totals_lost,
+            "totals_lost": totals_lost + self._collector.unlisted,
             "alarms": [
                 {"alarm": alarm.name, "text": alarm.text, "since": alarm.since}
                 for alarm in self._alarms.standing()
             ],
             "remarks": list(state.remarks[:100]),
         }
+
+    def _refused(self) -> dict[str, int]:
+        """Packets by reason that were dropped, or would be by enforcing."""
+        packets = self._datapath.counters()[..., 0].sum(axis=(0, 1))
+        # What is flooded to other ports is refused to none that it is for.
+        refused = range(PacketReason.DENIED, PacketReason.FLOODED)
+        return {reason_word(each): int(packets[each]) for each in refused if packets[each]}
 
     def _endpoints(self, request: dict[str, Any]) -> object:
         compiled, settings = self._reconciler.compiled, self._reconciler.modes
@@ -143,7 +158,8 @@ class Handlers:
                     "link": veth.link.name,
                     "index": veth.link.index,
                     "state": _state(veth),
-                    "attached": veth.attached,
+                    "attached": veth.attached and not veth.faults,
+                    "faults": veth.faults,
                     "pod": "/".join(veth.pod or ()),
                     "addresses": sorted(veth.addresses),
                     "mode": settings.of(pod).name.lower() if pod else "",
@@ -202,8 +218,9 @@ class Handlers:
             collector.since,
             collector.ledger(),
             events_lost + collector.lost_by_followers,
-            totals_lost,
+            totals_lost + collector.unlisted,
             _text(request, "namespace") or None,
+            self._node.uncovered(),
         )
 
     def _events(self, request: dict[str, Any]) -> Iterator[object]:
@@ -224,6 +241,7 @@ class Handlers:
                     yield hubble.lost(lost - reported, self._name)
                     reported = lost
                 if not follow:
+                    yield {}  # where there was nothing, an answer nevertheless
                     return
                 try:
                     yield hubble.flow(news.get(timeout=_BEAT), self._name)
@@ -246,6 +264,13 @@ class Handlers:
             number = self._reconciler.wake()
             _wait(lambda: self._reconciler.done >= number)
         return {"modes": self._reconciler.modes.lines()}
+
+    def _confirm(self, request: dict[str, Any]) -> object:
+        confirmed = self._reconciler.confirm()
+        if confirmed:
+            number = self._reconciler.wake()
+            _wait(lambda: self._reconciler.done >= number)
+        return {"confirmed": confirmed}
 
 
 def _packed(address: Any) -> int:

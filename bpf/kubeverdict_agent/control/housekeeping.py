@@ -17,7 +17,7 @@ from kubeverdict_agent.node.node import LocalNode
 from kubeverdict_agent.observe.alarms import Alarms
 from kubeverdict_agent.observe.collecting import Collector
 
-WATCH_SECONDS = 10.0
+_WATCH_SECONDS = 10.0
 _COLLECT_SECONDS = 1.0
 _FULL = 0.9  # of the connections of a family: an alarm
 
@@ -39,6 +39,8 @@ class Housekeeper:
         self._node = node
         self._reconciler = reconciler
         self._alarms = alarms
+        # The kernel's count goes on from one agent to the next: what was lost before is no alarm.
+        self._totals_lost = datapath.lost()[1]
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
         self._thread.start()
@@ -63,7 +65,7 @@ class Housekeeper:
                         collect_due = time.monotonic() + _COLLECT_SECONDS
                         self._collect()
                     if time.monotonic() >= watch_due:
-                        watch_due = time.monotonic() + WATCH_SECONDS
+                        watch_due = time.monotonic() + _WATCH_SECONDS
                         self._watch()
                         self._alarms.clear("collector")
                 except Exception as error:
@@ -80,6 +82,7 @@ class Housekeeper:
     def _watch(self) -> None:
         if retired := self._node.take_retired():
             self._datapath.forget_flows(retired)
+        self._datapath.tend_connections()
         full = [
             f"{entries} of {room} IPv{family} connections are tracked"
             for family, (entries, room) in self._datapath.conntrack_size().items()
@@ -89,5 +92,8 @@ class Housekeeper:
             self._alarms.raise_("conntrack", f"{', '.join(full)}: make more room (--connections)")
         else:
             self._alarms.clear("conntrack")
-        if self._datapath.lost()[1]:
+        before, self._totals_lost = self._totals_lost, self._datapath.lost()[1]
+        if self._totals_lost > before:
             self._alarms.raise_("totals", "there are more kinds of denials than can be counted")
+        else:
+            self._alarms.clear("totals")

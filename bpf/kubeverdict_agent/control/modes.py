@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.model.cluster import Pod
 from kubeverdict_agent.datapath.layout import Mode
@@ -37,6 +40,12 @@ class Modes:
             (self.settings[name] for name in names if name in self.settings),
             DEFAULT,
         )
+
+    def enforced(self, pods: Sequence[Pod]) -> NDArray[np.bool_]:
+        """Which pods (n,) are enforced."""
+        if Mode.ENFORCE not in self.settings.values():
+            return np.zeros(len(pods), np.bool_)
+        return np.fromiter((self.of(pod) is Mode.ENFORCE for pod in pods), np.bool_, len(pods))
 
     def over(self, other: Modes) -> Modes:
         """These settings, and where they say nothing those of ``other``."""

@@ -1,7 +1,8 @@
 """From a changed source to tables in force, in a thread of its own.
 
 Whatever fails (input that is wrong, policies that do not fit), the tables in force stay
-as they are and an alarm says what is wrong, until a change fixes it.
+as they are and an alarm says what is wrong, until a change fixes it. A change that removes much at
+once waits (:mod:`removals`).
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ import ctypes
 import gc
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import KubeverdictError
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.edit import Edit, PolicyKey, policy_key
+from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import Profile
 from kubeverdict_agent.control import modes as mode_settings
 from kubeverdict_agent.control import source
 from kubeverdict_agent.control.modes import Modes
+from kubeverdict_agent.control.removals import MODE, Contents, Removals
+from kubeverdict_agent.control.writing import BeingWritten, has_writer, stamp
 from kubeverdict_agent.errors import DoesNotFit
-from kubeverdict_agent.lowering.tables import Local, Tables, lower
+from kubeverdict_agent.lowering.tables import Local, Lowering, Tables
 from kubeverdict_agent.node.endpoints import PodKey
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
 from kubeverdict_agent.observe.naming import owners
@@ -30,16 +38,25 @@ from kubeverdict_agent.observe.naming import owners
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kubeverdict.compile.population import Population
+    from kubeverdict.compile.incremental.keeping import Keeper
+
+
+# With more policies that change at once than this, compiling anew is as fast.
+_MOST_CHANGES = 50
+_WRITING_SECONDS = 1.0  # that a file may be written before it is an alarm
 
 
 class Publisher(Protocol):
     """What publishes: it holds the links and the kernel's maps."""
 
     def see_cluster(
-        self, compiled: CompiledPolicy, anywhere: Mapping[str, int], here: Mapping[str, PodKey]
+        self,
+        compiled: CompiledPolicy,
+        anywhere: Mapping[str, int],
+        here: Mapping[str, PodKey],
+        written: float,
     ) -> None:
-        """A new cluster; nothing of it is in force yet."""
+        """A new cluster, whose pods were written then; nothing of it is in force yet."""
 
     def join(self, cluster: Cluster) -> None:
         """Let peers see pods that are new and like others, before ``cluster`` is compiled."""
@@ -71,7 +88,8 @@ class Applied:
 
 
 class Reconciler:
-    """Compiles, lowers and publishes. :meth:`wake` says that pods or modes changed."""
+    """Compiles, lowers and publishes. :meth:`wake` says that pods or modes changed. ``removals``
+    are those of the source and of the file of modes."""
 
     def __init__(
         self,
@@ -84,9 +102,11 @@ class Reconciler:
         flags: Modes,
         mode_file: Path | None,
         live_file: Path,
+        removals: tuple[Removals, Removals],
         applied: Callable[[Applied], None],
     ) -> None:
         self._node_name = node_name
+        self._lowering = Lowering(node_name)
         self._source = cluster
         self._profile = profile
         self._node = node
@@ -95,11 +115,25 @@ class Reconciler:
         self._flags = flags
         self._mode_file = mode_file
         self._live_file = live_file
+        self._removals, self._mode_removals = removals
         self._applied = applied
+        self._held: source.ClusterReading | None = None  # until its removals may happen
+        self._whole = True  # pods that were read are not known to the node yet
+        self._unwritten_since = 0.0
         self._compiled: CompiledPolicy | None = None
-        self._population: Population | None = None
+        self._contents: Contents | None = None  # of what is compiled and not in force yet
+        self._keeper: Keeper | None = None  # of what is compiled
+        self._changes: dict[PolicyKey, Policy | None] = {}  # that are not compiled yet
         self._readings = 0
         self._modes = Modes()
+        self._file_modes: Modes | None = None  # those in force
+        self._modes_known = False
+        # Which pods of the cluster are enforced, and of which pods and modes that is.
+        self._guarded: tuple[Sequence[Pod], Modes, NDArray[np.bool_]] = (
+            (),
+            self._modes,
+            np.zeros(0, np.bool_),
+        )
         self._mode_stamps: object = None
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -129,6 +163,10 @@ class Reconciler:
         self._wake.set()
         return number
 
+    def confirm(self) -> list[str]:
+        """Let the removals that wait come into force; they, in words."""
+        return [text for each in (self._removals, self._mode_removals) if (text := each.confirm())]
+
     def stop(self) -> None:
         self._stop.set()
         self._wake.set()
@@ -154,77 +192,148 @@ class Reconciler:
             self._wake.clear()
             reasons.append("pods or modes")
         written = 0.0
-        if self._source.changed():
-            changed_at = self._read()
-            if changed_at is not None:
-                written = changed_at
-                reasons.append("source")
+        reading = self._read()
+        if reading is not None and self._compile(reading):
+            written = reading.changed_at
+            reasons.append("source")
         if self._read_modes():
+            self._modes_known = True
             reasons.append("modes")
-        if reasons and self._compiled is not None:
+        if reasons and self._compiled is not None and self._modes_known:
             self._publish(", ".join(reasons), begun, written)
+        if waiting := [one.waiting for one in (self._removals, self._mode_removals) if one.waiting]:
+            self._alarms.raise_("removals", "; ".join(waiting))
+        else:
+            self._alarms.clear("removals")
         self.done = asked
 
-    def _read(self) -> float | None:
-        """Read and compile; when the source was written, or None where it is wrong."""
-        from kubeverdict.compile.compiler import compile_populated
-        from kubeverdict.compile.population import populate
+    def _read(self) -> source.ClusterReading | None:
+        """What is to be put in force now, if anything: a change, or one that had to wait."""
+        reading = self._held
+        if self._source.changed():
+            try:
+                reading = self._source.read(self._stop.wait)
+            except BeingWritten as error:
+                now = time.monotonic()
+                self._unwritten_since = self._unwritten_since or now
+                if now - self._unwritten_since >= _WRITING_SECONDS:
+                    self._alarms.raise_("source", str(error))
+                return None
+            except KubeverdictError as error:
+                self._unwritten_since = 0.0
+                self._held = None
+                self._removals.drop()
+                self._fail("source", str(error))
+                return None
+            else:
+                self._unwritten_since = 0.0
+                self._alarms.clear("source")
+                self._see(reading)
+        if reading is None:
+            return None
+        self._held = reading if self._removals.must_wait(reading.contents) else None
+        return reading if self._held is None else None
 
+    def _see(self, reading: source.ClusterReading) -> None:
+        """Take note of what changed: it may have to wait, for other changes too."""
+        if reading.edit is None:
+            self._whole = True
+            self._changes.clear()
+            return
+        self._changes |= dict.fromkeys(reading.edit.policies_out)
+        self._changes |= {policy_key(policy): policy for policy in reading.edit.policies_in}
+
+    def _compile(self, reading: source.ClusterReading) -> bool:
+        whole = self._whole or self._keeper is None or len(self._changes) > _MOST_CHANGES
         try:
-            reading = self._source.read(self._stop.wait)
-            if not reading.policies_only:
-                self._node.join(reading.cluster)
-                self._population = None
-            if self._population is None:  # also where that failed before
-                self._population = populate(reading.cluster, self._profile, False)
-            compiled = compile_populated(reading.cluster, self._population, self._profile)
+            if whole:
+                compiled = self._compile_anew(reading)
+            else:
+                assert self._keeper is not None
+                changes = self._changes.items()
+                edit = Edit(
+                    "source",
+                    policies_out=tuple(key for key, policy in changes if policy is None),
+                    policies_in=tuple(policy for _, policy in changes if policy is not None),
+                )
+                compiled = self._keeper.keep(edit).compiled
         except KubeverdictError as error:
             self._fail("source", str(error))
-            return None
+            return False
         self._alarms.clear("source")
-        if not reading.policies_only:
+        self._changes.clear()
+        if whole:
             gc.unfreeze()
-        self._compiled = compiled
+        self._compiled, self._contents = compiled, reading.contents
         self._readings += 1
-        if not reading.policies_only:
-            self._node.see_cluster(compiled, *owners(compiled, self._node_name))
+        if whole:
+            self._whole = False
+            self._node.see_cluster(
+                compiled, *owners(compiled, self._node_name), reading.pods_written
+            )
             # What was read stays: from now on collections need not look through it.
             gc.collect()
             gc.freeze()
         self.state = replace(self.state, remarks=(*reading.remarks, *compiled.notes))
-        return reading.changed_at
+        return True
+
+    def _compile_anew(self, reading: source.ClusterReading) -> CompiledPolicy:
+        from kubeverdict.compile.compiler import compilation
+        from kubeverdict.compile.incremental.keeping import Keeper, Kept
+
+        self._node.join(reading.cluster)
+        self._keeper = None  # as large as what takes its place
+        made = compilation(reading.cluster, self._profile)
+        self._keeper = Keeper(Kept(0, made.compiled), made)
+        return made.compiled
 
     def _read_modes(self) -> bool:
         files = [path for path in (self._mode_file, self._live_file) if path is not None]
-        stamps = [source.stamp(path) for path in files]
-        if stamps == self._mode_stamps:
+        stamps = [stamp(path) for path in files]
+        if stamps == self._mode_stamps and not self._mode_removals.waiting:
             return False
-        self._mode_stamps = stamps
         try:
+            if self._mode_file is not None and has_writer(self._mode_file):
+                return False
             from_file = mode_settings.read(self._mode_file) if self._mode_file else Modes()
             live = mode_settings.read(self._live_file)
         except KubeverdictError as error:
-            self._fail("modes", str(error))
+            if stamps != self._mode_stamps:
+                self._mode_stamps = stamps
+                self._fail("modes", str(error))
             return False
+        self._mode_stamps = stamps
         self._alarms.clear("modes")
-        self._modes = live.over(self._flags.over(from_file))
-        return True
+        contents: Contents = {
+            str(self._mode_file): frozenset((MODE, "", subject) for subject in from_file.settings)
+        }
+        if not self._mode_removals.must_wait(contents):
+            self._mode_removals.accept(contents)
+            self._file_modes = from_file
+        if self._file_modes is None:
+            return False
+        before, self._modes = self._modes, live.over(self._flags.over(self._file_modes))
+        return not self._modes_known or self._modes != before
 
     def _publish(self, reason: str, begun: float, written: float) -> None:
         compiled = self._compiled
         assert compiled is not None
         locals_ = self._node.locals(compiled, self._modes)
         own = self._node.own_addresses
-        if (compiled, locals_, own) == self._published:
+        wanted = (compiled, locals_, own, self._modes)
+        if wanted == self._published:
             self._alarms.clear("tables")
             return
+        if (self._guarded[0], self._guarded[1]) != (compiled.pods, self._modes):
+            enforced = self._modes.enforced(compiled.pods)
+            self._guarded = (compiled.pods, self._modes, enforced)
         try:
-            tables = lower(compiled, self._node_name, locals_, own)
+            tables = self._lowering.lower(compiled, locals_, own, self._guarded[2])
             generation = self._node.publish(compiled, locals_, tables)
         except DoesNotFit as error:
             self._fail("tables", str(error))
             return
-        self._published = (compiled, locals_, own)
+        self._published = wanted
         self._alarms.clear("tables")
         self._alarms.clear("internal")
         now = time.time()
@@ -248,6 +357,11 @@ class Reconciler:
             policies=len(compiled.policies),
         )
         self._applied(self.state)
+        if self._contents is not None:
+            self._removals.accept(self._contents)
+            self._contents = None
+        if self._keeper is not None:
+            self._keeper.open()  # so that the next change need not
         if written:
             _give_back_memory()
 

@@ -10,15 +10,17 @@ inotify needs a watch on everything on the way and loses it at each swap.
 Of a large cluster nearly everything is pods, and what changes is a policy. So where only files
 changed that hold nothing but policies, only these are read again.
 
-A cluster is kept for as long as the agent runs, so nothing of it may hold a file that is mapped
-into memory: a process that shortens that file would end this one. :func:`settled` ensures that.
+No file is mapped into memory: a process that shortens it would end this one. Nothing is taken from
+a file that is being written, or that changed while it was read. A cluster is kept for as long as
+the agent runs, so nothing of it may hold the text of a file: :func:`settled` ensures that.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -28,29 +30,104 @@ from kubeverdict.manifests import load
 from kubeverdict.manifests.folders import SUFFIXES
 from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.manifests.policies import is_evaluated
+from kubeverdict.manifests.repeated import same
 from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.edit import policy_key
-from kubeverdict.model.policy import Policy
+from kubeverdict.model.edit import Edit, PolicyKey, policy_key
+from kubeverdict.model.policy import Policy, Rule
 from kubeverdict.model.sources import FieldPath, Source
+from kubeverdict_agent.control.removals import Contents, Key
+from kubeverdict_agent.control.writing import BeingWritten, Stamp, has_writer, stamp
 
 POLL_SECONDS = 0.1
 _SETTLE_SECONDS = 0.02  # between two looks that must agree before a file counts as written
-_PATIENCE = 100  # looks at a file that is being written all the time
-
-Stamp = tuple[int, int, int, int]
-"""Device, inode, size and time of the last change."""
+_PATIENCE = 10  # looks at files that are being written all the time
+_REPEATED = "defined twice"  # in what loading says of it
+_WRITTEN = 3  # where a stamp says when the content was changed last
 
 
 @dataclass(frozen=True)
+class _Base:
+    """What was read last: the cluster when everything was read, and the policies since; files
+    that hold anything but policies that are evaluated, remarks with and without a place, and the
+    keys of the objects in each file."""
+
+    whole: Cluster
+    policies: Mapping[PolicyKey, Policy]
+    mixed: frozenset[str]
+    remarks: tuple[Problem, ...]
+    ignored: tuple[str, ...]
+    files: Contents
+    pods_written: float
+
+
+@dataclass(frozen=True, eq=False)
 class ClusterReading:
     """A cluster as it was read. ``changed_at`` is when its newest file was written, in seconds
-    since the epoch; ``remarks`` are what a user should know."""
+    since the epoch; ``edit`` is what changed since the reading before, where that is policies
+    alone, otherwise None."""
 
-    cluster: Cluster
-    remarks: tuple[str, ...]
     changed_at: float
-    policies_only: bool = False
+    edit: Edit | None
+    _base: _Base
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """All of it, put together when it is asked for."""
+        base = self._base
+        if self.edit is None:
+            return base.whole
+        everything = tuple(base.policies.values())
+        whole = base.whole
+        written = [namespace for namespace in whole.namespaces if not namespace.implied]
+        return msgspec.structs.replace(
+            whole,
+            policies=everything,
+            namespaces=with_implied(written, whole.pods, everything, whole.services),
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know."""
+        return (*map(str, self._base.remarks), *self._base.ignored)
+
+    @property
+    def contents(self) -> Contents:
+        """What it holds."""
+        return self._base.files
+
+    @property
+    def pods_written(self) -> float:
+        """In seconds since the epoch: the newest file that holds any."""
+        return self._base.pods_written
+
+    @property
+    def policies_only(self) -> bool:
+        return self.edit is not None
+
+
+def _whole(loaded: Loaded, stamps: Mapping[str, Stamp]) -> _Base:
+    files = _files(loaded)
+    with_pods = (name for name, keys in files.items() if any(kind == "Pod" for kind, _, _ in keys))
+    written = max((stamps[name][_WRITTEN] for name in with_pods if name in stamps), default=0)
+    cluster = settled(loaded.cluster)
+    mixed = frozenset(
+        origin.file for (kind, _, _), origin in loaded.origins.items() if not is_evaluated(kind)
+    ).union(one.file for one in cluster.unevaluated)
+    ignored = [f"{count} {kind} ignored" for kind, count in loaded.ignored.items()]
+    # Policies that are not evaluated are among the warnings.
+    beside = [one for one in cluster.unevaluated if not one.gap.decides]
+    ignored += [f"{one.count} {one.resource} not read" for one in beside]
+    remarks = (*loaded.skipped, *loaded.warnings)
+    policies = {policy_key(policy): policy for policy in cluster.policies}
+    return _Base(cluster, policies, mixed, remarks, tuple(ignored), files, written / 1e9)
+
+
+def _files(loaded: Loaded) -> dict[str, frozenset[Key]]:
+    found: dict[str, set[Key]] = {}
+    for key, origin in loaded.origins.items():
+        found.setdefault(origin.file, set()).add(key)
+    return {file: frozenset(keys) for file, keys in found.items()}
 
 
 class FileSource:
@@ -61,11 +138,7 @@ class FileSource:
         self._skip_invalid = skip_invalid
         self._seen: dict[str, Stamp] | None = None
         self._unread: set[str] = set()  # changed, and wrong so far
-        self._base: Cluster | None = None
-        # Files that hold anything but policies that are evaluated, and the remarks about each.
-        self._mixed: frozenset[str] = frozenset()
-        self._remarks: tuple[Problem, ...] = ()
-        self._ignored: tuple[str, ...] = ()
+        self._base: _Base | None = None
 
     @property
     def name(self) -> str:
@@ -82,87 +155,115 @@ class FileSource:
     def read(self, wait: Callable[[float], Any]) -> ClusterReading:
         """The cluster as it is now. ``wait`` sleeps for some seconds.
 
-        Raises InputError; the same input is then not read again until it changes.
+        Raises InputError; the same input is then not read again until it changes. Raises
+        BeingWritten where it cannot be read yet, and is to be read soon.
         """
         stamps = self._settled_stamps(wait)
-        before, self._seen = self._seen, stamps
-        names = {*stamps, *(before or ())}
-        changed = {name for name in names if (before or {}).get(name) != stamps.get(name)}
-        changed |= self._unread
-        self._unread = changed
-        changed_at = max((stamps[name][3] for name in changed if name in stamps), default=0) / 1e9
-        if self._base is not None and changed and not changed & self._mixed:
-            reading = self._read_policies(changed, stamps, changed_at)
-            if reading is not None:
-                self._unread = set()
-                return reading
+        try:
+            reading, keep = self._read(stamps)
+        except InputError:
+            self._hold_still(stamps)
+            self._unread = self._changed(stamps)
+            self._seen = stamps
+            raise
+        self._hold_still(stamps)
+        self._seen, self._unread = stamps, set()
+        keep()
+        return reading
+
+    def _read(self, stamps: dict[str, Stamp]) -> tuple[ClusterReading, Callable[[], None]]:
+        """The cluster, and what to do once it is known that no file changed meanwhile."""
+        changed = self._changed(stamps)
+        written = [stamps[name][_WRITTEN] for name in changed if name in stamps]
+        changed_at = max(written, default=0) / 1e9
+        if self._base is not None and changed and not changed & self._base.mixed:
+            found = self._read_policies(changed, stamps)
+            if found is not None:
+                base, edit = found
+                return ClusterReading(changed_at, edit, base), lambda: self._keep(base)
         with collector_paused():
-            loaded = load(self._paths, skip_invalid=self._skip_invalid)
-            self._keep(loaded)
-        self._unread = set()
-        return self._reading(changed_at)
+            loaded = load(self._paths, skip_invalid=self._skip_invalid, mapped=False)
+            whole = _whole(loaded, stamps)
+        return ClusterReading(changed_at, None, whole), lambda: self._keep(whole)
 
-    def _keep(self, loaded: Loaded) -> None:
-        self._base = settled(loaded.cluster)
-        self._mixed = frozenset(
-            origin.file for (kind, _, _), origin in loaded.origins.items() if not is_evaluated(kind)
-        ).union(one.file for one in loaded.cluster.unevaluated)
-        self._remarks = (*loaded.skipped, *loaded.warnings)
-        ignored = [f"{count} {kind} ignored" for kind, count in loaded.ignored.items()]
-        # Policies that are not evaluated are among the warnings.
-        beside = [one for one in loaded.cluster.unevaluated if not one.gap.decides]
-        ignored += [f"{one.count} {one.resource} not read" for one in beside]
-        self._ignored = tuple(ignored)
+    def _changed(self, stamps: dict[str, Stamp]) -> set[str]:
+        """Files that changed since they were read, and those that were wrong."""
+        before = self._seen or {}
+        names = stamps.keys() | before.keys()
+        return {name for name in names if before.get(name) != stamps.get(name)} | self._unread
 
-    def _reading(self, changed_at: float, policies_only: bool = False) -> ClusterReading:
-        assert self._base is not None
-        remarks = (*map(str, self._remarks), *self._ignored)
-        return ClusterReading(self._base, remarks, changed_at, policies_only)
+    def _hold_still(self, stamps: dict[str, Stamp]) -> None:
+        again = self._stamps()
+        for name in sorted(stamps.keys() | again.keys()):
+            if stamps.get(name) != again.get(name):
+                raise BeingWritten(name)
+
+    def _keep(self, base: _Base) -> None:
+        self._base = base
 
     def _read_policies(
-        self, changed: set[str], stamps: dict[str, Stamp], changed_at: float
-    ) -> ClusterReading | None:
-        """The cluster after a change of files that held policies alone; None where they hold
-        anything else now, or where only a reading of everything gives the right answer."""
-        assert self._base is not None
-        policies: list[Policy] = []
+        self, changed: set[str], stamps: dict[str, Stamp]
+    ) -> tuple[_Base, Edit] | None:
+        """What there is after a change of files that held policies alone, and the change; None
+        where they hold anything else now, or where only a reading of everything gives the right
+        answer."""
+        base = self._base
+        assert base is not None
+        if any(_REPEATED in problem.message for problem in base.remarks):
+            return None  # of what is in two files, one may go
+        coming: dict[PolicyKey, Policy] = {}
         remarks: list[Problem] = []
+        files = {name: keys for name, keys in base.files.items() if name not in changed}
         present = sorted(name for name in changed if name in stamps)
         if present:
             try:
-                loaded = load(present, skip_invalid=self._skip_invalid)
+                loaded = load(present, skip_invalid=self._skip_invalid, mapped=False)
             except InputError:
                 return None
             beside = loaded.ignored or loaded.cluster.unevaluated
             if beside or any(not is_evaluated(kind) for kind, _, _ in loaded.origins):
                 return None
-            policies += settled(loaded.cluster).policies
+            coming = {policy_key(one): one for one in settled(loaded.cluster).policies}
             remarks += [*loaded.skipped, *loaded.warnings]
-        base = self._base
-        kept = [policy for policy in base.policies if policy.source.file not in changed]
-        names = set(map(policy_key, kept))
-        if any(policy_key(policy) in names for policy in policies):
+            files |= _files(loaded)
+        gone = frozenset().union(*(base.files.get(name, frozenset()) for name in changed))
+        if any(key in base.policies and key not in gone for key in coming):
             return None  # defined twice
-        written = [namespace for namespace in base.namespaces if not namespace.implied]
-        everything = (*kept, *policies)
-        self._base = msgspec.structs.replace(
-            base,
-            policies=everything,
-            namespaces=with_implied(written, base.pods, everything, base.services),
+        policies = dict(base.policies)
+        for key in gone:
+            policies.pop(key, None)
+        policies |= coming
+        edit = Edit(
+            "source",
+            policies_out=tuple(sorted(gone - coming.keys())),
+            policies_in=tuple(
+                policy
+                for key, policy in coming.items()
+                if key not in base.policies or not _is_the_same(base.policies[key], policy)
+            ),
         )
-        self._remarks = (*(one for one in self._remarks if one.file not in changed), *remarks)
-        return self._reading(changed_at, policies_only=True)
+        after = replace(
+            base,
+            policies=policies,
+            remarks=(*(one for one in base.remarks if one.file not in changed), *remarks),
+            files=files,
+        )
+        return after, edit
 
     def _settled_stamps(self, wait: Callable[[float], Any]) -> dict[str, Stamp]:
-        """What is there, once nothing is being written any more."""
+        """What is there, once nothing is being written any more. Raises BeingWritten."""
         stamps = self._stamps()
         for _ in range(_PATIENCE):
             wait(_SETTLE_SECONDS)
             again = self._stamps()
-            if again == stamps:
-                break
+            names = stamps.keys() | again.keys()
+            moving = sorted(name for name in names if stamps.get(name) != again.get(name))
             stamps = again
-        return stamps
+            if not moving:
+                moving = [name for name in sorted(self._changed(again)) if has_writer(name)]
+            if not moving:
+                return again
+        raise BeingWritten(moving[0])
 
     def _stamps(self) -> dict[str, Stamp]:
         return dict(_stamps(self._paths))
@@ -186,15 +287,6 @@ def _stamp(path: str) -> Iterator[tuple[str, Stamp]]:
         yield path, found
 
 
-def stamp(path: str | os.PathLike[str]) -> Stamp | None:
-    """What distinguishes versions of a file; None where it is not there."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 class FileLine:
     """A line of a file, known without the file. Implements ``model.sources.Origin``."""
 
@@ -210,17 +302,34 @@ class FileLine:
 
 def settled(cluster: Cluster) -> Cluster:
     """``cluster`` with policies that know their lines and hold no text."""
-    replace = msgspec.structs.replace
+    changed = msgspec.structs.replace
 
     def place(source: Source) -> Source:
         return Source(FileLine(source.file, source.line), source.path)
 
-    policies = tuple(
-        replace(
-            policy,
-            source=place(policy.source),
-            rules=tuple(replace(rule, source=place(rule.source)) for rule in policy.rules),
+    def placed(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(changed(rule, source=place(rule.source)) for rule in rules)
+
+    def known(policies: Iterable[Policy]) -> tuple[Policy, ...]:
+        return tuple(
+            changed(
+                policy,
+                source=place(policy.source),
+                rules=placed(policy.rules),
+                unlisted_rules=placed(policy.unlisted_rules),
+            )
+            for policy in policies
         )
-        for policy in cluster.policies
-    )
-    return replace(cluster, policies=policies)
+
+    references = changed(cluster.references, policies=known(cluster.references.policies))
+    return changed(cluster, policies=known(cluster.policies), references=references)
+
+
+def _is_the_same(one: Policy, other: Policy) -> bool:
+    """Whether two policies say the same and are in the same place, rule by rule."""
+    return same(one, other) and _lines(one) == _lines(other)
+
+
+def _lines(policy: Policy) -> list[tuple[str, int]]:
+    sources = [policy.source, *(rule.source for rule in (*policy.rules, *policy.unlisted_rules))]
+    return [(source.file, source.line) for source in sources]

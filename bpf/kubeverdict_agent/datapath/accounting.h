@@ -5,7 +5,7 @@
 #include "packet.h"
 
 struct context {
-  u32 endpoint, generation, tick, length, adopt_until;
+  u32 endpoint, slot, generation, tick, length;
   u8 mode;
 };
 
@@ -30,7 +30,7 @@ static __always_inline int drop(const struct context *c, int direction, enum rea
   return TC_ACT_SHOT;
 }
 
-/* What enforcing drops and auditing only counts. */
+/* What enforcing drops and auditing lets pass. */
 static __always_inline int refuse(const struct context *c, int direction, enum reason reason) {
   return c->mode == MODE_ENFORCE ? drop(c, direction, reason) : pass(c, direction, reason);
 }
@@ -50,7 +50,7 @@ static __always_inline void report(const struct context *c, const struct packet 
   event->local_port = p->icmp ? p->icmp : p->local_port;
   event->remote_port = p->icmp ? p->icmp : p->remote_port;
   event->decision = decision;
-  event->length = c->length;
+  event->length = c->length < 0xffff ? c->length : 0xffff;
   event->protocol = p->protocol;
   event->direction = origin;
   event->mode = c->mode;
@@ -76,6 +76,8 @@ static __always_inline void denied(const struct context *c, const struct packet 
       .family = p->family,
   };
   if (p->icmp) key.port = p->icmp;
+  /* There may be no ports, or they are those of a client. */
+  if (reason >= REASON_BAD_FRAGMENT) key.port = 0;
   __builtin_memcpy(key.remote, p->remote, 16);
   struct total *total = totals.lookup(&key);
   if (total) {
@@ -99,4 +101,11 @@ static __always_inline void denied(const struct context *c, const struct packet 
     if (totals.update(&key, &fresh) != 0) add(LOST_TOTALS, c->length);
   }
   report(c, p, origin, decision, reason, now_ns);
+}
+
+/* What is refused whatever policy says. */
+static __always_inline int refuse_unjudged(const struct context *c, const struct packet *p,
+                                           int direction, enum reason reason) {
+  denied(c, p, direction, NO_DECISION, reason);
+  return refuse(c, direction, reason);
 }

@@ -16,12 +16,7 @@ from numpy.typing import NDArray
 from kubeverdict.model.addresses import Address
 from kubeverdict_agent.datapath import bpf_syscall, layout
 from kubeverdict_agent.errors import DatapathError, DoesNotFit
-from kubeverdict_agent.lowering.hashing import (
-    buckets_of_ipv4,
-    buckets_of_ipv6,
-    table_of_ipv4,
-    table_of_ipv6,
-)
+from kubeverdict_agent.lowering.hashing import AddressTables, buckets_of_ipv4, buckets_of_ipv6
 from kubeverdict_agent.lowering.tables import Tables
 
 _ALIGN = 64  # a cache line
@@ -91,12 +86,22 @@ class Arena:
         self._control["flags"][0] = value
 
     @property
-    def adopt_until_ns(self) -> int:
-        return int(self._control["adopt_until_ns"][0])
+    def idle(self) -> tuple[int, int]:
+        """Ticks for which idle connections are remembered: those of TCP and SCTP, and others."""
+        return int(self._control["tcp_idle"][0]), int(self._control["other_idle"][0])
 
-    @adopt_until_ns.setter
-    def adopt_until_ns(self, value: int) -> None:
-        self._control["adopt_until_ns"][0] = value
+    @idle.setter
+    def idle(self, value: tuple[int, int]) -> None:
+        self._control["tcp_idle"][0], self._control["other_idle"][0] = value
+
+    @property
+    def share(self) -> int:
+        """Connections of each family that a pod has a place of its own for, together."""
+        return int(self._control["share"][0])
+
+    @share.setter
+    def share(self, value: int) -> None:
+        self._control["share"][0] = value
 
     def publish(self, laid_out: LaidOut) -> int:
         """Put tables in force; the new generation. Raises DoesNotFit, with the old in force."""
@@ -177,10 +182,33 @@ class Arena:
         self._memory.close()
 
 
-def lay_out(tables: Tables) -> LaidOut:
-    """Tables as they will lie in a half."""
-    peers4, bits4 = table_of_ipv4(tables.ipv4, tables.class4)
-    peers6, bits6 = table_of_ipv6(tables.ipv6, tables.class6)
+class LayingOut:
+    """Lays out tables again and again. What is the same as before is not made again."""
+
+    def __init__(self) -> None:
+        self._addresses = AddressTables()
+        self._starts4 = np.zeros(0, np.uint32)
+        self._index4 = np.zeros(0, np.uint32)
+
+    def lay_out(self, tables: Tables) -> LaidOut:
+        """Tables as they will lie in a half."""
+        if not np.array_equal(tables.starts4, self._starts4):
+            self._starts4, self._index4 = tables.starts4, _upper_index(tables.starts4)
+        return _laid_out(
+            tables,
+            self._addresses.of_ipv4(tables.ipv4, tables.class4 | tables.flags4),
+            self._addresses.of_ipv6(tables.ipv6, tables.class6 | tables.flags6),
+            self._index4,
+        )
+
+
+def _laid_out(
+    tables: Tables,
+    table4: tuple[NDArray[np.uint64], int],
+    table6: tuple[NDArray[np.void], int],
+    index4: NDArray[np.uint32],
+) -> LaidOut:
+    (peers4, bits4), (peers6, bits6) = table4, table6
     header = np.zeros(1, layout.TABLES)
     parts: list[tuple[int, NDArray[Any]]] = []
     end = layout.PAGE_BYTES
@@ -196,7 +224,7 @@ def lay_out(tables: Tables) -> LaidOut:
     header["ports"] = put(tables.ports)
     header["peers4"] = put(peers4)
     header["peers6"] = put(peers6)
-    header["index4"] = put(_upper_index(tables.starts4))
+    header["index4"] = put(index4)
     header["starts4"] = put(tables.starts4)
     header["classes4"] = put(tables.starts_class4)
     header["starts6"] = put(tables.starts6)
@@ -209,6 +237,10 @@ def lay_out(tables: Tables) -> LaidOut:
     header["peers"] = tables.cells[0].shape[1]
     header["intervals6"] = tables.starts6.shape[0]
     header["conditional"] = tables.conditional
+    header["own_node"] = tables.own_node
+    header["guarded"] = bool(
+        (np.concatenate((tables.flags4, tables.flags6)) & layout.PEER_GUARDED).any()
+    )
     header["used"] = end
     return LaidOut(parts, header)
 

@@ -7,6 +7,7 @@ The numbers are those of the kernel's ``include/uapi/linux/bpf.h``.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
@@ -42,7 +43,9 @@ class Flag(IntEnum):
     MMAPABLE = 1 << 10
 
 
-class _Command(IntEnum):
+class BpfCommand(IntEnum):
+    """Of bpf(2)."""
+
     MAP_CREATE = 0
     MAP_LOOKUP = 1
     MAP_UPDATE = 2
@@ -52,9 +55,12 @@ class _Command(IntEnum):
     OBJ_GET = 7
     PROG_TEST_RUN = 10
     OBJ_INFO = 15
+    PROG_QUERY = 16
     LOOKUP_BATCH = 24
     LOOKUP_AND_DELETE_BATCH = 25
     UPDATE_BATCH = 26
+    LINK_CREATE = 28
+    LINK_UPDATE = 29
 
 
 class MapInfo(NamedTuple):
@@ -69,8 +75,8 @@ def _numbers() -> tuple[int, int]:
     return _SYSCALL.get(platform.machine(), _SYSCALL["x86_64"])
 
 
-def _bpf(command: _Command, attributes: bytes) -> tuple[int, bytes]:
-    """The result and the attributes as the kernel left them."""
+def call(command: BpfCommand, attributes: bytes) -> tuple[int, bytes]:
+    """Do ``command``; the result and the attributes as the kernel left them."""
     buffer = ctypes.create_string_buffer(attributes, max(len(attributes), _ATTRIBUTES))
     result = _libc.syscall(_numbers()[0], int(command), buffer, len(buffer))
     if result < 0:
@@ -86,28 +92,38 @@ def create_map(
     attributes = struct.pack(
         "<7I16s", kind, key_size, value_size, entries, flags, 0, 0, name.encode()[:15]
     )
-    return _bpf(_Command.MAP_CREATE, attributes)[0]
+    try:
+        return call(BpfCommand.MAP_CREATE, attributes)[0]
+    except OSError as error:
+        if error.errno == errno.E2BIG and kind is MapType.ARRAY:
+            words = f"bpf map_create: a value of {value_size >> 20} MB needs Linux 6.0"
+            raise OSError(error.errno, words) from None
+        raise
 
 
 def map_info(fd: int) -> MapInfo:
     """What the kernel says about a map."""
-    info = ctypes.create_string_buffer(96)
-    attributes = struct.pack("<IIQ", fd, len(info), ctypes.addressof(info))
-    _bpf(_Command.OBJ_INFO, attributes)
-    kind, _, key_size, value_size, entries, flags = struct.unpack_from("<6I", info.raw)
+    kind, _, key_size, value_size, entries, flags = struct.unpack_from("<6I", object_info(fd))
     return MapInfo(kind, key_size, value_size, entries, flags)
+
+
+def object_info(fd: int) -> bytes:
+    """The beginning of what the kernel says about a map, program or link, as its struct has it."""
+    info = ctypes.create_string_buffer(96)
+    call(BpfCommand.OBJ_INFO, struct.pack("<IIQ", fd, len(info), ctypes.addressof(info)))
+    return info.raw
 
 
 def pin(fd: int, path: Path) -> None:
     """Give a map or program a name in a bpffs: it lives on without us."""
     name = ctypes.create_string_buffer(os.fsencode(path))
-    _bpf(_Command.OBJ_PIN, struct.pack("<QII", ctypes.addressof(name), fd, 0))
+    call(BpfCommand.OBJ_PIN, struct.pack("<QII", ctypes.addressof(name), fd, 0))
 
 
 def open_pin(path: Path) -> int:
     """A descriptor of what is pinned."""
     name = ctypes.create_string_buffer(os.fsencode(path))
-    return _bpf(_Command.OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))[0]
+    return call(BpfCommand.OBJ_GET, struct.pack("<QII", ctypes.addressof(name), 0, 0))[0]
 
 
 def lookup(fd: int, key: bytes, size: int) -> bytes | None:
@@ -116,7 +132,7 @@ def lookup(fd: int, key: bytes, size: int) -> bytes | None:
     value = ctypes.create_string_buffer(size)
     attributes = struct.pack("<IIQQQ", fd, 0, ctypes.addressof(wanted), ctypes.addressof(value), 0)
     try:
-        _bpf(_Command.MAP_LOOKUP, attributes)
+        call(BpfCommand.MAP_LOOKUP, attributes)
     except OSError as error:
         if error.errno == NO_SUCH_ENTRY:
             return None
@@ -129,14 +145,14 @@ def update(fd: int, key: bytes, value: bytes) -> None:
     wanted = ctypes.create_string_buffer(key, len(key))
     given = ctypes.create_string_buffer(value, len(value))
     attributes = struct.pack("<IIQQQ", fd, 0, ctypes.addressof(wanted), ctypes.addressof(given), 0)
-    _bpf(_Command.MAP_UPDATE, attributes)
+    call(BpfCommand.MAP_UPDATE, attributes)
 
 
 def delete(fd: int, key: bytes) -> bool:
     """Remove ``key``; False where it was not there."""
     wanted = ctypes.create_string_buffer(key, len(key))
     try:
-        _bpf(_Command.MAP_DELETE, struct.pack("<IIQQQ", fd, 0, ctypes.addressof(wanted), 0, 0))
+        call(BpfCommand.MAP_DELETE, struct.pack("<IIQQQ", fd, 0, ctypes.addressof(wanted), 0, 0))
     except OSError as error:
         if error.errno == NO_SUCH_ENTRY:
             return False
@@ -147,7 +163,7 @@ def delete(fd: int, key: bytes) -> bool:
 def update_batch(fd: int, keys: NDArray[np.generic], values: NDArray[np.generic]) -> None:
     """Set many: contiguous arrays with an element each."""
     if keys.size:
-        _batch(_Command.UPDATE_BATCH, fd, keys, values, 0, 0)
+        _batch(BpfCommand.UPDATE_BATCH, fd, keys, values, 0, 0)
 
 
 def entries(
@@ -164,7 +180,7 @@ def entries(
     ``copies`` is the number of possible CPUs for a per-CPU map. ``drain`` removes what it
     returns, each entry in one step, so nothing that is counted meanwhile is lost.
     """
-    command = _Command.LOOKUP_AND_DELETE_BATCH if drain else _Command.LOOKUP_BATCH
+    command = BpfCommand.LOOKUP_AND_DELETE_BATCH if drain else BpfCommand.LOOKUP_BATCH
     # The token is the number of a bucket, or a key for some kinds of map.
     token = ctypes.create_string_buffer(max(key.itemsize, 8))
     cursor = 0
@@ -193,7 +209,7 @@ class _Ended(Exception):
 
 
 def _batch(
-    command: _Command,
+    command: BpfCommand,
     fd: int,
     keys: NDArray[np.generic],
     values: NDArray[np.generic],
@@ -210,8 +226,8 @@ def _batch(
         return int(found)
     error = ctypes.get_errno()
     if error == NO_SUCH_ENTRY and command in (
-        _Command.LOOKUP_BATCH,
-        _Command.LOOKUP_AND_DELETE_BATCH,
+        BpfCommand.LOOKUP_BATCH,
+        BpfCommand.LOOKUP_AND_DELETE_BATCH,
     ):
         raise _Ended(int(found))
     raise OSError(error, f"bpf {command.name.lower()}: {os.strerror(error)}")
@@ -226,7 +242,7 @@ def test_run(fd: int, packet: bytes, repeat: int = 1) -> tuple[int, int]:
     attributes = struct.pack(
         "<IIIIQQII", fd, 0, len(packet), 0, ctypes.addressof(data), 0, repeat, 0
     )
-    _, after = _bpf(_Command.PROG_TEST_RUN, attributes)
+    _, after = call(BpfCommand.PROG_TEST_RUN, attributes)
     (action,) = struct.unpack_from("<i", after, 4)
     (duration,) = struct.unpack_from("<I", after, 36)
     return action, duration

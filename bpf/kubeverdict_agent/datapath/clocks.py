@@ -6,6 +6,7 @@ about a second, which the datapath takes from the kernel's jiffies.
 
 from __future__ import annotations
 
+import math
 import time
 
 _MONOTONIC_COARSE = 6  # the standard library does not name it
@@ -24,3 +25,15 @@ def _jiffies_a_second() -> int:
 def tick_shift() -> int:
     """How far jiffies are shifted to make ticks: of 0.7 to 1.5 s."""
     return max(0, round(_jiffies_a_second() * 0.75).bit_length())
+
+
+def ticks_of(seconds: float) -> int:
+    """Ticks that take ``seconds`` at least."""
+    return math.ceil(seconds * _jiffies_a_second() / (1 << tick_shift()))
+
+
+def tick_now() -> int:
+    """About the tick of a packet that comes now: jiffies began 300 s before they overflow 32
+    bits, when the monotonic clock began."""
+    jiffies = (1 << 32) + (now_ns() // 1_000_000_000 - 300) * _jiffies_a_second()
+    return jiffies >> tick_shift() & 0xFFFFFFFF

@@ -28,7 +28,8 @@ _HERE = Path(__file__).parent
 INCLUDES = _HERE / "include"
 SOURCES = _HERE
 BCC_PLACES = (Path("/usr/lib/python3/dist-packages"), Path("/usr/lib/python3/site-packages"))
-_PATIENCE = 120  # seconds for a compilation, which takes half a second on a machine at rest
+# Seconds for a compilation, which takes half a second on a machine at rest; some are slow and busy.
+_PATIENCE = 600
 
 # What the child runs; it knows nothing of this package, so any Python will do.
 _CHILD = """

@@ -13,8 +13,6 @@
 #define INTERFACES 16384
 #define WAYS 4
 
-#define ADOPT_SHIFT 30
-
 enum direction { INGRESS, EGRESS }; /* as the local pod sees it */
 
 enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
@@ -22,11 +20,20 @@ enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
 enum { /* control.flags */
   UNKNOWN_CLOSED = 1, /* drop what belongs to no endpoint that is known */
   STATELESS = 2,      /* judge each packet alone: for proofs and comparisons */
+  ALLOW_ENCAPSULATION = 4, /* pods may tunnel to nodes */
 };
 
 enum { /* decision: a rule number and, in the top bit, whether it allows */
   DECISION_ALLOWS = 0x8000,
   DECISION_RULE = 0x7fff,
+  NO_DECISION = DECISION_RULE, /* of what policy is not asked about */
+};
+
+enum { /* of an address that is known by itself: its class of peers, and above it what it is of */
+  PEER_CLASS = 0xffff,
+  PEER_OWN = 0x10000,     /* the node, whose own sockets reach its pods */
+  PEER_NODE = 0x20000,    /* some node */
+  PEER_GUARDED = 0x40000, /* a pod that is enforced, or a Service with such a backend */
 };
 
 enum reason { /* why a packet went through */
@@ -35,43 +42,47 @@ enum reason { /* why a packet went through */
   REASON_RELATED,   /* an ICMP error about such a connection */
   REASON_NEIGHBOUR, /* ARP, neighbour and listener discovery */
   REASON_FRAGMENT,  /* a later fragment of a packet that went through */
-  REASON_ADOPTED,   /* of a connection older than the agent */
   REASON_UNKNOWN,   /* of no endpoint that is known; also where it is dropped */
   REASON_CONDITIONAL, /* policy allows it under a condition that the datapath cannot see */
   /* why it did not, or would not have */
   REASON_DENIED,      /* policy denies it */
   REASON_REVOKED,     /* of a connection that policy allows no longer */
   REASON_NO_FLOW,     /* TCP in the middle of a connection that is not known, and not allowed */
+  REASON_MASQUERADED, /* policy denies what the node forwards under its own address */
+  /* and without asking policy */
+  REASON_ENCAPSULATED, /* a tunnel from a pod to a node */
   REASON_BAD_FRAGMENT, /* a later fragment whose first did not go through */
   REASON_MALFORMED,   /* cannot be parsed */
   REASON_UNSUPPORTED, /* neither IP nor what IP needs */
   REASON_SPOOFED,     /* from an address that is not the pod's */
+  REASON_FLOODED,     /* to an address that is not the pod's; also where it passes */
   REASONS,
 };
 
 enum { /* flow.state */
   FLOW_REPLIED = 1,
-  FLOW_ADOPTED = 2,
+  FLOW_ADOPTED = 2, /* older than the agent */
   FLOW_FIN = 4, /* from the end that began it */
   FLOW_REPLY_FIN = 8,
   FLOW_CLOSING = 16,
+  FLOW_RESET = 32,    /* by the last packet */
+  FLOW_OWN_NODE = 64, /* begun by a socket of the node */
 };
 
-enum { /* how long a flow is remembered after its last packet, in ticks of about a second */
-  TCP_TICKS = 21600,
-  OTHER_TICKS = 180,
+enum { /* how long a flow is remembered after its last packet, in ticks of about a second; of one
+          that has had a reply struct control says it */
   NO_REPLY_TICKS = 60,
   CLOSING_TICKS = 30,
 };
 
 /* The first page of the arena. */
 struct control {
-  u64 generation;     /* of the tables in force, which lie in half (generation & 1); 0: none yet */
-  u64 adopt_until_ns; /* on the coarse monotonic clock */
+  u64 generation; /* of the tables in force, which lie in half (generation & 1); 0: none yet */
   u32 flags;
-  u32 tick;   /* of the last packet: the agent cannot read jiffies */
-  u32 layout; /* what layout.py makes of this file: tables of another layout are not read */
-  u32 pad;
+  u32 tick;       /* of the last packet: the agent cannot read jiffies */
+  u32 layout;     /* what layout.py makes of this file: tables of another layout are not read */
+  u32 tcp_idle, other_idle; /* ticks for which idle connections are remembered */
+  u32 share;      /* of the table of flows that each pod has */
 };
 
 /* How a local pod is judged, by slot. */
@@ -92,7 +103,7 @@ struct tables {
   u32 ports;       /* u16[3 * 65536]: atom by protocol (TCP, UDP, SCTP) and port */
   u32 atom_icmp, atom_other;
   u32 any;         /* atoms any, any + 1, any + 2: some port of TCP, UDP, SCTP */
-  u32 peers4;      /* u64[4 << bits]: address, class << 32 */
+  u32 peers4;      /* u64[4 << bits]: address, class and flags << 32 */
   u32 shift4;      /* 32 - bits */
   u32 peers6;      /* struct peer6[4 << bits] */
   u32 shift6;      /* 64 - bits */
@@ -107,11 +118,13 @@ struct tables {
   u32 rows;        /* u16[rows * atoms]: decision */
   u32 atoms;
   u32 conditional; /* decisions that allow, from this rule number on, do so under a condition */
+  u32 own_node;    /* the decision on what the node's own sockets send */
+  u32 guarded;     /* whether some address is PEER_GUARDED */
 };
 
 struct peer6 {
   u64 high, low; /* host order */
-  u64 class;     /* NO_CLASS: empty */
+  u64 class;     /* and flags; NO_CLASS: empty */
 };
 
 struct start6 {
@@ -125,7 +138,7 @@ struct endpoint {
   u32 ifindex; /* 0: nothing */
   u32 number;  /* 24 bits; the same number is not given to another pod while its flows may live */
   u32 slot;
-  u32 adopt_until; /* on the coarse clock, >> ADOPT_SHIFT: it was unknown until now */
+  u32 pad;
 };
 
 /* A cache line: the interfaces whose indices are the same modulo INTERFACES. A hash map would take
@@ -155,6 +168,14 @@ struct flow {
                      would be denied */
   u8 origin;      /* direction of its first packet */
   u8 state;
+};
+
+/* How much of the table of flows a pod takes, by slot. Beyond its share its flows are in a second
+ * table, with those of others that have more than theirs: none of them pushes out flows of a pod
+ * that keeps to its share. */
+struct share {
+  u32 held;    /* flows in the first table; the agent counts anew, since expired ones stay */
+  u32 crowded; /* whether flows of the pod may be in the second one */
 };
 
 /* A flow that a CPU has seen, in a table of 2 << RECENT_BITS with places for both families. */

@@ -19,12 +19,17 @@ BUCKET = 4
 NO_CLASS = 0xFFFFFFFF
 INTERFACES = 16384
 WAYS = 4
-ADOPT_SHIFT = 30
 RECENT_BITS = 11
 UNKNOWN_CLOSED = 1
 STATELESS = 2
+ALLOW_ENCAPSULATION = 4
 DECISION_ALLOWS = 0x8000
 DECISION_RULE = 0x7FFF
+NO_DECISION = DECISION_RULE
+PEER_CLASS = 0xFFFF
+PEER_OWN = 0x10000
+PEER_NODE = 0x20000
+PEER_GUARDED = 0x40000
 
 
 class PodDirection(IntEnum):
@@ -51,16 +56,18 @@ class PacketReason(IntEnum):
     RELATED = 2
     NEIGHBOUR = 3
     FRAGMENT = 4
-    ADOPTED = 5
-    UNKNOWN = 6
-    CONDITIONAL = 7
-    DENIED = 8
-    REVOKED = 9
-    NO_FLOW = 10
-    BAD_FRAGMENT = 11
-    MALFORMED = 12
-    UNSUPPORTED = 13
-    SPOOFED = 14
+    UNKNOWN = 5
+    CONDITIONAL = 6
+    DENIED = 7
+    REVOKED = 8
+    NO_FLOW = 9
+    MASQUERADED = 10
+    ENCAPSULATED = 11
+    BAD_FRAGMENT = 12
+    MALFORMED = 13
+    UNSUPPORTED = 14
+    SPOOFED = 15
+    FLOODED = 16
 
 
 class State(IntEnum):
@@ -71,10 +78,10 @@ class State(IntEnum):
     FIN = 4
     REPLY_FIN = 8
     CLOSING = 16
+    RESET = 32
+    OWN_NODE = 64
 
 
-TCP_TICKS = 21_600
-OTHER_TICKS = 180
 NO_REPLY_TICKS = 60
 CLOSING_TICKS = 30
 
@@ -88,11 +95,12 @@ _ADDRESS = ("<u4", (4,))
 CONTROL = np.dtype(
     [
         ("generation", "<u8"),
-        ("adopt_until_ns", "<u8"),
         ("flags", "<u4"),
         ("tick", "<u4"),
         ("layout", "<u4"),
-        ("pad", "<u4"),
+        ("tcp_idle", "<u4"),
+        ("other_idle", "<u4"),
+        ("share", "<u4"),
     ]
 )
 LOCAL = np.dtype(
@@ -107,16 +115,15 @@ LOCAL = np.dtype(
 )
 _OFFSETS = """
     generation used locals ports atom_icmp atom_other any peers4 shift4 peers6 shift6 index4 starts4
-    classes4 starts6 classes6 intervals6 cells peers rows atoms conditional
+    classes4 starts6 classes6 intervals6 cells peers rows atoms conditional own_node
+    guarded
 """
 TABLES = np.dtype(
     [(name, "<u4", (2,) if name == "cells" else ()) for name in _OFFSETS.split()],
 )
 PEER6 = np.dtype([("high", "<u8"), ("low", "<u8"), ("class", "<u8")])
 START6 = np.dtype([("high", "<u8"), ("low", "<u8")])
-ENDPOINT = np.dtype(
-    [("ifindex", "<u4"), ("number", "<u4"), ("slot", "<u4"), ("adopt_until", "<u4")]
-)
+ENDPOINT = np.dtype([("ifindex", "<u4"), ("number", "<u4"), ("slot", "<u4"), ("pad", "<u4")])
 ENDPOINTS = np.dtype([("way", ENDPOINT, (WAYS,))])
 FLOW4 = np.dtype(
     [
@@ -148,6 +155,7 @@ FLOW = np.dtype(
         ("state", "u1"),
     ]
 )
+SHARE = np.dtype([("held", "<u4"), ("crowded", "<u4")])
 RECENT = np.dtype(
     [
         ("key", FLOW6),
@@ -221,6 +229,7 @@ STRUCTS = {
     "flow4": FLOW4,
     "flow6": FLOW6,
     "flow": FLOW,
+    "share": SHARE,
     "recent": RECENT,
     "datagram": DATAGRAM,
     "datagram_verdict": DATAGRAM_VERDICT,
@@ -238,14 +247,17 @@ _NUMBERS = {
     "NO_CLASS": NO_CLASS,
     "INTERFACES": INTERFACES,
     "WAYS": WAYS,
-    "ADOPT_SHIFT": ADOPT_SHIFT,
     "RECENT_BITS": RECENT_BITS,
-    "TCP_TICKS": TCP_TICKS,
-    "OTHER_TICKS": OTHER_TICKS,
     "NO_REPLY_TICKS": NO_REPLY_TICKS,
     "CLOSING_TICKS": CLOSING_TICKS,
     "UNKNOWN_CLOSED": UNKNOWN_CLOSED,
     "STATELESS": STATELESS,
+    "ALLOW_ENCAPSULATION": ALLOW_ENCAPSULATION,
+    "NO_DECISION": NO_DECISION,
+    "PEER_CLASS": PEER_CLASS,
+    "PEER_OWN": PEER_OWN,
+    "PEER_NODE": PEER_NODE,
+    "PEER_GUARDED": PEER_GUARDED,
     "DECISION_ALLOWS": DECISION_ALLOWS,
     "DECISION_RULE": DECISION_RULE,
     "REASONS": len(PacketReason),

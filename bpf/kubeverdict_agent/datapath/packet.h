@@ -49,17 +49,36 @@ static __always_inline bool is_error(u8 family, u8 type) {
   return type == 3 || type == 11 || type == 12;
 }
 
-/* Neighbour and listener discovery: without them IPv6 does not work at all. Both are valid with
- * one hop limit only (RFC 4861, RFC 3810), so that they come from this link and stay on it. */
-static __always_inline bool is_discovery(u8 type, u8 hop_limit) {
-  if (type >= 133 && type <= 137) return hop_limit == 255;
-  return ((type >= 130 && type <= 132) || type == 143) && hop_limit == 1;
+#define MOST_OPTIONS 16 /* of a message of neighbour discovery */
+
+/* Whether options fill a message of neighbour discovery, which ends at ``end``, behind its fixed
+ * part: each says its length in units of eight bytes, never zero (RFC 4861, 4.6). */
+static __always_inline bool is_filled(const struct cursor *cursor, u32 at, u32 end, u8 type) {
+  at += type == 133 ? 8 : type == 134 ? 16 : type == 137 ? 40 : 24;
+  for (int i = 0; i < MOST_OPTIONS && at < end; i++) {
+    struct {
+      u8 type, length;
+    } option;
+    if (!LOAD(cursor, at, 0, &option) || !option.length) return false;
+    at += option.length * 8;
+  }
+  return at == end;
 }
 
-/* ``direction`` is that of the packet, ``quote``: it is quoted by an ICMP error, which promises
- * eight bytes of transport header only. */
+/* Neighbour and listener discovery: without them IPv6 does not work at all. Both are valid with
+ * one hop limit only (RFC 4861, RFC 3810), so that they come from this link; is_near says whether
+ * they stay on it. */
+static __always_inline bool is_discovery(const struct cursor *cursor, u32 at, u32 end,
+                                         const struct icmp *icmp, u8 hop_limit) {
+  if (icmp->type >= 133 && icmp->type <= 137)
+    return hop_limit == 255 && icmp->code == 0 && is_filled(cursor, at, end, icmp->type);
+  return ((icmp->type >= 130 && icmp->type <= 132) || icmp->type == 143) && hop_limit == 1;
+}
+
+/* ``direction`` is that of the packet, ``end`` where it ends, ``quote``: it is quoted by an ICMP
+ * error, which promises eight bytes of transport header only. */
 static __always_inline enum parsed transport(const struct cursor *cursor, u32 at, const u32 usual,
-                                             int direction, bool quote, u8 hop_limit,
+                                             int direction, bool quote, u32 end, u8 hop_limit,
                                              struct packet *p) {
   __be16 source, destination;
   if (p->later) return PARSED;
@@ -79,7 +98,8 @@ static __always_inline enum parsed transport(const struct cursor *cursor, u32 at
     struct icmp icmp;
     if (!LOAD(cursor, at, usual, &icmp)) return MALFORMED;
     p->icmp = icmp.type << 8 | icmp.code;
-    if (p->family == 6 && is_discovery(icmp.type, hop_limit)) return NEIGHBOUR;
+    if (p->family == 6 && !quote && is_discovery(cursor, at, end, &icmp, hop_limit))
+      return NEIGHBOUR;
     if (is_error(p->family, icmp.type)) p->quoted = at + sizeof icmp;
     if (!is_query(p->family, icmp.type)) return PARSED;
     source = destination = icmp.id;
@@ -98,7 +118,11 @@ static __always_inline enum parsed parse_ipv4(const struct cursor *cursor, u32 a
   struct ipv4 ip;
   if (!LOAD(cursor, at, quote ? 0 : USUAL_IP, &ip)) return MALFORMED;
   u32 length = ip.length * 4;
-  if (ip.version != 4 || length < sizeof ip || bpf_ntohs(ip.total) < length) return MALFORMED;
+  /* The length of a packet that is larger than the field, which only segmentation offload makes
+   * (BIG TCP), is zero. */
+  bool big = ip.total == 0 && cursor->skb->len > 0xffff;
+  if (ip.version != 4 || length < sizeof ip || (bpf_ntohs(ip.total) < length && !big))
+    return MALFORMED;
   p->family = 4;
   p->protocol = ip.protocol;
   p->local[2] = p->remote[2] = bpf_htonl(0xffff);
@@ -108,7 +132,7 @@ static __always_inline enum parsed parse_ipv4(const struct cursor *cursor, u32 a
   p->later = (fragment & IPV4_FRAGMENT_OFFSET) != 0;
   p->first = !p->later && (fragment & IPV4_MORE_FRAGMENTS) != 0;
   p->id = ip.id;
-  return transport(cursor, at + length, quote ? 0 : USUAL_IP + sizeof ip, direction, quote, ip.ttl,
+  return transport(cursor, at + length, quote ? 0 : USUAL_IP + sizeof ip, direction, quote, 0, 0,
                    p);
 }
 
@@ -126,6 +150,7 @@ static __always_inline enum parsed parse_ipv6(const struct cursor *cursor, u32 a
   __builtin_memcpy(direction == EGRESS ? p->local : p->remote, ip.source, 16);
   __builtin_memcpy(direction == EGRESS ? p->remote : p->local, ip.destination, 16);
   at += sizeof ip;
+  u32 end = at + bpf_ntohs(ip.payload);
   u8 next = ip.next;
   for (int i = 0; i < MOST_HEADERS && is_extension(next); i++) {
     struct extension extension;
@@ -135,6 +160,7 @@ static __always_inline enum parsed parse_ipv6(const struct cursor *cursor, u32 a
       p->later = (offset & IPV6_FRAGMENT_OFFSET) != 0;
       p->first = !p->later && (offset & IPV6_MORE_FRAGMENTS) != 0;
       p->id = extension.id;
+      ip.hop_limit = 0; /* discovery is never fragmented (RFC 6980) */
       at += sizeof extension;
     } else {
       at += next == HEADER_AUTHENTICATION ? (extension.length + 2) * 4 : (extension.length + 1) * 8;
@@ -145,7 +171,8 @@ static __always_inline enum parsed parse_ipv6(const struct cursor *cursor, u32 a
   }
   p->protocol = next;
   if (!p->later && is_extension(next)) return MALFORMED;
-  return transport(cursor, at, quote ? 0 : USUAL_IP + sizeof ip, direction, quote, ip.hop_limit, p);
+  return transport(cursor, at, quote ? 0 : USUAL_IP + sizeof ip, direction, quote, end,
+                   ip.hop_limit, p);
 }
 
 static __always_inline enum parsed parse(const struct cursor *cursor, int direction,

@@ -32,11 +32,17 @@ static __always_inline u32 in_bucket4(u8 *half, u32 bucket, u32 address) {
   return NO_CLASS;
 }
 
-static __always_inline u32 class_of_ipv4(u8 *half, struct search *search, u32 address) {
+/* Of an address that is known by itself; or NO_CLASS. */
+static __always_inline u32 known_ipv4(u8 *half, u32 address) {
   struct tables *tables = (struct tables *)half;
   u32 class = in_bucket4(half, (u32)(address * HASH4_A) >> (tables->shift4 & 31), address);
   if (class != NO_CLASS) return class;
-  class = in_bucket4(half, (u32)(address * HASH4_B) >> (tables->shift4 & 31), address);
+  return in_bucket4(half, (u32)(address * HASH4_B) >> (tables->shift4 & 31), address);
+}
+
+static __always_inline u32 class_of_ipv4(u8 *half, struct search *search, u32 address) {
+  struct tables *tables = (struct tables *)half;
+  u32 class = known_ipv4(half, address);
   if (class != NO_CLASS) return class;
 
   u32 at = tables->index4 + (address >> 16) * 4;
@@ -62,13 +68,18 @@ static __always_inline u32 in_bucket6(u8 *half, u32 bucket, u64 high, u64 low) {
   return NO_CLASS;
 }
 
-static __always_inline u32 class_of_ipv6(u8 *half, struct search *search, u64 upper,
-                                         u64 lower) {
+static __always_inline u32 known_ipv6(u8 *half, u64 upper, u64 lower) {
   struct tables *tables = (struct tables *)half;
   u64 mixed = lower ^ upper * HASH6_C;
   u32 class = in_bucket6(half, (mixed * HASH6_A) >> (tables->shift6 & 63), upper, lower);
   if (class != NO_CLASS) return class;
-  class = in_bucket6(half, (mixed * HASH6_B) >> (tables->shift6 & 63), upper, lower);
+  return in_bucket6(half, (mixed * HASH6_B) >> (tables->shift6 & 63), upper, lower);
+}
+
+static __always_inline u32 class_of_ipv6(u8 *half, struct search *search, u64 upper,
+                                         u64 lower) {
+  struct tables *tables = (struct tables *)half;
+  u32 class = known_ipv6(half, upper, lower);
   if (class != NO_CLASS) return class;
 
   search->low = 0;
@@ -85,12 +96,25 @@ static __always_inline u32 class_of_ipv6(u8 *half, struct search *search, u64 up
   return IN_HALF(half, u16, tables->classes6 + search->low * 2);
 }
 
+static __always_inline u64 upper_of(const u32 *address) {
+  return (u64)bpf_ntohl(address[0]) << 32 | bpf_ntohl(address[1]);
+}
+
+static __always_inline u64 lower_of(const u32 *address) {
+  return (u64)bpf_ntohl(address[2]) << 32 | bpf_ntohl(address[3]);
+}
+
 static __always_inline u32 class_of_remote(u8 *half, struct search *search,
                                            const struct packet *p) {
   if (p->family == 4) return class_of_ipv4(half, search, bpf_ntohl(p->remote[3]));
-  return class_of_ipv6(half, search,
-                       (u64)bpf_ntohl(p->remote[0]) << 32 | bpf_ntohl(p->remote[1]),
-                       (u64)bpf_ntohl(p->remote[2]) << 32 | bpf_ntohl(p->remote[3]));
+  return class_of_ipv6(half, search, upper_of(p->remote), lower_of(p->remote));
+}
+
+/* Whether the remote end, or what is behind it, is a pod that is enforced. */
+static __always_inline bool is_guarded(u8 *half, const struct packet *p) {
+  u32 class = p->family == 4 ? known_ipv4(half, bpf_ntohl(p->remote[3]))
+                             : known_ipv6(half, upper_of(p->remote), lower_of(p->remote));
+  return class != NO_CLASS && class & PEER_GUARDED;
 }
 
 static __always_inline int numbered(u8 protocol) {
@@ -113,7 +137,7 @@ static __always_inline u16 decision(u8 *half, const struct local *local, int ori
   struct tables *tables = (struct tables *)half;
   u32 cells = origin == EGRESS ? tables->cells[EGRESS] : tables->cells[INGRESS];
   u32 subject = origin == EGRESS ? local->subject[EGRESS] : local->subject[INGRESS];
-  u32 row = IN_HALF(half, u16, cells + (subject * tables->peers + class) * 2);
+  u32 row = IN_HALF(half, u16, cells + (subject * tables->peers + (class & PEER_CLASS)) * 2);
   return IN_HALF(half, u16, tables->rows + (row * tables->atoms + atom) * 2);
 }
 
@@ -121,11 +145,13 @@ static __always_inline u16 decision(u8 *half, const struct local *local, int ori
 struct judge {
   u8 *half;
   const struct local *local;
-  u32 class; /* of the remote end */
+  u32 class; /* of the remote end, and its flags */
+  bool own;  /* whether that is a socket of the node, or may be */
 };
 
 /* The decision on a connection that began in direction ``origin``. */
 static __always_inline u16 verdict_on(const struct judge *j, const struct packet *p, int origin) {
+  if (origin == INGRESS && j->own) return ((struct tables *)j->half)->own_node;
   u16 port = origin == EGRESS ? p->remote_port : p->local_port;
   u32 atom = atom_of(j->half, p->protocol, p->family, port);
   return decision(j->half, j->local, origin, j->class, atom);
@@ -136,12 +162,24 @@ static __always_inline bool depends(const struct judge *j, u16 verdict) {
   return (verdict & DECISION_RULE) >= ((struct tables *)j->half)->conditional;
 }
 
-/* Whether policy allows any connection of this protocol between the ends, in either direction. */
-static __always_inline bool may_talk(const struct judge *j, const struct packet *p) {
-  struct tables *tables = (struct tables *)j->half;
-  int number = numbered(p->protocol);
-  u32 atom = number >= 0 ? tables->any + number : atom_of(j->half, p->protocol, p->family, 0);
+/* Whether policy allows any connection of a protocol between the ends, in either direction; ``atom``
+ * is that of some port. */
+static __always_inline bool may_talk_by(const struct judge *j, u32 atom) {
   return (decision(j->half, j->local, EGRESS, j->class, atom) |
           decision(j->half, j->local, INGRESS, j->class, atom)) &
          DECISION_ALLOWS;
+}
+
+/* The same for the protocol of a later fragment. In IPv6 that may be of a header before it, and
+ * then it is not known. */
+static __always_inline bool may_talk(const struct judge *j, const struct packet *p) {
+  struct tables *tables = (struct tables *)j->half;
+  if (j->own) return true;
+  int number = numbered(p->protocol);
+  if (number >= 0) return may_talk_by(j, tables->any + number);
+  if (p->family == 6 && is_extension(p->protocol))
+    return may_talk_by(j, tables->any) || may_talk_by(j, tables->any + 1) ||
+           may_talk_by(j, tables->any + 2) || may_talk_by(j, tables->atom_icmp) ||
+           may_talk_by(j, tables->atom_other);
+  return may_talk_by(j, atom_of(j->half, p->protocol, p->family, 0));
 }

@@ -61,7 +61,8 @@ static __always_inline void flush_counts(struct recent *recent, u8 family) {
       .four = {from->local[3], from->remote[3], from->local_port, from->remote_port, from->owner},
       .six = *from,
   };
-  struct flow *flow = find_flow(&key, family);
+  struct flow *flow = find_first(&key, family);
+  if (!flow) flow = find_crowded(&key, family);
   if (flow) {
     flow->packets += recent->packets;
     flow->bytes += recent->bytes;
@@ -102,13 +103,15 @@ static __always_inline void invalidate(struct recent *recent, const struct packe
 
 /* Put a flow back into the LRU table that evicted it although its packets still arrive; it is
  * judged again. NULL on a cache miss. */
-static __always_inline struct flow *restore_flow(const struct recent *recent, struct flow_key *key,
-                                               const struct packet *p, const struct context *c) {
+static __always_inline struct flow *restore_flow(const struct control *control,
+                                                 const struct recent *recent,
+                                                 struct flow_key *key, const struct packet *p,
+                                                 const struct context *c) {
   if (recent->generation != c->generation || !is_of(recent, p, c->endpoint) ||
       (s32)(c->tick - recent->tick) > RESTORABLE_TICKS)
     return NULL;
   struct flow flow = {
       .seen = c->tick, .since = c->tick, .origin = recent->origin, .state = recent->state};
-  store_flow(key, p->family, &flow);
-  return find_flow(key, p->family);
+  store_flow(control, key, p->family, c->slot, &flow);
+  return find_flow(key, p->family, c->slot);
 }

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.lowering.remembered import Remembered
 
 _HASH4 = (0x9E3779B1, 0x85EBCA77)
 _HASH6 = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
@@ -21,27 +22,41 @@ _FEWEST_BITS = 4
 _LOAD = 2  # entries a bucket on average, of four
 
 
-def table_of_ipv4(
-    addresses: NDArray[np.uint32], classes: NDArray[np.uint16]
-) -> tuple[NDArray[np.uint64], int]:
-    """Entries (buckets * 4,) of ``address | class << 32``, and the bits of a bucket's number."""
-    wide = addresses.astype(np.uint64)
-    place, bits = _arrange(addresses.size, lambda bits: buckets_of_ipv4(wide, bits))
-    table = np.full(layout.BUCKET << bits, np.uint64(0xFFFFFFFF_FFFFFFFF))
-    table[place] = wide | classes.astype(np.uint64) << np.uint64(32)
-    return table, bits
+class AddressTables:
+    """Makes the tables of one set of tables after the other. Where addresses lie is found anew only
+    where they are other arrays than before."""
 
+    def __init__(self) -> None:
+        self._ipv4: Remembered[tuple[NDArray[np.int64], int]] = Remembered()
+        self._ipv6: Remembered[tuple[NDArray[np.int64], int]] = Remembered()
 
-def table_of_ipv6(
-    addresses: NDArray[np.uint64], classes: NDArray[np.uint16]
-) -> tuple[NDArray[np.void], int]:
-    """The same of layout.PEER6 for addresses (n, 2)."""
-    place, bits = _arrange(addresses.shape[0], lambda bits: buckets_of_ipv6(addresses, bits))
-    table = np.zeros(layout.BUCKET << bits, layout.PEER6)
-    table["class"] = layout.NO_CLASS
-    table["high"][place], table["low"][place] = addresses[:, 0], addresses[:, 1]
-    table["class"][place] = classes
-    return table, bits
+    def of_ipv4(
+        self, addresses: NDArray[np.uint32], classes: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.uint64], int]:
+        """Entries (buckets * 4,) of ``address | class << 32``, and the bits of a bucket's number.
+        ``classes`` (n,) have the flags of the addresses in their upper half."""
+        wide = addresses.astype(np.uint64)
+        place, bits = self._ipv4.get(
+            (addresses,),
+            lambda: _arrange(addresses.size, lambda bits: buckets_of_ipv4(wide, bits)),
+        )
+        table = np.full(layout.BUCKET << bits, np.uint64(0xFFFFFFFF_FFFFFFFF))
+        table[place] = wide | classes.astype(np.uint64) << np.uint64(32)
+        return table, bits
+
+    def of_ipv6(
+        self, addresses: NDArray[np.uint64], classes: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.void], int]:
+        """The same of layout.PEER6 for addresses (n, 2)."""
+        place, bits = self._ipv6.get(
+            (addresses,),
+            lambda: _arrange(addresses.shape[0], lambda bits: buckets_of_ipv6(addresses, bits)),
+        )
+        table = np.zeros(layout.BUCKET << bits, layout.PEER6)
+        table["class"] = layout.NO_CLASS
+        table["high"][place], table["low"][place] = addresses[:, 0], addresses[:, 1]
+        table["class"][place] = classes
+        return table, bits
 
 
 def buckets_of_ipv4(addresses: NDArray[np.uint64], bits: int) -> list[NDArray[np.uint64]]:

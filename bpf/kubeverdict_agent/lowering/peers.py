@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.ends import address_ids
-from kubeverdict.model.addresses import Address, Family, parse_address
+from kubeverdict.compile.compiled import CompiledPolicy, Plane
+from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.policy import Direction
+from kubeverdict_agent.datapath import layout
+from kubeverdict_agent.lowering.known_ends import KnownEnds
 from kubeverdict_agent.lowering.rows import DecisionRows, PlaneView, worst
 from kubeverdict_agent.lowering.services import Backends, Listed
-
-_AF: dict[Family, int] = {4: AF_INET, 6: AF_INET6}
 
 
 class Addresses(TypedDict):
@@ -24,8 +22,10 @@ class Addresses(TypedDict):
 
     ipv4: NDArray[np.uint32]
     class4: NDArray[np.uint16]
+    flags4: NDArray[np.uint32]
     ipv6: NDArray[np.uint64]
     class6: NDArray[np.uint16]
+    flags6: NDArray[np.uint32]
     starts4: NDArray[np.uint32]
     starts_class4: NDArray[np.uint16]
     starts6: NDArray[np.uint64]
@@ -36,6 +36,7 @@ class PeerMaker:
     """Numbers the classes of peers, over all planes, and the rows that each subject has for them.
 
     ``subjects[direction]`` (subjects, planes) are classes of subjects, -1: no address there.
+    ``guarded`` (pods,) are the pods that are enforced.
     """
 
     def __init__(
@@ -44,14 +45,19 @@ class PeerMaker:
         views: Sequence[PlaneView],
         rows: DecisionRows,
         subjects: tuple[NDArray[np.int32], NDArray[np.int32]],
+        guarded: NDArray[np.bool_],
+        known: KnownEnds,
     ) -> None:
         self._compiled = compiled
+        self._known = known
         self._views = views
         self._rows = rows
         self._subjects = subjects
         self._columns: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
         self._classes = 0
+        self._guarded = guarded
         self._special: dict[Address, int] = {}
+        self._flags: dict[Address, int] = {}
         # The class of each identity, by plane.
         self._of_identity = [self._add_plane(number) for number in range(len(views))]
 
@@ -92,37 +98,34 @@ class PeerMaker:
         self._classes += ingress.shape[1]
         return np.arange(self._classes - ingress.shape[1], self._classes)
 
-    def add_own_node(self, node: str, addresses: Sequence[str]) -> None:
-        """The node reaches its pods, and where the profile says so they reach it."""
-        cluster, profile = self._compiled.cluster, self._compiled.profile
-        known = {
-            text for machine in cluster.nodes if machine.name == node for text in machine.addresses
-        }
-        usable = slice(None) if profile.dual_stack else slice(1)
-        for pod in cluster.pods:
-            finished = pod.finished and profile.finished_pods_ignored
-            if node and pod.host_network and pod.node == node and not finished:
-                known.update(pod.addresses[usable])
-        for address, _, plain in self._plain_classes(sorted(known.union(addresses))):
+    def add_own_node(self, addresses: Sequence[str]) -> None:
+        """The node reaches its pods, and where the profile says so they reach it. What it forwards
+        under its address is judged as from any end that has it."""
+        profile = self._compiled.profile
+        for address, _, plain in self._plain_classes(
+            self._known.own_node(self._compiled, addresses)
+        ):
             columns = [self._column(direction, plain) for direction in Direction]
+            self._flags[address] = layout.PEER_NODE
             if profile.enforces and profile.own_node_to_pod:
-                columns[Direction.INGRESS] = np.full_like(columns[0], self._rows.own_node)
+                self._flags[address] |= layout.PEER_OWN
             if profile.enforces and profile.pod_to_own_node:
                 columns[Direction.EGRESS] = np.full_like(columns[1], self._rows.own_node)
             self._special[address] = int(self._add(columns[0], columns[1])[0])
 
-    def add_services(self, services: Sequence[Listed], ports: NDArray[np.int32]) -> None:
+    def add_other_nodes(self) -> None:
+        """Nodes, which end tunnels: after the own one."""
+        for address, _, plain in self._plain_classes(self._known.nodes(self._compiled)):
+            self._special.setdefault(address, plain)
+            self._flags.setdefault(address, layout.PEER_NODE)
+
+    def add_services(self, services: list[Listed], ports: NDArray[np.uint16]) -> None:
         """Addresses of Services: as the plain address, or as that of the own node, but on each
         port of a Service as all backends together."""
-        of_address = {
-            address: service
-            for service in services
-            for text in service.addresses
-            if (address := parse_address(text))
-        }
+        of_address = self._known.by_address(services)
         made: dict[object, int] = {}
         known: dict[object, int] = {}
-        for address, plane, plain in self._plain_classes([str(address) for address in of_address]):
+        for address, plane, plain in self._plain_classes(list(of_address)):
             service = of_address[address]
             plain = self._special.get(address, plain)
             asked = (id(service), plane, plain)
@@ -138,18 +141,26 @@ class PeerMaker:
                     known[key] = int(self._add(ingress, egress)[0])
                 made[asked] = known[key]
             self._special[address] = made[asked]
+            if any(self._guards(port.ends) for port in service.ports):
+                self._flags[address] = self._flags.get(address, 0) | layout.PEER_GUARDED
 
-    def _plain_classes(self, texts: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+    def _guards(self, ends: NDArray[np.int64]) -> bool:
+        """Whether some of these ends are pods that are enforced."""
+        return bool(self._guarded[ends[ends < self._guarded.size]].any())
+
+    def _plain_classes(self, addresses: Sequence[Address]) -> Iterator[tuple[Address, int, int]]:
         """Address, plane and class of each address that some plane judges."""
-        if not texts:
+        if not addresses:
             return
-        spelt = {str(address): address for text in texts if (address := parse_address(text))}
-        ends = address_ids(self._compiled, list(spelt))
-        for address, end in zip(spelt.values(), ends.tolist(), strict=True):
-            for number, view in enumerate(self._views):
-                identity = int(view.plane.ends.identity[end])
-                if address.family in view.plane.families and identity >= 0:
-                    yield address, number, int(self._of_identity[number][identity])
+        ends = self._known.ends_of(self._compiled, addresses)
+        classes = [
+            (view.plane.families, _classes(self._of_identity[number], view.plane, ends).tolist())
+            for number, view in enumerate(self._views)
+        ]
+        for place, address in enumerate(addresses):
+            for number, (families, of_address) in enumerate(classes):
+                if address.family in families and of_address[place] >= 0:
+                    yield address, number, of_address[place]
 
     def _column(self, direction: Direction, number: int) -> NDArray[np.int64]:
         """(subjects, 1) the rows of one class."""
@@ -159,7 +170,7 @@ class PeerMaker:
             number -= part.shape[1]
         raise IndexError(number)
 
-    def _reached(self, plane: int, port: Backends, ports: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _reached(self, plane: int, port: Backends, ports: NDArray[np.uint16]) -> NDArray[np.int64]:
         """(n, 2) the distinct classes of peers (of egress) and atoms that a port leads to."""
         view = self._views[plane]
         identity = view.plane.ends.identity[port.ends]
@@ -193,56 +204,44 @@ class PeerMaker:
 
     def addresses(self) -> Addresses:
         """Every address that is known one by one, and the intervals of all others."""
-        ipv4, class4 = self._single(4)
-        ipv6, class6 = self._single(6)
+        ipv4, class4, flags4 = self._single(4)
+        ipv6, class6, flags6 = self._single(6)
         starts4, starts_class4 = self._intervals(4)
         starts6, starts_class6 = self._intervals(6)
         return Addresses(
-            ipv4=ipv4.astype(np.uint32),
+            ipv4=ipv4,
             class4=class4,
-            ipv6=ipv6.astype(np.uint64),
+            flags4=flags4,
+            ipv6=ipv6,
             class6=class6,
+            flags6=flags6,
             starts4=starts4,
             starts_class4=starts_class4,
             starts6=starts6,
             starts_class6=starts_class6,
         )
 
-    def _single(self, family: Family) -> tuple[NDArray[np.generic], NDArray[np.uint16]]:
-        """Single addresses of a family, (n,) or (n, 2), and their classes."""
-        compiled = self._compiled
-        usable = slice(None) if compiled.profile.dual_stack else slice(1)
-        colon = family == 6
-        texts: list[str] = []
-        ends: list[int] = []
-        # Where pods share an address, the first of those that run has it, as in address_ids: the
-        # last entry counts here.
-        running = np.fromiter((pod.phase == "Running" for pod in compiled.pods), np.bool_)
-        for end in np.lexsort((-np.arange(running.size), running)).tolist():
-            for text in compiled.pods[end].addresses[usable]:
-                if (":" in text) == colon:
-                    texts.append(text)
-                    ends.append(end)
-        for number, text in enumerate(compiled.hosts):
-            if (":" in text) == colon:
-                texts.append(text)
-                ends.append(compiled.first_host + number)
-        classes = np.full(len(ends), -1, np.int64)
+    def _single(
+        self, family: Family
+    ) -> tuple[NDArray[Any], NDArray[np.uint16], NDArray[np.uint32]]:
+        """Single addresses of a family, (n,) or (n, 2), their classes and flags."""
+        listed = [known for known in self._special if known.family == family]
+        values, ends, place = self._known.singles(self._compiled, family, listed)
+        is_special = place >= 0
         plane = self._plane_of(family)
+        classes = np.full(ends.size, -1, np.int64)
         if plane is not None:
-            identity = self._views[plane].plane.ends.identity[ends]
-            classes[identity >= 0] = self._of_identity[plane][identity[identity >= 0]]
-        special = [known for known in self._special if known.family == family]
-        texts += map(str, special)
-        classes = np.append(classes, [self._special[known] for known in special]).astype(np.int64)
-        packed = b"".join([inet_pton(_AF[family], text) for text in texts])
-        values: NDArray[np.generic] = np.frombuffer(packed, ">u4").astype(np.uint32)
-        if colon:
-            values = np.frombuffer(packed, ">u8").astype(np.uint64).reshape(-1, 2)
-        _, last = np.unique(values[::-1], axis=0, return_index=True)
-        kept = values.shape[0] - 1 - last
-        kept = kept[classes[kept] >= 0]
-        return values[kept], classes[kept].astype(np.uint16)
+            classes = _classes(self._of_identity[plane], self._views[plane].plane, ends)
+        special = np.array([self._special[known] for known in listed], np.int64)
+        classes[is_special] = special[place[is_special]]
+        guarded = np.append(self._guarded, False)[np.minimum(ends, self._guarded.size)]
+        flags = guarded.astype(np.uint32) * np.uint32(layout.PEER_GUARDED)
+        of_special = np.array([self._flags.get(known, 0) for known in listed], np.uint32)
+        flags[is_special] = of_special[place[is_special]]
+        kept = classes >= 0
+        if not kept.all():  # the values are the same object otherwise, as long as the pods are
+            values, classes, flags = values[kept], classes[kept], flags[kept]
+        return values, classes.astype(np.uint16), flags
 
     def _plane_of(self, family: Family) -> int | None:
         return next(
@@ -278,3 +277,11 @@ class PeerMaker:
             [view.isolates(direction, subjects[:, n]) for n, view in enumerate(self._views)], axis=0
         )
         return isolated
+
+
+def _classes(
+    of_identity: NDArray[np.int64], plane: Plane, ends: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The class of each end (n,), -1 where it has none; of end -1 it is anything."""
+    classes: NDArray[np.int64] = np.append(of_identity, -1)[plane.ends.identity[ends]]
+    return classes

@@ -99,16 +99,15 @@ class DecisionRows:
 
     def __init__(
         self,
-        ports: NDArray[np.int32],
+        of_protocol: Sequence[NDArray[np.int64]],
         compiled: CompiledPolicy,
         views: Sequence[PlaneView],
         atoms: NDArray[np.int32],
     ) -> None:
+        """``atoms`` are port atoms of the compiled policy, ``of_protocol`` the places in these of
+        each protocol that has ports."""
         self._atoms = atoms.size
-        self._of_protocol = [
-            np.unique(ports[protocol * 65536 : (protocol + 1) * 65536])
-            for protocol in range(PROTOCOLS)
-        ]
+        self._of_protocol = of_protocol
         self._made: list[NDArray[np.int64]] = []
         self._count = 0
         # By plane and direction: the row of each class of subjects and peers.
@@ -165,7 +164,8 @@ class DecisionRows:
 
     def finish(self) -> tuple[NDArray[np.uint16], DecidedRules, NDArray[np.int64]]:
         """Distinct rows (rows, atoms + 3) of decisions, the rule of each decision number, and
-        the final number of every row that was added."""
+        the final number of every row that was added. Decisions on the own node are in row
+        ``own_node``, the same in each column."""
         codes = np.concatenate(self._made)
         lowest = int(codes.min(initial=0)) & ~(_ALLOWS | _CONDITIONAL)
         codes -= lowest

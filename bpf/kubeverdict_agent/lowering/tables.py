@@ -18,22 +18,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Plane
-from kubeverdict.compile.ports import FIRST_TYPE, place
-from kubeverdict.evaluate.local_classes import joined, local_classes, port_classes
+from kubeverdict.evaluate.local_classes import joined, local_classes
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.policy import Direction
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.profile import Profile
 from kubeverdict_agent.datapath import layout
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.errors import DoesNotFit
+from kubeverdict_agent.lowering.known_ends import KnownEnds
 from kubeverdict_agent.lowering.peers import PeerMaker
+from kubeverdict_agent.lowering.port_cut import PortCutter
 from kubeverdict_agent.lowering.rows import PROTOCOLS, DecisionRows, PlaneView
-from kubeverdict_agent.lowering.services import Listed, listed_services
+from kubeverdict_agent.lowering.services import Listed
+
+_NO_SERVICES: list[Listed] = []
+
+
+def as_enforced(profile: Profile) -> Profile:
+    """What an agent enforces of a profile: whatever rules deny, the node reaches its own pods, for
+    the probes of the kubelet come from it."""
+    return msgspec.structs.replace(profile, own_node_deniable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,9 @@ class Tables:
     ``conditional`` on allow under the condition of their rule only.
 
     Addresses are in host order: ``ipv4`` (n,) uint32 and ``ipv6`` (m, 2) uint64 are single ones,
-    ``starts4`` and ``starts6`` the first addresses of intervals; each with its class of peers.
+    ``starts4`` and ``starts6`` the first addresses of intervals; each with its class of peers, and
+    single ones with flags (``layout.PEER_OWN`` and others). ``own_node`` is the decision on what
+    the node's own sockets send.
     """
 
     locals: NDArray[np.void]  # (SLOTS,) layout.LOCAL
@@ -68,10 +80,13 @@ class Tables:
     rules: NDArray[np.int32]
     tiers: NDArray[np.int32]
     conditional: int
+    own_node: int
     ipv4: NDArray[np.uint32]
     class4: NDArray[np.uint16]
+    flags4: NDArray[np.uint32]
     ipv6: NDArray[np.uint64]
     class6: NDArray[np.uint16]
+    flags6: NDArray[np.uint32]
     starts4: NDArray[np.uint32]
     starts_class4: NDArray[np.uint16]
     starts6: NDArray[np.uint64]
@@ -87,13 +102,47 @@ def lower(
     node: str,
     locals: Sequence[Local],
     own_addresses: Sequence[str] = (),
+    enforced: NDArray[np.bool_] | None = None,
 ) -> Tables:
-    """The tables of the pods ``locals`` on ``node``.
+    """The tables of ``node``, see :meth:`Lowering.lower`."""
+    return Lowering(node).lower(compiled, locals, own_addresses, enforced)
 
-    ``own_addresses`` are further addresses of the node, such as that of its bridge: its Node
-    object lists only some. Pods that the compiled policy does not have are left out. Raises
-    DoesNotFit where there are more rows, rules or classes than their numbers have room for.
-    """
+
+class Lowering:
+    """Makes the tables of one node again and again. What depends on pods, nodes and Services alone
+    is found once for as long as the compiled policies have the same of them; the tables are equal
+    to those that a new one makes."""
+
+    def __init__(self, node: str) -> None:
+        self._known = KnownEnds(node)
+        self._ports = PortCutter()
+
+    def lower(
+        self,
+        compiled: CompiledPolicy,
+        locals: Sequence[Local],
+        own_addresses: Sequence[str] = (),
+        enforced: NDArray[np.bool_] | None = None,
+    ) -> Tables:
+        """The tables of the pods ``locals``.
+
+        ``own_addresses`` are further addresses of the node, such as that of its bridge: its Node
+        object lists only some. ``enforced`` (pods of the cluster,) are those, on any node, that
+        nobody may reach with the address of another; none where it is not given. Pods that the
+        compiled policy does not have are left out. Raises DoesNotFit where there are more rows,
+        rules or classes than their numbers have room for.
+        """
+        return _lower(compiled, locals, own_addresses, enforced, self._known, self._ports)
+
+
+def _lower(
+    compiled: CompiledPolicy,
+    locals: Sequence[Local],
+    own_addresses: Sequence[str],
+    enforced: NDArray[np.bool_] | None,
+    ends: KnownEnds,
+    cutter: PortCutter,
+) -> Tables:
     known = [
         (compiled.pod_ids[local.namespace, local.name], local)
         for local in locals
@@ -105,19 +154,22 @@ def lower(
     isolated = any(
         view.isolates(Direction.EGRESS, view.subject[Direction.EGRESS]).any() for view in views
     )
-    services = listed_services(compiled, node) if isolated else []
-    ports, atoms = _cut_ports(compiled, views, services)
+    guarded = np.zeros(len(compiled.pods), np.bool_) if enforced is None else enforced
+    services = ends.services(compiled) if isolated or guarded.any() else _NO_SERVICES
+    ports = cutter.cut(compiled, views, services)
     _check_size(views)
-    rows = DecisionRows(ports, compiled, views, atoms)
+    rows = DecisionRows(ports.of_protocol, compiled, views, ports.atoms)
     subjects, of_pod = _subjects(views, pods.size)
-    peers = PeerMaker(compiled, views, rows, subjects)
-    peers.add_own_node(node, own_addresses)
-    peers.add_services(services, ports)
+    peers = PeerMaker(compiled, views, rows, subjects, guarded, ends)
+    peers.add_own_node(own_addresses)
+    peers.add_other_nodes()
+    peers.add_services(services, ports.of_place)
 
     table = np.zeros(layout.SLOTS, layout.LOCAL)
     for number, (_, local) in enumerate(known):
         own = _own_addresses(compiled, compiled.pods[pods[number]])
         table[local.slot] = (tuple(of_pod[:, number]), local.mode, 1, 0, *own)
+    addresses = peers.addresses()  # first: it may add a class
     cells = peers.cells()
     made, decided, numbers = rows.finish()
     for name, most, limit in (
@@ -129,13 +181,14 @@ def lower(
             raise DoesNotFit(f"the policies of this node need {most:,} {name}; {limit:,} fit")
     return Tables(
         locals=table,
-        ports=ports.astype(np.uint16),
+        ports=ports.of_place,
         cells=(numbers[cells[0]].astype(np.uint16), numbers[cells[1]].astype(np.uint16)),
         rows=made,
         rules=decided.rules,
         tiers=decided.tiers,
         conditional=decided.conditional,
-        **peers.addresses(),
+        own_node=int(made[numbers[rows.own_node], 0]),
+        **addresses,
     )
 
 
@@ -174,34 +227,6 @@ def _view(plane: Plane, least: Plane | None, pods: NDArray[np.int64]) -> PlaneVi
     for direction in Direction:
         subject[direction, identity >= 0] = classes[direction].subject_of[identity[identity >= 0]]
     return PlaneView(plane, (classes[0], classes[1]), subject, least)
-
-
-def _cut_ports(
-    compiled: CompiledPolicy, views: Sequence[PlaneView], services: Sequence[Listed]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The atom of each place (places,), and a port atom of the compiled policy for each atom.
-    A port of a Service is an atom of its own: it stands for others."""
-    classes = [local_classes for view in views for local_classes in view.near]
-    port_class, representative = port_classes(compiled, classes)
-    ports = _without_types(port_class[compiled.ports.table])
-    own = np.unique([port.place for service in services for port in service.ports]).astype(np.int64)
-    atoms = np.concatenate((representative, representative[ports[own]]))
-    ports[own] = representative.size + np.arange(own.size)
-    return ports, atoms
-
-
-def _without_types(classes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The classes of places without those of ICMP types, which the datapath does not look at.
-    Raises DoesNotFit where rules for the pods of the node distinguish types."""
-    types = np.unique(classes[FIRST_TYPE:])
-    if types.size > 1:
-        raise DoesNotFit(
-            "rules for pods of this node name types of ICMP, which the datapath cannot distinguish"
-        )
-    places = classes[:FIRST_TYPE].copy()
-    if types.size:
-        places[place(Protocol.ICMP, 0)] = types[0]
-    return places
 
 
 def _subjects(

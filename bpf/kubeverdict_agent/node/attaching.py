@@ -1,166 +1,135 @@
-"""Programs on links: attach, find, detach.
+"""Programs on links: attach, read back, detach.
 
-Classifiers on the clsact hooks, each at a fixed place (priority and handle), so that putting one
-where one is replaces it in a single step and no packet passes in between. They stay when the agent
-ends, and go with their link.
+On the TCX hooks where the kernel has them, else on those of clsact. TCX comes first: what others
+put on a link cannot keep our programs from running, short of a program that is put before them
+later; and it leaves the qdiscs to others (the CNI's bandwidth plug-in adds one, and fails where
+clsact is).
+It costs what clsact does not: the kernel waits for packets on their way (two to five timer ticks a
+hook) before the call returns, though the program runs from its beginning on.
 
-Decided: cls_bpf and not TCX, which is 20 times slower to attach and goes away with the agent unless
-each link is pinned (measured). The action for packets that pass lets other programs on the hook
-run.
+What was put on a link is read back: programs of others may be before ours or in their place.
 """
 
 from __future__ import annotations
 
-import errno
-import threading
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from kubeverdict_agent.errors import DatapathError, MissingPackage
-
-PRIORITY = 1
-HANDLE = 0x6B76
-FROM_POD, TO_POD = "kubeverdict_from_pod", "kubeverdict_to_pod"
-_INGRESS_HOOK, _EGRESS_HOOK = 0xFFFFFFF2, 0xFFFFFFF3
-# The host end's ingress hook sees what comes from the pod, its egress hook what goes to it.
-_HOOKS = ((_INGRESS_HOOK, FROM_POD), (_EGRESS_HOOK, TO_POD))
-_ETH_P_ALL = 3
-_GONE = (errno.ENODEV, errno.ENXIO)
+from kubeverdict_agent.datapath import bpf_links
+from kubeverdict_agent.datapath.bpf_links import Hook
+from kubeverdict_agent.errors import DatapathError
+from kubeverdict_agent.node.filters import FilterHooks
+from kubeverdict_agent.node.tcx import TcxHooks
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Which of our programs a link has: names by hook, and whether others are there as well."""
+class HookFaults:
+    """Hooks of a link on which our program is not, and those on which another one is before it."""
 
-    index: int
-    names: tuple[str, ...]
-    others: bool
+    missing: tuple[Hook, ...]
+    behind: tuple[Hook, ...]
 
-    @property
-    def complete(self) -> bool:
-        return len(self.names) == len(_HOOKS)
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{what} on {' and '.join(hook.name.lower() for hook in hooks)}"
+            for what, hooks in (
+                ("our program is not", self.missing),
+                ("a program of another runs before ours, and may end the judging", self.behind),
+            )
+            if hooks
+        )
 
 
 class Attacher:
-    """Works in the network namespace of the thread that makes it, and in that thread alone."""
+    """Works in the network namespace of the thread that makes it, and in that thread alone.
+    ``pins`` is the folder of the maps; ``tcx`` whether those hooks are used, None where the
+    kernel has them."""
 
-    def __init__(self) -> None:
-        try:
-            from pyroute2 import IPRoute
-        except ImportError as error:
-            raise MissingPackage(error) from error
-        self._netlink: Any = IPRoute()
-        self._thread = threading.get_ident()
+    def __init__(self, pins: Path, tcx: bool | None = None) -> None:
+        self._tcx = TcxHooks(pins)
+        self._filters = FilterHooks()
+        self.uses_tcx = bpf_links.supported() if tcx is None else tcx
+        # What an agent on an older kernel, or of an older version, left.
+        self._filtered = set(self._filters.links())
 
     def close(self) -> None:
-        self._netlink.close()
+        self._filters.close()
 
     def attach(self, index: int, from_pod: int, to_pod: int) -> bool:
         """Put both programs (descriptors) on a link, in place of older ones. False where the
         link is gone. Raises :class:`DatapathError`."""
+        hooks = self._tcx if self.uses_tcx else self._filters
         try:
-            self._add_hooks(index)
-            for (hook, name), program in zip(_HOOKS, (from_pod, to_pod), strict=True):
-                self._netlink.tc(
-                    "replace-filter",
-                    "bpf",
-                    index,
-                    parent=hook,
-                    fd=program,
-                    name=name,
-                    direct_action=True,
-                    classid=1,
-                    prio=PRIORITY,
-                    handle=HANDLE,
-                    protocol=_ETH_P_ALL,
-                )
+            # The host end's ingress hook sees what comes from the pod, its egress hook what goes
+            # to it.
+            for hook, program in ((Hook.INGRESS, from_pod), (Hook.EGRESS, to_pod)):
+                hooks.attach(index, hook, program)
+            if self.uses_tcx and index in self._filtered:
+                self._filters.detach(index)
         except Exception as error:
-            if self._is_gone(error, index):
+            if self._filters.is_gone(error, index):
+                self._tcx.detach(index)
                 return False
-            raise DatapathError(f"link {index}: no program can be attached: {error}") from error
+            raise _refused(error, index, "no program can be attached") from error
+        self._filtered.discard(index)
+        missing = self.faults(index, from_pod, to_pod).missing
+        if missing and self._filters.is_gone(LookupError(), index):
+            return False
+        if missing:
+            raise DatapathError(f"link {index}: what was attached is not there")
         return True
 
-    def placed(self, index: int) -> Placed:
-        """What is on the hooks of a link."""
-        names: list[str] = []
-        others = False
-        for hook, _ in _HOOKS:
+    def faults(self, index: int, from_pod: int, to_pod: int) -> HookFaults:
+        """Read back what is on a link: programs, their order, and the hooks they are on."""
+        hooks = self._tcx if self.uses_tcx else self._filters
+        missing, behind = [], []
+        for hook, program in ((Hook.INGRESS, from_pod), (Hook.EGRESS, to_pod)):
             try:
-                filters = list(self._netlink.get_filters(index=index, parent=hook))
+                order = hooks.order(index, hook)
             except Exception as error:
-                if _code(error) not in (*_GONE, errno.EINVAL, errno.ENOENT):
-                    raise DatapathError(f"link {index}: {error}") from error
-                continue  # no hooks, or no link
-            for found in filters:
-                options = found.get_attr("TCA_OPTIONS")
-                name = options.get_attr("TCA_BPF_NAME") if options is not None else None
-                if name in (FROM_POD, TO_POD) and found["handle"] == HANDLE:
-                    names.append(name)
-                elif found["handle"]:
-                    others = True
-        return Placed(index, tuple(names), others)
+                if not self._filters.is_gone(error, index):
+                    raise _refused(error, index, "what is attached cannot be read") from error
+                order = []
+            ours = bpf_links.program_number(program)
+            if ours not in order:
+                missing.append(hook)
+            elif order[0] != ours:
+                behind.append(hook)
+        return HookFaults(tuple(missing), tuple(behind))
 
     def detach(self, index: int) -> bool:
         """Take our programs off a link, and the hooks where no one else uses them. False where
         nothing of ours was there."""
-        placed = self.placed(index)
-        if not placed.names:
-            return False
         try:
-            if not placed.others:
-                self._netlink.tc("del", "clsact", index)
-                return True
-            for hook, name in _HOOKS:
-                if name in placed.names:
-                    self._netlink.tc(
-                        "del-filter",
-                        "bpf",
-                        index,
-                        parent=hook,
-                        prio=PRIORITY,
-                        handle=HANDLE,
-                        protocol=_ETH_P_ALL,
-                    )
+            # Both: an agent of another version may have left either.
+            return any([self._tcx.detach(index), self._filters.detach(index)])
         except Exception as error:
-            if not self._is_gone(error, index):
-                raise DatapathError(f"link {index}: cannot be detached: {error}") from error
-        return True
+            if self._filters.is_gone(error, index):
+                return True
+            raise _refused(error, index, "cannot be detached") from error
 
     def everywhere(self) -> list[int]:
-        """All links of the namespace that have hooks, ours or not."""
-        return sorted(
-            {
-                found["index"]
-                for found in self._netlink.get_qdiscs()
-                if found.get_attr("TCA_KIND") == "clsact"
-            }
-        )
+        """All links of the namespace on which something of ours may be."""
+        return sorted(self._filters.links().keys() | self._tcx.links())
 
-    def try_out(self) -> None:
-        """Put hooks on the loopback of this namespace. Raises DatapathError."""
-        try:
-            self._netlink.tc("add", "clsact", 1)
-        except Exception as error:
-            raise DatapathError(f"clsact: {error}") from error
+    def left_behind(self, there: Collection[int]) -> list[int]:
+        """Links that are not among those ``there`` and have left something of ours."""
+        return sorted(self._tcx.links().difference(there))
 
-    def _add_hooks(self, index: int) -> None:
-        try:
-            self._netlink.tc("add", "clsact", index)
-        except Exception as error:
-            if _code(error) != errno.EEXIST:
-                raise
+    def forget(self, index: int) -> None:
+        """A link is gone: so is what it left behind."""
+        self._tcx.detach(index)
 
-    def _is_gone(self, error: Exception, index: int) -> bool:
-        """Whether a link vanished: the kernel has several words for that."""
-        if _code(error) in _GONE:
-            return True
-        try:
-            return not self._netlink.get_links(index)
-        except Exception as second:
-            return _code(second) in _GONE
+    def try_out(self) -> str:
+        """Try the hooks of this namespace's loopback; which they are. Raises DatapathError."""
+        if self.uses_tcx:
+            return "TCX"
+        self._filters.try_out()
+        return "clsact and cls_bpf: no room on links that have an ingress qdisc (TCX: Linux 6.6)"
 
 
-def _code(error: Exception) -> int | None:
-    """The error number of a NetlinkError, or of an OSError."""
-    code = getattr(error, "code", None) or getattr(error, "errno", None)
-    return code if isinstance(code, int) else None
+def _refused(error: Exception, index: int, what: str) -> DatapathError:
+    if isinstance(error, DatapathError):
+        return error
+    return DatapathError(f"link {index}: {what}: {error}")

@@ -16,10 +16,10 @@ from pathlib import Path
 from kubeverdict.errors import KubeverdictError
 from kubeverdict_agent.datapath import bpf_syscall, compiling, layout
 from kubeverdict_agent.datapath.bpf_syscall import Flag, MapType
-from kubeverdict_agent.datapath.maps import remove_pins
+from kubeverdict_agent.datapath.maps import MOUNT, check_place, remove_pins
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.errors import DatapathError, MissingPackage
-from kubeverdict_agent.node import privileges
+from kubeverdict_agent.node import kernel_conntrack, privileges
 from kubeverdict_agent.node.attaching import Attacher
 from kubeverdict_agent.node.netlink import Lister, Monitor
 
@@ -51,7 +51,9 @@ def check(bpffs: Path) -> list[NodeRequirement]:
         _finding("BPF file system", lambda: _bpffs(bpffs)),
         _finding("maps", _maps),
         _finding("netlink", _netlink),
-        _finding("clsact hooks", _hooks),
+        _finding("hooks", lambda: _in_new_namespace(lambda: _hooks(bpffs))),
+        _finding("links", lambda: _in_new_namespace(_links)),
+        _finding("older connections", _older_connections),
         _finding("membarrier", _membarrier),
         _finding("programs", lambda: _programs(bpffs)),
     ]
@@ -97,7 +99,8 @@ def _packages() -> str:
 def _bpffs(folder: Path) -> str:
     parent = next(part for part in (folder, *folder.parents) if part.exists())
     if not bpf_syscall.is_bpffs(parent):
-        raise DatapathError(f"{folder} is not on one: mount -t bpf bpf {folder.parent}")
+        raise DatapathError(f"{folder} is not on one: {MOUNT} {folder.parent}")
+    check_place(parent)
     if not os.access(parent, os.W_OK):
         raise DatapathError(f"{parent} cannot be written")
     return str(folder)
@@ -134,17 +137,32 @@ def _programs(bpffs: Path) -> str:
 
 def _netlink() -> str:
     with contextlib.closing(Monitor()), contextlib.closing(Lister()) as lister:
-        return f"{len(lister.links())} veths on this node"
+        return f"{len(lister.links())} links to pods on this node"
 
 
-def _hooks() -> str:
-    return _in_new_namespace(_try_hooks)
+def _hooks(bpffs: Path) -> str:
+    with contextlib.closing(Attacher(bpffs)) as attacher:
+        return attacher.try_out()
 
 
-def _try_hooks() -> str:
-    with contextlib.closing(Attacher()) as attacher:
-        attacher.try_out()
-    return "clsact and cls_bpf"
+def _links() -> str:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as netlink:
+        try:
+            netlink.link("add", ifname="netkit0", kind="netkit")
+        except Exception:
+            return "veth; this kernel has no netkit (Linux 6.7)"
+    return "veth and netkit"
+
+
+def _older_connections() -> str:
+    # Nobody needs to track connections: without, these are judged by their next packets.
+    try:
+        kernel_conntrack.try_out()
+    except OSError as error:
+        return f"no connection tracking of the kernel tells who began them: {error.strerror}"
+    return "the kernel's connection tracking tells who began them"
 
 
 def _membarrier() -> str:

@@ -1,7 +1,7 @@
 """Removing everything that an agent ever put on a node, also one that was killed.
 
-Needs no agent and no state: programs are known by their place and name on the hooks, maps by the
-folder they are pinned in.
+Needs no agent and no state: programs are known by the folder they are pinned in, as maps are, or by
+their place and name among filters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def detach(bpffs: Path, state: Path) -> Removed:
     """Remove programs from every link of this network namespace, the maps pinned in ``bpffs``
     and the folder ``state``. Raises UsageError while an agent runs."""
     had_state = state.exists()
-    with locked(state), contextlib.closing(Attacher()) as attacher:
+    with locked(state, bpffs), contextlib.closing(Attacher(bpffs)) as attacher:
         links = tuple(index for index in attacher.everywhere() if attacher.detach(index))
         had_pins = bpffs.is_dir()
         try:

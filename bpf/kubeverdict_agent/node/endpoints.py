@@ -9,10 +9,16 @@ publish and to bind. The rules that keep packets from being judged as those of a
   tables switch it over in one step. This is also how a restarted agent finds its slots.
 * A link that changes its pod gets a new endpoint number, so that connections of the earlier pod
   match no pod.
+* A link whose pod is known keeps it until the link or the pod is gone: a pod that may change its
+  addresses (NET_ADMIN) becomes nobody else by that, nor nobody.
+* A pod that was seen behind another link is not believed to be behind this one: perhaps it was made
+  anew, or another one uses its address. The cluster's state says who it is, once it is
+  written after the link was seen, and unless the other link still stands for that pod.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +28,7 @@ PodKey = tuple[str, str]
 """Namespace and name."""
 
 _NUMBERS = 1 << 24
+_CLOCK_TICK = 0.02  # seconds that the time of a file may be behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,8 @@ class Binding:
 @dataclass(slots=True)
 class Veth:
     """A link to a pod. ``pod`` is the pod that has its addresses, ``bound_pod`` that of the
-    binding; None in both where that is not known."""
+    binding; None in both where that is not known. ``faults`` say what keeps our programs on it from
+    being run."""
 
     link: Link
     addresses: set[str] = field(default_factory=set)
@@ -43,17 +51,22 @@ class Veth:
     binding: Binding | None = None
     bound_pod: PodKey | None = None
     attached: bool = False
+    faults: str = ""
+    since: float = 0.0  # when it was seen first, in seconds since the epoch
+    moved: PodKey | None = None  # the pod that has its addresses, which is not believed
 
 
 class NodeEndpoints:
-    """The links of the node. ``bound`` and ``numbers`` are what an agent before this one left:
-    bindings by interface index, and endpoint numbers that flows in the kernel still have."""
+    """The links of the node. ``bound``, ``numbers`` and ``pods`` are what an agent before this one
+    left: bindings by interface index, endpoint numbers that flows in the kernel still have, and the
+    pods behind numbers."""
 
     def __init__(
         self,
         slots: int,
         bound: Mapping[int, tuple[int, int]] | None = None,
         numbers: Iterable[int] = (),
+        pods: Mapping[int, PodKey] | None = None,
     ) -> None:
         self.veths: dict[int, Veth] = {}
         self.unplaced: list[PodKey] = []  # pods for which no slot was left
@@ -63,7 +76,10 @@ class NodeEndpoints:
         self._slots = slots
         self._slot_of: dict[PodKey, int] = {}
         self._in_force: dict[int, PodKey] = {}
-        self._owners: Mapping[str, PodKey] = {}
+        self._pods_left = dict(pods or {})
+        self._owners: Mapping[str, PodKey] | None = None  # before the first cluster
+        self._alive: frozenset[PodKey] = frozenset()
+        self._homes: dict[PodKey, int] = {}  # the link that a pod was seen behind
 
     # --- links and addresses -----------------------------------------------------------------
 
@@ -73,8 +89,12 @@ class NodeEndpoints:
         if link.netns is None:
             return None
         if veth is None:
-            veth = self.veths[link.index] = Veth(link)
+            veth = self.veths[link.index] = Veth(link, since=time.time())
             veth.binding = self._left.pop(link.index, None)
+            if veth.binding is not None:
+                veth.pod = veth.bound_pod = self._pods_left.get(veth.binding.number)
+                if veth.pod is not None:
+                    self._homes[veth.pod] = link.index
         elif (veth.link.netns, veth.link.peer) != (link.netns, link.peer):
             veth.addresses.clear()
         veth.link = link
@@ -115,10 +135,19 @@ class NodeEndpoints:
 
     # --- the cluster -------------------------------------------------------------------------
 
-    def see_cluster(self, owners: Mapping[str, PodKey]) -> None:
-        """Which pod has each address, as the cluster's state says."""
+    def see_cluster(self, owners: Mapping[str, PodKey], written: float = 0.0) -> None:
+        """Which pod has each address, as the cluster's state says that was ``written`` then (in
+        seconds since the epoch)."""
+        before = owners if self._owners is None else self._owners
         self._owners = owners
+        self._alive = frozenset(owners.values())
+        # What was seen is about the pod that had these addresses then.
+        was, now = _addresses(before), _addresses(owners)
+        self._homes = {pod: i for pod, i in self._homes.items() if was.get(pod) == now.get(pod)}
         for veth in self.veths.values():
+            pod = veth.moved
+            if pod is not None and written >= veth.since - _CLOCK_TICK and not self._stands(pod):
+                self._homes.pop(pod, None)
             self._identify(veth)
 
     def assign(self, expected: Iterable[PodKey], known: Collection[PodKey]) -> dict[PodKey, int]:
@@ -189,11 +218,23 @@ class NodeEndpoints:
     # --- inside ------------------------------------------------------------------------------
 
     def _identify(self, veth: Veth) -> bool:
-        found = sorted({self._owners[text] for text in veth.addresses if text in self._owners})
-        # A pod has one primary interface; where addresses disagree the pod stays as it was.
-        pod = veth.pod if veth.pod in found else (found[0] if found else None)
+        owners = self._owners
+        if owners is None or (veth.pod is not None and veth.pod in self._alive):
+            return False
+        found = {owners[text] for text in veth.addresses & owners.keys()}
+        here = {pod for pod in found if self._homes.get(pod, veth.link.index) == veth.link.index}
+        # Where addresses disagree, one and the same pod is chosen each time.
+        pod = min(here, default=None)
+        veth.moved = min(found, default=None) if pod is None else None
+        if pod is not None:
+            self._homes[pod] = veth.link.index
         changed, veth.pod = pod != veth.pod, pod
         return changed
+
+    def _stands(self, pod: PodKey) -> bool:
+        """Whether the link that a pod was seen behind is there and still that pod's."""
+        veth = self.veths.get(self._homes.get(pod, 0))
+        return veth is not None and veth.pod == pod
 
     def _inherit(self, veth: Veth, wanted: Collection[PodKey]) -> None:
         if veth.binding is None or veth.pod is None or veth.pod in self._slot_of:
@@ -218,3 +259,10 @@ class NodeEndpoints:
             self._number = self._number % (_NUMBERS - 1) + 1
             if self._number not in in_use and self._number not in self._used:
                 return self._number
+
+
+def _addresses(owners: Mapping[str, PodKey]) -> dict[PodKey, set[str]]:
+    found: dict[PodKey, set[str]] = {}
+    for text, pod in owners.items():
+        found.setdefault(pod, set()).add(text)
+    return found

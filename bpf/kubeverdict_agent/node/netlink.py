@@ -31,11 +31,12 @@ _SO_RCVBUFFORCE = 33
 _GROUPS = 0x1 | 0x8 | 0x10 | 0x100  # links, traffic control, IPv4 and IPv6 addresses
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
-_DELQDISC, _DELFILTER = 37, 45
+_DELQDISC, _NEWFILTER, _DELFILTER, _GETFILTER = 37, 44, 45, 46
 _ERROR, _DONE = 2, 3
 _REQUEST, _DUMP = 0x1, 0x300
 _DUMP_INTERRUPTED = 0x10
 _IFNAME, _LINK, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 5, 18, 37, 1
+_TCA_KIND, _TCA_OPTIONS, _TCA_BPF_NAME, _TCA_BPF_ID = 1, 2, 7, 11
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
@@ -44,6 +45,8 @@ _TRAFFIC = struct.Struct("=BxxxiIII")
 _ATTRIBUTE = struct.Struct("=HH")
 _INT = struct.Struct("=i")
 _SCOPE_UNIVERSE = 0
+# Links that have one end on the node and the other in a pod; netkit: Linux 6.7.
+_PAIRED = (b"veth", b"netkit")
 _BUFFER = 8 << 20  # bytes that may wait to be read: thousands of links
 
 
@@ -57,8 +60,8 @@ class Event(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One end of a veth on the node. ``netns`` numbers the namespace that the other end is in,
-    ``peer`` is its interface index there; None where the other end is on the node as well."""
+    """One end of a veth or netkit on the node. ``netns`` numbers the namespace of the other end,
+    ``peer`` is its interface index there; None where that end is on the node as well."""
 
     index: int
     name: str
@@ -81,6 +84,15 @@ class HookRemoved:
     """Hooks or programs that were taken off a link of the node."""
 
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFilter:
+    """A tc filter. ``program`` is the kernel's number of its BPF program, 0 where it has none."""
+
+    handle: int
+    name: str
+    program: int
 
 
 Change = tuple[Event, Link | LinkAddress | HookRemoved]
@@ -150,7 +162,7 @@ class Lister:
         self._socket.close()
 
     def links(self) -> list[Link]:
-        """The veths of the node."""
+        """The veths and netkits of the node."""
         request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         return [
             found
@@ -171,6 +183,20 @@ class Lister:
             ]
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENODEV):
+                return []
+            raise
+
+    def filters(self, index: int, parent: int) -> list[LinkFilter]:
+        """The filters on a hook of a link, as they run; none where it has no hooks."""
+        request = _TRAFFIC.pack(socket.AF_UNSPEC, index, 0, parent, 0)
+        try:
+            return [
+                found
+                for kind, body in self._dump(_GETFILTER, request)
+                if kind == _NEWFILTER and (found := _filter(body, index)) is not None
+            ]
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENODEV, errno.ENXIO):
                 return []
             raise
 
@@ -256,7 +282,7 @@ def _link(body: bytes) -> Link | None:
         return None  # a bridge's view of its port
     attributes = _attributes(body, _IFINFO.size)
     kind = _attributes(attributes.get(_LINKINFO, b""), 0).get(_INFO_KIND, b"")
-    if kind.rstrip(b"\0") != b"veth":
+    if kind.rstrip(b"\0") not in _PAIRED:
         return None
     name = attributes.get(_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
     peer = attributes.get(_LINK)
@@ -267,6 +293,19 @@ def _link(body: bytes) -> Link | None:
         _INT.unpack(peer)[0] if peer else 0,
         _INT.unpack(netns)[0] if netns else None,
     )
+
+
+def _filter(body: bytes, wanted: int) -> LinkFilter | None:
+    _, index, handle, _, _ = _TRAFFIC.unpack_from(body)
+    if index != wanted or not handle:
+        return None  # the head of a list of filters
+    attributes = _attributes(body, _TRAFFIC.size)
+    name, program = b"", 0
+    if attributes.get(_TCA_KIND, b"").rstrip(b"\0") == b"bpf":
+        options = _attributes(attributes.get(_TCA_OPTIONS, b""), 0)
+        name = options.get(_TCA_BPF_NAME, b"").rstrip(b"\0")
+        program = _INT.unpack(options.get(_TCA_BPF_ID, b"\0" * 4))[0]
+    return LinkFilter(handle, name.decode(errors="replace"), program)
 
 
 def _address(body: bytes, netns: int | None) -> LinkAddress | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,9 @@ from kubeverdict_agent.errors import DatapathError
 from kubeverdict_agent.lowering.joining import Joiner, newcomers
 from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.lowering.tables import Local, Tables
+from kubeverdict_agent.node.adopting import Adoption
 from kubeverdict_agent.node.attaching import Attacher
+from kubeverdict_agent.node.coverage import Coverage
 from kubeverdict_agent.node.endpoints import NodeEndpoints, PodKey, Veth
 from kubeverdict_agent.node.netlink import (
     Event,
@@ -42,11 +46,12 @@ from kubeverdict_agent.observe.naming import Naming
 _MOST_NEWCOMERS = 2_000
 # Endpoint numbers whose pods are remembered: events and flows outlive their links.
 _REMEMBERED = 65_536
+_OWN_SECONDS = 0.5  # between two publications for addresses of the node
 
 
 class LocalNode:
-    """Made in the thread that calls :meth:`follow`. For ``adopt`` seconds after packets of a pod
-    begin to be judged, its connections may be older than that."""
+    """Made in the thread that calls :meth:`follow`. Where no agent was before, connections of pods
+    that are there already are taken over for ``adopt`` seconds."""
 
     def __init__(
         self,
@@ -56,13 +61,14 @@ class LocalNode:
         alarms: Alarms,
         log: EventLog,
         adopt: float = 0.0,
+        record: Path | None = None,
     ) -> None:
         self.name = name
         self.datapath = datapath
         self._naming = naming
         self._alarms = alarms
         self._log = log
-        self._adopt = adopt
+        self._adoption = Adoption(datapath, log, adopt)
         self._lock = threading.RLock()
         self._pods: OrderedDict[int, PodKey] = OrderedDict()
         self._retired: list[int] = []
@@ -70,14 +76,23 @@ class LocalNode:
         self._expected: list[PodKey] = []
         self._wanting = threading.Event()
         self._moved = False
+        self.hooks_restored = 0  # links on which our programs were put again
+        self._own: set[tuple[int, str]] = set()  # addresses of the node, by link
+        self._own_changed = False
+        self._own_due = 0.0
         self._own_addresses: tuple[str, ...] = ()
         self._in_force: tuple[int, tuple[Local, ...], Tables] | None = None
         self._compiled: CompiledPolicy | None = None  # of the tables in force
-        self.endpoints = NodeEndpoints(layout.SLOTS, datapath.bound(), _numbers_of_flows(datapath))
+        self._coverage = Coverage(record)
+        left = self._coverage.recall()
+        self._pods.update(left)
+        self.endpoints = NodeEndpoints(
+            layout.SLOTS, datapath.bound(), _numbers_of_flows(datapath), left
+        )
         self.monitor = Monitor()
         try:
             self._lister = Lister()
-            self._attacher = Attacher()
+            self._attacher = Attacher(datapath.folder)
         except BaseException:
             self.monitor.close()
             raise
@@ -95,13 +110,19 @@ class LocalNode:
         self._unlisted.clear()
         links = self._see_links(again=True)
         there = {link.index for link in links}
+        self._adoption.see_links(there)
         with self._lock:
             # A listing lacks what the kernel skipped because something else changed meanwhile.
             gone = [i for i in self.endpoints.veths if i not in there and not _exists(i)]
             gone += self.endpoints.left_behind
+            gone += self._attacher.left_behind(there)
         for index in gone:
             self._lose_link(index)
+        for veth in self.veths():
+            if veth.attached:
+                self._read_back(veth)
         self._see_own_addresses()
+        self._see_coverage()
         if not self._unlisted:
             self._alarms.clear("addresses")
         if self._in_force is None:
@@ -130,6 +151,9 @@ class LocalNode:
         if self._moved:
             self._moved = False
             self._see_links()
+        if self._own_changed and time.monotonic() >= self._own_due:
+            self._take_own_addresses()
+        self._keep_record()
         wanting = self._wanting.is_set()
         self._wanting.clear()
         return wanting
@@ -146,7 +170,10 @@ class LocalNode:
                 assert what.netns is not None
                 self._see_addresses(what.netns)
         elif isinstance(what, LinkAddress) and what.netns is None:
-            self._see_own_addresses()
+            # There may be thousands (IPVS has every Service's): they are not listed for each.
+            change = self._own.add if event is Event.ADDRESS else self._own.discard
+            change((what.index, what.text))
+            self._own_changed = True
         elif isinstance(what, LinkAddress):
             with self._lock:
                 for veth in self.endpoints.see_address(what, event is Event.ADDRESS):
@@ -154,7 +181,7 @@ class LocalNode:
         else:
             known = self.endpoints.veths.get(what.index)
             if known is not None and known.attached:
-                self._reattach(known)
+                self._read_back(known)
 
     def _see_link(self, link: Link) -> bool:
         """Whether the link is new, or leads elsewhere, so that its addresses are not known."""
@@ -183,16 +210,33 @@ class LocalNode:
         self._alarms.clear(alarm)
         if veth.attached:
             self._log("info", "attached", link=link.name, index=link.index)
+            self._read_back(veth)
         else:
             self._lose_link(link.index)  # it vanished half-way
 
-    def _reattach(self, veth: Veth) -> None:
-        if not self._attacher.placed(veth.link.index).complete:
-            veth.attached = False
-            self._log(
-                "warning", "our programs were removed by another process", link=veth.link.name
-            )
-            self._attach(veth)
+    def _read_back(self, veth: Veth) -> None:
+        """Compare what is on a link with what was put there, and put it there again."""
+        link = veth.link
+        alarm = f"hooks {link.index}"
+        programs = self.datapath.from_pod, self.datapath.to_pod
+        try:
+            faults = self._attacher.faults(link.index, *programs)
+            if faults.missing:
+                veth.attached = False
+                if not _exists(link.index):
+                    return  # which the kernel reports
+                self.hooks_restored += 1
+                self._log("warning", "our programs were removed or replaced", link=link.name)
+                self._attach(veth)  # which reads back in turn
+                return
+        except DatapathError as error:
+            self._alarms.raise_(alarm, f"{link.name}: {error}")
+            return
+        veth.faults = str(faults)
+        if veth.faults:
+            self._alarms.raise_(alarm, f"{link.name}: {veth.faults}")
+        else:
+            self._alarms.clear(alarm)
 
     def _lose_link(self, index: int) -> None:
         with self._lock:
@@ -200,7 +244,9 @@ class LocalNode:
             self.datapath.unbind(index)
             if veth is not None:
                 self._retire(veth)
+        self._attacher.forget(index)
         self._alarms.clear(f"link {index}")
+        self._alarms.clear(f"hooks {index}")
         if veth is not None:
             self._log("info", "link is gone", link=veth.link.name, index=index)
 
@@ -219,7 +265,13 @@ class LocalNode:
 
     def _see_own_addresses(self) -> None:
         """The node's, which its pods let in whatever the policies say."""
-        own = tuple(sorted({address.text for address in self._lister.addresses(None)}))
+        self._own = {(one.index, one.text) for one in self._lister.addresses(None)}
+        self._take_own_addresses()
+
+    def _take_own_addresses(self) -> None:
+        self._own_changed = False
+        self._own_due = time.monotonic() + _OWN_SECONDS
+        own = tuple(sorted({text for _, text in self._own}))
         if own != self._own_addresses:
             self._own_addresses = own
             self._wanting.set()
@@ -228,10 +280,11 @@ class LocalNode:
         """Make the kernel's binding of a link what it should be."""
         binding, change = self.endpoints.settle(veth)
         if change and binding is not None:
-            # The link has another pod now: no older connection is that of the new pod.
-            adopt = self._adopt if veth.binding is None else 0.0
+            # A link that has another pod now: no older connection is that of the new pod.
+            if veth.binding is None:
+                self._adoption.bind(veth.link.index, binding.number, veth.addresses)
             try:
-                self.datapath.bind(veth.link.index, binding.number, binding.slot, adopt=adopt)
+                self.datapath.bind(veth.link.index, binding.number, binding.slot)
             except DatapathError as error:
                 self._alarms.raise_(f"link {veth.link.index}", f"{veth.link.name}: {error}")
                 return
@@ -263,7 +316,11 @@ class LocalNode:
     # --- publications (the reconciler's thread) -------------------------------------------------
 
     def see_cluster(
-        self, compiled: CompiledPolicy, anywhere: Mapping[str, int], here: Mapping[str, PodKey]
+        self,
+        compiled: CompiledPolicy,
+        anywhere: Mapping[str, int],
+        here: Mapping[str, PodKey],
+        written: float,
     ) -> None:
         with self._lock:
             self._naming.see_owners(compiled, anywhere)
@@ -272,7 +329,8 @@ class LocalNode:
                 for pod in compiled.pods
                 if pod.node == self.name and not pod.host_network
             ]
-            self.endpoints.see_cluster(here)
+            self._coverage.see_cluster(self.name, compiled.pods)
+            self.endpoints.see_cluster(here, written)
 
     def locals(self, compiled: CompiledPolicy, modes: Modes) -> tuple[Local, ...]:
         with self._lock:
@@ -289,6 +347,11 @@ class LocalNode:
             Local(slot, *key, modes.of(compiled.pods[compiled.pod_ids[key]]))
             for key, slot in slots.items()
         )
+
+    @property
+    def hooks(self) -> str:
+        """The sort of hooks that programs are on."""
+        return "tcx" if self._attacher.uses_tcx else "clsact"
 
     @property
     def own_addresses(self) -> tuple[str, ...]:
@@ -311,35 +374,61 @@ class LocalNode:
         # Before its first event can come.
         decided = DecidedRules(tables.rules, tables.tiers, tables.conditional)
         self._naming.published(self.datapath.generation + 1, compiled, decided)
-        self._adopt_for_those_judged_anew(locals_)
+        anew = self._judged_anew(locals_)
+        self._adoption.prepare(judged_anew=bool(anew))
+        for veth in anew:
+            if veth.binding is not None:
+                self._adoption.remember(veth.binding.number, veth.addresses)
         generation = self.datapath.publish(tables)
         with self._lock:
             self.endpoints.published({(one.namespace, one.name): one.slot for one in locals_})
             for veth in self.endpoints.veths.values():
                 self._settle(veth)
+            self._adoption.finish()
             self._in_force = (generation, locals_, tables)
             self._compiled = compiled
         # The next publication has to wait for the packets of the one before: better now.
         self.datapath.settle()
         return generation
 
-    def _adopt_for_those_judged_anew(self, locals_: tuple[Local, ...]) -> None:
-        """Connections of pods that were off are not known."""
+    def _judged_anew(self, locals_: tuple[Local, ...]) -> list[Veth]:
+        """Links of pods that were off, whose connections are not known."""
         if self._in_force is None:
-            return
+            return []
         off = {(one.namespace, one.name) for one in self._in_force[1] if one.mode is Mode.OFF}
         judged = {(one.namespace, one.name) for one in locals_ if one.mode is not Mode.OFF}
         with self._lock:
-            for veth in self.endpoints.veths.values():
-                if veth.binding is not None and veth.bound_pod in off & judged:
-                    index, binding = veth.link.index, veth.binding
-                    self.datapath.bind(index, binding.number, binding.slot, adopt=self._adopt)
+            return [
+                veth for veth in self.endpoints.veths.values() if veth.bound_pod in off & judged
+            ]
 
     # --- questions (any thread) --------------------------------------------------------------
 
     def pod_of(self, number: int) -> PodKey | None:
         """The pod that has or had an endpoint number."""
         return self._pods.get(number)
+
+    def uncovered(self) -> list[str]:
+        """Pods of this node that are not covered, and links whose pod is not believed, in words."""
+        return self._coverage.words
+
+    def _see_coverage(self) -> None:
+        with self._lock:
+            self._coverage.look(self.endpoints.veths.values())
+        for alarm, words in self._coverage.alarms.items():
+            if words:
+                self._alarms.raise_(alarm, words)
+            else:
+                self._alarms.clear(alarm)
+
+    def _keep_record(self) -> None:
+        with self._lock:
+            pods = {
+                veth.binding.number: veth.bound_pod
+                for veth in self.endpoints.veths.values()
+                if veth.binding is not None and veth.bound_pod is not None
+            }
+        self._coverage.keep(pods)
 
     def take_retired(self) -> list[int]:
         """Endpoint numbers that were retired since the last call."""

@@ -27,6 +27,7 @@ from kubeverdict_agent.observe.naming import PROTOCOLS, DecidedBy, NamedEnd, Nam
 
 # Beyond so many, addresses outside the cluster are counted together, and all ports of an end.
 _ENTRIES = 20_000
+_MOST_ENTRIES = 40_000  # of pods too: beyond, packets are only counted
 OTHER_ADDRESSES = "other addresses"
 _RECENT = 4096
 _QUEUED = 10_000
@@ -102,6 +103,7 @@ class Collector:
         self.since = time.time()
         self.seen = 0
         self.lost_by_followers = 0
+        self.unlisted = 0  # packets for which the ledger had no room
 
     def read_events(self) -> None:
         """Read the events since the last call. For one thread alone."""
@@ -157,10 +159,15 @@ class Collector:
                 tcp_flags=int(event["tcp_flags"]),
                 length=int(event["length"]),
                 generation=int(event["generation"]),
-                decider=self._naming.decider(
-                    int(event["generation"]), int(event["decision"]), pod, direction
-                ),
+                decider=self._decider(event, int(event["generation"]), pod),
             )
+
+    def _decider(self, what: Any, generation: int, pod: PodKey) -> DecidedBy:
+        """Takes a layout.EVENT or TOTAL_KEY."""
+        decision = int(what["decision"])
+        if decision == layout.NO_DECISION:
+            return self._naming.unjudged(reason_word(int(what["reason"])))
+        return self._naming.decider(generation, decision, pod, int(what["direction"]))
 
     def drain(self) -> None:
         """Move the kernel's counts into the ledger, which is exact from then on."""
@@ -175,9 +182,7 @@ class Collector:
             direction = int(key["direction"])
             local = self._naming.pod_end(pod)
             remote = self._naming.address_end(address_text(key["remote"]))
-            decider = self._naming.decider(
-                int(total["generation"]), int(key["decision"]), pod, direction
-            )
+            decider = self._decider(key, int(total["generation"]), pod)
             self._count(
                 _key(key, local, remote, direction),
                 remote,
@@ -208,6 +213,9 @@ class Collector:
                     end = "source" if key.direction == "ingress" else "destination"
                     key = msgspec.structs.replace(key, **{end: OTHER_ADDRESSES})
                 entry = self._ledger.get(key)
+            if entry is None and len(self._ledger) >= _MOST_ENTRIES:
+                self.unlisted += packets
+                return
             if entry is None:
                 entry = self._ledger[key] = LedgerEntry(first=first, last=last)
             entry.packets += packets
@@ -228,6 +236,7 @@ class Collector:
         """Begin a new report."""
         with self._lock:
             self._ledger.clear()
+            self.unlisted = 0
             self.since = time.time()
 
 

@@ -15,7 +15,13 @@ from kubeverdict_agent.observe.naming import NamedEnd
 
 _DROP_EVENT = 1
 _VERDICT_EVENT = 5
-_POLICY_DENIED = 133
+_POLICY_DENIED = (133, "POLICY_DENIED")
+# Where policy was not asked: numbers and names of Cilium's DropReason.
+_DROP_REASONS = {
+    "spoofed": (132, "INVALID_SOURCE_IP"),
+    "malformed": (134, "INVALID_PACKET_DROPPED"),
+    "unsupported": (139, "UNSUPPORTED_L3_PROTOCOL"),
+}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _L4 = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _ICMP = {1: "ICMPv4", 58: "ICMPv6"}
@@ -30,6 +36,7 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
     )
     conditional = denial.reason == "conditional"
     dropped = denial.mode == "enforce" and not conditional
+    number, word = _DROP_REASONS.get(denial.reason, _POLICY_DENIED)
     stamp = timestamp(denial.time)
     body: dict[str, Any] = {
         "time": stamp,
@@ -45,7 +52,7 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
         "node_name": node,
         "event_type": {"type": _VERDICT_EVENT}
         if conditional
-        else {"type": _DROP_EVENT, "sub_type": _POLICY_DENIED},
+        else {"type": _DROP_EVENT, "sub_type": number},
         "traffic_direction": denial.direction.upper(),
         "is_reply": False,
         "Summary": _summary(denial),
@@ -54,8 +61,8 @@ def flow(denial: Denial, node: str) -> dict[str, Any]:
     if l4:
         body["l4"] = l4
     if dropped:
-        body["drop_reason"] = _POLICY_DENIED
-        body["drop_reason_desc"] = "POLICY_DENIED"
+        body["drop_reason"] = number
+        body["drop_reason_desc"] = word
     decider = denial.decider
     return {
         "flow": body,

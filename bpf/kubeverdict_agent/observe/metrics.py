@@ -5,6 +5,7 @@ Served on loopback by default: the counts name no pods, but they reveal what a n
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import Family
 from kubeverdict_agent.datapath.layout import PacketReason, PodDirection
 from kubeverdict_agent.errors import MissingPackage
+from kubeverdict_agent.observe.scraping import ScrapeServer
 
 PREFIX = "kubeverdict"
 # From a file being written to its policies being in force.
@@ -31,6 +33,7 @@ class Sample:
     events_seen: int
     events_lost: int
     totals_lost: int
+    hooks_restored: int
     followers_lost: int
     generation: int
     publications: int
@@ -39,6 +42,7 @@ class Sample:
     tables_bytes: int
     tables_limit: int
     endpoints: dict[str, int]
+    uncovered: int
     alarms: dict[str, bool]
 
 
@@ -47,7 +51,7 @@ class MetricsServer:
 
     def __init__(self, address: str, sample: Callable[[], Sample]) -> None:
         try:
-            from prometheus_client import CollectorRegistry, Histogram, start_http_server
+            from prometheus_client import CollectorRegistry, Histogram
         except ImportError as error:
             raise MissingPackage(error) from error
         host, colon, port = address.rpartition(":")
@@ -62,12 +66,14 @@ class MetricsServer:
             registry=registry,
         )
         try:
-            self._server, self._thread = start_http_server(
-                int(port), host.strip("[]"), registry=registry
-            )
+            self._server = ScrapeServer(host.strip("[]"), int(port), registry)
         except OSError as error:
             raise UsageError(f"metrics on {address}: {error.strerror or error}") from error
         self.port: int = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
 
     def applied(self, seconds: float) -> None:
         self._apply.observe(seconds)
@@ -111,11 +117,13 @@ class _Reader:
             ("denials_uncounted", "Denials missing from the totals.", sample.totals_lost),
             ("follower_events_lost", "Events a slow follower missed.", sample.followers_lost),
             ("policy_publications", "Times that tables were put in force.", sample.publications),
+            ("hooks_restored", "Links on which programs were put again.", sample.hooks_restored),
             ("policy_failures", "Changes that could not be put in force.", sample.failures),
         ):
             yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=number)
         for name, text, number in (
             ("policy_generation", "Generation of the tables in force.", sample.generation),
+            ("uncovered", "Pods and links that are not covered.", sample.uncovered),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=number)
         for name, text, column in (

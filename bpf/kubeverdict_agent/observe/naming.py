@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -15,8 +16,8 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.cluster import Pod
-from kubeverdict.model.policy import Action, Direction, Tier
+from kubeverdict.model.cluster import Namespace, Pod
+from kubeverdict.model.policy import Action, Direction, Policy, Tier
 from kubeverdict.model.sources import field_text
 from kubeverdict_agent.datapath.layout import DECISION_RULE
 from kubeverdict_agent.lowering.rows import DecidedRules
@@ -24,6 +25,16 @@ from kubeverdict_agent.node.endpoints import PodKey
 
 _KEPT = 8
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
+
+
+# Why packets are refused whatever policy says.
+EXPLAINED = {
+    "encapsulated": "a tunnel from a pod to a node (allowed by --allow-encapsulation)",
+    "bad-fragment": "a later fragment of a packet that did not pass",
+    "malformed": "cannot be parsed",
+    "unsupported": "neither IP nor ARP",
+    "spoofed": "from an address that is not the pod's",
+}
 
 
 class NamedEnd(msgspec.Struct, frozen=True):
@@ -60,6 +71,8 @@ class DecidedBy(msgspec.Struct, frozen=True, order=True):
         named = [
             f"{policy} ({place})" for policy, place in zip(self.policies, self.places, strict=True)
         ]
+        if self.reason in EXPLAINED:
+            return [f"{self.reason}: {EXPLAINED[self.reason]}"]
         if self.reason == "rule":
             return [f"{self.action}: {self.field} of {named[0]}"]
         if self.reason == "conditional":
@@ -85,9 +98,18 @@ class Names:
     it is, or which Reason. Of the compiled policy nothing else is kept: it is large."""
 
     refs: Sequence[RuleRef]
-    isolation: Isolation
-    tiers: Mapping[int, Tier]
+    namespaces: Sequence[Namespace]
+    policies: Sequence[Policy]
     decided: DecidedRules
+
+    @cached_property
+    def isolation(self) -> Isolation:
+        """Made for the first denial that is named."""
+        return Isolation(self.namespaces, self.policies)
+
+    @cached_property
+    def tiers(self) -> Mapping[int, Tier]:
+        return tiers_of(self.policies)
 
 
 class Naming:
@@ -98,13 +120,10 @@ class Naming:
         self._deciders: dict[tuple[int, int, PodKey, int], DecidedBy] = {}
         self._owners: tuple[Sequence[Pod], Mapping[str, int]] = ((), {})
         self._latest: CompiledPolicy | None = None
-        self._isolation: Isolation | None = None
 
     def published(self, generation: int, compiled: CompiledPolicy, decided: DecidedRules) -> None:
-        if self._isolation is None or self._latest is not compiled:
-            self._isolation = Isolation(compiled.cluster.namespaces, compiled.policies)
         self._latest = compiled
-        names = Names(compiled.rules, self._isolation, tiers_of(compiled.policies), decided)
+        names = Names(compiled.rules, compiled.cluster.namespaces, compiled.policies, decided)
         self._names[generation] = names
         while len(self._names) > _KEPT:
             self._names.popitem(last=False)
@@ -142,6 +161,12 @@ class Naming:
             if found is not _FORGOTTEN:
                 self._deciders[key] = found
         return found
+
+    @staticmethod
+    def unjudged(reason: str) -> DecidedBy:
+        """What stands for a decision where policy is not asked, by the reason for that."""
+        # Connections of which policy was not asked are tunnels alone.
+        return DecidedBy(reason if reason in EXPLAINED else "encapsulated")
 
     def _decider(self, generation: int, decision: int, pod: PodKey, direction: int) -> DecidedBy:
         names = self._names.get(generation)

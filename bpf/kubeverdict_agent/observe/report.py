@@ -43,7 +43,8 @@ class NamespaceReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """``events_lost`` counts single events that followers did not see; counts are exact."""
+    """``events_lost`` counts single events that followers did not see; counts are exact.
+    ``uncovered`` says which pods and links no report is about."""
 
     node: str
     since: str
@@ -51,6 +52,7 @@ class Report(msgspec.Struct, frozen=True):
     events_lost: int
     totals_lost: int
     namespaces: tuple[NamespaceReport, ...]
+    uncovered: tuple[str, ...] = ()
     version: int = 1
 
 
@@ -61,6 +63,7 @@ def make(
     events_lost: int,
     totals_lost: int,
     namespace: str | None = None,
+    uncovered: Iterable[str] = (),
 ) -> Report:
     """The report over ledger entries; of one namespace's policies where it is given."""
     grouped: dict[str, list[tuple[Key, LedgerEntry]]] = {}
@@ -74,6 +77,7 @@ def make(
         events_lost,
         totals_lost,
         tuple(_namespace(name, grouped[name]) for name in sorted(grouped)),
+        tuple(uncovered),
     )
 
 
@@ -112,6 +116,7 @@ def text(report: Report) -> list[str]:
     lines = [f"node {report.node}: what policy denies, from {report.since} to {report.until}"]
     if report.totals_lost:
         lines.append(f"{report.totals_lost} packets were not counted: too many kinds of denials")
+    lines += report.uncovered
     if not report.namespaces:
         lines.append("nothing: no packet that policy denies was seen")
     for part in report.namespaces:

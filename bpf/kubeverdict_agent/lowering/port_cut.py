@@ -1,0 +1,81 @@
+"""Ports as the pods of a node distinguish them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeverdict.compile.compiled import CompiledPolicy, freeze
+from kubeverdict.compile.ports import FIRST_TYPE, place
+from kubeverdict.evaluate.local_classes import port_classes
+from kubeverdict.model.ports import Protocol
+from kubeverdict_agent.errors import DoesNotFit
+from kubeverdict_agent.lowering.remembered import Remembered
+from kubeverdict_agent.lowering.rows import PROTOCOLS, PlaneView
+from kubeverdict_agent.lowering.services import Listed
+
+
+class PortCut(NamedTuple):
+    """The atom of each place (places,), and a port atom of the compiled policy for each atom."""
+
+    of_place: NDArray[np.uint16]
+    atoms: NDArray[np.int32]
+    of_protocol: tuple[NDArray[np.int64], ...]  # for each of PROTOCOLS, its atoms
+
+
+class PortCutter:
+    """Cuts ports as the pods of the node distinguish them; that is found anew only where they
+    distinguish others than before."""
+
+    def __init__(self) -> None:
+        self._classes = np.zeros(0, np.int32)
+        self._cut: Remembered[PortCut] = Remembered()
+
+    def cut(
+        self, compiled: CompiledPolicy, views: Sequence[PlaneView], services: Sequence[Listed]
+    ) -> PortCut:
+        """A port of a Service is an atom of its own: it stands for others."""
+        classes = [local_classes for view in views for local_classes in view.near]
+        port_class, representative = port_classes(compiled, classes)
+        if not np.array_equal(port_class, self._classes):
+            self._classes = port_class
+        made_of = compiled.ports, self._classes, services
+        return self._cut.get(
+            made_of, lambda: _cut_ports(compiled, port_class, representative, services)
+        )
+
+
+def _cut_ports(
+    compiled: CompiledPolicy,
+    port_class: NDArray[np.int32],
+    representative: NDArray[np.int32],
+    services: Sequence[Listed],
+) -> PortCut:
+    ports = _without_types(port_class[compiled.ports.table])
+    own = np.unique([port.place for service in services for port in service.ports]).astype(np.int64)
+    atoms = np.concatenate((representative, representative[ports[own]]))
+    ports[own] = representative.size + np.arange(own.size)
+    of_protocol = tuple(
+        np.flatnonzero(np.bincount(ports[protocol * 65536 : (protocol + 1) * 65536]))
+        for protocol in range(PROTOCOLS)
+    )
+    of_place = ports.astype(np.uint16)
+    freeze((of_place, atoms, of_protocol))
+    return PortCut(of_place, atoms, of_protocol)
+
+
+def _without_types(classes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The classes of places without those of ICMP types, which the datapath does not look at.
+    Raises DoesNotFit where rules for the pods of the node distinguish types."""
+    types = np.unique(classes[FIRST_TYPE:])
+    if types.size > 1:
+        raise DoesNotFit(
+            "rules for pods of this node name types of ICMP, which the datapath cannot distinguish"
+        )
+    places = classes[:FIRST_TYPE].copy()
+    if types.size:
+        places[place(Protocol.ICMP, 0)] = types[0]
+    return places
