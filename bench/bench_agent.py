@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 NODE = "bench-node"
 WORKLOADS = Path(__file__).parents[1] / "build" / "workloads"
-PODS = 50_000
+POLICIES = 5_000
 LINKS = 100
 CHANGES = 15
 EVENTS = 20_000
@@ -73,9 +75,11 @@ class Agent:
 
     def memory(self) -> dict[str, float]:
         """Megabytes by kind, as the kernel counts them."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        of_process = Path(f"/proc/{self.process.pid}")
+        lines = (of_process / "status").read_text().splitlines()
+        lines += (of_process / "smaps_rollup").read_text().splitlines()[1:]
         fields = dict(line.split(":", 1) for line in lines)
-        return {name: int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "VmRSS")}
+        return {name: int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "Pss")}
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -142,28 +146,55 @@ def attach_times(inside: LabPod) -> list[float]:
 # --- changes and memory ----------------------------------------------------------------------
 
 
-def bench_change_among_50k_pods(measure: Measure, record: Record, tmp_path: Path) -> None:
-    """From a policy's file being saved to its being in force, and what the agent holds."""
-    cluster = dump_file(WORKLOADS, "mixed", PODS, 5_000, compact=True)
+@pytest.mark.parametrize(("pods", "limit"), [(10_000, 8), (50_000, 20)])
+def bench_change_of_a_policy(
+    measure: Measure, record: Record, tmp_path: Path, pods: int, limit: float
+) -> None:
+    """From a policy's file being saved to its being in force, and what the agent holds: among 5,000
+    other policies, one changed, one more, and one less. Files are moved to their place."""
+    cluster = dump_file(WORKLOADS, "mixed", pods, POLICIES, compact=True)
     shutil.copy(cluster, tmp_path / "cluster.json")
     changing = tmp_path / "policy.yaml"
-    changing.write_text(policy("changing", 80))
+    kept = [policy(f"kept-{number}", 80) for number in range(3)]
+    put(changing, [*kept, policy("changing", 80)])
     with running(tmp_path, tmp_path / "cluster.json", changing) as (_, agent):
-        seconds: list[float] = []
+        seconds: dict[str, list[float]] = {"changed": [], "removed": [], "added": []}
+        contents: dict[str, Callable[[], list[str]]] = {
+            "changed": lambda: [*kept, policy("changing", 8000 + len(seconds["changed"]))],
+            "removed": lambda: kept,
+            "added": lambda: [*kept, policy("changing", 80)],
+        }
 
         def change() -> None:
-            before = agent.status()["readings"]
-            changing.write_text(policy("changing", 8000 + before))
-            agent.wait_for(lambda: agent.status()["readings"] > before)
-            seconds.append(agent.status()["seconds_since_written"])
+            for what, make in contents.items():
+                readings = agent.status()["readings"] + 1
+                put(changing, make())
+                agent.wait_for(partial(has_read, agent, readings))
+                seconds[what].append(agent.status()["seconds_since_written"])
 
         change()
-        seconds.clear()
+        for times in seconds.values():
+            times.clear()
         measure(change, rounds=CHANGES, warmup=0)
         memory = agent.memory()
-    record(Figure("file saved to in force, 50k pods", 1e3 * median(seconds), "ms", 300))
-    record(Figure("agent, memory of its own, 50k pods", memory["RssAnon"], "MB", 120))
-    record(Figure("agent, with mapped libraries, 50k pods", memory["VmRSS"], "MB"))
+    size = f"{pods // 1000}k pods"
+    everything = [one for times in seconds.values() for one in times]
+    record(Figure(f"file saved to in force, {size}", 1e3 * median(everything), "ms", limit))
+    for what, times in seconds.items():
+        record(Figure(f"… policy {what}, {size}", 1e3 * median(times), "ms"))
+    record(Figure(f"agent, memory of its own, {size}", memory["RssAnon"], "MB", 120))
+    record(Figure(f"agent, with its share of libraries, {size}", memory["Pss"], "MB"))
+
+
+def has_read(agent: Agent, readings: int) -> bool:
+    """Whether so many readings of the source are in force."""
+    return bool(agent.status()["readings"] >= readings)
+
+
+def put(path: Path, policies: list[str]) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text("---\n".join(policies))
+    os.replace(new, path)
 
 
 # --- events ----------------------------------------------------------------------------------

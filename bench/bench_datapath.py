@@ -25,7 +25,7 @@ from bench.workloads import cluster
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Cluster, Pod, WorkloadRef
 from kubeverdict_agent.datapath import bpf_syscall
-from kubeverdict_agent.datapath.arena import lay_out
+from kubeverdict_agent.datapath.arena import LayingOut
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, lower
@@ -166,7 +166,7 @@ def bench_swap(measure: Measure, record: Record) -> None:
     started = time.perf_counter()
     tables = lower(compiled, "node", locals)
     record(Figure("tables of 250 pods out of 50,000", (time.perf_counter() - started) * 1e3, "ms"))
-    laid_out = lay_out(tables)
+    laid_out = LayingOut().lay_out(tables)
     seconds: list[float] = []
     with datapath() as programs:
 

@@ -36,21 +36,21 @@ def objects(cluster: Cluster) -> Iterator[Object]:
     if cluster.services:
         raise ValueError("services are not written")
     for namespace in cluster.namespaces:
-        yield _namespace(namespace)
+        yield namespace_object(namespace)
     for node in cluster.nodes:
-        yield _node(node)
+        yield node_object(node)
     hosts = {node.name: node.addresses[0] for node in cluster.nodes}
     for index, pod in enumerate(cluster.pods):
         yield _pod(pod, index, hosts[pod.node])
     for policy in cluster.policies:
-        yield _policy(policy)
+        yield policy_object(policy)
 
 
 def _uid(kind: int, index: int) -> str:
     return f"{index * 2654435761 % (1 << 32):08x}-{kind:04x}-4000-8000-{index:012x}"
 
 
-def _namespace(namespace: Namespace) -> Object:
+def namespace_object(namespace: Namespace) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -64,7 +64,7 @@ def _namespace(namespace: Namespace) -> Object:
     }
 
 
-def _node(node: Node) -> Object:
+def node_object(node: Node) -> Object:
     addresses = [{"address": address, "type": "InternalIP"} for address in node.addresses]
     return {
         "apiVersion": "v1",
@@ -294,13 +294,14 @@ def _container_port(port: ContainerPort) -> Object:
 # --- policies --------------------------------------------------------------------------------
 
 
-def _policy(policy: Policy) -> Object:
+def policy_object(policy: Policy) -> Object:
     spec: Object = {
         "podSelector": _selector(policy.pods),
         "policyTypes": [direction.word.capitalize() for direction in policy.isolates],
     }
-    for direction in policy.isolates:
-        rules = [_rule(policy, rule) for rule in policy.rules if rule.direction is direction]
+    written = (*policy.rules, *policy.unlisted_rules)
+    for direction in Direction:
+        rules = [_rule(policy, rule) for rule in written if rule.direction is direction]
         if rules:
             spec[direction.word] = rules
     return {
@@ -317,6 +318,8 @@ def _policy(policy: Policy) -> Object:
 
 
 def _rule(policy: Policy, rule: Rule) -> Object:
+    if () in (rule.peers, rule.ports):
+        raise ValueError(f"{policy}: a NetworkPolicy has no rule that matches nothing")
     written: Object = {}
     if rule.peers is not None:
         key = "from" if rule.direction is Direction.INGRESS else "to"

@@ -6,8 +6,8 @@ away. ``python -m bench.baselines NAME --print SCENARIO`` prints them.
 
 Decided:
 
-* The layouts are those of the CNIs' own code: dispatch, chains, marks, comments and sets. Where
-  something was left out, the module says so, and it is in the CNI's favour.
+* The layouts are those of the CNIs' own programs: dispatch, chains, marks, comments and sets; a
+  test compares them, rule by rule. What differs is listed in :mod:`bench.baselines.differences`.
 * Each baseline is judged by the profile of its CNI; a test proves that the kernel gives the
   engine's verdicts with its rules, packet by packet.
 * IPv4. The address families are separate tables with the same rules in all of them.
@@ -55,13 +55,13 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "kube-router",
             "kube-router (iptables-legacy)",
-            "kube-router",
+            "kube-router@2.1",
             partial(kube_router.render, flavour="legacy"),
         ),
         Baseline(
             "kube-router-nft",
             "kube-router (iptables-nft)",
-            "kube-router",
+            "kube-router@2.1",
             partial(kube_router.render, flavour="nft"),
         ),
         Baseline("calico-iptables", "Calico (iptables)", "calico", calico_iptables.render),

@@ -1,9 +1,9 @@
 """Calico on iptables: a tree of interface names finds the pod's chain, its policies follow.
 
-As of Calico 3: accept, pass and scratch marks, a comment on every rule, one tier ("default"), the
-namespace's profile for pods that no policy isolates. Not rendered: host endpoints, failsafe
-ports, policy groups and what drops encapsulated packets of workloads (in its favour). Rules with
-more than 15 ports become several instead of a block under a scratch mark, which is the same work.
+As of Calico 3.31: accept, pass and scratch marks, a comment on every rule, one tier ("default"),
+the namespace's profile for pods that no policy isolates. What is not rendered, and what is rendered
+otherwise, stands in :mod:`bench.baselines.differences`. Rules with more than 15 ports become
+several instead of a block under a scratch mark, which is the same work.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ def render(node: NodeView) -> FilterTable:
     for pod in node.pods:
         chains[f"cali-fw-{pod.interface}"] = list(_pod_rules(pod, Direction.EGRESS, node))
         chains[f"cali-tw-{pod.interface}"] = list(_pod_rules(pod, Direction.INGRESS, node))
-        chains[_profile(pod)] = [_SET_ACCEPT, _RETURN_IF_ACCEPTED]
+        chains[_profile(pod)] = [_SET_ACCEPT]
     for policy in node.enforced:
         for direction in policy.isolates:
-            rules = chains[policy_chain(policy, direction)] = []
+            rules: list[str] = []
             for flat in flat_rules(policy, direction):
                 rules += _rule(flat, sets)
+            # At the end of a chain there is nothing left to return from.
+            chains[policy_chain(policy, direction)] = rules[:-1]
     return FilterTable("legacy", True, {name: _signed(name, chains[name]) for name in chains}, sets)
 
 

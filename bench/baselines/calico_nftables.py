@@ -1,6 +1,6 @@
 """Calico on nftables: a verdict map from interface to chain, sets for pods and ports.
 
-As of Calico 3.29: the same chains as on iptables, in a table of its own. What is not rendered is
+As of Calico 3.31: the same chains as on iptables, in a table of its own. What is not rendered is
 the same too.
 """
 
@@ -51,13 +51,14 @@ def render(node: NodeView) -> Ruleset:
             rules: list[str] = []
             for flat in flat_rules(policy, direction):
                 rules += _rule(flat, sets)
-            chains[policy_chain(policy, direction)] = tuple(rules)
+            # At the end of a chain there is nothing left to return from.
+            chains[policy_chain(policy, direction)] = tuple(rules[:-1])
     for direction, prefix, dispatch in (
         (Direction.EGRESS, "cali-fw-", "cali-from-wl-dispatch"),
         (Direction.INGRESS, "cali-tw-", "cali-to-wl-dispatch"),
     ):
         for pod in node.pods:
-            chains[_profile(pod)] = (_SET_ACCEPT, "return")
+            chains[_profile(pod)] = (_SET_ACCEPT,)
             chains[prefix + pod.interface] = tuple(_pod_rules(pod, direction, node))
         targets = (f'"{pod.interface}" : goto {prefix}{pod.interface}' for pod in node.pods)
         sets[dispatch] = NftSet("map", _DISPATCH, tuple(targets))

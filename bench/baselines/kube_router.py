@@ -1,10 +1,10 @@
 """kube-router: a chain for each local pod, a chain for each policy, ipsets for everybody.
 
-As of kube-router 2: the top chains are walked pod by pod; the pod's chain jumps to the chain of
+As of kube-router 2.1: the top chains are walked pod by pod; the pod's chain jumps to the chain of
 each policy that selects the pod, one after the other, and none of them ends the walk. Chains and
 sets are there for all policies of the cluster, and a change renders all of them again. Not
-rendered: what lets Services and node ports through in the INPUT chain, and ``iptables-save``,
-which kube-router runs before each change (both in its favour).
+rendered: what :mod:`bench.baselines.differences` lists, and ``iptables-save``, which kube-router
+runs before each change (in its favour).
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ def render(node: NodeView, flavour: Flavour) -> FilterTable:
         f"{_comment('rule to mark traffic matching a network policy')} "
         f"-j MARK --set-xmark {_ACCEPT}"
     ]
-    chains["KUBE-NWPLCY-COMMON"] = list(_common())
     for policy in node.policies:
         chains[_policy_chain(policy)] = list(_policy_rules(policy, sets))
     for pod in node.pods:
@@ -57,17 +56,6 @@ def _comment(text: str) -> str:
     return f'-m comment --comment "{text}"'
 
 
-def _common() -> Iterable[str]:
-    yield f"{_comment('rule to drop invalid state for pod')} -m conntrack --ctstate INVALID -j DROP"
-    yield (
-        f"{_comment('rule for stateful firewall for pod')} "
-        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    )
-    for kind in ("echo-request", "destination-unreachable", "time-exceeded"):
-        text = f"allow icmp {kind} messages"
-        yield f"{_comment(text)} -p icmp -m icmp --icmp-type {kind} -j ACCEPT"
-
-
 def _dispatch(pod: NodePod, chain: str, chains: dict[str, list[str]]) -> None:
     who = f"POD name:{pod.name} namespace: {pod.namespace}"
     into = f"{_comment(f'rule to jump traffic destined to {who} to chain {chain}')} -j {chain}"
@@ -87,7 +75,11 @@ def _dispatch(pod: NodePod, chain: str, chains: dict[str, list[str]]) -> None:
 def _pod_rules(pod: NodePod, node: NodeView) -> Iterable[str]:
     who = f"POD name:{pod.name} namespace: {pod.namespace}"
     to, by = f"-d {pod.address}/32", f"-s {pod.address}/32"
-    yield f"{_comment('rule to run common rules')} -j KUBE-NWPLCY-COMMON"
+    yield (
+        f"{_comment('rule for stateful firewall for pod')} "
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    )
+    yield f"{_comment('rule to drop invalid state for pod')} -m conntrack --ctstate INVALID -j DROP"
     text = "rule to permit the traffic to pods when source is the pod's local node"
     yield f"{to} {_comment(text)} -m addrtype --src-type LOCAL -j ACCEPT"
     for direction, match in ((Direction.INGRESS, to), (Direction.EGRESS, by)):
@@ -168,11 +160,13 @@ def _accept(policy: NodePolicy, source: str, destination: str, port: str) -> Ite
         "rule to ACCEPT traffic from source pods to dest pods selected by policy name "
         f"{policy.name} namespace {policy.namespace}"
     )
-    match = port + _comment(text)
+    # The kernel looks at matches in this order: the port, though cheapest, comes last.
+    match = _comment(text)
     if source:
         match += f" -m set --match-set {source} src"
     if destination:
         match += f" -m set --match-set {destination} dst"
+    match += port
     yield f"{match} -j MARK --set-xmark {_ACCEPT}"
     yield f"{match} -m mark --mark {_ACCEPT} -j RETURN"
 
@@ -180,6 +174,6 @@ def _accept(policy: NodePolicy, source: str, destination: str, port: str) -> Ite
 def _port(port: PortRange) -> str:
     protocol = port.protocol.name.lower()
     if (port.first, port.last) == (1, 65535):
-        return f"-p {protocol} "
+        return f" -p {protocol}"
     ports = str(port.first) if port.first == port.last else f"{port.first}:{port.last}"
-    return f"-p {protocol} -m {protocol} --dport {ports} "
+    return f" -p {protocol} -m {protocol} --dport {ports}"

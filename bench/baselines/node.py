@@ -122,7 +122,10 @@ def view(compiled: CompiledPolicy, node: str) -> NodeView:
             if (lists := isolated.get(_address(pod))) is not None:
                 for direction in policy.isolates:
                     lists[direction].append(index)
-        rules = tuple(selection.rule(rule, policy, subjects) for rule in policy.rules)
+        # What a profile says of a connection at its other end, where one chain is for both
+        # directions, needs no rule here: the chain does it.
+        own = (rule for rule in policy.rules if rule.subject is None)
+        rules = tuple(selection.rule(rule, policy, subjects) for rule in own)
         policies.append(
             NodePolicy(policy.namespace, policy.name, policy.isolates, _addresses(subjects), rules)
         )

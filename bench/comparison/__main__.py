@@ -1,6 +1,6 @@
 """Compare dataplanes and write bench/RESULTS.md.
 
-./run bench datapath [--quick]
+./run bench datapath [--real] [--quick]
 """
 
 from __future__ import annotations
@@ -8,20 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.comparison import report
+from bench.comparison import pages, report
 from bench.comparison.changes import CHANGES, ChangeKind, changes
 from bench.comparison.entrants import DATAPLANES, Entrant
 from bench.comparison.ipset import add_times
+from bench.comparison.machine import machine
 from bench.comparison.plan import FULL, QUICK, Plan, takes_part
+from bench.comparison.progress import RunProgress
 from bench.comparison.rounds import Measured, measure, prepare
 from bench.comparison.scenarios import SCENARIOS
 from bench.lab import missing
@@ -30,40 +31,31 @@ _BENCH = Path(__file__).parents[1]
 _LOCAL = SCENARIOS["policies-10"].local
 
 
-class RunProgress:
-    """Says on standard error what is being done, and how far a run is."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._on_terminal = sys.stderr.isatty()
-
-    @property
-    def minutes(self) -> float:
-        return (time.monotonic() - self._begin) / 60
-
-    def say(self, text: str) -> None:
-        passed = time.monotonic() - self._begin
-        print(f"[{passed // 60:2.0f}:{passed % 60:02.0f}] {text}", file=sys.stderr, flush=True)
-
-    def step(self, done: int, of: int) -> None:
-        if self._on_terminal:
-            end = "\n" if done == of else "\r"
-            print(f"        {done} of {of}", end=end, file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./run bench datapath", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes instead of fifteen")
+    parser.add_argument(
+        "--real",
+        action="store_true",
+        help="the CNIs' own programs, beside the agent, on a real API server (needs Go)",
+    )
     options = parser.parse_args(arguments)
     if why := missing():
         parser.error(why)
+    if options.real:
+        # Needs what tests of clusters need, which the rest does not.
+        from bench.real.__main__ import main as real
+
+        # What was made is taken down then as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        return real(options.quick)
     progress = RunProgress()
     plan = QUICK if options.quick else FULL
     traffic, changed, ipset_add = _measure(plan, progress)
     results = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "minutes": progress.minutes,
-        "machine": _machine(),
+        "machine": machine(),
         "settings": {"quick": options.quick, **plan.settings},
         "titles": {name: make().title for name, make in DATAPLANES.items()},
         "descriptions": {name: SCENARIOS[name].description for name in plan.all_scenarios},
@@ -118,21 +110,6 @@ def _measure(
     return traffic, changed, ipset_add
 
 
-def _machine() -> dict[str, object]:
-    processor = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            processor = line.split(":", 1)[1].strip()
-            break
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "cores": os.cpu_count(),
-        "processor": processor,
-        "kernel": platform.release(),
-        "memory_gb": pages / 1e9,
-    }
-
-
 def _write(results: dict[str, object], progress: RunProgress) -> None:
     folder = _BENCH / "results"
     folder.mkdir(exist_ok=True)
@@ -146,14 +123,8 @@ def _write(results: dict[str, object], progress: RunProgress) -> None:
 def write_page(path: Path) -> None:
     """RESULTS.md and its plots, from the JSON of a run."""
     reading = report.ResultsView(json.loads(path.read_text()))
-    folder = _BENCH / "results"
-    for old in folder.glob("*.svg"):
-        if old.name.startswith(("policies-", "rules-", "change-")):
-            old.unlink()
     drawn = report.plots(reading)
-    for name, text in drawn.items():
-        (folder / name).write_text(text)
-    (_BENCH / "RESULTS.md").write_text(report.page(reading, list(drawn)))
+    pages.write(_BENCH, pages.RENDERED, report.page(reading, list(drawn)), drawn)
 
 
 if __name__ == "__main__":

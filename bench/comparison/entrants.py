@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
-from typing import Self
 
-from bench import traffic
 from bench.baselines import BASELINES, Baseline
 from bench.baselines.loading import Rendering, run
 from bench.baselines.node import view
 from bench.comparison.dataplane import Dataplane, Updated
 from bench.comparison.ours import VARIANTS, KubeverdictDataplane
-from bench.comparison.scenarios import (
-    NODE,
-    NODE_ADDRESS,
-    TrafficScenario,
-    local_address,
-    local_names,
-)
-from bench.lab import Lab, LabPod
-from kubeverdict import PROFILES, Cluster, CompiledPolicy, compile_cluster
+from bench.comparison.scenarios import NODE, TrafficScenario
+from bench.comparison.staged_node import StagedNode
+from bench.lab import Lab
+from kubeverdict import PROFILES, Cluster, compile_cluster
 
 
 class RuleDataplane:
@@ -68,38 +60,19 @@ class RuleDataplane:
         self._lab = self._rules = None
 
 
-class Entrant:
-    """A dataplane and its lab: pods, the world outside, and a traffic server in one of them."""
+class Entrant(StagedNode):
+    """A dataplane and the node that it enforces on."""
 
     def __init__(self, dataplane: Dataplane, local: int, cpu: int | None) -> None:
+        super().__init__(dataplane.name, dataplane.profile, local, cpu)
         self.dataplane = dataplane
-        self._local = local
-        self._cpu = cpu
-        self._stack = ExitStack()
-        self.pods: list[LabPod] = []
         self._installed = False
 
-    def __enter__(self) -> Self:
-        self.lab = self._stack.enter_context(Lab("routed", node_ipv4=NODE_ADDRESS))
-        try:
-            for number, (namespace, name) in enumerate(local_names(self._local)):
-                self.pods.append(self.lab.add_pod(namespace, name, ipv4=local_address(number)))
-            self.outside = self.lab.add_outside()
-            traffic.serve(self.pods[0], self._cpu)
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *failure: object) -> None:
         try:
             self.remove()
         finally:
-            self._stack.close()
-
-    @property
-    def name(self) -> str:
-        return self.dataplane.name
+            super().__exit__(*failure)
 
     def install(self, scenario: TrafficScenario) -> float:
         """Put a scenario in force in place of the one before; seconds, everything included."""
@@ -114,10 +87,6 @@ class Entrant:
         if self._installed:
             self.dataplane.remove()
         self._installed = False
-
-    def compiled(self, cluster: Cluster) -> CompiledPolicy:
-        """The cluster as the profile of this dataplane judges it."""
-        return compile_cluster(cluster, PROFILES[self.dataplane.profile])
 
 
 CONTROL = "none-again"

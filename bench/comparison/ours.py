@@ -61,7 +61,7 @@ class KubeverdictDataplane:
         datapath.publish(self._tables(cluster))
 
         def attach() -> None:
-            attacher = Attacher()
+            attacher = Attacher(datapath.folder)
             try:
                 for slot, pod in enumerate(pods):
                     index = socket.if_nametoindex(pod.host_ifname)
@@ -72,7 +72,7 @@ class KubeverdictDataplane:
                 attacher.close()
 
         def detach() -> None:
-            attacher = Attacher()
+            attacher = Attacher(datapath.folder)
             try:
                 for index in self._attached:
                     attacher.detach(index)

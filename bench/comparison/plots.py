@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from math import log10
 
@@ -51,14 +51,20 @@ def lines(title: str, axis: str, series: Mapping[str, Sequence[tuple[float, floa
     return "\n".join([*parts, "</svg>\n"])
 
 
-def bars(title: str, seconds: Mapping[str, float]) -> str:
-    """Times by name, on a logarithmic axis."""
-    height = _TOP + _BAR * len(seconds) + 10
-    logs = {name: log10(max(value, 1e-7)) for name, value in seconds.items()}
+def _as_time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def bars(
+    title: str, values: Mapping[str, float], written: Callable[[float], str] = _as_time
+) -> str:
+    """Values by name, seconds unless they are ``written`` otherwise, on a logarithmic axis."""
+    height = _TOP + _BAR * len(values) + 10
+    logs = {name: log10(max(value, 1e-7)) for name, value in values.items()}
     lowest, highest = min(logs.values()) - 0.5, max(logs.values())
     parts = _begin(title, _WIDTH, height)
     left, right = 240, _WIDTH - 80
-    for number, (name, value) in enumerate(seconds.items()):
+    for number, (name, value) in enumerate(values.items()):
         y = _TOP + number * _BAR
         length = (logs[name] - lowest) / (highest - lowest) * (right - left)
         color = "#1f6feb" if name.startswith("kubeverdict") else "#8c959f"
@@ -66,8 +72,7 @@ def bars(title: str, seconds: Mapping[str, float]) -> str:
         parts.append(
             f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{_BAR - 6}" fill="{color}"/>'
         )
-        text = f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
-        parts.append(_text(left + length + 6, y + 13, text, "start"))
+        parts.append(_text(left + length + 6, y + 13, written(value), "start"))
     return "\n".join([*parts, "</svg>\n"])
 
 

@@ -7,6 +7,7 @@ from html import escape
 from statistics import median
 from typing import Any
 
+from bench.baselines.differences import DIFFERENCES
 from bench.comparison import statistics
 from bench.comparison.entrants import CONTROL
 from bench.comparison.plots import bars, lines
@@ -18,7 +19,7 @@ from bench.traffic import METRICS
 
 OURS = "kubeverdict"
 _BASE = "none"
-_TITLES = {name: metric.title for name, metric in METRICS.items()} | {
+METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()} | {
     FLOOD: f"request/response, 16 connections, beside {FLOOD_RATE:,} denials a second"
 }
 
@@ -80,7 +81,7 @@ def plots(reading: ResultsView) -> dict[str, str]:
                 for name, ratio in reading.ratios(scenario, metric).items():
                     if name not in (_BASE, CONTROL):
                         series.setdefault(reading.titles[name], []).append((count, ratio.median))
-            title = f"{_TITLES[metric]}, ratio to no policy, against {heading}"
+            title = f"{METRIC_TITLES[metric]}, ratio to no policy, against {heading}"
             found[f"{file}-{metric}.svg"] = lines(title, axis, series)
     for kind in ("one policy added", "one pod added", "everything rewritten"):
         for scenario in reading.change_scenarios():
@@ -105,7 +106,7 @@ def targets(reading: ResultsView) -> list[Figure]:
     for scenario in reading.traffic:
         for metric in ("crr", "rr1", "rr16"):
             if OURS in (ratios := reading.ratios(scenario, metric)):
-                name = f"{_TITLES[metric]}, {scenario}: ratio to none"
+                name = f"{METRIC_TITLES[metric]}, {scenario}: ratio to none"
                 figures.append(Figure(name, ratios[OURS].median, "", 0.95, "at least"))
     ratios = reading.ratios("policies-10000", "crr")
     if OURS in ratios and "kube-router" in ratios:
@@ -199,14 +200,15 @@ def _behind(reading: ResultsView) -> Iterator[str]:
     yield ""
 
 
-def _not_ahead(reading: ResultsView) -> Iterator[str]:
+def traffic_results(reading: ResultsView, words: Mapping[int, str]) -> Iterator[str]:
+    """Where ours is behind (-1), equal to (0) or ahead of (1) others, for those that have a word,
+    as items of a list."""
     for scenario in reading.traffic:
         for metric in reading.metrics(scenario):
             ratios = reading.ratios(scenario, metric)
             if OURS not in ratios:
                 continue
             noise = reading.noise(scenario, metric)
-            words = {-1: "behind", 0: "equal to"}
             for result, word in words.items():
                 others = [
                     f"{reading.titles[name]} ({ratios[name].median:.2f})"
@@ -215,9 +217,13 @@ def _not_ahead(reading: ResultsView) -> Iterator[str]:
                 ]
                 if others:
                     yield (
-                        f"- {_TITLES[metric]}, {scenario} ({ratios[OURS].median:.2f}, noise "
+                        f"- {METRIC_TITLES[metric]}, {scenario} ({ratios[OURS].median:.2f}, noise "
                         f"{noise:.2f}): {word} {', '.join(others)}"
                     )
+
+
+def _not_ahead(reading: ResultsView) -> Iterator[str]:
+    yield from traffic_results(reading, {-1: "behind", 0: "equal to"})
     for scenario in reading.change_scenarios():
         for kind in dict.fromkeys(change["kind"] for change in reading.results["changes"]):
             changes = reading.changes(scenario, kind)
@@ -225,27 +231,37 @@ def _not_ahead(reading: ResultsView) -> Iterator[str]:
                 continue
             ours = _whole(changes[OURS])
             faster = [
-                f"{reading.titles[name]} ({_time(median(changes[name]['applying']))})"
+                f"{reading.titles[name]} ({time_text(median(changes[name]['applying']))})"
                 for name in reading.rivals(changes)
                 if median(changes[name]["applying"]) < ours
             ]
             if faster:
                 yield (
-                    f"- {kind}, {scenario}: {_time(ours)} from the changed cluster on, while the "
-                    f"tools alone took less of {', '.join(faster)}"
+                    f"- {kind}, {scenario}: {time_text(ours)} from the changed cluster on, while "
+                    f"the tools alone took less of {', '.join(faster)}"
                 )
 
 
 def _traffic(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
     yield "## Traffic"
     yield ""
+    yield from traffic_intro(reading)
+    yield from images(plot_files, ("policies-", "rules-"))
+    yield from traffic_tables(reading)
+
+
+def traffic_intro(reading: ResultsView) -> Iterator[str]:
+    """What the figures of traffic are."""
     yield (
         "Each figure is a ratio to no policy in the same round: median ± half of what lies between "
         f"the quartiles. “{reading.titles[CONTROL]}” is no policy on another node of the same run: "
         "how far it is from 1 is the noise, and differences inside it are none."
     )
     yield ""
-    yield from _images(plot_files, ("policies-", "rules-"))
+
+
+def traffic_tables(reading: ResultsView) -> Iterator[str]:
+    """A section for each scenario."""
     for scenario, measured in reading.traffic.items():
         metrics = reading.metrics(scenario)
         by_metric = {metric: reading.ratios(scenario, metric) for metric in metrics}
@@ -253,7 +269,12 @@ def _traffic(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
         yield f"### {scenario}: {measured['description']}"
         yield ""
         rows = [
-            ["", *(_TITLES[metric] for metric in metrics), "CPU a UDP packet", "99 % of rr16"],
+            [
+                "",
+                *(METRIC_TITLES[metric] for metric in metrics),
+                "CPU a UDP packet",
+                "99 % of rr16",
+            ],
         ]
         for name in names:
             cells = [str(by_metric[metric].get(name, "–")) for metric in metrics]
@@ -262,7 +283,7 @@ def _traffic(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
             tails = [sample[2] for sample in measured["samples"].get("rr16", {}).get(name, ())]
             cells.append(f"{median(tails):.0f} µs" if tails else "–")
             rows.append([reading.titles[name], *cells])
-        yield from _markdown(rows)
+        yield from markdown(rows)
         for name, why in measured["refused"].items():
             yield f"{reading.titles[name]} has no figures here: {why}."
             yield ""
@@ -287,7 +308,7 @@ def _changes(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
         "verdict meanwhile."
     )
     yield ""
-    yield from _images(plot_files, ("change-",))
+    yield from images(plot_files, ("change-",))
     for scenario in reading.change_scenarios():
         rows = [["", "change", "applying", "preparing", "leaked", "lost"]]
         for kind in dict.fromkeys(change["kind"] for change in reading.results["changes"]):
@@ -297,19 +318,19 @@ def _changes(reading: ResultsView, plot_files: Sequence[str]) -> Iterator[str]:
                     [
                         reading.titles[name],
                         kind,
-                        _time(median(change["applying"])),
-                        _time(preparing) if preparing is not None else "–",
+                        time_text(median(change["applying"])),
+                        time_text(preparing) if preparing is not None else "–",
                         f"{change['leaked']:,} of {change['denied']:,}",
                         f"{change['lost']:,} of {change['allowed']:,}",
                     ]
                 )
         yield f"### {scenario}: {reading.results['descriptions'][scenario]}"
         yield ""
-        yield from _markdown(rows)
+        yield from markdown(rows)
     if ipset := reading.results.get("ipset_add"):
         yield (
             f"One address added to an ipset of 10,000 over netlink, without starting a tool: "
-            f"{_time(median(ipset))}."
+            f"{time_text(median(ipset))}."
         )
         yield ""
 
@@ -329,14 +350,14 @@ def _memory(reading: ResultsView) -> Iterator[str]:
         cells = [_installed(measured, name) for measured in reading.traffic.values()]
         if name not in (_BASE, CONTROL):
             rows.append([title, *cells])
-    yield from _markdown(rows)
+    yield from markdown(rows)
 
 
 def _installed(measured: Mapping[str, Any], name: str) -> str:
     if name not in measured["install"]:
         return "–"
     megabytes = max(measured["memory"][name], 0) / 1e6
-    return f"{megabytes:.1f} MB, {_time(measured['install'][name])}"
+    return f"{megabytes:.1f} MB, {time_text(measured['install'][name])}"
 
 
 def _method(reading: ResultsView) -> Iterator[str]:
@@ -358,6 +379,17 @@ def _method(reading: ResultsView) -> Iterator[str]:
         "ends. Clients and servers are pinned to one core each.",
     )
     yield ""
+    yield "## Where baselines are not what the CNIs' programs write"
+    yield ""
+    yield (
+        "Compared with the rules that Calico 3.31.0 and kube-router 2.1.0 wrote for the same "
+        "cluster, rule by rule (`./run test -m programs tests/engines`). What was left out is in "
+        "the CNI's favour."
+    )
+    yield ""
+    for name, sentences in DIFFERENCES.items():
+        yield from (f"- {name}: {sentence}" for sentence in sentences)
+    yield ""
     yield "## What this does not show"
     yield ""
     yield from (
@@ -365,7 +397,8 @@ def _method(reading: ResultsView) -> Iterator[str]:
         "sending, filtering and receiving share its cores.",
         "- IPv6, Services (address translation), encapsulation and host firewalls.",
         "- The agents of the other CNIs. Their rules are ours after their code; what they do "
-        "before rules change (watching, selecting, rendering, saving) is not timed.",
+        "before rules change (watching, selecting, rendering, saving) is not timed here. The other "
+        "part of this page has the programs themselves.",
         "- Cilium and the AWS agent as products. Their ways to look policy up are compared in "
         "`bench/bench_designs.py`, on one frame.",
         "- Absolute figures: they drift from machine to machine and from hour to hour. Ratios of "
@@ -373,14 +406,16 @@ def _method(reading: ResultsView) -> Iterator[str]:
     )
 
 
-def _images(files: Sequence[str], prefixes: tuple[str, ...]) -> Iterator[str]:
+def images(files: Sequence[str], prefixes: tuple[str, ...]) -> Iterator[str]:
+    """Those of the plots whose names begin so."""
     for file in files:
         if file.startswith(prefixes):
             yield f"![{escape(file.removesuffix('.svg'))}](results/{file})"
     yield ""
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table; the first row is its head."""
     yield f"| {' | '.join(rows[0])} |"
     yield "|" + "---|" * len(rows[0])
     for row in rows[1:]:
@@ -391,6 +426,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 _UNITS: tuple[tuple[float, str], ...] = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Seconds in the unit that fits."""
     size, unit = next((pair for pair in _UNITS if seconds >= pair[0]), _UNITS[-1])
     return f"{seconds / size:.3g} {unit}"

@@ -21,7 +21,9 @@ from bench.comparison.scenarios import (
     TrafficScenario,
     local_address,
 )
+from bench.comparison.staged_node import StagedNode
 from bench.traffic import DENIED_PORT, METRICS
+from kubeverdict import Cluster
 from kubeverdict.errors import KubeverdictError
 
 FLOOD_RATE = 40_000  # packets a second that are to be denied
@@ -74,7 +76,7 @@ def prepare(
         grown = kernel_memory() - before
         measured.memory[entrant.name] = grown if own is None else own
         if entrant.dataplane.enforces:
-            wrong = prove(entrant, scenario, measured)
+            wrong = prove(entrant, scenario.cluster, measured)
             if wrong:
                 measured.refused[entrant.name] = f"not the engine's verdict: {wrong[0]}"
                 say(f"{entrant.name} is not timed: {len(wrong)} wrong verdicts, as {wrong[0]}")
@@ -83,19 +85,25 @@ def prepare(
     return measured, ready
 
 
-def prove(entrant: Entrant, scenario: TrafficScenario, measured: Measured) -> list[str]:
-    """What an entrant does against the engine's verdict."""
-    compiled = entrant.compiled(scenario.cluster)
+def prove(
+    node: StagedNode, cluster: Cluster, measured: Measured, *, again: bool = False
+) -> list[str]:
+    """What happens on a node against the engine's verdict. ``again`` where connections of another
+    scenario may be remembered: those without ports are then left out, since a packet of one may be
+    an answer to an earlier one."""
+    compiled = node.compiled(cluster)
     probes = probing.choose(compiled, view(compiled, NODE), NODE_ADDRESS, _PROBES)
-    measured.probes[entrant.name] = len(probes)
+    if again:
+        probes = tuple(probe for probe in probes if probe.protocol.has_ports)
+    measured.probes[node.name] = len(probes)
     return probing.wrong(
-        probes, probing.arrived(entrant.lab, entrant.outside, probes, patience=_PATIENCE)
+        probes, probing.arrived(node.lab, node.outside, probes, patience=_PATIENCE)
     )
 
 
 def measure(
     measured: Measured,
-    entrants: Sequence[Entrant],
+    entrants: Sequence[StagedNode],
     metrics: Sequence[str],
     rounds: int,
     seconds: float,
@@ -130,7 +138,7 @@ def measure(
                 yield
 
 
-def _beside_flood(entrant: Entrant, seconds: float, cpu: int | None) -> list[float]:
+def _beside_flood(entrant: StagedNode, seconds: float, cpu: int | None) -> list[float]:
     server = local_address(SERVER)
     flood = traffic.start(
         entrant.pods[FLOODER], ("flood", server, DENIED_PORT, seconds + 0.1, FLOOD_RATE), cpu

@@ -17,7 +17,7 @@ from bench.shapes.sketch import RuleSketch, Sketch, labelled
 from kubeverdict import Cluster, CompiledPolicy, compile_cluster
 from kubeverdict.model.addresses import Block, format_address, parse_block
 from kubeverdict.model.cluster import ContainerPort, Node, Pod, WorkloadRef
-from kubeverdict.model.policy import BlockPeer, Peer, PodPeer
+from kubeverdict.model.policy import BlockPeer, Peer, PodPeer, Policy
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import PROFILES
 
@@ -116,7 +116,7 @@ def with_policy(scenario: TrafficScenario) -> Cluster:
     sketch = Sketch("comparison", 0)
     peer = BlockPeer(_block(f"{ADDED_PEER}/32"))
     ports = (PortRange(Protocol.UDP, ADDED_PORT, ADDED_PORT),)
-    server = labelled("app", _local_app(SERVER))
+    server = labelled("app", local_app(SERVER))
     sketch.policy(SHOP, "z-added", server, ingress=[((peer,), ports)])
     old = scenario.cluster
     return Cluster(old.namespaces, old.pods, (*old.policies, *sketch.policies), old.nodes)
@@ -144,6 +144,41 @@ def rewritten(scenario: TrafficScenario) -> Cluster:
     )
 
 
+def elsewhere(count: int, seed: int) -> list[Policy]:
+    """Policies of one rule that select pods of other nodes."""
+    sketch = Sketch("comparison", 0)
+    chance = random.Random(seed)
+    for number in range(count):
+        peers = [peer for peer in (_peer(chance), _peer(chance)) if _is_written_anywhere(peer)]
+        rules = [(tuple(peers) or None, _ports(chance))]
+        inward = number % 2 == 0
+        sketch.policy(
+            f"team-{number % _TEAMS:02d}",
+            f"elsewhere-{number:05d}",
+            labelled("app", f"app-{number // _TEAMS % _APPS:02d}"),
+            ingress=rules if inward else None,
+            egress=None if inward else rules,
+        )
+    return sketch.policies
+
+
+def remote_pod(namespace: str, name: str, app: str, offset: int) -> Pod:
+    """A pod elsewhere, with an address that is ``offset`` behind the first of them."""
+    return _pod(
+        namespace, name, {"app": app}, format_address(4, _REMOTE_NETWORK + offset), "node-0000"
+    )
+
+
+def local_pod(name: str, app: str, address: str) -> Pod:
+    """A pod of the node."""
+    return _pod(SHOP, name, {"app": app}, address, NODE)
+
+
+def _is_written_anywhere(peer: Peer) -> bool:
+    """Whether a policy of any namespace can say it."""
+    return not isinstance(peer, PodPeer) or peer.namespace is None
+
+
 def _cluster(scenario: TrafficScenario) -> Cluster:
     sketch = Sketch("comparison", 0)
     sketch.namespace(SHOP, {"team": "shop"})
@@ -152,7 +187,7 @@ def _cluster(scenario: TrafficScenario) -> Cluster:
     if scenario.crowd:
         sketch.namespace("crowd", {"team": "crowd"})
     for number, (namespace, name) in enumerate(local_names(scenario.local)):
-        labels = {"app": _local_app(number)}
+        labels = {"app": local_app(number)}
         sketch.pods.append(_pod(namespace, name, labels, local_address(number), NODE))
     sketch.pods += [_remote_pod(scenario, index) for index in range(scenario.pods + scenario.crowd)]
     chance = random.Random(scenario.seed)
@@ -174,7 +209,7 @@ def _cluster(scenario: TrafficScenario) -> Cluster:
         sketch.policy(
             SHOP,
             f"policy-{number:05d}",
-            labelled("app", _local_app(subject)),
+            labelled("app", local_app(subject)),
             ingress=rules if inward else None,
             egress=None if inward else rules,
         )
@@ -192,12 +227,13 @@ def _middle(scenario: TrafficScenario) -> int:
     return -(-scenario.policies // scenario.local) // 2 & ~1
 
 
-def _local_app(number: int) -> str:
+def local_app(number: int) -> str:
+    """The value of the label by which policies select a pod of the node."""
     return f"local-{number:02d}"
 
 
 def _local_peer(number: int) -> Peer:
-    return PodPeer(labelled("app", _local_app(number)), SHOP)
+    return PodPeer(labelled("app", local_app(number)), SHOP)
 
 
 def _remote_pod(scenario: TrafficScenario, index: int) -> Pod:

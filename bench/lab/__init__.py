@@ -24,13 +24,14 @@ Needs root, Linux network namespaces and pyroute2; :func:`missing` says what is 
 from __future__ import annotations
 
 from bench.lab.bpffs import bpffs
-from bench.lab.lab import Lab, LabPod, Layout, host_ifname, run_in
+from bench.lab.lab import Lab, LabPod, Layout, LinkKind, host_ifname, run_in
 from bench.lab.namespaces import clean, inside, missing
 
 __all__ = [
     "Lab",
     "LabPod",
     "Layout",
+    "LinkKind",
     "bpffs",
     "clean",
     "host_ifname",

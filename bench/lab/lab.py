@@ -10,7 +10,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from bench.lab.echo import Echo
@@ -19,6 +18,9 @@ from bench.lab.namespaces import clean, create, inside, remove
 Layout = Literal["routed", "bridged"]
 """How pods meet: over routes to point-to-point veths (Calico and most CNIs), or over a bridge
 (kube-router, Flannel)."""
+
+LinkKind = Literal["veth", "netkit"]
+"""What joins a pod to the node; kernels have netkit since Linux 6.7."""
 
 _GATEWAY4 = "169.254.1.1"
 _GATEWAY6 = "fe80::1"
@@ -44,9 +46,16 @@ class LabPod:
     """A pod: a namespace whose ``eth0`` is joined to ``host_ifname`` on the node."""
 
     def __init__(
-        self, netns: str, namespace: str, name: str, ipv4: str | None, ipv6: str | None
+        self,
+        netns: str,
+        namespace: str,
+        name: str,
+        ipv4: str | None,
+        ipv6: str | None,
+        link: LinkKind = "veth",
     ) -> None:
         self.netns = netns
+        self.link = link
         self.namespace = namespace
         self.name = name
         self.ipv4 = ipv4
@@ -180,12 +189,7 @@ class Lab:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -209,12 +213,18 @@ class Lab:
         return run_in(self.node_netns, command, input=input, timeout=timeout)
 
     def add_pod(
-        self, namespace: str, name: str, *, ipv4: str | None = None, ipv6: str | None = None
+        self,
+        namespace: str,
+        name: str,
+        *,
+        ipv4: str | None = None,
+        ipv6: str | None = None,
+        link: LinkKind = "veth",
     ) -> LabPod:
         """Make a pod and wait until it is wired up. Raises ValueError if it is there already."""
         if (namespace, name) in self._pods:
             raise ValueError(f"pod {namespace}/{name} is in the lab already")
-        pod = LabPod(f"{self.prefix}-{namespace}-{name}", namespace, name, ipv4, ipv6)
+        pod = LabPod(f"{self.prefix}-{namespace}-{name}", namespace, name, ipv4, ipv6, link)
         self._pods[namespace, name] = pod
         try:
             create(pod.netns)
@@ -249,6 +259,12 @@ class Lab:
         with contextlib.suppress(FileNotFoundError):
             self.on_node(lambda: _delete_link(pod.host_ifname))
         remove(pod.netns)
+
+    def track_connections(self) -> None:
+        """Have the node's kernel track connections, as rules of kube-proxy do."""
+        for command in ("iptables", "ip6tables"):
+            rule = ("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT")
+            self.run([command, *rule])
 
     def forget_connections(self) -> None:
         """Empty netfilter's connection tracking on the node."""
@@ -293,6 +309,9 @@ class Lab:
         from pyroute2 import netns
 
         with _netlink() as netlink, _opened(netns.NETNS_RUN_DIR, pod.netns) as pod_netns:
+            if pod.link == "netkit":
+                _add_netkit(netlink, pod.host_ifname, pod_netns)
+                return
             netlink.link(
                 "add",
                 ifname=pod.host_ifname,
@@ -369,6 +388,13 @@ def _opened(folder: str, name: str) -> Iterator[int]:
 
 def _index(netlink: Any, name: str) -> int:
     return int(netlink.link_lookup(ifname=name)[0])
+
+
+def _add_netkit(netlink: Any, ifname: str, pod_netns: int) -> None:
+    """Make a netkit and give its other end, which the kernel names, to a pod."""
+    netlink.link("add", ifname=ifname, kind="netkit")
+    (link,) = netlink.get_links(_index(netlink, ifname))
+    netlink.link("set", index=link.get_attr("IFLA_LINK"), net_ns_fd=pod_netns, ifname="eth0")
 
 
 def _route_to(netlink: Any, pod: LabPod, index: int) -> None:

@@ -62,11 +62,16 @@ def inside(name: str, function: Callable[[], _Result]) -> _Result:
 
     Sockets and processes that it makes belong to that namespace for good.
     """
+    return entering(f"{_FOLDER}/{name}", function)
+
+
+def entering(file: str | os.PathLike[str], function: Callable[[], _Result]) -> _Result:
+    """The same for the network namespace that ``file`` stands for."""
 
     def run() -> _Result:
-        descriptor = os.open(f"{_FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _check(_libc().setns(descriptor, _CLONE_NEWNET), f"setns {name}")
+            _check(_libc().setns(descriptor, _CLONE_NEWNET), f"setns {os.fspath(file)}")
         finally:
             os.close(descriptor)
         return function()

@@ -15,6 +15,7 @@ from kubeverdict.model.cluster import (
     WorkloadRef,
 )
 from kubeverdict.model.policy import (
+    NETWORK_POLICY_ORDER,
     NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
@@ -126,6 +127,8 @@ class Sketch:
                 tuple(isolates),
                 tuple(rules),
                 Source(self._origin),
+                order=NETWORK_POLICY_ORDER,
+                tiebreak=f"{namespace}/knp.default.{name}",
                 listed=tuple(sorted({rule.direction for rule in rules})),
             )
         )

@@ -8,6 +8,8 @@
 //   traffic flood  HOST UDP SECONDS RATE          datagrams at a rate, each from another port;
 //                                                 SIGTERM ends it early
 //   traffic count  HOST UDP                       datagrams since the last count: both UDP ports
+//   traffic pulse  HOST UDP SECONDS RATE SOURCE   the same as flood from any address; each datagram
+//                                                 holds its number and when it was sent
 //
 // A client prints one line of numbers. bench/traffic/__init__.py knows what they mean.
 #define _GNU_SOURCE
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <signal.h>
@@ -23,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -356,6 +360,46 @@ static void flood(const struct sockaddr_in *to, double seconds, double rate)
 	printf("%llu %llu\n", (unsigned long long)sent, (unsigned long long)refused);
 }
 
+// Datagrams whose head is made here, so that they may come from an address of another pod.
+static void pulse(const struct sockaddr_in *to, double seconds, double rate,
+		  const struct sockaddr_in *from)
+{
+	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+	struct {
+		struct iphdr ip;
+		struct udphdr udp;
+		uint64_t number, sent_at;
+	} __attribute__((packed)) packet = {
+	    .ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP},
+	};
+	struct sockaddr_in bare = *to;
+	uint64_t begin = now(), end = begin + seconds * 1e9, sent = 0;
+
+	if (fd < 0)
+		fail("raw socket");
+	// Late packets would make changes look slower than they are.
+	setpriority(PRIO_PROCESS, 0, -15);
+	bare.sin_port = 0;
+	packet.ip.saddr = from->sin_addr.s_addr;
+	packet.ip.daddr = to->sin_addr.s_addr;
+	packet.udp.dest = to->sin_port;
+	packet.udp.len = htons(sizeof packet - sizeof packet.ip);
+	for (uint64_t t = begin; t < end && !ended; t = now()) {
+		uint64_t due = begin + sent * 1e9 / rate;
+		if (t < due) {
+			struct timespec nap = {(due - t) / 1000000000, (due - t) % 1000000000};
+			nanosleep(&nap, 0);
+			continue;
+		}
+		packet.udp.source = htons(1024 + sent % 60000);
+		packet.number = sent++;
+		packet.sent_at = now();
+		// One that a filter refuses at once is lost like any other.
+		(void)!sendto(fd, &packet, sizeof packet, 0, (void *)&bare, sizeof bare);
+	}
+	printf("%llu\n", (unsigned long long)sent);
+}
+
 static void count(const struct sockaddr_in *to)
 {
 	uint64_t counts[2];
@@ -388,6 +432,10 @@ int main(int argc, char **argv)
 	else if (argc == 6 && !strcmp(role, "flood")) {
 		signal(SIGTERM, end_now);
 		flood(&to, seconds, atof(argv[5]));
+	} else if (argc == 7 && !strcmp(role, "pulse")) {
+		struct sockaddr_in from = address(argv[6], "0");
+		signal(SIGTERM, end_now);
+		pulse(&to, seconds, atof(argv[5]), &from);
 	} else if (argc == 4 && !strcmp(role, "count"))
 		count(&to);
 	else
