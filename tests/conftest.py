@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+import pytest
 
-# The first example may compile kernels, and machines are shared: no deadlines.
-settings.register_profile("kubeverdict", deadline=None)
-settings.load_profile("kubeverdict")
+from tests import sampling
+from tests.cluster.fixtures import api_server, cluster, next_api_server
+from tests.programs.reporting import (
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
+from tests.sampling import pytest_addoption, pytest_collection_modifyitems
+from tests.selection import complete
+
+# pytest finds hooks and fixtures by their names in this module.
+__all__ = [
+    "api_server",
+    "cluster",
+    "next_api_server",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_call",
+    "pytest_runtest_setup",
+    "pytest_terminal_summary",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sampling.pytest_configure(config)
+    config.option.markexpr = complete(config.option.markexpr)

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from itertools import groupby
 
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.cluster import Cluster, ContainerKind, ContainerPort, Pod
+from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
@@ -33,7 +33,7 @@ from kubeverdict.model.policy import (
     Policy,
     Rule,
 )
-from kubeverdict.model.ports import IcmpMatch, NamedPort, PortMatch, PortRange, Protocol
+from kubeverdict.model.ports import NamedPort, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.oracle_parts import (
     FAMILIES,
@@ -43,10 +43,17 @@ from tests.oracle_parts import (
     covers,
     excludes,
     family_of,
+    has_names_of_nobody,
     isolates,
+    lets_icmp_through,
     longest_prefix_matches,
+    named_ports,
     network,
+    number_ranges,
     place_of,
+    rules_at_other_end,
+    rules_of,
+    seen_labels,
     selects,
     speaks_of,
 )
@@ -117,7 +124,7 @@ class Oracle:
                 policy.tier.layer.name,
                 policy.tier.order,
                 policy.tier.name,
-                policy.order,
+                *(policy.order, policy.tiebreak),
                 policy.kind,
                 policy.namespace or "",
                 policy.name,
@@ -244,14 +251,17 @@ class Oracle:
             node_passes = self.profile.own_node_to_pod
         if subject.pod is None or not self.profile.enforces:
             return Way(Reason.NOT_ISOLATED)
-        if node_passes and self._is_own_node(other, subject.pod, flow.family):
+        own = node_passes and self._is_own_node(other, subject.pod, flow.family)
+        if own and not (direction is Direction.INGRESS and self.profile.own_node_deniable):
             return Way(Reason.OWN_NODE)
         speaking = [
             policy
             for policy in self.policies
-            if self._is_subject(policy, subject.pod) and speaks_of(policy, direction)
+            if self._is_subject(policy, subject.pod) and speaks_of(policy, direction, self.profile)
         ]
-        return self._layers(direction, speaking, other, flow)
+        way = self._layers(direction, speaking, other, flow)
+        denied = not isinstance(way.decided, Reason) and way.decided[1].action is Action.DENY
+        return Way(Reason.OWN_NODE) if own and not denied else way
 
     def _layers(
         self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow
@@ -279,10 +289,11 @@ class Oracle:
         passed: list[tuple[Policy, Rule]] = []
         for tier, members in groupby(speaking, key=lambda policy: policy.tier):
             policies = list(members)
-            if tier == NETWORK_POLICY_TIER and self._lets_icmp_through(flow):
+            isolating = tuple(one for one in policies if isolates(one, direction, self.profile))
+            usual = tier == NETWORK_POLICY_TIER and isolating  # else no NetworkPolicy is in it
+            if usual and lets_icmp_through(self.profile, flow):
                 return Way(Reason.ALWAYS_ICMP, tuple(passed))
             match = self._first_match(direction, policies, other, flow)
-            isolating = tuple(policy for policy in policies if isolates(policy, direction))
             if match is not None:
                 if match[1].action is not Action.PASS:
                     return Way(match, tuple(passed))
@@ -291,22 +302,29 @@ class Oracle:
                 return Way(Reason.NO_RULE_MATCHES, tuple(passed), isolating)
         return Way(Reason.NOT_ISOLATED, tuple(passed))
 
-    def _lets_icmp_through(self, flow: Flow) -> bool:
-        """Does the CNI's NetworkPolicy, and no other API, leave ICMP alone?"""
-        return self.profile.icmp == "always" and flow.protocol is Protocol.ICMP
-
     def _first_match(
         self, direction: Direction, policies: Iterable[Policy], other: End, flow: Flow
     ) -> tuple[Policy, Rule] | None:
         """The first by precedence, where a rule has none of its own that of its policy."""
+        merged = self.profile.both_directions == "merged"
         rules = [
             (policy, rule)
             for policy in policies
-            for rule in sorted(policy.rules, key=lambda rule: rule.index)
-            if rule.direction is direction
+            for rule in (
+                *rules_of(policy, direction, self.profile),
+                *(rules_at_other_end(policy, direction) if merged else ()),
+            )
         ]
+        ends = {Direction.EGRESS: flow.destination, Direction.INGRESS: flow.source}
+        assert other is ends[direction]
         for policy, rule in sorted(rules, key=place_of):
-            if self._rule_matches(policy, rule, other, flow):
+            # One for the other end counts where the policy selects that one as well.
+            subject = other.pod
+            if rule.direction is not direction and (
+                subject is None or not self._is_subject(policy, subject)
+            ):
+                continue
+            if self._rule_matches(policy, rule, ends[rule.direction], flow):
                 return policy, rule
         return None
 
@@ -315,7 +333,7 @@ class Oracle:
             in_scope = pod.namespace == policy.namespace
         else:
             in_scope = selects(policy.namespaces, self.namespace_labels[pod.namespace])
-        return in_scope and selects(policy.pods, pod.labels)
+        return in_scope and selects(policy.pods, seen_labels(pod, policy, self.profile))
 
     def _is_known(self, policy: Policy) -> bool:
         """A CNI has some policy APIs and no others; one that none has is a test's own."""
@@ -331,7 +349,7 @@ class Oracle:
 
     def _reading(self, policy: Policy) -> Profile:
         """How the rules of a policy are read: a CNI's ways are those of its NetworkPolicy."""
-        return self.profile if policy.tier == NETWORK_POLICY_TIER else REFERENCE
+        return self.profile if policy.kind == "NetworkPolicy" else REFERENCE
 
     # -- one rule ----------------------------------------------------------------------------
 
@@ -340,17 +358,18 @@ class Oracle:
         ingress = rule.direction is Direction.INGRESS
         subject = (flow.destination if ingress else flow.source).pod
         assert subject is not None
-        if rule.subject is not None and not self._peer_selects(rule.subject, subject):
+        own = flow.destination if ingress else flow.source
+        if rule.subject and not self._other_peer_matches(policy, rule.subject, subject, own, flow):
             return False
         target = flow.destination.pod
-        if excludes(rule, flow, self._named_ports(target) if target is not None else ()):
+        if excludes(rule, flow, named_ports(target, self.profile) if target is not None else ()):
             return False
         numbered = rule.ports is None or self._numbers_match(policy, rule, flow)
         if rule.peers is None:
             return numbered or self._names_match_anyone(policy, rule, flow)
         named = self._names_match(policy, rule, flow)
-        if any(self._pod_peer_matches(peer, other, flow) for peer in rule.peers):
-            return numbered or named
+        if any(self._pod_peer_matches(peer, other, flow, policy) for peer in rule.peers):
+            return numbered or named or self._names_are_unknown(policy, rule)
         beyond = [peer for peer in rule.peers if not isinstance(peer, PodPeer | BlockPeer)]
         if any(self._other_peer_matches(policy, peer, subject, other, flow) for peer in beyond):
             return numbered or named
@@ -368,7 +387,7 @@ class Oracle:
                 for part in peer.excluded
             )
         if isinstance(peer, PodPeer):
-            return self._pod_peer_matches(peer, other, flow)
+            return self._pod_peer_matches(peer, other, flow, policy)
         if isinstance(peer, BlockPeer):
             return self._blocks_match(policy, [peer], other, flow)
         # What is no pod that policies manage is a node by its address, or outside.
@@ -395,24 +414,25 @@ class Oracle:
                 return node.name
         return next((pod.node for pod in self._host_pods_at(address)), None)
 
-    def _pod_peer_matches(self, peer: Peer, other: End, flow: Flow) -> bool:
+    def _pod_peer_matches(self, peer: Peer, other: End, flow: Flow, policy: Policy) -> bool:
         if not isinstance(peer, PodPeer):
             return False
         if other.pod is not None:
-            return self._peer_selects(peer, other.pod)
+            return self._peer_selects(peer, other.pod, policy)
         address = other.address(flow.family)
         if address is None or self.profile.hostnetwork_peers == "never":
             return False
         if self.profile.hostnetwork_peers == "with-pod-selector" and peer.pods is None:
             return False
-        return any(self._peer_selects(peer, pod) for pod in self._host_pods_at(address))
+        return any(self._peer_selects(peer, pod, policy) for pod in self._host_pods_at(address))
 
-    def _peer_selects(self, peer: PodPeer, pod: Pod) -> bool:
+    def _peer_selects(self, peer: PodPeer, pod: Pod, policy: Policy) -> bool:
         if peer.namespace is not None:
             in_namespace = pod.namespace == peer.namespace
         else:
             in_namespace = selects(peer.namespaces, self.namespace_labels[pod.namespace])
-        return in_namespace and (peer.pods is None or selects(peer.pods, pod.labels))
+        labels = seen_labels(pod, policy, self.profile)
+        return in_namespace and (peer.pods is None or selects(peer.pods, labels))
 
     def _blocks_match(self, policy: Policy, peers: Iterable[Peer], other: End, flow: Flow) -> bool:
         address = other.address(flow.family)
@@ -433,25 +453,8 @@ class Oracle:
 
     # -- ports -------------------------------------------------------------------------------
 
-    def _ranges(self, policy: Policy, rule: Rule) -> Iterator[PortMatch]:
-        """The numeric ports of a rule, as the CNI understands them, and types of ICMP."""
-        ports, profile = rule.ports or (), self._reading(policy)
-        for port in ports:
-            if isinstance(port, IcmpMatch):
-                yield port
-            elif isinstance(port, PortRange):
-                whole = (port.first, port.last) == (1, 65535)
-                if profile.end_port or whole:
-                    yield port
-                else:
-                    yield PortRange(port.protocol, port.first, port.first)
-            elif profile.named_ports == "any-port" and not any(
-                isinstance(each, PortRange) and each.protocol is port.protocol for each in ports
-            ):
-                yield PortRange(port.protocol, 1, 65535)
-
     def _numbers_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
-        return any(covers(each, flow) for each in self._ranges(policy, rule))
+        return any(covers(each, flow) for each in number_ranges(rule, self._reading(policy)))
 
     def _names_match(self, policy: Policy, rule: Rule, flow: Flow) -> bool:
         """Does a named port of the rule have this number on the destination pod?"""
@@ -471,25 +474,27 @@ class Oracle:
         own = [pod for pod in self.managed if policy.namespace in (None, pod.namespace)]
         return self._named_on(policy, rule, own, flow)
 
+    def _names_are_unknown(self, policy: Policy, rule: Rule) -> bool:
+        """Are a rule's ports all names that no pod has, and is that taken for no restriction?"""
+        if self._reading(policy).named_port_unknown == "nothing":
+            return False
+        pods = [pod for pod in self.managed if self._is_looked_up_on(policy, rule, pod)]
+        return has_names_of_nobody(rule, pods, self.profile)
+
+    def _is_looked_up_on(self, policy: Policy, rule: Rule, pod: Pod) -> bool:
+        if rule.direction is Direction.INGRESS:
+            return self._is_subject(policy, pod)
+        peers = (peer for peer in rule.peers or () if isinstance(peer, PodPeer))
+        return any(self._peer_selects(peer, pod, policy) for peer in peers)
+
     def _named_on(self, policy: Policy, rule: Rule, pods: Iterable[Pod], flow: Flow) -> bool:
         """Does a named port of the rule have this protocol and number on any of ``pods``?"""
         if self._reading(policy).named_ports != "resolve":
             return False
-        names = {
-            port.name
-            for port in rule.ports or ()
-            if isinstance(port, NamedPort) and port.protocol is flow.protocol
-        }
+        wanted = {port for port in rule.ports or () if isinstance(port, NamedPort)}
         return any(
-            port.name in names and port.protocol is flow.protocol and port.number == flow.port
+            (port.protocol, port.number) == (flow.protocol, flow.port)
+            and NamedPort(port.protocol, port.name) in wanted
             for pod in pods
-            for port in self._named_ports(pod)
+            for port in named_ports(pod, self.profile)
         )
-
-    def _named_ports(self, pod: Pod) -> Iterator[ContainerPort]:
-        kinds = {
-            "containers": {ContainerKind.CONTAINER},
-            "sidecars": {ContainerKind.CONTAINER, ContainerKind.SIDECAR},
-            "all-init": set(ContainerKind),
-        }[self.profile.named_port_containers]
-        return (port for port in pod.ports if port.name and port.container in kinds)

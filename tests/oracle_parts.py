@@ -5,14 +5,26 @@ As :mod:`tests.oracle`, it shares no code with the engine: it reads records only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from msgspec.structs import replace
+
 from kubeverdict.model.addresses import Block, Family
-from kubeverdict.model.cluster import ContainerPort, Pod
-from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
+from kubeverdict.model.cluster import ContainerKind, ContainerPort, Pod
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    NodePeer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import IcmpMatch, NamedPort, PortMatch, PortRange, Protocol
+from kubeverdict.model.profile import Profile
 from kubeverdict.model.selectors import Operator, Selector
 
 IPAddress = IPv4Address | IPv6Address
@@ -49,6 +61,11 @@ class Flow:
     protocol: Protocol
     port: int
     family: Family
+
+
+def lets_icmp_through(profile: Profile, flow: Flow) -> bool:
+    """Does the CNI's NetworkPolicy, and no other API, leave ICMP alone?"""
+    return profile.icmp == "always" and flow.protocol is Protocol.ICMP
 
 
 def family_of(address: IPAddress) -> Family:
@@ -90,11 +107,22 @@ def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
     return True
 
 
-def place_of(ref: tuple[Policy, Rule]) -> tuple[float, str, str, str]:
+_UNSEEN = ("kubernetes.io/", "k8s.io/", "pod-template-hash")
+
+
+def seen_labels(pod: Pod, policy: Policy, profile: Profile) -> Mapping[str, str]:
+    """The labels of a pod, or, for policies that add up with NetworkPolicies, those without what
+    Kubernetes and controllers write, as far as tests have any of it."""
+    if profile.pod_labels == "all" or policy.tier != NETWORK_POLICY_TIER:
+        return pod.labels
+    return {key: value for key, value in pod.labels.items() if not key.startswith(_UNSEEN)}
+
+
+def place_of(ref: tuple[Policy, Rule]) -> tuple[float, str, str, str, str]:
     """Where a rule comes in its tier."""
     policy, rule = ref
     order = policy.order if rule.precedence is None else rule.precedence
-    return order, policy.kind, policy.namespace or "", policy.name
+    return order, policy.tiebreak, policy.kind, policy.namespace or "", policy.name
 
 
 def covers(port: PortMatch, flow: Flow) -> bool:
@@ -132,22 +160,99 @@ def excludes(rule: Rule, flow: Flow, declared: Iterable[ContainerPort]) -> bool:
 
 
 def longest_prefix_matches(blocks: Iterable[BlockPeer], address: IPAddress) -> bool:
-    """The blocks of one rule as one set: of all that hold the address the longest prefix
-    decides, and of equal prefixes the except."""
+    """The blocks of one rule as one set: of all entries that hold the address the longest prefix
+    decides, and of equal ones the last. Half of IPv4 is the most that an entry can be."""
     holding = [
-        (part.prefix, is_except)
-        for peer in blocks
+        (max(part.prefix, 1) if part.family == 4 else part.prefix, number, is_except)
+        for number, peer in enumerate(blocks)
         for part, is_except in [(peer.block, False), *((each, True) for each in peer.excepts)]
         if address in network(part)
     ]
-    return bool(holding) and not max(holding)[1]
+    # The excepts of a block come after it.
+    return bool(holding) and not max(holding)[2]
 
 
-def isolates(policy: Policy, direction: Direction) -> bool:
+def rules_of(policy: Policy, direction: Direction, profile: Profile) -> list[Rule]:
+    """The rules of a direction, in order, as the CNI understands them; also those that the types of
+    the policy leave out, where it applies them."""
+    known = policy.rules
+    if profile.unlisted_rules == "applied":
+        known += policy.unlisted_rules
+    rules = sorted(known, key=lambda rule: rule.index)
+    if policy.kind == "AdminNetworkPolicy":
+        rules = [part for rule in rules for part in _admin_rule(rule, profile)]
+    return [rule for rule in rules if rule.direction is direction]
+
+
+def rules_at_other_end(policy: Policy, direction: Direction) -> Iterator[Rule]:
+    """The rules of the other direction of a NetworkPolicy that has both, for peers that are no
+    blocks."""
+    if len(policy.isolates) < 2 or policy.kind != "NetworkPolicy":
+        return
+    for rule in policy.rules:
+        if rule.direction is not direction:
+            peers = rule.peers and tuple(one for one in rule.peers if isinstance(one, PodPeer))
+            yield replace(rule, peers=peers)
+
+
+def _admin_rule(rule: Rule, profile: Profile) -> list[Rule]:
+    """What the CNI understands of a rule of an AdminNetworkPolicy: one rule or none."""
+    if not profile.admin_nodes and any(isinstance(peer, NodePeer) for peer in rule.peers or ()):
+        closed = Rule(rule.direction, rule.index, Action.DENY, None, None, rule.source)
+        return [] if rule.action is Action.ALLOW else [closed]
+    named = any(isinstance(port, NamedPort) for port in rule.ports or ())
+    if named and profile.admin_named_ports == "any-port":
+        return [replace(rule, ports=None)]
+    return [rule]
+
+
+def isolates(policy: Policy, direction: Direction, profile: Profile) -> bool:
     """Is a subject of the policy denied in this direction where nothing matches?"""
-    return policy.tier.default is Action.DENY and direction in policy.isolates
+    directions = set(policy.isolates)
+    if profile.unlisted_rules == "applied":
+        directions.update(rule.direction for rule in policy.unlisted_rules)
+    return policy.tier.default is Action.DENY and direction in directions
 
 
-def speaks_of(policy: Policy, direction: Direction) -> bool:
+def speaks_of(policy: Policy, direction: Direction, profile: Profile) -> bool:
     """Has the policy anything to say about this direction?"""
-    return isolates(policy, direction) or any(rule.direction is direction for rule in policy.rules)
+    return isolates(policy, direction, profile) or bool(rules_of(policy, direction, profile))
+
+
+def number_ranges(rule: Rule, profile: Profile) -> Iterator[PortMatch]:
+    """The numeric ports of a rule, as the CNI understands them, and types of ICMP."""
+    ports = rule.ports or ()
+    for port in ports:
+        if isinstance(port, IcmpMatch):
+            yield port
+        elif isinstance(port, PortRange):
+            whole = (port.first, port.last) == (1, 65535)
+            if profile.end_port or whole:
+                yield port
+            else:
+                yield PortRange(port.protocol, port.first, port.first)
+        elif profile.named_ports == "any-port" and not any(
+            isinstance(each, PortRange) and each.protocol is port.protocol for each in ports
+        ):
+            yield PortRange(port.protocol, 1, 65535)
+
+
+def named_ports(pod: Pod, profile: Profile) -> Iterator[ContainerPort]:
+    """The ports of a pod that have names for the CNI."""
+    kinds = {
+        "containers": {ContainerKind.CONTAINER},
+        "sidecars": {ContainerKind.CONTAINER, ContainerKind.SIDECAR},
+        "all-init": set(ContainerKind),
+    }[profile.named_port_containers]
+    known = [port for port in pod.ports if port.name and port.container in kinds]
+    repeated = profile.named_port_repeated == "each"
+    return iter(known if repeated else {port.name: port for port in known}.values())
+
+
+def has_names_of_nobody(rule: Rule, pods: Iterable[Pod], profile: Profile) -> bool:
+    """Are the ports of a rule all names, none of which one of the pods has?"""
+    names = {(each.name, each.protocol) for each in rule.ports or () if isinstance(each, NamedPort)}
+    if not names or any(not isinstance(each, NamedPort) for each in rule.ports or ()):
+        return False
+    known = {(port.name, port.protocol) for pod in pods for port in named_ports(pod, profile)}
+    return names.isdisjoint(known)

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services": {"errors", "model"},
     "kernels": set(),
     "manifests": {"errors", "model"},
+    "live": {"errors", "model", "manifests"},
     "flowlogs": {"errors", "model"},
     "compile": {"errors", "model", "kernels"},
     "evaluate": {"errors", "model", "services", "kernels", "compile"},
@@ -45,9 +46,10 @@ ONLY_IN: dict[str, set[str]] = {
     "ryml": {"manifests"},
     "click": {"cli", "command"},
     "msgspec": {
-        *("model", "services", "manifests", "flowlogs", "compile", "evaluate", "snapshots"),
-        *("analyses", "render", "distributed", "session"),
+        *("model", "services", "manifests", "live", "flowlogs", "compile", "evaluate"),
+        *("snapshots", "analyses", "render", "distributed", "session"),
     },
+    "urllib3": {"live"},
 }
 
 

@@ -6,11 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from kubeverdict.model.cluster import METADATA_NAME, Cluster, ContainerKind, ContainerPort, Node
-from kubeverdict.model.policy import Direction, PodPeer
+from kubeverdict.model.policy import Action, Direction, NodePeer, PodPeer, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
-from kubeverdict.model.selectors import EVERYTHING
+from kubeverdict.model.selectors import EVERYTHING, Operator
 from tests.clusters.generated import knob_positions
+from tests.clusters.policies import ADMIN
 from tests.clusters.records import allow, block, label, pod, policy_of, xy_cluster
 from tests.oracle import Oracle, Reason
 from tests.test_oracle import name_of, said
@@ -48,6 +49,40 @@ def test_knob_enforces() -> None:
     assert said(other.judge(C, A, TCP, 80)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
     assert said(other.judge(A, A, TCP, 80)) == (True, "SELF", "SELF")
     assert said(other.judge(A, C, TCP, 80, family=4)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
+
+
+def test_knob_unlisted_rules() -> None:
+    out = allow(EGRESS, peers=(PodPeer(label("app", "b")),))
+    into = policy_of("x/p", allow(INGRESS), isolates=(INGRESS,))
+    alone = policy_of("x/q", isolates=(INGRESS,))
+    for listed in (into, alone):
+        world = xy_cluster((A, C), replace(listed, unlisted_rules=(out,)))
+        reference, other = positions(world, "unlisted_rules", "applied")
+        assert said(reference.judge(A, C, TCP, 80)) == (True, "NOT_ISOLATED", "NOT_ISOLATED")
+        assert said(reference.judge(A, OUTSIDE, TCP, 80))[0] is True
+        assert said(other.judge(A, C, TCP, 80)) == (True, f"{listed.name}[0]", "NOT_ISOLATED")
+        egress = other.judge(A, OUTSIDE, TCP, 80).egress
+        assert egress is Reason.NO_RULE_MATCHES
+        # What is listed stays as it is.
+        assert reference.judge(C, A, TCP, 80).ingress == other.judge(C, A, TCP, 80).ingress
+
+
+def test_knob_pod_labels() -> None:
+    hashed = pod("y/hashed", "app=b,pod-template-hash=1", "10.0.4.5")
+    by_hash = label("pod-template-hash", "1")
+    into = policy_of("x/p", allow(INGRESS, peers=(PodPeer(by_hash),)))
+    denies = policy_of("y/deny", isolates=(INGRESS,), pods=by_hash)
+    reference, other = positions(xy_cluster((A, hashed), into, denies), "pod_labels", "identity")
+    assert reference.judge(hashed, A, TCP, 80).allowed
+    assert not reference.judge(A, hashed, TCP, 80).allowed
+    assert not other.judge(hashed, A, TCP, 80).allowed
+    assert other.judge(A, hashed, TCP, 80).allowed
+    # What asks for the absence of such a label is met by every pod.
+    without = label("pod-template-hash", "1", operator=Operator.NOT_IN)
+    out = policy_of("x/p", allow(EGRESS, peers=(PodPeer(without),)))
+    reference, other = positions(xy_cluster((A, hashed), out), "pod_labels", "identity")
+    assert not reference.judge(A, hashed, TCP, 80).allowed
+    assert other.judge(A, hashed, TCP, 80).allowed
 
 
 def test_knob_ipblock_matches_pods() -> None:
@@ -136,6 +171,18 @@ def test_knob_own_node_to_pod() -> None:
     assert name_of(other.judge("192.168.0.1", HERE, TCP, 80).ingress) == "NO_RULE_MATCHES"
 
 
+def test_knob_own_node_deniable() -> None:
+    ports = (PortRange(TCP, 80, 80),)
+    policy = policy_of("x/p", allow(INGRESS, (block("192.168.0.0/24"),), ports, Action.DENY))
+    reference, other = positions(
+        xy_cluster((HERE,), policy, nodes=(NODE,)), "own_node_deniable", True
+    )
+    assert reference.judge("192.168.0.1", HERE, TCP, 80).allowed
+    assert not other.judge("192.168.0.1", HERE, TCP, 80).allowed
+    # What isolates is no rule that denies.
+    assert name_of(other.judge("192.168.0.1", HERE, TCP, 81).ingress) == "OWN_NODE"
+
+
 def test_knob_pod_to_own_node() -> None:
     reference, other = positions(
         xy_cluster((HERE,), DENY_ALL, nodes=(NODE, OTHER_NODE)), "pod_to_own_node", True
@@ -185,6 +232,20 @@ def test_knob_named_port_containers() -> None:
     assert answers == [[80, 81], [80], [80, 81, 82]]
 
 
+def test_knob_named_port_repeated() -> None:
+    numbers = ((TCP, 80), (TCP, 81), (UDP, 82))
+    ports = tuple(ContainerPort("http", protocol, number) for protocol, number in numbers)
+    other_name = ContainerPort("web", TCP, 83)
+    into = policy_of("x/p", allow(INGRESS, ports=(*HTTP, NamedPort(UDP, "http"))))
+    answers = []
+    for declared in (ports, (*ports[::-1], other_name)):
+        server = pod("x/server", "", "10.0.4.1", ports=declared)
+        for oracle in positions(xy_cluster((server,), into), "named_port_repeated", "last"):
+            allowed = [one for one in numbers if oracle.judge(OUTSIDE, server, *one).allowed]
+            answers.append([number for _, number in allowed])
+    assert answers == [[80, 81, 82], [82], [80, 81, 82], [80]]
+
+
 def test_knob_named_port_union() -> None:
     into = policy_of("x/p", allow(INGRESS, ports=HTTP), pods=EVERYTHING)
     elsewhere = pod("y/elsewhere", "", "10.0.4.2", ports=(ContainerPort("http", TCP, 9000),))
@@ -215,6 +276,41 @@ def test_knob_named_port_through_ipblock() -> None:
     assert other.judge(C, OLD, TCP, 80).allowed
 
 
+def test_knob_admin_nodes() -> None:
+    def verdicts(*rules: Rule) -> list[tuple[bool, bool]]:
+        policy = replace(policy_of("p", *rules, tier=ADMIN), kind="AdminNetworkPolicy")
+        world = xy_cluster((A, C), policy, nodes=(NODE,))
+        return [
+            (oracle.judge(A, "192.168.0.1", TCP, 80).allowed, oracle.judge(A, C, TCP, 80).allowed)
+            for oracle in positions(world, "admin_nodes", False)
+        ]
+
+    def rule(action: Action) -> Rule:
+        peers = (NodePeer(EVERYTHING), PodPeer(label("app", "nobody")))
+        return allow(EGRESS, peers=peers, ports=(PortRange(TCP, 80, 80),), action=action)
+
+    denies = allow(EGRESS, action=Action.DENY, index=1)
+    assert verdicts(rule(Action.DENY)) == [(False, True), (False, False)]
+    assert verdicts(rule(Action.PASS)) == [(True, True), (False, False)]
+    assert verdicts(rule(Action.ALLOW), denies) == [(True, False), (False, False)]
+
+
+def test_knob_admin_named_ports() -> None:
+    denies = allow(INGRESS, peers=(PodPeer(EVERYTHING),), ports=HTTP, action=Action.DENY)
+    policy = policy_of("p", denies, tier=ADMIN)
+    world = xy_cluster((A, C, OLD), replace(policy, kind="AdminNetworkPolicy"))
+    reference, other = positions(world, "admin_named_ports", "any-port")
+    assert not reference.judge(A, OLD, TCP, 80).allowed
+    assert reference.judge(A, OLD, TCP, 81).allowed
+    assert reference.judge(OLD, A, UDP, 80).allowed
+    for port in ((TCP, 80), (TCP, 81), (UDP, 80), (ICMP, 0)):
+        assert not other.judge(A, OLD, *port).allowed
+        assert not other.judge(OLD, A, *port).allowed
+    # Policies of other APIs keep their names.
+    _, other = positions(xy_cluster((A, C, OLD), policy), "admin_named_ports", "any-port")
+    assert other.judge(A, OLD, TCP, 81).allowed
+
+
 def test_knob_named_port_to_anyone() -> None:
     server = pod("y/server", "", "10.0.4.3", ports=(ContainerPort("http", TCP, 9000),))
     out = policy_of("y/p", allow(EGRESS, ports=HTTP))
@@ -235,6 +331,51 @@ def test_knob_named_port_to_anyone() -> None:
         [],
         [("x/old", 9000), ("y/server", 9000), (OUTSIDE, 9000)],
     ]
+
+
+def test_knob_named_port_unknown() -> None:
+    nobody = (NamedPort(TCP, "metrics"), NamedPort(UDP, "http"))
+    peers = (PodPeer(label("app", "b"), "y"), block("203.0.113.0/24"))
+    into = policy_of("x/p", allow(INGRESS, peers, nobody))
+    world = xy_cluster((A, C, OLD), into)
+    reference, other = positions(world, "named_port_unknown", "any-port")
+    assert not reference.judge(C, OLD, TCP, 81).allowed
+    assert other.judge(C, OLD, TCP, 81).allowed
+    assert other.judge(C, OLD, ICMP, 0).allowed
+    # Only for peers that are pods, and not where another pod of the policy has one of the names.
+    assert not other.judge(A, OLD, TCP, 81).allowed
+    assert not other.judge(OUTSIDE, OLD, TCP, 81).allowed
+    into = policy_of("x/p", allow(INGRESS, peers, (*nobody, *HTTP)))
+    _, other = positions(xy_cluster((A, C, OLD), into), "named_port_unknown", "any-port")
+    assert not other.judge(C, A, TCP, 81).allowed
+    # Out of a pod the names are those of its peers.
+    out = policy_of("y/p", allow(EGRESS, (PodPeer(None, "x"),), nobody))
+    _, other = positions(xy_cluster((A, C, OLD), out), "named_port_unknown", "any-port")
+    assert other.judge(C, A, TCP, 81).allowed
+    assert not other.judge(C, OUTSIDE, TCP, 81).allowed
+
+
+def test_knob_both_directions() -> None:
+    friend = pod("x/friend", "app=a", "10.0.4.1")
+    into = allow(INGRESS, (PodPeer(label("app", "a"), "x"),), (PortRange(TCP, 80, 80),))
+    both = policy_of("x/p", into, isolates=(INGRESS, EGRESS))
+    reference, other = positions(xy_cluster((A, C, OLD, friend), both), "both_directions", "merged")
+    assert not reference.judge(friend, A, TCP, 80).allowed
+    assert said(other.judge(friend, A, TCP, 80)) == (True, "p[0]", "p[0]")
+    # Not another port, not from a pod that is no peer, not to one that the policy does not select.
+    assert not other.judge(friend, A, TCP, 81).allowed
+    assert not other.judge(OLD, A, TCP, 80).allowed
+    assert not other.judge(friend, C, TCP, 80).allowed
+    # A policy of one type says nothing of the other direction.
+    apart = (replace(both, isolates=(INGRESS,)), policy_of("x/q", isolates=(EGRESS,)))
+    _, other = positions(xy_cluster((A, friend), *apart), "both_directions", "merged")
+    assert not other.judge(friend, A, TCP, 80).allowed
+    # What leaves one of its pods comes into another.
+    out = allow(EGRESS, (PodPeer(label("app", "a"), "x"),))
+    both = policy_of("x/p", out, isolates=(INGRESS, EGRESS))
+    reference, other = positions(xy_cluster((A, friend), both), "both_directions", "merged")
+    assert not reference.judge(friend, A, UDP, 53).allowed
+    assert other.judge(friend, A, UDP, 53).allowed
 
 
 def test_knob_end_port() -> None:

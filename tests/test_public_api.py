@@ -26,7 +26,7 @@ FACE = {
         "threads",
     ],
     "judge_edits": ["workbench", "edits", "focus", "examples", "threads"],
-    "load": ["paths", "stdin", "skip_invalid", "namespace"],
+    "load": ["paths", "stdin", "skip_invalid", "namespace", "mapped"],
     "pod_id": ["compiled", "pod"],
     "read_snapshot": ["path"],
     "rows": ["compiled", "plane", "destinations"],

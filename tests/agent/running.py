@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 from bench.lab import Lab, LabPod, bpffs, missing
 from kubeverdict.errors import UsageError
 from kubeverdict_agent.control import control_socket
-from kubeverdict_agent.datapath import compiling
+from kubeverdict_agent.datapath import bpf_links, compiling
 from kubeverdict_agent.errors import DatapathError
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0  # seconds: the machine may be slow and busy
+# How many times slower than usual things may be: ./run test-kernels emulates its processors.
+SLOWNESS = float(os.environ.get("KUBEVERDICT_TEST_SLOWNESS", "1"))
+PATIENCE = 60.0 * SLOWNESS  # seconds: the machine may be slow and busy
 
 Found = TypeVar("Found")
 _numbers = count(1)
@@ -78,10 +80,17 @@ class Agent:
         os.replace(link, self.source)
 
     def apply(self, *files: Path, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The same, and wait until it is in force."""
+        """The same, and wait until it is in force, also where it removes much."""
         before = self.status()["readings"]
         self.put(*files, texts=texts)
-        eventually(lambda: self.status()["readings"] > before, "source in force")
+
+        def in_force() -> bool:
+            status = self.status()
+            if any(one["alarm"] == "removals" for one in status["alarms"]):
+                self.ask("confirm")
+            return bool(status["readings"] > before)
+
+        eventually(in_force, "source in force")
         return self.status()
 
     # --- the process -------------------------------------------------------------------------
@@ -193,6 +202,13 @@ class Agent:
             for hook in ("ingress", "egress")
         ]
         return "".join(shown)
+
+    def hooked(self, pod: LabPod) -> dict[str, list[int]]:
+        """The numbers of the programs on the TCX hooks of a pod's link, as they run."""
+        index = self.lab.host_ifindex(pod)
+        return self.lab.on_node(
+            lambda: {hook.name: bpf_links.programs_on(index, hook) for hook in bpf_links.Hook}
+        )
 
 
 def environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.lab import Lab, LabPod
+from kubeverdict_agent.datapath import bpf_links
 from tests.agent.running import PATIENCE, Agent, agent_on, environment, eventually, why_not
 from tests.clusters import documents
 
@@ -200,6 +201,9 @@ def test_what_the_machine_offers_is_checked(agent: Agent) -> None:
     before = set(agent.pins.parent.iterdir())
     found = agent.command("check")
     assert "MISSING" not in found and "accepted by the verifier" in found
+    hooks = "hooks: TCX" if bpf_links.supported() else "hooks: clsact"
+    for feature in (hooks, "links: veth", "older connections: the kernel's connection tracking"):
+        assert f"ok       {feature}" in found
     assert set(agent.pins.parent.iterdir()) == before, "what was tried is gone"
     elsewhere = subprocess.run(
         [sys.executable, "-m", "kubeverdict_agent", "check", "--bpffs", str(agent.folder)],

@@ -16,7 +16,6 @@ from tests.agent.web import (
     CLIENT6,
     DB,
     DB6,
-    INGRESS_ONLY,
     NODE,
     POLICY,
     REVOKED,
@@ -133,19 +132,6 @@ def test_icmpv6_errors_about_a_connection_pass(web: Web) -> None:
         assert web.arrives(frame) is passes
 
 
-def test_discovery_and_arp_pass(web: Web) -> None:
-    solicitation = packets.icmp(135, rest=b"\0" * 20)
-    near = ethernet(0x86DD, ipv6("fe80::1", WEB6, packets.ICMPV6, solicitation, hops=255))
-    far = ethernet(0x86DD, ipv6("fe80::1", WEB6, packets.ICMPV6, solicitation, hops=64))
-    assert web.arrives(near) and web.leaves(near)
-    assert not web.arrives(far)
-    report = packets.icmp(143, rest=b"\0" * 20)
-    for hops, passes in ((1, True), (64, False)):
-        frame = ipv6(WEB6, "ff02::16", packets.ICMPV6, report, hops=hops)
-        assert web.leaves(ethernet(0x86DD, frame)) is passes
-    assert web.arrives(ethernet(0x0806, b"\0" * 28))
-
-
 @pytest.mark.parametrize(
     ("source", "peer", "own"),
     [
@@ -175,50 +161,6 @@ def test_a_cluster_ip_leads_where_its_backends_may_be_reached(web: Web) -> None:
     assert web.leaves(packet(WEB, STORE, TCP, port=3306))
     assert not web.leaves(packet(WEB, STORE, TCP, port=80))
     assert not web.leaves(packet(WEB, STORE, TCP, port=5432))
-
-
-# -- older than the agent ----------------------------------------------------------------------
-
-
-def test_flows_older_than_the_agent_are_adopted_for_a_while(web: Web) -> None:
-    assert not web.arrives(packet(DB, WEB, TCP, 5432, 40000, flags=ACK))
-    web.datapath.adopt_for(60)
-    assert web.arrives(packet(DB, WEB, TCP, 5432, 40000, flags=ACK))
-    assert web.leaves(packet(WEB, CLIENT, TCP, 80, 40001, flags=ACK))
-    assert web.leaves(packet(WEB, CLIENT, UDP, 9000, 40002))
-    # What policy allows in neither direction is not, nor is a new connection.
-    assert not web.leaves(packet(WEB, WORLD, TCP, 40000, 443, flags=ACK))
-    assert not web.arrives(packet(DB, WEB, TCP, 5432, 40003, flags=SYN))
-    web.datapath.adopt_for(0)
-    assert web.arrives(packet(DB, WEB, TCP, 5432, 40000, flags=ACK))
-    assert not web.arrives(packet(DB, WEB, TCP, 5432, 40004, flags=ACK))
-
-
-def test_udp_that_policy_denies_begins_nothing_while_flows_are_adopted(web: Web) -> None:
-    """It may be new; allowed the other way round it would live on while it sends packets."""
-    web.fresh(INGRESS_ONLY)
-    web.datapath.adopt_for(60)
-    assert not web.arrives(packet(WORLD, WEB, UDP, 5000, 9000))
-    assert not web.arrives(packet(WORLD, WEB, packets.ICMP))
-    assert not web.arrives(packet(WORLD, WEB, packets.OTHER))
-    # A reply to what may be older: the port says that the pod began it.
-    assert web.arrives(packet(WORLD, WEB, UDP, 53, 40000))
-
-
-def test_a_binding_may_be_younger_than_the_flows(web: Web) -> None:
-    reply = packet(DB, WEB, TCP, 5432, 40000, flags=ACK)
-    assert not web.arrives(reply)
-    number, slot = web.datapath.bound()[LOOPBACK]
-    web.datapath.bind(LOOPBACK, number, slot, adopt=3600)
-    assert web.arrives(reply)
-    assert not web.arrives(packet(DB, WEB, TCP, 5432, 40001, flags=SYN))
-
-
-def test_an_adopted_flow_is_judged_again_when_policy_changes(web: Web) -> None:
-    web.datapath.adopt_for(60)
-    assert web.arrives(packet(DB, WEB, TCP, 5432, 40000, flags=ACK))
-    web.use(REVOKED)
-    assert not web.arrives(packet(DB, WEB, TCP, 5432, 40000, flags=ACK))
 
 
 # -- modes and unknown ends --------------------------------------------------------------------
@@ -360,7 +302,7 @@ def test_a_denial_is_told_once_and_counted_always(web: Web) -> None:
 
 def test_events_that_find_no_room_are_counted_and_totals_stay_exact(web: Web) -> None:
     web.datapath.events()
-    lost, _ = web.datapath.lost()
+    lost, lost_before = web.datapath.lost()
     flood = 60_000
     for number in range(flood):
         port, address = number % 50_000 + 1, 1 + number // 50_000
@@ -370,4 +312,4 @@ def test_events_that_find_no_room_are_counted_and_totals_stay_exact(web: Web) ->
     assert told == flood
     _, totals = web.datapath.totals(drain=True)
     _, totals_lost = web.datapath.lost()
-    assert int(totals["packets"].sum()) + totals_lost == flood
+    assert int(totals["packets"].sum()) + totals_lost - lost_before == flood

@@ -72,8 +72,8 @@ def test_the_image_runs_the_agent() -> None:
 
 
 def test_every_verb_says_what_it_does() -> None:
-    verbs = {"run", "report", "events", "status", "endpoints", "policy", "flows", "mode", "check"}
-    assert set(cli.commands) == {*verbs, "detach"}
+    verbs = {"run", "report", "events", "status", "endpoints", "policy", "flows", "mode"}
+    assert set(cli.commands) == {*verbs, "confirm", "check", "detach"}
     for name, command in cli.commands.items():
         with click.Context(command, info_name=name) as context:
             assert command.get_help(context)

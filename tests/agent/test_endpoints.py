@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from kubeverdict_agent.node.endpoints import Binding, NodeEndpoints, PodKey, Veth
 from kubeverdict_agent.node.netlink import Link, LinkAddress
@@ -77,15 +78,31 @@ def test_an_address_that_changes_hands_gets_a_new_endpoint_number() -> None:
     before = settle(books, old)
     books.lose_link(7)
     new = add(books, 8, "10.0.0.1")
-    after = settle(books, new)
-    assert before and after and before.number != after.number
+    assert before and settle(books, new) is None and new.moved == WEB
     # The cluster's state catches up: the address is another pod's.
     books.see_cluster({"10.0.0.1": API})
     publish(books, {API})
     caught_up = settle(books, new)
-    assert caught_up and new.bound_pod == API
-    assert caught_up.number not in (before.number, after.number)
-    assert caught_up.slot == after.slot, "the tables switch the slot over: no gap"
+    assert caught_up and new.bound_pod == API and new.moved is None
+    assert caught_up.number != before.number
+
+
+def test_a_pod_behind_another_link_is_believed_once_the_state_was_written() -> None:
+    books = NodeEndpoints(4)
+    owners = {"10.0.0.1": WEB, "fd00::1": WEB}
+    books.see_cluster(owners)
+    old = add(books, 7, "10.0.0.1")
+    publish(books, {WEB})
+    assert settle(books, old)
+    # While the first link stands for the pod, nobody else is it, whenever the state was written.
+    second = add(books, 8, "fd00::1")
+    books.see_cluster(owners, time.time() + 1)
+    assert second.pod is None and second.moved == WEB and old.pod == WEB
+    books.lose_link(7)
+    books.see_cluster(owners, second.since - 1)
+    assert second.pod is None, "written before the link was there"
+    books.see_cluster(owners, second.since + 1)
+    assert second.pod == WEB and settle(books, second)
 
 
 def test_a_slot_that_is_bound_is_not_given_away() -> None:
@@ -95,13 +112,14 @@ def test_a_slot_that_is_bound_is_not_given_away() -> None:
     publish(books, {WEB})
     bound = settle(books, web)
     assert bound
-    # The address moves to a link of its own, and the first link becomes another pod's.
+    # The address is given to another pod, and the first one is made anew on another.
     books.see_cluster({"10.0.0.1": DB, "10.0.0.3": WEB})
     other = add(books, 8, "10.0.0.3")
+    add(books, 9, "10.0.0.1")
     slots = books.assign((), {WEB, DB})
     assert slots[WEB] == bound.slot and slots[DB] != bound.slot
     books.published(slots)
-    assert settle(books, web) != bound and settle(books, other)
+    assert settle(books, web) == bound and settle(books, other) != bound
 
 
 def test_a_restarted_agent_finds_slots_and_numbers() -> None:
@@ -115,6 +133,16 @@ def test_a_restarted_agent_finds_slots_and_numbers() -> None:
     assert books.settle(web) == (Binding(40, 2), False), "its connections go on"
     fresh = settle(books, new)
     assert fresh and fresh.number > 90
+
+
+def test_a_restarted_agent_knows_pods_whose_addresses_are_gone() -> None:
+    books = NodeEndpoints(4, bound={7: (40, 2)}, pods={40: WEB})
+    veth = add(books, 7)
+    books.see_cluster({"10.0.0.1": WEB})
+    assert veth.pod == WEB and books.assign((), {WEB}) == {WEB: 2}
+    assert books.settle(veth) == (Binding(40, 2), False)
+    books.see_cluster({"10.0.0.1": DB})
+    assert veth.pod is None
 
 
 def test_a_pod_that_is_known_but_not_in_force_keeps_its_binding() -> None:
@@ -150,7 +178,9 @@ def test_addresses_that_come_one_by_one() -> None:
     assert books.see_address(LinkAddress(5, 2, "10.0.0.1"), True) == [veth] and veth.pod == WEB
     assert books.see_address(LinkAddress(5, 2, "fd00::1"), True) == []
     assert books.see_address(LinkAddress(5, 2, "10.0.0.1"), False) == [] and veth.pod == WEB
-    assert books.see_address(LinkAddress(5, 2, "fd00::1"), False) == [veth] and veth.pod is None
+    assert books.see_address(LinkAddress(5, 2, "fd00::1"), False) == [] and veth.pod == WEB
+    books.see_cluster({"10.0.0.2": API})
+    assert veth.pod is None, "the pod is gone"
 
 
 def test_a_rename_changes_nothing_but_the_name() -> None:

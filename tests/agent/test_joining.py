@@ -33,8 +33,12 @@ def replica(pod: Pod, number: int) -> Pod:
 
 
 def cells(tables: Tables, peer_class: int) -> list[list[int]]:
-    """What each subject decides about a class, by direction: rows of decisions."""
-    return [tables.rows[each[:, peer_class]].tolist() for each in tables.cells]
+    """What each local pod decides about a class, by direction: rows of decisions."""
+    subjects = tables.locals["subject"][tables.locals["present"] == 1]
+    return [
+        tables.rows[each[subjects[:, direction], peer_class]].tolist()
+        for direction, each in enumerate(tables.cells)
+    ]
 
 
 def class_in(tables: Tables, text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,12 @@ def test_a_difference_does_not_compile(maps: Maps, right: str, wrong: str) -> No
 
 
 def test_the_verifier_takes_the_programs(maps: Maps) -> None:
+    """With room to spare: after a million steps it gives up, and other kernels take more."""
     for fd in compile_programs(maps.folder):
+        (steps,) = re.findall(
+            r"verified_insns:\s+(\d+)", Path(f"/proc/self/fdinfo/{fd}").read_text()
+        )
+        assert int(steps) < 500_000
         os.close(fd)
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from bench.lab import Lab, Layout
+from bench.lab import Lab, Layout, bpffs
+from kubeverdict_agent.datapath.bpf_links import Hook
 from kubeverdict_agent.errors import DatapathError
-from kubeverdict_agent.node.attaching import Attacher
+from kubeverdict_agent.node.attaching import Attacher, HookFaults
 from kubeverdict_agent.node.netlink import Event, Link, LinkAddress, Lister, Monitor
 from kubeverdict_agent.node.node import LocalNode
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
@@ -32,6 +33,7 @@ _GROUP = 77  # of links, to remove them with one word
 
 @dataclass
 class Tools:
+    pins: Path
     monitor: Monitor
     lister: Lister
     attacher: Attacher
@@ -40,16 +42,17 @@ class Tools:
 
 
 @contextlib.contextmanager
-def tools() -> Iterator[Tools]:
+def tools(tcx: bool | None = None) -> Iterator[Tools]:
     """In the namespace of the thread that asks."""
     with contextlib.ExitStack() as stack:
-        monitor, lister, attacher = Monitor(), Lister(), Attacher()
+        pins = stack.enter_context(bpffs())
+        monitor, lister, attacher = Monitor(), Lister(), Attacher(pins, tcx)
         for one in (monitor, lister, attacher):
             stack.callback(one.close)
         programs = program(PASS), program(DROP)
         for fd in programs:
             stack.callback(os.close, fd)
-        yield Tools(monitor, lister, attacher, *programs)
+        yield Tools(pins, monitor, lister, attacher, *programs)
 
 
 def changes(monitor: Monitor, enough: Callable[[list[Any]], bool]) -> list[Any]:
@@ -101,28 +104,30 @@ def test_links_and_the_addresses_behind_them_are_told(layout: Layout) -> None:
         lab.on_node(on_node)
 
 
-def test_programs_are_put_replaced_found_and_removed() -> None:
+@pytest.mark.parametrize("tcx", [True, False])
+def test_programs_are_put_replaced_found_and_removed(tcx: bool) -> None:
     with Lab() as lab:
         pod = lab.add_pod("shop", "web", ipv4="10.1.0.2")
 
         def on_node() -> None:
-            with tools() as use:
+            with tools(tcx) as use:
                 index = socket.if_nametoindex(pod.host_ifname)
-                assert use.attacher.placed(index).names == ()
+                programs = use.passing, use.dropping
+                assert use.attacher.faults(index, *programs).missing == tuple(Hook)
                 for _ in range(3):
-                    assert use.attacher.attach(index, use.passing, use.passing)
-                placed = use.attacher.placed(index)
-                assert placed.complete and not placed.others
+                    assert use.attacher.attach(index, *programs)
+                assert use.attacher.faults(index, *programs) == HookFaults((), ())
                 assert use.attacher.everywhere() == [index]
                 assert use.attacher.detach(index) and not use.attacher.detach(index)
                 assert use.attacher.everywhere() == []
-                assert use.attacher.attach(99_999, use.passing, use.passing) is False
+                assert use.attacher.attach(99_999, *programs) is False
                 assert use.attacher.detach(99_999) is False
 
         lab.on_node(on_node)
 
 
-def test_replacing_lets_no_packet_by() -> None:
+@pytest.mark.parametrize("tcx", [True, False])
+def test_replacing_lets_no_packet_by(tcx: bool) -> None:
     """Attached again and again under traffic, each program dropping: 0 packets arrive."""
     with Lab() as lab:
         web = lab.add_pod("shop", "web", ipv4="10.1.0.2")
@@ -131,18 +136,22 @@ def test_replacing_lets_no_packet_by() -> None:
         sent = 0
 
         def on_node() -> None:
-            with tools() as use:
+            with tools(tcx) as use:
                 index = socket.if_nametoindex(client.host_ifname)
                 other = program(DROP)
                 try:
-                    assert use.attacher.attach(index, use.dropping, use.dropping)
+                    assert use.attacher.attach(index, use.dropping, use.passing)
                     sending.start()
                     eventually(lambda: sent > 100)
                     for turn in range(200):
                         fd = (use.dropping, other)[turn % 2]
-                        assert use.attacher.attach(index, fd, fd)
+                        assert use.attacher.attach(index, fd, use.passing)
+                    with pytest.raises(TimeoutError):
+                        receiver.recv(9)
                 finally:
                     os.close(other)
+                    done.set()
+                    sending.join()
 
         with (
             web.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
@@ -158,13 +167,7 @@ def test_replacing_lets_no_packet_by() -> None:
                     sent += 1
 
             sending = threading.Thread(target=send)
-            try:
-                lab.on_node(on_node)
-            finally:
-                done.set()
-                sending.join()
-            with pytest.raises(TimeoutError):
-                receiver.recv(9)
+            lab.on_node(on_node)
 
 
 def test_links_that_vanish_while_they_are_attached() -> None:
@@ -191,7 +194,7 @@ def test_links_that_vanish_while_they_are_attached() -> None:
                         newest = max([newest, *(link.index for link in use.lister.links())])
                         # One that is there now, and those that come next.
                         for index in range(newest, newest + 3):
-                            outcomes.add(use.attacher.attach(index, use.passing, use.passing))
+                            outcomes.add(use.attacher.attach(index, use.passing, use.dropping))
                         if outcomes == {True, False}:
                             break
                 finally:
@@ -206,7 +209,8 @@ class Kernel:
     """In place of the datapath: programs that pass, and bindings that are only noted."""
 
     def __init__(self, tools: Tools) -> None:
-        self.from_pod = self.to_pod = tools.passing
+        self.folder = tools.pins
+        self.from_pod, self.to_pod = tools.passing, tools.dropping
         self.bindings: dict[int, tuple[int, int]] = {}
 
     def bound(self) -> dict[int, tuple[int, int]]:
@@ -215,7 +219,7 @@ class Kernel:
     def flows(self) -> list[Any]:
         return []
 
-    def bind(self, index: int, number: int, slot: int, *, adopt: float = 0.0) -> None:
+    def bind(self, index: int, number: int, slot: int) -> None:
         self.bindings[index] = (number, slot)
 
     def unbind(self, index: int) -> None:
@@ -374,30 +378,4 @@ def test_a_thousand_pods_come_and_go_and_addresses_are_used_again(agent: Agent) 
         agent.lab.run(["ip", "link", "del", "group", str(_GROUP)])
         eventually(lambda: agent.status()["endpoints"]["bound"] == 1)
     assert agent.status()["alarms"] == []
-    agent.stop()
-
-
-def test_an_address_changes_hands_before_the_cluster_knows(agent: Agent) -> None:
-    """The new link gets the old pod's policy until the state says better, and a new number."""
-    old = documents.pod("shop", "old", "10.1.0.2")
-    new = documents.pod("shop", "new", "10.1.0.2")
-    client = documents.pod("shop", "client", "10.1.0.3")
-    policy = documents.policy("shop", "old", "old", ingress=[])
-    agent.put(texts={"all.yaml": documents.text(old, client, policy)})
-    agent.start("--mode", "*=enforce", "--adopt", "0")
-    agent.wait_until_in_force()
-    first = agent.lab.add_pod("shop", "old", ipv4="10.1.0.2")
-    asking = agent.lab.add_pod("shop", "client", ipv4="10.1.0.3")
-    agent.wait_until_bound(first, asking)
-    numbers = {one["endpoint"] for one in agent.ask("endpoints")}
-    agent.lab.delete_pod(first)
-    second = agent.lab.add_pod("shop", "new", ipv4="10.1.0.2")
-    second.serve(80)
-    agent.wait_until_bound(first)
-    assert not asking.reaches("10.1.0.2", 80, timeout=0.3)
-    agent.apply(texts={"all.yaml": documents.text(new, client, policy)})
-    agent.wait_until_bound(second)
-    assert asking.reaches("10.1.0.2", 80, timeout=PATIENCE)
-    (endpoint,) = (one["endpoint"] for one in agent.ask("endpoints") if one["pod"] == "shop/new")
-    assert endpoint not in numbers
     agent.stop()

@@ -90,6 +90,15 @@ def test_port_zero_is_a_port_like_others(web: Web) -> None:
     assert not web.arrives(packet(CLIENT, WEB, UDP, port=0))
 
 
+def test_an_ipv6_jumbogram_is_judged(web: Web) -> None:
+    """RFC 2675: a payload length of zero, the real one in a hop-by-hop option."""
+    jumbo = struct.pack("!BBBBI", TCP, 0, 0xC2, 4, 100_000)
+    for port, passes in ((5432, True), (22, False)):
+        whole = ipv6(WEB6, DB6, 0, jumbo + packets.tcp(40000, port))
+        frame = whole[:4] + b"\0\0" + whole[6:]
+        assert web.leaves(ethernet(0x86DD, frame)) is passes
+
+
 # -- fragments ---------------------------------------------------------------------------------
 
 MORE = 0x2000
@@ -127,3 +136,27 @@ def test_ipv6_fragments(web: Web) -> None:
     assert web.arrives(fragment(9000, 0, 1, 1)) and web.arrives(fragment(9000, 8, 0, 1))
     assert not web.arrives(fragment(9001, 0, 1, 2)) and not web.arrives(fragment(9001, 8, 0, 2))
     assert web.arrives(fragment(9000, 0, 0, 3))  # atomic: whole, with a fragment header
+
+
+OPTIONS = b"\x11\0\x01\x04\0\0\0\0"  # destination options, then UDP
+
+
+@pytest.mark.parametrize("named", [60, UDP])
+def test_ipv6_fragments_with_headers_behind_the_fragment_header(web: Web, named: int) -> None:
+    """Only the first fragment has the headers; what the others say follows does not count."""
+
+    def fragments(port: int, ident: int) -> tuple[bytes, bytes]:
+        body = OPTIONS + packets.udp(5000, port, b"x" * 24)
+        first = struct.pack("!BBHI", 60, 0, 1, ident) + body
+        later = struct.pack("!BBHI", named, 0, len(body) & ~7, ident) + b"y" * 32
+        made = [ethernet(0x86DD, ipv6(CLIENT6, WEB6, 44, each)) for each in (first, later)]
+        return made[0], made[1]
+
+    first, later = fragments(9000, 21)
+    assert web.arrives(first) and web.arrives(later)
+    first, later = fragments(9001, 22)
+    assert not web.arrives(first) and not web.arrives(later)
+    # Before its first: between ends that may talk somehow.
+    assert web.arrives(fragments(9000, 23)[1])
+    stranger = struct.pack("!BBHI", named, 0, 64, 24) + b"y" * 32
+    assert not web.arrives(ethernet(0x86DD, ipv6("2001:db8::9", WEB6, 44, stranger)))

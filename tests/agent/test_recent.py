@@ -172,13 +172,12 @@ def anything(chance: random.Random) -> tuple[bytes, bool]:
 def change(webs: Sequence[Web], chance: random.Random) -> None:
     policy = chance.choice((POLICY, POLICY, INGRESS_ONLY, REVOKED))
     mode = chance.choice((Mode.ENFORCE, Mode.ENFORCE, Mode.AUDIT, Mode.OFF))
-    adopting, another = chance.random() < 0.3, chance.random() < 0.05
+    another = chance.random() < 0.05
     for web in webs:
         if another:
             web.fresh(policy, mode)
         else:
             web.use(policy, mode)
-        web.datapath.adopt_for(3600 if adopting else 0)
 
 
 def connections(web: Web) -> dict[tuple[int, bytes], tuple[int, ...]]:

@@ -129,7 +129,7 @@ def test_everything_is_read_where_pods_may_have_changed(folder: Path) -> None:
 def test_everything_is_read_where_an_object_that_is_not_evaluated_changed(folder: Path) -> None:
     source = FileSource([str(folder)])
     other = folder / "other.yaml"
-    other.write_text("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: x}\n")
+    other.write_text("apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: x}\n")
     assert len(read(source).cluster.unevaluated) == 1
     other.unlink()
     reading = read(source)
@@ -212,3 +212,35 @@ def test_nothing_kept_refers_to_the_text(folder: Path) -> None:
         assert (before.source.file, before.source.line) == (after.source.file, after.source.line)
         assert [rule.source.line for rule in before.rules] == [r.source.line for r in after.rules]
         assert type(after.source.origin).__name__ == "FileLine"
+
+
+def test_what_changed_is_said(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    assert read(source).edit is None
+    (folder / "two.yaml").write_text(POLICY.format(namespace="shop", name="two"))
+    edit = read(source).edit
+    assert edit and [str(one) for one in edit.policies_in] == ["shop/two"] and not edit.policies_out
+    # Of several in a file only those that say something else, or stand elsewhere.
+    several = [POLICY.format(namespace="shop", name=name) for name in ("two", "three", "four")]
+    (folder / "two.yaml").write_text("---\n".join(several))
+    edit = read(source).edit
+    assert edit and [str(one) for one in edit.policies_in] == ["shop/three", "shop/four"]
+    (folder / "two.yaml").write_text("---\n".join([*several[:2], "# moved\n" + several[2]]))
+    edit = read(source).edit
+    assert edit and [str(one) for one in edit.policies_in] == ["shop/four"]
+    (folder / "two.yaml").write_text(several[1])
+    edit = read(source).edit
+    assert edit and [key[2] for key in edit.policies_out] == ["four", "two"]
+    assert [str(one) for one in edit.policies_in] == ["shop/three"], "it is on another line"
+
+
+def test_one_of_two_equal_policies_stays_when_the_other_goes(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    (folder / "again.yaml").write_text((folder / "one.yaml").read_text())
+    assert names(read(source).cluster) == ["shop/one"]
+    (folder / "again.yaml").unlink()
+    assert names(read(source).cluster) == ["shop/one"]
+    (folder / "again.yaml").write_text((folder / "one.yaml").read_text())
+    read(source)
+    (folder / "one.yaml").unlink()
+    assert names(read(source).cluster) == ["shop/one"]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from bench.lab import bpffs
 from kubeverdict_agent.datapath import bpf_syscall, layout
-from kubeverdict_agent.datapath.arena import lay_out
+from kubeverdict_agent.datapath.arena import LayingOut
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.datapath.maps import open_maps, remove_pins
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath, over_cpus
 from kubeverdict_agent.errors import DatapathError, DoesNotFit
-from kubeverdict_agent.lowering.hashing import table_of_ipv4, table_of_ipv6
+from kubeverdict_agent.lowering.hashing import AddressTables
 from tests.agent import packets
 from tests.agent.packets import ACK, TCP, UDP, packet
 from tests.agent.programs import Bench, needs_root
@@ -32,8 +32,8 @@ def buckets(hashes: tuple[int, int], value: int, width: int, bits: int) -> list[
 def test_every_ipv4_address_is_in_one_of_its_two_buckets(count: int) -> None:
     random = np.random.default_rng(count)
     addresses = np.unique(random.integers(0, 1 << 32, count, np.uint32))
-    classes = random.integers(0, 1 << 16, addresses.size).astype(np.uint16)
-    table, bits = table_of_ipv4(addresses, classes)
+    classes = random.integers(0, 1 << 19, addresses.size, np.uint32)  # with flags
+    table, bits = AddressTables().of_ipv4(addresses, classes)
     known = {int(entry) & 0xFFFFFFFF: place for place, entry in enumerate(table) if ~entry}
     assert len(known) == addresses.size
     for address, peer_class in zip(addresses.tolist(), classes.tolist(), strict=True):
@@ -44,10 +44,10 @@ def test_every_ipv4_address_is_in_one_of_its_two_buckets(count: int) -> None:
 
 def test_neighbouring_addresses_spread_too() -> None:
     addresses = (np.uint32(10 << 24) + np.arange(60_000, dtype=np.uint32)).astype(np.uint32)
-    table, bits = table_of_ipv4(addresses, np.zeros(addresses.size, np.uint16))
+    table, bits = AddressTables().of_ipv4(addresses, np.zeros(addresses.size, np.uint16))
     assert table.size <= 8 * addresses.size, bits
     six = np.stack((np.full(9_000, 0xFD00 << 48), np.arange(9_000)), axis=1).astype(np.uint64)
-    entries, _ = table_of_ipv6(six, np.arange(9_000).astype(np.uint16))
+    entries, _ = AddressTables().of_ipv6(six, np.arange(9_000).astype(np.uint16))
     assert np.count_nonzero(entries["class"] != layout.NO_CLASS) == 9_000
     assert entries.size <= 8 * 9_000
 
@@ -65,7 +65,10 @@ def test_tables_that_do_not_fit_leave_the_old_in_force(web: Web) -> None:
 
 @needs_root
 def test_a_swap_is_seen_by_every_packet_after_it(web: Web) -> None:
-    allowing, denying = lay_out(web.tables(POLICY)), lay_out(web.tables(REVOKED))
+    allowing, denying = (
+        LayingOut().lay_out(web.tables(POLICY)),
+        LayingOut().lay_out(web.tables(REVOKED)),
+    )
     for number in range(50):
         web.datapath.swap(denying)
         assert not web.leaves(packet(WEB, DB, TCP, 10_000 + number, 5432))
@@ -76,7 +79,7 @@ def test_a_swap_is_seen_by_every_packet_after_it(web: Web) -> None:
 @needs_root
 def test_the_room_that_tables_take_is_told(web: Web) -> None:
     used, room = web.datapath.table_bytes()
-    assert lay_out(web.tables()).header["used"][0] == used < room == layout.HALF_BYTES
+    assert LayingOut().lay_out(web.tables()).header["used"][0] == used < room == layout.HALF_BYTES
 
 
 @needs_root
@@ -159,7 +162,9 @@ def test_connections_that_have_expired_are_not_counted(web: Web) -> None:
 def test_another_process_goes_on_with_what_is_pinned(web: Web) -> None:
     assert web.leaves(packet(WEB, DB, UDP, 5353, 53))
     before, bound = web.datapath.generation, web.datapath.bound()
-    later = NodeDatapath.open(web.datapath.folder, flows=64)
+    with pytest.raises(DatapathError, match=r"not for 64, and cannot be made anew.*detach"):
+        NodeDatapath.open(web.datapath.folder, flows=64)
+    later = NodeDatapath.open(web.datapath.folder)
     try:
         assert (later.generation, later.bound()) == (before, bound)
         assert Bench(later).arrives(packet(DB, WEB, UDP, 53, 5353))
@@ -185,13 +190,20 @@ def test_half_a_set_of_pins_is_completed() -> None:
 @needs_root
 def test_a_map_of_another_layout_is_refused_by_name() -> None:
     with bpffs() as folder:
-        (folder / "maps").mkdir()
+        (folder / "maps").mkdir(mode=0o700)
         fd = bpf_syscall.create_map(
             bpf_syscall.MapType.ARRAY, 4, 64, 1, bpf_syscall.Flag.MMAPABLE, "arena"
         )
         bpf_syscall.pin(fd, folder / "maps" / "arena")
         with pytest.raises(DatapathError, match=r"arena is a map of another shape.*detach"):
             open_maps(folder / "maps", 64)
+
+
+@needs_root
+def test_an_array_that_the_kernel_has_no_room_for_is_told_in_words() -> None:
+    """Before Linux 6.0 that is one of 4 MB and more, since then one of 2 GB."""
+    with pytest.raises(OSError, match=r"a value of 2048 MB needs Linux 6\.0"):
+        bpf_syscall.create_map(bpf_syscall.MapType.ARRAY, 4, 1 << 31, 1, 0, "large")
 
 
 @needs_root

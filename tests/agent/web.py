@@ -6,6 +6,7 @@ Service ``shop/store``; ``shop/client`` may reach it on TCP 80, UDP 9000 and SCT
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import kubeverdict as kv
 from bench.lab import bpffs
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict_agent.datapath import bpf_syscall
 from kubeverdict_agent.datapath.layout import Mode, PacketReason, PodDirection
 from kubeverdict_agent.datapath.node_datapath import NodeDatapath
 from kubeverdict_agent.lowering.tables import Local, Tables, lower
@@ -40,6 +42,9 @@ spec:
     ports: [{port: 5432}, {port: 53, protocol: UDP}]
 """
 INGRESS_ONLY = POLICY.split("  egress:")[0].replace(", Egress", "")
+EGRESS_ONLY = POLICY.replace("Ingress, ", "").replace(
+    POLICY[POLICY.index("  ingress:") : POLICY.index("  egress:")], ""
+)
 REVOKED = POLICY.replace("app: client", "app: nobody").replace("app: db", "app: nobody")
 
 
@@ -97,7 +102,6 @@ class Web(Bench):
     def fresh(self, policy: str = POLICY, mode: Mode = Mode.ENFORCE) -> None:
         """As a pod that has just been started."""
         self.use(policy, mode)
-        self.datapath.adopt_for(0)
         self.datapath.set_unknown(closed=False)
         self.datapath.totals(drain=True)
         self.endpoint += 1
@@ -113,6 +117,13 @@ class Web(Bench):
             if mine.any():
                 return int(values["state"][mine][0])
         raise AssertionError(f"no connection with port {local_port}")
+
+    def rewrite(self, family: int, key: np.void, value: np.void) -> None:
+        """Change a connection in the kernel's table."""
+        table = self.datapath.folder / f"flows{family}"
+        fd = bpf_syscall.open_pin(table)
+        bpf_syscall.update(fd, key.tobytes(), value.tobytes())
+        os.close(fd)
 
     def connections(self) -> int:
         return sum(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop
+
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kubeverdict.analyses.attribution import ANOTHERS, NOBODYS, NOT_AN_ADDRESS, NOT_IN_CLUSTER
+from kubeverdict.analyses.attribution import (
+    ANOTHERS,
+    NOBODYS,
+    NOT_AN_ADDRESS,
+    NOT_IN_CLUSTER,
+    _canonical,
+)
 from kubeverdict.analyses.traffic import NO_BACKEND, LogReading, Traffic, collect
 from kubeverdict.model.cluster import Cluster, Node, Service, ServicePort
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
@@ -156,3 +167,14 @@ def test_addresses_are_the_same_however_they_are_spelt() -> None:
         record(at("fd00:0:0::2"), OUT), record(at("fd00::2"), OUT), inside=inside
     )
     assert ends(traffic) == [("shop/db-0", "203.0.113.9")]
+
+
+@given(st.ip_addresses())
+def test_an_address_is_known_by_its_canonical_spelling(address: IPv4Address | IPv6Address) -> None:
+    family = AF_INET if address.version == 4 else AF_INET6
+    spelt = inet_ntop(family, address.packed)
+    assert _canonical(str(address)) == _canonical(address.exploded) == spelt
+
+
+def test_what_is_no_address_has_no_spelling() -> None:
+    assert [_canonical(text) for text in ("", "web", "010.0.0.1", "10.1", " 10.0.0.1")] == [""] * 5

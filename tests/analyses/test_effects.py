@@ -4,11 +4,11 @@ from msgspec.structs import replace
 
 from kubeverdict.analyses import effects
 from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
-from kubeverdict.analyses.effects import Responsible, responsible
+from kubeverdict.analyses.effects import Effect, Responsible, responsible
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView
 from kubeverdict.analyses.peers import pod_peer
 from kubeverdict.analyses.port_text import Ports
-from kubeverdict.analyses.whatif import Effect, WhatIf
+from kubeverdict.analyses.whatif import WhatIf
 
 OPEN = Decision(True, "not-isolated")
 

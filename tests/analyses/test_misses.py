@@ -237,6 +237,14 @@ def test_a_block_does_not_match_pods_or_nodes_in_cilium() -> None:
     ]
 
 
+def test_a_label_that_cilium_does_not_see() -> None:
+    hashed = pod("shop/checkout-1", "app=checkout,pod-template-hash=x", "10.0.0.1")
+    rule = ([pods_in("shop", "pod-template-hash=x")], None)
+    assert messages(nearest(rule, profile=PROFILES["cilium"], source=hashed)) == [
+        "peer wants a label in namespace shop that Cilium does not see"
+    ]
+
+
 def test_selectors_match_neither_addresses_nor_pods_on_the_host() -> None:
     rule = ([pods_in("shop", "app=checkout")], None)
     assert messages(nearest(rule, source="8.8.8.8")) == [
@@ -282,9 +290,11 @@ def test_named_ports_of_an_egress_rule_in_cnis_that_resolve_them_otherwise() -> 
     through = nearest(
         ([block("10.0.0.0/8")], named),
         direction=Direction.EGRESS,
-        profile=PROFILES["calico"],
+        profile=PROFILES["kube-router"],
     )
-    assert messages(through) == ["Calico does not resolve named port postgres through an ipBlock"]
+    assert messages(through) == [
+        "kube-router does not resolve named port postgres through an ipBlock"
+    ]
     dropped = nearest((None, named), direction=Direction.EGRESS, profile=PROFILES["aws-vpc-cni"])
     assert messages(dropped) == ["AWS VPC CNI makes nothing of the ports of this rule"]
     own = nearest(

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from msgspec.structs import replace
 
 from kubeverdict.analyses.recommend import DraftOptions, Recommendation, recommend
 from kubeverdict.analyses.recommend.baselines import INGRESS_CONTROLLER, drafts
 from kubeverdict.analyses.recommend.drafts import UnseenWorkload
 from kubeverdict.analyses.recommend.groups import groups_of
 from kubeverdict.analyses.traffic import LogReading, collect
-from kubeverdict.model.cluster import Cluster, ContainerPort, Pod, Service, ServicePort
+from kubeverdict.model.cluster import (
+    BackendRef,
+    Cluster,
+    ContainerPort,
+    Ingress,
+    Pod,
+    Service,
+    ServicePort,
+)
 from kubeverdict.model.flows import FlowEnd, FlowRecord, Seen
 from kubeverdict.model.ports import Protocol
-from kubeverdict.model.profile import PROFILES
+from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.render.policies import policies
 from tests.analyses.test_recommend_property import Lines, read_back
 from tests.clusters.records import cluster, pod, port
@@ -125,8 +134,24 @@ def test_labels_that_do_not_last_are_not_used(labels: str) -> None:
         pod("shop/a", f"{labels},role=a,team=x"),
         pod("shop/b", "role=b,team=x"),
     ]
-    chosen = {group.name: group.labels for group in groups_of(pods)}
+    chosen = {group.name: group.labels for group in groups_of(pods, REFERENCE)}
     assert chosen == {"a": (("role", "a"),), "b": (("role", "b"),)}
+
+
+def test_labels_that_the_cni_does_not_see_are_not_used() -> None:
+    pods = [
+        pod("shop/a-0", "k8s.io/part=a,team=x", workload="a"),
+        pod("shop/b-0", "k8s.io/part=b,team=x", workload="b"),
+        pod("shop/c-0", "team=y", workload="c"),
+    ]
+    selected = {
+        name: [group.labels for group in groups_of(pods, PROFILES[name])]
+        for name in ("reference", "cilium")
+    }
+    assert selected == {
+        "reference": [(("k8s.io/part", "a"),), (("k8s.io/part", "b"),), (("team", "y"),)],
+        "cilium": [(("team", "x"),), (("team", "y"),)],
+    }
 
 
 def test_labels_have_to_be_on_every_replica_and_on_nothing_else() -> None:
@@ -137,7 +162,7 @@ def test_labels_have_to_be_on_every_replica_and_on_nothing_else() -> None:
         pod("shop/c-0", "app=y,tier=two", workload="c"),
         pod("other/a-0", "app=x,tier=one", workload="a"),
     ]
-    groups = {f"{group.namespace}/{group.name}": group for group in groups_of(pods)}
+    groups = {f"{group.namespace}/{group.name}": group for group in groups_of(pods, REFERENCE)}
     assert groups["shop/a"].labels == (("tier", "one"),)
     assert groups["shop/b"].labels == (("app", "x"), ("tier", "two"))
     assert groups["shop/c"].labels == (("app", "y"),)
@@ -278,8 +303,37 @@ def test_without_a_connection_there_is_no_baseline() -> None:
 @pytest.mark.parametrize("name", ["kubernetes-ingress", "istio-ingressgateway", "traefik"])
 def test_ingress_controllers_are_known(name: str) -> None:
     made = cluster([*shop("web"), pod("edge/c-0", f"app={name}", workload="c")])
-    _, notes = drafts([INGRESS_CONTROLLER], made, ["shop"], None)
+    groups = list(groups_of(made.pods, REFERENCE))
+    _, notes = drafts([INGRESS_CONTROLLER], made, REFERENCE, groups, ["shop"], None)
     assert notes == ("--baseline ingress-controller: no Ingress leads to these namespaces",)
+
+
+def test_selectors_of_services_lose_labels_that_the_cni_does_not_see() -> None:
+    unseen = "statefulset.kubernetes.io/pod-name"
+    controller = pod("edge/c-0", "app=traefik", workload="c")
+    web = [pod(f"shop/web-{at}", f"app=web,{unseen}=web-{at}", workload="web") for at in (0, 1)]
+    http = ServicePort(Protocol.TCP, 80, 8080)
+    made = cluster(
+        [*web, controller],
+        services=[
+            Service("shop", "first", {"app": "web", unseen: "web-0"}, (http,)),
+            Service("shop", "second", {unseen: "web-1"}, (http,)),
+        ],
+    )
+    ingress = Ingress(
+        "shop", "all", (BackendRef("shop", "first", 80), BackendRef("shop", "second", 80))
+    )
+    made = replace(made, ingresses=(ingress,))
+    selected = {}
+    for name in ("reference", "cilium"):
+        profile = PROFILES[name]
+        groups = list(groups_of(made.pods, profile))
+        made_for, _ = drafts([INGRESS_CONTROLLER], made, profile, groups, ["shop"], None)
+        selected[name] = [dict(draft.labels) for draft in made_for]
+    assert selected == {
+        "reference": [{"app": "web", unseen: "web-0"}, {unseen: "web-1"}],
+        "cilium": [{"app": "web"}],
+    }
 
 
 @pytest.mark.parametrize("value", ["true", "on", "1", "0x1f", "", "1e3", "2026-01-01", "null"])

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kubeverdict.analyses.connections import connections
+from kubeverdict.analyses.effects import Effect
 from kubeverdict.analyses.external import families_in_use
-from kubeverdict.analyses.whatif import Effect, WhatIf, whatif
+from kubeverdict.analyses.whatif import WhatIf, whatif
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Node, Pod

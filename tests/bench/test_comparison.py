@@ -146,7 +146,7 @@ def test_kubeverdict_is_proven_too(name: str) -> None:
     with Entrant(DATAPLANES[name](), scenario.local, None) as entrant:
         entrant.install(scenario)
         if entrant.dataplane.enforces:
-            assert prove(entrant, scenario, measured) == []
+            assert prove(entrant, scenario.cluster, measured) == []
             assert measured.probes[name] > 100
         # Two halves of tables at least.
         assert (entrant.dataplane.kernel_bytes() or 0) > 2 * layout.HALF_BYTES

@@ -26,6 +26,7 @@ ASKED: dict[str, list[str]] = {
     "explain": ["-f", "good", "--from", "shop/web", "--to", "data/db", "--port", "80"],
     "list": ["-f", "good", "--focus", "shop/web", "--direction", "egress"],
     "diff": ["good", "good"],
+    "equal": ["good", "good", "--any"],
     "whatif": ["-f", "good", "--apply", "policy.yaml", "--delete", "networkpolicy/data/deny"],
     "bulk": ["-f", "good", "--delete-each", "--port", "80", "--top", "3"],
     "lint": ["-f", "good", "--disable", "dns-selector"],

@@ -19,10 +19,10 @@ spec:
   ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
 """
 DENY_ALL = """\
-apiVersion: policy.networking.k8s.io/v1alpha2
+apiVersion: crd.antrea.io/v1beta1
 kind: ClusterNetworkPolicy
 metadata: {name: deny-all}
-spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny}]}
+spec: {priority: 1, appliedTo: [{namespaceSelector: {}}], ingress: [{action: Drop}]}
 """
 MESH = """\
 apiVersion: security.istio.io/v1
@@ -30,7 +30,7 @@ kind: AuthorizationPolicy
 metadata: {name: nothing, namespace: shop}
 spec: {}
 """
-SAID = "1 ClusterNetworkPolicy.policy.networking.k8s.io not evaluated: could change any verdict"
+SAID = "1 ClusterNetworkPolicy.crd.antrea.io not evaluated: could change any verdict"
 NO_PODS = "there are no pods to judge in the input"
 FLOW = "source,destination,protocol,port\n10.0.0.1,10.0.0.2,TCP,80\n"
 
@@ -201,7 +201,7 @@ def test_unknown_fails_a_job(cluster: Path) -> None:
     assert result["level"] == "warning"
 
 
-@pytest.mark.parametrize("word", ["clusternetworkpolicy", "acnp", "ciliumnetworkpolicies", "banp"])
+@pytest.mark.parametrize("word", ["acnp", "egressfirewalls", "fqdnnp"])
 def test_deleting_a_policy_of_another_api_says_that_it_is_not_evaluated(
     cluster: Path, word: str
 ) -> None:

@@ -68,3 +68,19 @@ def test_flags_and_repeatable_options_may_be_repeated(
     assert run(cli, "kubeverdict") == 2
     assert "takes one" not in (told := capsys.readouterr().err)
     assert "/nowhere/a" in told and "/nowhere/b" in told
+
+
+@pytest.mark.parametrize(("group", "verb"), [(cli, "lint"), (cli, "explain"), (agent, "run")])
+def test_a_plug_in_may_have_the_version_it_was_proved_for(
+    group: click.Group,
+    verb: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    option = next(one for one in group.commands[verb].params if "--cni" in one.opts)
+    context = click.Context(group.commands[verb])
+    assert option.type.convert("calico@3.31", option, context) == "calico"
+    monkeypatch.setattr(sys, "argv", ["kubeverdict", verb, "--cni", "calico@3.30"])
+    assert run(group, "kubeverdict") == 2
+    message = "calico was proved for 3.31.0, not for 3.30: leave the version out."
+    assert message in capsys.readouterr().err

@@ -309,6 +309,13 @@ def knob_positions() -> dict[str, tuple[object, ...]]:
     return positions
 
 
+# Knobs that concern Services, open connections, or what a user is told.
+NOT_OF_FLOWS = ("service_egress", "hairpin", "deny", "established")
+# These clusters have no policies of that kind; those of generated_documents.py have.
+OF_ADMIN_POLICIES = ("admin_nodes", "admin_named_ports")
+# A rule of NetworkPolicy denies nothing.
+OF_DENIALS = ("own_node_deniable",)
+
 SINGLE_KNOB_PROFILES = [
     replace(REFERENCE, name=f"{name}={value}", **{name: value})
     for name, values in knob_positions().items()

@@ -1,4 +1,4 @@
-"""Documents of small clusters made up for tests: pods, NetworkPolicy and AdminNetworkPolicy.
+"""Documents of small clusters made up for tests: pods, NetworkPolicy and admin policies.
 
 For what begins with manifests. Names, labels, ports and addresses collide all the time.
 """
@@ -34,13 +34,27 @@ class Maker:
     def __init__(self, choose: Choose) -> None:
         self.choose = choose
 
-    def cluster(self, pods: int, admin: int, usual: int) -> list[Object]:
-        """A node, all namespaces, and so many pods, admin policies and network policies."""
+    def cluster(self, pods: int, admin: int, usual: int, baseline: bool = False) -> list[Object]:
+        """A node, all namespaces, and so many pods, AdminNetworkPolicies and NetworkPolicies, with
+        a BaselineAdminNetworkPolicy or without."""
+        return [
+            *self._without_admin(pods, usual),
+            *(self.admin(number) for number in range(admin)),
+            *([self.baseline()] if baseline else ()),
+        ]
+
+    def cluster_of_tiers(self, pods: int, policies: int, usual: int) -> list[Object]:
+        """The same with ClusterNetworkPolicies."""
+        return [
+            *self._without_admin(pods, usual),
+            *(self.tiered(number) for number in range(policies)),
+        ]
+
+    def _without_admin(self, pods: int, usual: int) -> list[Object]:
         return [
             NODE,
             *NAMESPACES,
             *(self.pod(number) for number in range(pods)),
-            *(self.admin(number) for number in range(admin)),
             *(self.usual(number) for number in range(usual)),
         ]
 
@@ -71,8 +85,8 @@ class Maker:
             return {"nodes": self.selector("role", ("edge", "core"))}
         return self.pods()
 
-    def rule(self, out: bool) -> Object:
-        found: Object = {"action": self.choose(("Allow", "Deny", "Pass"))}
+    def rule(self, out: bool, actions: Sequence[str]) -> Object:
+        found: Object = {"action": self.choose(actions)}
         named = False
         if self.choose((True, False)):
             found["ports"] = []
@@ -90,16 +104,53 @@ class Maker:
         peers = [self.peer(out, named) for _ in range(self.choose((1, 1, 2)))]
         return {**found, "to" if out else "from": peers}
 
+    def tiered_rule(self, out: bool) -> Object:
+        found: Object = {"action": self.choose(("Accept", "Deny", "Pass"))}
+        named = False
+        if self.choose((True, False)):
+            found["protocols"] = []
+            for _ in range(self.choose((1, 2))):
+                port: Object = self.choose(
+                    [
+                        {"number": self.choose((80, 81))},
+                        {"range": {"start": 80, "end": self.choose((81, 90))}},
+                    ]
+                )
+                protocol = self.choose(("tcp", "udp", "sctp"))
+                entry: Object = self.choose(
+                    [
+                        {protocol: {"destinationPort": port}},
+                        {"destinationNamedPort": self.choose(("http", "dns"))},
+                    ]
+                )
+                named = named or "destinationNamedPort" in entry
+                found["protocols"].append(entry)
+        peers = [self.peer(out, named) for _ in range(self.choose((1, 1, 2)))]
+        return {**found, "to" if out else "from": peers}
+
     def admin(self, number: int) -> Object:
         spec: Object = {"priority": self.choose((0, 5, 5, 1000)), "subject": self.pods()}
         for word, out in (("ingress", False), ("egress", True)):
-            spec[word] = [self.rule(out) for _ in range(self.choose((0, 1, 2, 3)))]
-        return {
-            "apiVersion": "policy.networking.k8s.io/v1alpha1",
-            "kind": "AdminNetworkPolicy",
-            "metadata": {"name": f"{self.choose('xy')}-{number}"},
-            "spec": spec,
+            count = self.choose((0, 1, 2, 3))
+            spec[word] = [self.rule(out, ("Allow", "Deny", "Pass")) for _ in range(count)]
+        return _policy("v1alpha1", "AdminNetworkPolicy", f"{self.choose('xy')}-{number}", spec)
+
+    def baseline(self) -> Object:
+        spec: Object = {"subject": self.pods()}
+        for word, out in (("ingress", False), ("egress", True)):
+            spec[word] = [self.rule(out, ("Allow", "Deny")) for _ in range(self.choose((0, 1, 2)))]
+        return _policy("v1alpha1", "BaselineAdminNetworkPolicy", "default", spec)
+
+    def tiered(self, number: int) -> Object:
+        spec: Object = {
+            "tier": self.choose(("Admin", "Baseline")),
+            "priority": self.choose((0, 5, 5, 1000)),
+            "subject": self.pods(),
         }
+        for word, out in (("ingress", False), ("egress", True)):
+            spec[word] = [self.tiered_rule(out) for _ in range(self.choose((0, 1, 2, 3)))]
+        version = self.choose(("v1alpha2", "v1beta1"))
+        return _policy(version, "ClusterNetworkPolicy", f"{self.choose('xy')}-{number}", spec)
 
     def usual(self, number: int) -> Object:
         types = self.choose((["Ingress"], ["Egress"], ["Ingress", "Egress"]))
@@ -135,3 +186,12 @@ class Maker:
             "spec": {"containers": containers or [{"name": "c"}]},
             "status": {"phase": "Running", "podIP": f"10.0.0.{number + 1}"},
         }
+
+
+def _policy(version: str, kind: str, name: str, spec: Object) -> Object:
+    return {
+        "apiVersion": f"policy.networking.k8s.io/{version}",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }

@@ -18,6 +18,7 @@ from kubeverdict.model.cluster import (
     METADATA_NAME,
 )
 from kubeverdict.model.policy import (
+    NETWORK_POLICY_ORDER,
     NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
@@ -54,7 +55,8 @@ class Choose(Protocol):
 
 
 NAMESPACES = ("ops", "shop", "data", "lab")
-KEYS = ("app", "tier", "env")
+# The last is one that not every CNI sees.
+KEYS = ("app", "tier", "kubernetes.io/env")
 VALUES = ("web", "db", "")
 PORT_NAMES = ("http", "dns", "nowhere")
 NUMBERS = (80, 81, 8080)
@@ -157,6 +159,7 @@ MESH = Layer(1, "mesh")
 TIERS = (
     *(ADMIN, BASELINE, MIDDLE, Tier(500.0, "later", Action.PASS)),
     *(Tier(0.0, "mesh", Action.DENY, MESH), Tier(1.0, "mesh-late", Action.PASS, MESH)),
+    NETWORK_POLICY_TIER,  # of other APIs, before and behind NetworkPolicy
 )
 DIRECTIONS = ((Direction.INGRESS,), (Direction.EGRESS,), (Direction.INGRESS, Direction.EGRESS))
 OFTEN, RARELY = (True, True, True, False), (False,) * 5 + (True,)
@@ -191,41 +194,62 @@ def any_policy(choose: Choose, namespaces: Sequence[str], number: int, tiers: bo
 def _network_policy(choose: Choose, namespaces: Sequence[str], number: int) -> Policy:
     namespace = choose(namespaces)
     isolates = choose(DIRECTIONS)
+    # The name decides between policies that both allow, so it must not follow the number.
+    name = f"{choose('abc')}-{number}"
+    pods = selector(choose, POD_REQUIREMENTS)
+    rules = tuple(
+        _rule(choose, direction, index, Action.ALLOW, namespace)
+        for direction in isolates
+        for index in range(choose((1, 0, 2)))
+    )
     return Policy(
         kind="NetworkPolicy",
         namespace=namespace,
-        # The name decides between policies that both allow, so it must not follow the number.
-        name=f"{choose('abc')}-{number}",
+        name=name,
         tier=NETWORK_POLICY_TIER,
-        pods=selector(choose, POD_REQUIREMENTS),
+        pods=pods,
         isolates=isolates,
-        rules=tuple(
-            _rule(choose, direction, index, Action.ALLOW, namespace)
-            for direction in isolates
-            for index in range(choose((1, 0, 2)))
-        ),
+        rules=rules,
         source=NOWHERE,
+        unlisted_rules=unlisted(rules, isolates) if number % 3 == 2 else (),
+        order=NETWORK_POLICY_ORDER,
+        tiebreak=f"{namespace}/knp.default.{name}",
+    )
+
+
+def unlisted(rules: Sequence[Rule], isolates: Sequence[Direction]) -> tuple[Rule, ...]:
+    """The same rules once more for the direction that a policy's types leave out, if they do.
+    They bring no block and no port with them that the others have not."""
+    (missing,) = set(Direction) - set(isolates) or (None,)
+    if missing is None:
+        return ()
+    return tuple(
+        replace(rule, direction=missing, source=place(missing, rule.index)) for rule in rules
     )
 
 
 def _tier_policy(choose: Choose, namespaces: Sequence[str], number: int) -> Policy:
-    """Of whatever API: any tier, any action, isolating or not, of a namespace or of none."""
+    """Of whatever API: any tier, any action, isolating or not, of a namespace or of none. What adds
+    up with NetworkPolicies allows and denies."""
     namespace = choose((None, None, *namespaces))
+    tier = choose((*TIERS, NETWORK_POLICY_TIER))
+    actions = (Action.ALLOW, Action.DENY) if tier == NETWORK_POLICY_TIER else tuple(Action)
     return Policy(
         kind=choose(("TierPolicy", "ClusterTierPolicy")),
         namespace=namespace,
         name=f"{choose('abc')}-{number}",
-        tier=choose(TIERS),
+        tier=tier,
         pods=_expression(choose, POD_REQUIREMENTS),
         isolates=choose(((), *DIRECTIONS)),
         rules=tuple(
-            _tier_rule(choose, direction, index, namespace)
+            _tier_rule(choose, direction, index, actions, namespace)
             for direction in choose(DIRECTIONS)
             for index in range(choose((1, 0, 2)))
         ),
         source=NOWHERE,
         namespaces=_expression(choose, NAMESPACE_REQUIREMENTS),
-        order=choose((0.0, 0.0, 10.0, 2.5)),
+        order=choose((0.0, 0.0, 10.0, 2.5, NETWORK_POLICY_ORDER, 5_000.0)),
+        tiebreak=choose(("", "", "default.p", "shop/default.p")),
     )
 
 
@@ -243,9 +267,15 @@ def _rule(
     return Rule(direction, index, action, peers, ports, place(direction, index))
 
 
-def _tier_rule(choose: Choose, direction: Direction, index: int, namespace: str | None) -> Rule:
+def _tier_rule(
+    choose: Choose,
+    direction: Direction,
+    index: int,
+    actions: Sequence[Action],
+    namespace: str | None,
+) -> Rule:
     """A rule with what NetworkPolicy cannot say."""
-    plain = _rule(choose, direction, index, choose(list(Action)), namespace)
+    plain = _rule(choose, direction, index, choose(actions), namespace)
     peers: tuple[Peer, ...] | None = plain.peers
     ports: tuple[PortMatch, ...] | None = plain.ports
     if choose((False, True)):
@@ -263,6 +293,13 @@ def _tier_rule(choose: Choose, direction: Direction, index: int, namespace: str 
     )
 
 
+def _knows_nodes(peer: Peer) -> bool:
+    """Whether it depends on the node of the subject who a peer is: that is nobody's subject."""
+    parts = (peer.peer, *peer.excluded) if isinstance(peer, ExceptPeer) else ()
+    own = isinstance(peer, NamedPeer) and peer.ends in (EndSet.HOST, EndSet.REMOTE_NODE)
+    return own or any(map(_knows_nodes, parts))
+
+
 def _excluded(choose: Choose) -> PortRange | NamedPort:
     if choose(RARELY):
         return PortRange(Transport.ICMP, 0, 0)
@@ -272,7 +309,10 @@ def _excluded(choose: Choose) -> PortRange | NamedPort:
     return NamedPort(protocol, what) if isinstance(what, str) else PortRange(protocol, *what)
 
 
-def _subject(choose: Choose, namespace: str | None) -> PodPeer:
+def _subject(choose: Choose, namespace: str | None) -> Peer:
+    if choose(RARELY):
+        peer = _other_peer(choose, namespace)
+        return _peer(choose, namespace) if _knows_nodes(peer) else peer
     pods = _expression(choose, POD_REQUIREMENTS) if choose(OFTEN) else None
     if choose((True, False)):
         return PodPeer(pods, namespace=choose((namespace, *NAMESPACES)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from kubeverdict.compile.dialect import in_force
-from kubeverdict.model.policy import Direction, Rule
+from kubeverdict.model.policy import Direction, PodPeer, Rule
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile, implements
-from tests.clusters.records import allow, block, policy_of
+from kubeverdict.model.selectors import NOTHING, Operator, Selector
+from tests.clusters.records import allow, block, label, policy_of, selector
 
 HTTP = NamedPort(Protocol.TCP, "http")
 TCP_80 = PortRange(Protocol.TCP, 80, 80)
@@ -23,6 +24,55 @@ def adapted(rule: Rule, profile: Profile) -> Rule:
 def test_the_reference_changes_nothing() -> None:
     rule = allow(Direction.EGRESS, (block("10.0.0.0/8", "10.1.0.0/16"),), (HTTP, TCP_80))
     assert adapted(rule, REFERENCE) is rule
+
+
+def test_directions_that_policy_types_leave_out() -> None:
+    into, out = allow(Direction.INGRESS), allow(Direction.EGRESS, None, (TCP_80,))
+    written = policy_of("x/p", into, isolates=(Direction.INGRESS,))
+    written = replace(written, unlisted_rules=(out,))
+    assert in_force((written,), REFERENCE) == ((written,), ())
+    ((widened,), notes) = in_force((written,), PROFILES["cilium"])
+    assert widened.isolates == (Direction.INGRESS, Direction.EGRESS)
+    assert widened.rules == (into, out)
+    assert notes == ("Cilium applies rules that policyTypes leaves out: 1 policy has some",)
+    # A policy that lists what it has rules for is left as it is.
+    listed = policy_of("x/q", into, out)
+    assert in_force((listed,), PROFILES["cilium"]) == ((listed,), ())
+
+
+def test_labels_that_are_no_part_of_an_identity() -> None:
+    cilium = PROFILES["cilium"]
+    for key, seen in (
+        ("app", True),
+        ("app.kubernetes.io/name", True),
+        ("batch.kubernetes.io/job-name", True),
+        ("kubernetes.io/arch", False),
+        ("k8s.io/x", False),
+        ("pod-template-hash", False),
+        ("statefulset.kubernetes.io/pod-name", False),
+        ("topology.beta.kubernetes.io/zone", False),
+    ):
+        for operator, empty in (
+            (Operator.IN, NOTHING),
+            (Operator.EXISTS, NOTHING),
+            (Operator.NOT_IN, selector("tier=front")),
+            (Operator.DOES_NOT_EXIST, selector("tier=front")),
+        ):
+            values = ("x",) if operator in (Operator.IN, Operator.NOT_IN) else ()
+            wanted = label(key, *values, operator=operator)
+            asked = Selector.all_of([wanted, selector("tier=front")])
+            peers = (PodPeer(asked, "x"), PodPeer(None), block("10.0.0.0/8"))
+            written = policy_of("x/p", allow(Direction.INGRESS, peers), pods=asked)
+            ((known,), _) = in_force((written,), cilium)
+            if seen:
+                assert known is written
+            else:
+                assert known.pods == empty
+                assert known.rules[0].peers == (PodPeer(empty, "x"), *peers[1:])
+    # Labels of namespaces are all seen.
+    space = PodPeer(None, namespaces=label("kubernetes.io/metadata.name", "x"))
+    written = policy_of("x/p", allow(Direction.INGRESS, (space,)))
+    assert in_force((written,), cilium)[0] == (written,)
 
 
 def test_ranges_shrink_to_their_first_port() -> None:

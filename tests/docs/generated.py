@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from kubeverdict.manifests.policies import POLICIES, PolicyApi
+from kubeverdict.manifests.policies import POLICIES, PolicyApi, UnreadApi
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from tests.docs.pages import ROOT
 from tests.test_layout import FACE, MAY_IMPORT
@@ -18,6 +18,10 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # What the knobs of a profile say. A new knob needs a line here.
 KNOBS = {
     "enforces": "whether policies have any effect",
+    "unlisted_rules": "rules of a direction that `policyTypes` leaves out: `ignored`, or "
+    "`applied`, so that the policy isolates in that direction too",
+    "pod_labels": "which labels of pods selectors see: `all`, or those of an `identity`, without "
+    "those of Kubernetes itself (but with `app.kubernetes.io`) and those that controllers write",
     "ipblock_matches_pods": "whether an ipBlock matches the addresses of pods",
     "ipblock_matches_nodes": "… and those of nodes",
     "except_scope": "what an `except` subtracts from: its own block (`element`), or all blocks of "
@@ -26,16 +30,27 @@ KNOBS = {
     "hostnetwork_peers": "whether pod selectors match hostNetwork pods, by the address of their "
     "node: `never`, `always`, or only where a podSelector is written",
     "own_node_to_pod": "whether a node reaches its own pods whatever the policies say",
+    "own_node_deniable": "… but for what a rule denies; what isolates does not count",
     "pod_to_own_node": "… and a pod its own node",
     "named_ports": "named ports are looked up (`resolve`), count as every port of the protocol "
     "(`any-port`), or make the whole policy void (`reject-policy`)",
     "named_port_containers": "whose ports have names: `containers`, also `sidecars`, or all init "
     "containers too (`all-init`)",
+    "named_port_repeated": "a name that several ports of a pod have: `each` has it, or the `last` "
+    "alone, whatever its protocol",
     "named_port_union": "whether a named port stands for the numbers of all pods that the policy "
     "selects, on each of them",
     "named_port_through_ipblock": "whether egress by a named port reaches a pod through an ipBlock",
     "named_port_to_anyone": "egress by a named port without peers: looked up `per-pod`, `never` "
     "allowed, or with the numbers of the policy's `own-namespace` to any destination",
+    "named_port_unknown": "a rule all of whose ports are names that no pod has: it allows "
+    "`nothing`, or its peers that are pods every port of every protocol (`any-port`)",
+    "both_directions": "the rules of a policy of both types: each for its own direction (`apart`), "
+    "or between two pods that the policy selects for either (`merged`)",
+    "admin_nodes": "AdminNetworkPolicy: whether a rule with the peer `nodes` is understood; if not "
+    "it allows nothing, or denies everything",
+    "admin_named_ports": "… and a rule with a named port: looked up (`resolve`), or a rule for "
+    "every port of every protocol (`any-port`)",
     "end_port": "whether `endPort` counts, or the first port alone",
     "icmp": "whether ICMP is judged by `rules`, or `always` allowed",
     "service_egress": "what egress to a Service is judged on: its `backend`, or its `cluster-ip`",
@@ -46,7 +61,7 @@ KNOBS = {
     "deny": "what a denied client sees: nothing (`drop`), or a refusal (`reject`)",
     "established": "connections that are open while a policy changes",
 }
-_NOT_KNOBS = {"name", "title", "policy_apis", "unverified"}
+_NOT_KNOBS = {"name", "title", "policy_apis", "unverified", "proved"}
 
 
 def parts() -> Iterator[tuple[Path, str, str]]:
@@ -71,7 +86,7 @@ def apis() -> str:
 def other_apis() -> str:
     kinds: dict[str, list[str]] = {}
     for (group, kind), row in POLICIES.items():
-        if not isinstance(row, PolicyApi) and row.gap is not None and row.gap.decides:
+        if isinstance(row, UnreadApi) and row.gap is not None and row.gap.decides:
             kinds.setdefault(group, []).append(kind)
     lines = ["| group | kinds |", "|---|---|"]
     lines += [f"| `{group}` | {', '.join(names)} |" for group, names in kinds.items()]
@@ -86,8 +101,8 @@ def knobs() -> str:
 
 def profiles() -> str:
     lines = [
-        "| `--cni` | plug-in | policy APIs | differs in | not verified |",
-        "|---|---|---|---|---|",
+        "| `--cni` | plug-in | policy APIs | differs in | not verified | proved by |",
+        "|---|---|---|---|---|---|",
     ]
     for profile in PROFILES.values():
         differs = [
@@ -99,7 +114,7 @@ def profiles() -> str:
         implements = ", ".join(profile.policy_apis or ()) or "none"
         if profile.policy_apis is None:
             implements = "all that are evaluated"
-        cells = (profile.title, implements, ", ".join(differs), unverified)
+        cells = (profile.title, implements, ", ".join(differs), unverified, profile.proved)
         lines.append(f"| `{profile.name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "diff shop/shop shop -o json",
     "explain": "explain -f shop --from shop/checkout --to data/orders-db --port 5432 -o json",
     "whatif": "whatif -f shop --apply shop-change -o json",
+    "equal": "equal shop shop-change --any -o json",
     "bulk": "bulk -f shop --delete-each -o jsonl",
     "drift": "bulk --cluster a=shop --cluster b=shop --delete-each -o jsonl",
     "lint": "lint -f shop -f shop-dns -o json",
@@ -31,7 +32,7 @@ COMMANDS = {
     "recommend": "recommend -f shop -f shop-dns --flows shop-flows.jsonl -o json",
 }
 # What no input of the examples brings about.
-UNSEEN = {"diff": ".changed[]"}
+UNSEEN = {"diff": ".changed[]", "equal": ".namespaces[]"}
 
 
 def examples() -> dict[str, Any]:

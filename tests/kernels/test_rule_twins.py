@@ -88,12 +88,7 @@ def in_layer(
     passed = None
     passing: list[int] = []
     for number, rule in known:
-        if (
-            rule.tier == passed
-            or subject not in rule.subject
-            or not (rule.peer is None or peer in rule.peer)
-            or not (rule.atoms is None or atom in rule.atoms)
-        ):
+        if rule.tier == passed or not matches(rule, subject, peer, atom):
             continue
         if rule.action != PASS:
             return passing, rule.tier, rule.action == ALLOW, number
@@ -105,6 +100,14 @@ def in_layer(
 def verdict(known: list[Rule], subject: int, peer: int, atom: int) -> tuple[bool, int]:
     _, _, allowed, decided = way(known, subject, peer, atom)
     return allowed, decided
+
+
+def matches(rule: Rule, subject: int, peer: int, atom: int) -> bool:
+    return (
+        subject in rule.subject
+        and (rule.peer is None or peer in rule.peer)
+        and (rule.atoms is None or atom in rule.atoms)
+    )
 
 
 EVERYTHING = frozenset(range(SIZE))
@@ -185,48 +188,75 @@ def test_trace(form: Form, known: list[Rule], subject: int, peer: int, atom: int
     assert passed[:count].tolist() == passing
 
 
-@given(rules, st.lists(st.tuples(identities, identities, atoms, st.booleans()), max_size=6))
-def test_mark_used(form: Form, known: list[Rule], asked: list[tuple[int, int, int, bool]]) -> None:
+seen = st.tuples(identities, identities, atoms, st.booleans(), st.booleans())
+
+
+@given(rules, st.lists(seen, max_size=6))
+def test_mark_used(
+    form: Form, known: list[Rule], asked: list[tuple[int, int, int, bool, bool]]
+) -> None:
     arrays = Arrays(known)
-    columns = zip(*asked, strict=True) if asked else ((), (), (), ())
-    subject, other, atom, allowed = map(np.array, columns)
-    used = np.zeros(len(known), np.bool_)
+    columns = zip(*asked, strict=True) if asked else ((), (), (), (), ())
+    *ends, judged, allowed = map(np.array, columns)
+    matched, used = np.zeros((2, len(known)), np.bool_)
     form(flows.mark_used)(
-        *(arrays.entries(form), subject.astype(np.int32), other.astype(np.int32)),
-        *(atom.astype(np.int32), allowed.astype(np.bool_), arrays.sets, arrays.ports, used),
+        *(arrays.entries(form), *(column.astype(np.int32) for column in ends)),
+        (judged.astype(np.bool_), allowed.astype(np.bool_)),
+        *(arrays.sets, arrays.ports, np.zeros(SIZE, np.bool_), matched, used),
     )
     expected: set[int] = set()
-    for flow in asked:
-        for layer in range(2):
+    for *flow, is_judged, is_allowed in asked:
+        for layer in range(2) if is_judged else ():
             own = [(number, rule) for number, rule in enumerate(known) if rule.tier // 256 == layer]
-            passing, _, allows, decided = in_layer(own, *flow[:3])
-            expected |= {*passing, *([decided] if decided >= 0 and (flow[3] or not allows) else [])}
+            passing, _, allows, decided = in_layer(own, *flow)
+            expected |= {
+                *passing,
+                *([decided] if decided >= 0 and (is_allowed or not allows) else []),
+            }
             if not allows:
                 break
     assert set(np.flatnonzero(used).tolist()) == expected
+    meeting = {
+        number
+        for number, rule in enumerate(known)
+        if any(matches(rule, *flow[:3]) for flow in asked)
+    }
+    assert set(np.flatnonzero(matched).tolist()) == meeting
 
 
-@given(rules, identities, st.lists(identities, max_size=4))
-def test_decide_each(form: Form, known: list[Rule], subject: int, peers: list[int]) -> None:
+@given(rules, st.lists(identities, max_size=3), st.lists(identities, max_size=4))
+def test_decide_between(
+    form: Form, known: list[Rule], subjects: list[int], peers: list[int]
+) -> None:
     arrays = Arrays(known)
-    entries = arrays.entries(form)
-    shape = (len(peers), ATOMS)
-    allowed, rule = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
-    tier = np.zeros(shape, np.int32)
-    form(flows.decide_each)(
-        entries,
-        subject,
+    atoms = np.arange(ATOMS, dtype=np.int32)
+    row_of, allowed, rule, tier = form(flows.decide_between)(
+        arrays.entries(form),
+        np.array(subjects, np.int32),
         np.array(peers, np.int32),
-        np.arange(ATOMS, dtype=np.int32),
+        atoms,
         arrays.sets,
         arrays.ports,
-        np.zeros(entries.word.shape[0], np.int64),
-        (allowed, rule, tier),
     )
-    for (i, atom), decided in np.ndenumerate(rule):
-        assert (bool(allowed[i, atom]), int(decided)) == verdict(known, subject, peers[i], atom)
-        _, decider, _, _ = way(known, subject, peers[i], atom)
-        assert tier[i, atom] == (-1 if decider is None else decider)
+    assert row_of.shape == (len(subjects), len(peers))
+    assert set(row_of.ravel().tolist()) == set(range(rule.shape[0]))
+    for (i, j), row in np.ndenumerate(row_of):
+        for atom in range(ATOMS):
+            decided = bool(allowed[row, atom]), int(rule[row, atom])
+            assert decided == verdict(known, subjects[i], peers[j], atom)
+            _, decider, _, _ = way(known, subjects[i], peers[j], atom)
+            assert tier[row, atom] == (-1 if decider is None else decider)
+    # A subject has one row for peers that the same rules are about.
+    for i, subject in enumerate(subjects):
+        about = {
+            tuple(
+                number
+                for number, one in enumerate(known)
+                if subject in one.subject and (one.peer is None or peer in one.peer)
+            )
+            for peer in peers
+        }
+        assert len(set(row_of[i].tolist())) <= len(about)
 
 
 @given(rules, rules, st.data())
@@ -244,7 +274,7 @@ def test_judge(form: Form, egress: list[Rule], ingress: list[Rule], data: st.Dat
     count = 20
     asked = [data.draw(st.tuples(identities, identities, atoms)) for _ in range(count)]
     asked += [(0, SIZE - 1, 0), (SIZE - 1, 1, 0), (3, 3, 0), (2, 2, 0), (SIZE - 2, 3, 0)]
-    free = data.draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
+    free = data.draw(st.tuples(*[st.booleans()] * 4))
     source, destination, atom = (np.array(column, np.int64) for column in zip(*asked, strict=True))
     for direction, arrays in (("egress", out_rules), ("ingress", in_rules)):
         nothing = Entries(
@@ -267,9 +297,9 @@ def test_judge(form: Form, egress: list[Rule], ingress: list[Rule], data: st.Dat
 
 
 def expect(
-    known: list[Rule], direction: str, s: int, d: int, atom: int, free: tuple[bool, bool, bool]
+    known: list[Rule], direction: str, s: int, d: int, atom: int, free: tuple[bool, ...]
 ) -> tuple[bool, int, int]:
-    to_self, to_pod, to_node = free
+    to_self, to_pod, to_node, deniable = free
     if SIZE - 2 in (s, d) or 2 in (s, d):
         return False, actions.NO_ADDRESS, actions.NO_ADDRESS
     if to_self and s == d and s < SIZE - 1:
@@ -282,7 +312,8 @@ def expect(
         ingress = verdict(known, d, s, atom)
     if to_node and s in near and d == SIZE - 1:
         egress = True, actions.OWN_NODE
-    if to_pod and d in near and s == SIZE - 1:
+    denied_by_rule = not ingress[0] and ingress[1] >= 0
+    if to_pod and d in near and s == SIZE - 1 and not (deniable and denied_by_rule):
         ingress = True, actions.OWN_NODE
     return egress[0] and ingress[0], egress[1], ingress[1]
 

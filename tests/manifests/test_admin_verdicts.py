@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,39 +69,79 @@ def is_peer(peer: Object, side: Side) -> bool:
 
 
 def is_port(entry: Object, protocol: str, port: int, destination: Side) -> bool:
-    if "namedPort" in entry:
-        return (entry["namedPort"], protocol, port) in destination.ports
-    (part,) = entry.values()
+    """Whether one of ``ports`` or of ``protocols`` is meant."""
+    ((word, part),) = entry.items()
+    if word in ("namedPort", "destinationNamedPort"):
+        return (part, protocol, port) in destination.ports
+    if "destinationPort" in part:
+        wanted = part["destinationPort"]
+        ends = wanted.get("range") or {"start": wanted.get("number"), "end": wanted.get("number")}
+        return bool(word.upper() == protocol and ends["start"] <= port <= ends["end"])
     first = part.get("port", part.get("start"))
     last = part.get("port", part.get("end"))
     return bool(part.get("protocol", "TCP") == protocol and first <= port <= last)
 
 
+def as_calico_has_it(rule: Object, side: str) -> Object | None:
+    """A rule as Calico 3.31 converts it, None where it leaves it out."""
+    if any("nodes" in peer for peer in rule[side]):
+        everybody = [{"namespaces": {}}, {"networks": ["0.0.0.0/0", "::/0"]}]
+        return None if rule["action"] == "Allow" else {"action": "Deny", side: everybody}
+    if any("namedPort" in one for one in rule.get("ports", ())):
+        return {**rule, "ports": []}
+    return rule
+
+
+def rules_of(objects: Sequence[Object], tier: str, subject: Side, word: str) -> list[Object]:
+    """The rules of the policies of a tier that select a pod, those that count first in front."""
+    kinds = {"Admin": "AdminNetworkPolicy", "Baseline": "BaselineAdminNetworkPolicy"}
+    found = [
+        one
+        for one in objects
+        if one["kind"] == kinds[tier]
+        or (one["kind"] == "ClusterNetworkPolicy" and one["spec"]["tier"] == tier)
+    ]
+    found.sort(key=lambda one: (one["spec"].get("priority"), one["metadata"]["name"]))
+    return [
+        rule
+        for one in found
+        if is_among(one["spec"]["subject"], subject)
+        for rule in one["spec"][word]
+    ]
+
+
 def is_open(
-    objects: Sequence[Object], source: Side, destination: Side, out: bool, protocol: str, port: int
+    objects: Sequence[Object],
+    source: Side,
+    destination: Side,
+    out: bool,
+    protocol: str,
+    port: int,
+    in_calico: bool,
 ) -> bool:
-    """One direction, as the API's text has it."""
+    """One direction, as the API's text has it, or as Calico does."""
     subject, other = (source, destination) if out else (destination, source)
     word, side = ("egress", "to") if out else ("ingress", "from")
     if not subject.namespace:
         return True
-    admin = [one for one in objects if one["kind"] == "AdminNetworkPolicy"]
-    admin.sort(key=lambda one: (one["spec"]["priority"], one["metadata"]["name"]))
-    rules = [
-        rule
-        for one in admin
-        if is_among(one["spec"]["subject"], subject)
-        for rule in one["spec"][word]
-    ]
-    for rule in rules:
-        entries = rule.get("ports") or []
-        if not any(is_peer(peer, other) for peer in rule[side]):
-            continue
-        if entries and not any(is_port(one, protocol, port, destination) for one in entries):
-            continue
-        if rule["action"] == "Pass":
-            break
-        return bool(rule["action"] == "Allow")
+
+    def decided(tier: str) -> bool | None:
+        rules = rules_of(objects, tier, subject, word)
+        if in_calico:
+            read = [as_calico_has_it(rule, side) for rule in rules]
+            rules = [rule for rule in read if rule is not None]
+        for rule in rules:
+            entries = rule.get("ports") or rule.get("protocols") or []
+            if not any(is_peer(peer, other) for peer in rule[side]):
+                continue
+            if entries and not any(is_port(one, protocol, port, destination) for one in entries):
+                continue
+            return None if rule["action"] == "Pass" else rule["action"] in ("Allow", "Accept")
+        return None
+
+    found = decided("Admin")
+    if found is not None:
+        return found
     usual = [
         one["spec"]
         for one in objects
@@ -109,12 +150,15 @@ def is_open(
         and word.title() in one["spec"]["policyTypes"]
         and selects(one["spec"]["podSelector"], dict(subject.labels))
     ]
-    return not usual or any(
-        other.namespace and selects(peer["namespaceSelector"], space_labels(other.namespace))
-        for spec in usual
-        for rule in spec[word]
-        for peer in rule[side]
-    )
+    if usual:
+        return any(
+            other.namespace and selects(peer["namespaceSelector"], space_labels(other.namespace))
+            for spec in usual
+            for rule in spec[word]
+            for peer in rule[side]
+        )
+    found = decided("Baseline")
+    return True if found is None else found
 
 
 # --- the comparison ------------------------------------------------------------------------------
@@ -130,15 +174,27 @@ def end_of(pod: Object) -> Side:
     )
 
 
+@pytest.mark.parametrize("cni", ["reference", "calico"])
 @settings(max_examples=300)
-@given(st.data())
-def test_verdicts_are_those_of_the_text(data: st.DataObject) -> None:
+@given(data=st.data())
+def test_verdicts_are_those_of_the_text(cni: str, data: st.DataObject) -> None:
     make = Maker(lambda options: data.draw(st.sampled_from(list(options))))
     sizes = (make.choose((1, 2, 3)), make.choose((1, 2, 3)), make.choose((0, 1, 2)))
-    objects = make.cluster(*sizes)
+    check(make.cluster(*sizes, baseline=make.choose((True, False))), cni)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_verdicts_of_cluster_policies_are_those_of_the_text(data: st.DataObject) -> None:
+    make = Maker(lambda options: data.draw(st.sampled_from(list(options))))
+    sizes = (make.choose((1, 2, 3)), make.choose((1, 2, 3)), make.choose((0, 1, 2)))
+    check(make.cluster_of_tiers(*sizes), "reference")
+
+
+def check(objects: list[Object], cni: str) -> None:
     pods = [one for one in objects if one["kind"] == "Pod"]
     loaded = kv.load(["-"], stdin=io.BytesIO(text(objects).encode()))
-    compiled = kv.compile_cluster(loaded.cluster)
+    compiled = kv.compile_cluster(loaded.cluster, kv.PROFILES[cni])
     sides = [*map(end_of, pods), Side(OUTSIDE), Side(ON_NODE)]
     ids = [kv.pod_id(compiled, pod) for pod in compiled.pods]
     ids += kv.address_ids(compiled, [OUTSIDE, ON_NODE]).tolist()
@@ -158,7 +214,7 @@ def test_verdicts_are_those_of_the_text(data: st.DataObject) -> None:
     )
     for (s, d, protocol, port), allowed in zip(asked, verdicts.allowed.tolist(), strict=True):
         expected = all(
-            is_open(objects, sides[s], sides[d], out, PROTOCOLS[protocol], port)
+            is_open(objects, sides[s], sides[d], out, PROTOCOLS[protocol], port, cni == "calico")
             for out in (True, False)
         )
         assert allowed == expected, (sides[s], sides[d], PROTOCOLS[protocol], port)

@@ -404,3 +404,43 @@ def test_policies_are_distinguished_by_what_they_decide() -> None:
     assert len(same.cluster.policies) == 1 and "same content" in same.warnings[0].message
     (problem,) = problems_of(f"{text()}\n{text(priority=11)}")
     assert "defined twice with different content" in problem.message
+
+
+# --- BaselineAdminNetworkPolicy --------------------------------------------------------------
+
+
+def baseline(name: str = "default", **changed: object) -> str:
+    body = json.loads(text(priority=None, **changed))
+    return json.dumps({**body, "kind": "BaselineAdminNetworkPolicy", "metadata": {"name": name}})
+
+
+def test_the_baseline_stands_after_network_policies() -> None:
+    body = baseline(ingress=ingress(ALL, action="Deny"))
+    (policy,) = load_text(body).cluster.policies
+    assert policy.kind == "BaselineAdminNetworkPolicy"
+    assert policy.tier == Tier(10_000_000.0, "baseline", Action.PASS)
+    assert policy.tier > NETWORK_POLICY_TIER
+    assert (policy.isolates, policy.rules[0].action) == ((), Action.DENY)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            baseline("other"),
+            'metadata.name: Invalid value: "other": Only one baseline admin network policy with '
+            'metadata.name="default" can be created in the cluster',
+        ),
+        (
+            baseline(ingress=ingress(ALL, action="Pass")),
+            f'{IN}.action: Unsupported value: "Pass": supported values: "Allow", "Deny"',
+        ),
+        (
+            baseline(egress=egress(NAMES, action="Deny")),
+            f"{OUT}.to[0]: {ONE_PEER}, networks, nodes",
+        ),
+        (baseline(subject=None), "spec.subject: Required value"),
+    ],
+)
+def test_what_the_api_refuses_of_the_baseline(body: str, message: str) -> None:
+    assert told(problems_of(body)) == [message]

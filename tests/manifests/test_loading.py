@@ -141,7 +141,9 @@ GAPS = [
     ("k8s.ovn.org/v1", "UserDefinedNetwork", Gap.POLICY),
     ("k8s.ovn.org/v1", "EgressFirewall", Gap.RESTRICTION),
     ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Gap.NETWORK),
-    ("projectcalico.org/v3", "NetworkSet", Gap.POLICY_PART),
+    ("crd.antrea.io/v1beta1", "ClusterGroup", Gap.POLICY_PART),
+    ("projectcalico.org/v3", "HostEndpoint", Gap.NODES),
+    ("crd.projectcalico.org/v1", "StagedNetworkPolicy", Gap.STAGED),
     ("monitoring.coreos.com/v1", "Prometheus", Gap.PODS),
     ("apps.kruise.io/v1alpha1", "SidecarSet", Gap.POD_CHANGES),
     ("acme.org/v1", "AcmeNetworkPolicy", Gap.POLICY),
@@ -159,15 +161,9 @@ def test_kinds_that_matter_are_told_by_what_they_could_change(
 
 
 POLICIES = [
-    ("cilium.io/v2", "CiliumNetworkPolicy"),
-    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
-    ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"),
-    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
     ("networking.k8s.aws/v1alpha1", "ClusterNetworkPolicy"),
     ("crd.antrea.io/v1beta1", "ClusterNetworkPolicy"),
-    ("projectcalico.org/v3", "GlobalNetworkPolicy"),
-    ("projectcalico.org/v3", "NetworkPolicy"),
-    ("crd.projectcalico.org/v1", "NetworkPolicy"),
+    ("crd.antrea.io/v1beta1", "NetworkPolicy"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("policy.linkerd.io/v1alpha1", "AuthorizationPolicy"),
 ]

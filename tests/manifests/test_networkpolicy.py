@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from kubeverdict.manifests import repeated
 from kubeverdict.model.addresses import parse_block
-from kubeverdict.model.policy import BlockPeer, Direction, PodPeer
+from kubeverdict.model.policy import BlockPeer, Direction, PodPeer, says_the_same
 from kubeverdict.model.ports import NamedPort, PortRange, Protocol
 from kubeverdict.model.selectors import EVERYTHING, Operator, Requirement, Selector
 from tests.manifests.reading import load_text, peers, policy_of, policy_text, ports
@@ -38,9 +39,29 @@ def test_policy_types_default(spec: dict[str, Any], expected: tuple[Direction, .
 def test_rules_of_a_direction_not_in_force_are_told() -> None:
     loaded = load_text(policy_text({"ingress": [{}], "policyTypes": ["Egress"]}))
     assert [str(warning) for warning in loaded.warnings] == [
-        "<stdin>:1: NetworkPolicy shop/web: spec.ingress: these rules have no effect: policyTypes "
-        "does not list Ingress"
+        "<stdin>:1: NetworkPolicy shop/web: spec.ingress: by the API these rules have no effect: "
+        "policyTypes does not list Ingress"
     ]
+
+
+def test_rules_of_a_direction_not_in_force_are_kept_apart() -> None:
+    egress: dict[str, Any] = {"to": [{"podSelector": {}}]}
+    policy = policy_of({"ingress": [{}], "egress": [egress, {}], "policyTypes": ["Ingress"]})
+    assert [rule.direction for rule in policy.rules] == [INGRESS]
+    assert [(rule.direction, rule.index) for rule in policy.unlisted_rules] == [
+        (EGRESS, 0),
+        (EGRESS, 1),
+    ]
+    assert policy_of({"ingress": [{}], "policyTypes": ["Ingress", "Egress"]}).unlisted_rules == ()
+
+
+def test_policies_differ_in_rules_that_are_not_in_force() -> None:
+    one, same, other = (
+        policy_of({"policyTypes": ["Ingress"], "egress": [{"ports": [{"port": port}]}]})
+        for port in (80, 80, 81)
+    )
+    assert says_the_same(one, same) and repeated.same(one, same)
+    assert not says_the_same(one, other) and not repeated.same(one, other)
 
 
 def test_a_policy_without_spec_isolates_and_is_told() -> None:

@@ -34,8 +34,8 @@ CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 SUBSET = "must be a strict subset of `cidr`"
 RANGE = "must be between 1 and 65535, inclusive"
 LISTED = "must be specified when `operator` is 'In' or 'NotIn'"
-LONG = "must be no more than 63 characters"
-PROTOCOLS = 'supported values: "SCTP", "TCP", "UDP"'
+LONG = "must be no more than 63 bytes"
+PROTOCOLS = 'supported values: "TCP", "UDP", "SCTP"'
 
 
 def block(cidr: object, *excepts: object) -> dict[str, Any]:
@@ -79,7 +79,7 @@ REJECTED: list[tuple[object, list[str]]] = [
     (
         {"podSelector": {"matchLabels": {"a/b/c": "x"}}},
         [
-            f'{LABELS}: Invalid value: "a/b/c": a qualified name {NAME_PART[10:]} with an '
+            f'{LABELS}: Invalid value: "a/b/c": a valid label key {NAME_PART[10:]} with an '
             "optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         ],
     ),
@@ -233,7 +233,7 @@ REJECTED: list[tuple[object, list[str]]] = [
     (
         {"policyTypes": ["Ingress", "Egress", "Nonsense"]},
         [
-            'spec.policyTypes: Invalid value: ["Ingress", "Egress", "Nonsense"]: may not specify '
+            'spec.policyTypes: Invalid value: ["Ingress","Egress","Nonsense"]: may not specify '
             "more than two policyTypes"
         ],
     ),
@@ -241,7 +241,7 @@ REJECTED: list[tuple[object, list[str]]] = [
         {"policyTypes": ["ingress"]},
         [
             'spec.policyTypes[0]: Unsupported value: "ingress": supported values: '
-            '"Egress", "Ingress"'
+            '"Ingress", "Egress"'
         ],
     ),
     # JSON types
@@ -342,6 +342,19 @@ METADATA: list[tuple[dict[str, object], list[str]]] = [
         {"annotations": {"a": 1}},
         ["metadata.annotations.a: Invalid value: 1: expected a string, got an integer (quote it)"],
     ),
+    (
+        {"annotations": {"Example.com/OK_x.y": "", "-a": ""}},
+        [f'metadata.annotations: Invalid value: "-a": {NAME_PART}'],
+    ),
+    (
+        {"annotations": {"a": "x" * 200_000, "b": "é" * 40_000}},
+        ["metadata.annotations: Too long: may not be more than 262144 bytes"],
+    ),
+    (
+        {"name": None, "generateName": "-"},
+        [f'metadata.generateName: Invalid value: "-": {SUBDOMAIN}'],
+    ),
+    ({"generateName": "AB-"}, [f'metadata.generateName: Invalid value: "AB-": {SUBDOMAIN}']),
 ]
 
 
@@ -372,6 +385,10 @@ STRICT = [
     ("10.0.0.0/08", "10.0.0.0/8", "must not have leading 0s in IP or prefix length"),
     ("10.00.0.0/16", "10.0.0.0/16", "must not have leading 0s in IP or prefix length"),
     ("::ffff:10.0.0.0/104", "10.0.0.0/8", "must not have an IPv4-mapped IPv6 address"),
+    ("0000fd::/16", "fd::/16", "must not have leading 0s in IP or prefix length"),
+    # The first of several is told, as the server does.
+    ("10.0.00.1/8", "10.0.0.0/8", "must not have leading 0s in IP or prefix length"),
+    ("::ffff:10.0.0.1/104", "10.0.0.0/8", "must not have an IPv4-mapped IPv6 address"),
 ]
 
 

@@ -39,7 +39,11 @@ def test_each_api_that_is_evaluated_has_a_reader(name: str) -> None:
 def test_a_document_is_told_by_group_and_kind() -> None:
     assert policies.evaluated_as("networking.k8s.io", "NetworkPolicy") == "NetworkPolicy"
     assert policies.evaluated_as("extensions", "NetworkPolicy") == "NetworkPolicy"
-    assert policies.evaluated_as("crd.projectcalico.org", "NetworkPolicy") is None
+    stored = policies.evaluated_as("crd.projectcalico.org", "NetworkPolicy")
+    assert stored == "NetworkPolicy.projectcalico.org"
+    assert policies.read_as("crd.projectcalico.org/v1", "NetworkPolicy") == stored
+    assert policies.read_as("crd.projectcalico.org/v3", "NetworkPolicy") is None
+    assert policies.read_as("projectcalico.org/v3", "NetworkPolicy") == stored
     assert policies.evaluated_as("example.com", "NetworkPolicy") is None
     assert policies.read_as("networking.k8s.io/v2", "NetworkPolicy") is None
     assert policies.read_as(None, "NetworkPolicy") is None
@@ -65,7 +69,6 @@ def test_every_api_that_a_profile_names_is_in_the_table() -> None:
                 "ClusterNetworkPolicy",
                 "ClusterNetworkPolicy.networking.k8s.aws",
                 "NetworkPolicy.projectcalico.org",
-                "NetworkPolicy.crd.projectcalico.org",
                 "CiliumNetworkPolicy",
             ],
         ),

@@ -171,7 +171,7 @@ def test_any_value_in_any_field(changes: list[tuple[int, Any]]) -> None:
 DEEP = 100_000
 HARD = [
     b"[" * DEEP,
-    b"{" * DEEP,
+    b"{" * (DEEP // 10),  # libyaml's time for these is quadratic
     b'{"a":' * DEEP,
     b'{"a":' * DEEP + b"1" + b"}" * DEEP,
     b'{"apiVersion":"v1","kind":"Pod","metadata":' + b"[" * DEEP,

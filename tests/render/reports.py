@@ -8,6 +8,7 @@ from kubeverdict.analyses.connections import Connections
 from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, RuleView
 from kubeverdict.analyses.differences import Difference, Differences
 from kubeverdict.analyses.drift import DriftRun, drift
+from kubeverdict.analyses.effects import Effect
 from kubeverdict.analyses.explain import Answer, Explanation
 from kubeverdict.analyses.findings import Check, Finding, Severity
 from kubeverdict.analyses.links import Fan, Target
@@ -16,7 +17,7 @@ from kubeverdict.analyses.misses import PolicyMiss, PolicyView, RuleMiss
 from kubeverdict.analyses.peers import address_peer, pod_peer
 from kubeverdict.analyses.port_text import Ports
 from kubeverdict.analyses.spelling import Guess
-from kubeverdict.analyses.whatif import Effect, PairTotals, WhatIf
+from kubeverdict.analyses.whatif import PairTotals, WhatIf
 
 WEB = pod_peer("shop/web[Deployment]", "shop")
 DB = pod_peer("data/db[StatefulSet]", "data")

@@ -4,6 +4,7 @@ from importlib import import_module
 
 import pytest
 
+from kubeverdict.analyses.equal import Equality
 from kubeverdict.analyses.lint import RULES
 from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
@@ -16,6 +17,13 @@ REPORTS = {
     "list": reports.CONNECTIONS,
     "diff": reports.DIFFERENCES,
     "whatif": reports.WHATIF,
+    "equal": Equality(
+        profiles=("reference", "cilium"),
+        counterexamples=reports.WHATIF.opened,
+        different=len(reports.WHATIF.opened),
+        doubts=("a doubt",),
+        pods=3,
+    ),
     "bulk": reports.RANKING,
     "drift": reports.DRIFT_RUN,
     "replay": REPLAY,

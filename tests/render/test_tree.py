@@ -21,7 +21,8 @@ def test_a_denial_shows_what_isolates_and_the_nearest_miss() -> None:
         "   │  └─ nearest rule spec.ingress[0] (line 44)",
         "   │     ├─ peer wants app=wep, shop/web-0 has app=web",
         "   │     └─ port 80 is not in TCP 5432",
-        "   └─ policy data/deny (data.yaml:3) isolates it and has no rule for this direction",
+        "   └─ policy data/deny (data.yaml:3) isolates it and no rule of it allows anything in "
+        "this direction",
     ]
 
 

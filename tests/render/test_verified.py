@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from kubeverdict.render import render
+import pytest
+
+from kubeverdict.render import FORMATS, render
 from kubeverdict.render.style import Style
 from tests.render.verified import VERIFICATION
 
@@ -17,6 +19,10 @@ TABLE = (
     "    a new pod in dev with app=toy, at 10.0.0.1 -> 203.0.113.0/24 all connections is allowed",
     "      egress is open: no policy isolates the pod; "
     "ingress is open: no policy is about an address",
+    "    203.0.113.0/24 -> a new pod in dev without labels, port TCP 8080 named metrics, web "
+    "TCP 8080 is allowed",
+    "      egress is open: no policy is about an address; "
+    "ingress allowed by shop/web spec.egress[0] (web.yaml:12)",
     "open       allow      holds     -",
     "mistyped   only from  error     -",
     "    a.yaml:10: from: no pod matches",
@@ -38,8 +44,20 @@ def test_new_pods_in_json() -> None:
         "address": "10.0.0.1",
     }
     assert "new_destination" not in closed["violations"][1]
+    assert closed["violations"][2]["new_destination"] == {
+        "namespace": "dev",
+        "labels": {},
+        "port": "TCP 8080",
+        "port_names": ["metrics", "web"],
+    }
     assert closed["violations"][0]["family"] == "IPv6"
     assert mistyped["error"] == {"line": 10, "message": "from: no pod matches"}
+
+
+@pytest.mark.parametrize("output", [name for name in FORMATS["verify"] if name != "json"])
+def test_every_format_says_the_number_of_a_named_port(output: str) -> None:
+    text = render("verify", output, VERIFICATION, Style(unicode=False))
+    assert "port TCP 8080 named metrics, web" in text
 
 
 def test_an_assertion_that_could_not_be_judged_fails_in_junit() -> None:

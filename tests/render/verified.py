@@ -26,6 +26,15 @@ BY_A_NEW_POD = Violation(
     sample=("dev/source-1", "203.0.113.0", "TCP 1"),
     new_source=NewPod("dev", {"app": "toy"}, "10.0.0.1"),
 )
+TO_A_NAMED_PORT = Violation(
+    source="203.0.113.0/24",
+    destination="dev/destination-1[Pod]",
+    ports=Ports((("TCP", "8080"),)),
+    egress=Decision(True, "not-a-pod"),
+    ingress=BY_RULE,
+    sample=("203.0.113.0", "dev/destination-1", "TCP 8080"),
+    new_destination=NewPod("dev", {}, port="TCP 8080", port_names=("metrics", "web")),
+)
 VERIFICATION = Verification(
     "reference",
     True,
@@ -36,7 +45,7 @@ VERIFICATION = Verification(
             "a.yaml",
             2,
             "Nothing gets out.",
-            violations=(BETWEEN_PODS, BY_A_NEW_POD),
+            violations=(BETWEEN_PODS, BY_A_NEW_POD, TO_A_NAMED_PORT),
             pairs=1,
         ),
         Result("open", "allow", "a.yaml", 6),

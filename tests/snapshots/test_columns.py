@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kubeverdict.model.ports import Protocol
-from kubeverdict.snapshots.columns import Column
+from kubeverdict.snapshots.columns import Column, Made
 from kubeverdict.snapshots.container import SnapshotFile
 from kubeverdict.snapshots.reading import Reader
 from kubeverdict.snapshots.writing import Writer
@@ -163,3 +163,16 @@ def test_equal_values_are_kept_once() -> None:
 def test_what_has_no_way_to_be_stored_is_said() -> None:
     with pytest.raises(TypeError, match=r"column: no way to store many of .*Leaf"):
         stored(Leaf | None, [None])
+
+
+def test_columns_of_objects_are_made_with_the_first_of_them() -> None:
+    made: list[str] = []
+
+    def columns() -> list[Column[Any]]:
+        made.append("columns")
+        return []
+
+    objects = Made(object, columns, 3)
+    assert len(objects) == 3 and not made
+    assert objects[1] is objects[1]
+    assert made == ["columns"]

@@ -22,7 +22,7 @@ from kubeverdict.model.policy import Action, BlockPeer, Direction, Policy, Rule
 from kubeverdict.model.ports import NamedPort, PortMatch, PortRange, Protocol
 from kubeverdict.model.profile import REFERENCE, Profile
 from tests.clusters.generated import build_cluster, change_cluster, ends
-from tests.clusters.policies import Choose
+from tests.clusters.policies import Choose, unlisted
 from tests.counting import port_runs
 from tests.oracle import Oracle, Reason, Way, decides_to_allow
 from tests.oracle_parts import Flow
@@ -101,10 +101,15 @@ def _small(choose: Choose, made: Cluster) -> Cluster:
         )
         return replace(one, peers=peers, ports=ports, excluded_ports=excluded)
 
+    def policy(one: Policy) -> Policy:
+        rules = tuple(map(rule, one.rules))
+        beside = unlisted(rules, one.isolates) if one.unlisted_rules else ()
+        return replace(one, rules=rules, unlisted_rules=beside)
+
     return replace(
         made,
         pods=tuple(map(pod, made.pods)),
-        policies=tuple(replace(each, rules=tuple(map(rule, each.rules))) for each in made.policies),
+        policies=tuple(map(policy, made.policies)),
         nodes=(),
     )
 

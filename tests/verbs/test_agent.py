@@ -9,6 +9,7 @@ from ipaddress import ip_address
 import numpy as np
 import pytest
 
+from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.ports import place
 from kubeverdict.model.cluster import Pod
@@ -46,18 +47,24 @@ def named(way: Way) -> tuple[str, tuple[str, ...]]:
     return "rule", (f"{policy.kind} {policy}",)
 
 
+def on_the_node(compiled: CompiledPolicy, mode: Mode) -> tuple[dict[str, int], Tables, Naming]:
+    """The slot of each pod that packets can reach, as if all ran on one node; what the kernel
+    reads; and the names of what it decides by."""
+    held = Counter(text for pod in compiled.cluster.pods for text in set(pod.addresses))
+    # Without an address there is no packet, and one that two pods have is the address of one.
+    addressed = [pod for pod in compiled.pods if [held[text] for text in pod.addresses] == [1]]
+    locals_ = [Local(n, p.namespace, p.name, mode) for n, p in enumerate(addressed)]
+    tables = lower(compiled, "elsewhere", locals_)
+    naming = Naming()
+    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers, tables.conditional))
+    return {str(pod): slot for slot, pod in enumerate(addressed)}, tables, naming
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_every_decision_and_its_name_is_the_oracles(seed: int) -> None:
     plain = Plain(small_cluster(seed))
     compiled = compile_cluster(plain.oracle.cluster)
-    held = Counter(text for pod in compiled.cluster.pods for text in set(pod.addresses))
-    # Without an address there is no packet, and one that two pods have is the address of one.
-    addressed = [pod for pod in compiled.pods if [held[text] for text in pod.addresses] == [1]]
-    locals_ = [Local(n, p.namespace, p.name, Mode.ENFORCE) for n, p in enumerate(addressed)]
-    tables = lower(compiled, "elsewhere", locals_)
-    naming = Naming()
-    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers, tables.conditional))
-    slots = {str(pod): slot for slot, pod in enumerate(addressed)}
+    slots, tables, naming = on_the_node(compiled, Mode.ENFORCE)
     for asked in plain.asked():
         subject, other = asked.subject, asked.other
         assert isinstance(subject, Pod)
@@ -75,13 +82,7 @@ def test_what_depends_on_a_condition_is_allowed_and_marked(seed: int) -> None:
     made = with_conditions(small_cluster(seed), seed)
     most, least = (Plain(bound(made, at_least)) for at_least in (False, True))
     compiled = compile_cluster(made)
-    held = Counter(text for pod in compiled.cluster.pods for text in set(pod.addresses))
-    addressed = [pod for pod in compiled.pods if [held[text] for text in pod.addresses] == [1]]
-    locals_ = [Local(n, p.namespace, p.name, Mode.AUDIT) for n, p in enumerate(addressed)]
-    tables = lower(compiled, "elsewhere", locals_)
-    naming = Naming()
-    naming.published(1, compiled, DecidedRules(tables.rules, tables.tiers, tables.conditional))
-    slots = {str(pod): slot for slot, pod in enumerate(addressed)}
+    slots, tables, naming = on_the_node(compiled, Mode.AUDIT)
     for asked in most.asked():
         subject, other = asked.subject, asked.other
         assert isinstance(subject, Pod)

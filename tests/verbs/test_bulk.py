@@ -15,9 +15,10 @@ from kubeverdict.evaluate.scenarios import combine
 from kubeverdict.evaluate.scenarios.combine import covers
 from kubeverdict.evaluate.scenarios.outcome import Example, Judged, Outcome
 from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
+from kubeverdict.model.addresses import parse_block
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import Edit, edited, policy_key
-from kubeverdict.model.policy import Direction
+from kubeverdict.model.policy import BlockPeer, Direction
 from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.render import bulk as as_text
 from kubeverdict.render import jsonl
@@ -149,6 +150,17 @@ def test_a_scenario_that_adds_a_conditional_rule() -> None:
     line = json.loads(jsonl.bulk(told, Style()))
     assert line["at_least"]["figures"]["pairs_opened"] == 0 and line["conditional"]
     assert line["examples"][0]["after"]["condition"] == "for GET only"
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_scenario_that_adds_blocks_with_pods_in_them(direction: Direction) -> None:
+    """What an overlay makes of several blocks is no peer of a policy, and was dropped."""
+    blocks = [parse_block(text) for text in ("10.0.0.0/8", "203.0.113.0/24")]
+    peers = tuple(BlockPeer(block) for block in blocks if block is not None)
+    made = xy_cluster(PODS, policy_of("y/deny", isolates=(direction,)))
+    coming = policy_of("y/blocks", allow(direction, peers, PORT))
+    (outcome,) = evaluate(workbench(compile_cluster(made)), [Edit("blocks", policies_in=(coming,))])
+    assert counted(outcome).pairs_opened == 1
 
 
 def test_a_redundant_policy_is_so_in_both_bounds() -> None:

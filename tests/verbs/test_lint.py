@@ -166,7 +166,7 @@ def test_some_findings_depend_on_conditions() -> None:
         found = findings(made)
         told += sum("a rule with a condition" in one.message for one in found.values())
         dropped += len(findings(bound(made, at_least=False)).keys() - found.keys())
-    assert told >= 20 and dropped >= 5
+    assert told >= 20 and dropped >= 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -158,7 +158,7 @@ def test_use_of_rules_on_larger_clusters(seed: int) -> None:
 
 def test_some_rules_of_every_action_are_used_and_some_are_not() -> None:
     rules, used = Counter[Action](), Counter[Action]()
-    for seed in range(12):
+    for seed in range(24):
         cluster = random_cluster(seed, pods=20, policies=12, tiers=True)
         asked = random_probes(cluster, Oracle(cluster).managed, 200, seed)
         report = check(cluster, asked, [Seen.DENIED] * len(asked))

@@ -309,6 +309,41 @@ def test_policy_types(spec: str, expected: list[str]) -> None:
     assert [one for one in ids(report) if one.startswith("policy-types")] == expected
 
 
+def test_rules_that_policy_types_leaves_out_and_a_cni_applies() -> None:
+    spec = "podSelector: {}, policyTypes: [Ingress], ingress: [{}], egress: [{}]"
+    (one,) = found("policy-types-too-few", WEB, policy("p", spec), cnis=("cilium",))
+    assert one.message == (
+        "isolates for egress with Cilium, and by the API does not: it writes egress, and "
+        "policyTypes lists only Ingress"
+    )
+    # An empty list adds no direction, with Cilium neither.
+    empty = "podSelector: {}, policyTypes: [Ingress], egress: []"
+    (one,) = found("policy-types-too-few", WEB, policy("p", empty), cnis=("cilium",))
+    assert one.message.startswith("writes egress and does not isolate for it")
+    (one,) = found("cni-differs", WEB, policy("p", spec), cnis=("calico", "cilium"))
+    assert one.message == (
+        "whether rules that policyTypes leaves out count: Calico: ignored, Cilium: applied"
+    )
+    for cnis in (("calico", "cilium"), ("cilium", "calico")):
+        assert not found("cni-differs", WEB, policy("p", empty), cnis=cnis)
+        assert found("cni-differs", WEB, policy("p", spec), cnis=cnis)
+
+
+def test_labels_that_a_cni_does_not_see() -> None:
+    spec = "podSelector: {matchLabels: {pod-template-hash: x}}, ingress: [{}]"
+    (one,) = found("policy-selects-nothing", WEB, policy("p", spec), cnis=("cilium",))
+    assert one.message.endswith("it wants a label of pods that Cilium does not see")
+    (one,) = found("cni-differs", WEB, policy("p", spec), cnis=("calico", "cilium"))
+    assert one.message == "which labels of pods its selectors see: Calico: all, Cilium: identity"
+
+
+def test_what_denies_by_default_is_told_as_the_cni_has_it() -> None:
+    spec = "podSelector: {}, policyTypes: [Ingress], egress: [{to: [{podSelector: {}}]}]"
+    rule = "no-default-deny-egress"
+    assert found(rule, WEB, policy("p", spec))
+    assert not found(rule, WEB, policy("p", spec), cnis=("cilium",))
+
+
 # --- coverage --------------------------------------------------------------------------------
 
 
@@ -395,6 +430,30 @@ def test_a_difference_that_does_not_show_here_is_not_told_of() -> None:
     (one,) = found("cni-differs", WEB, named, cnis=("calico", "ovn-kubernetes"))
     assert "Calico: resolve, OVN-Kubernetes: any-port" in one.message
     assert not found("cni-differs", WEB, named, cnis=("calico", "cilium"))
+
+
+ADMIN = """
+---
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: admin}
+spec: {priority: 1, subject: {namespaces: {}}, %s}
+"""
+
+
+def test_rules_of_admin_policies_that_not_every_cni_understands() -> None:
+    nodes = ADMIN % "egress: [{action: Allow, to: [{nodes: {}}]}]"
+    (one,) = found("cni-differs", WEB, nodes, cnis=("calico", "antrea"))
+    assert one.message == (
+        "whether a rule with the peer nodes is understood: Calico: no, Antrea: yes"
+    )
+    named = ADMIN % (
+        "ingress: [{action: Deny, from: [{namespaces: {}}], ports: [{namedPort: http}]}]"
+    )
+    (one,) = found("cni-differs", WEB, named, cnis=("calico", "antrea"))
+    assert one.message.endswith("Calico: any-port, Antrea: resolve")
+    blocks = ADMIN % "egress: [{action: Deny, to: [{networks: [203.0.113.0/24]}]}]"
+    assert not found("cni-differs", WEB, blocks, cnis=("calico", "antrea"))
 
 
 def test_one_cni_differs_from_none() -> None:

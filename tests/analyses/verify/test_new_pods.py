@@ -111,12 +111,33 @@ def test_a_rule_of_an_ip_block_holds_for_new_pods_where_pods_are() -> None:
 def test_a_name_may_stand_for_any_port_of_a_new_pod() -> None:
     hole = policy("prod/metrics", ingress=[(None, [tcp_rule("metrics")])])
     (violation,) = one(DEV_TO_PROD, DENY, hole).violations
-    assert violation.new_destination == NewPod("prod", {}, port_names=("metrics",))
+    assert violation.new_destination == NewPod("prod", {}, port="TCP 5432", port_names=("metrics",))
     # A port that is asked about by its name has no other.
     assert one(replace(DEV_TO_PROD, ports=(PortName("pg"),)), DENY, hole).status == "holds"
     named = replace(DEV_TO_PROD, ports=(PortName("metrics"),), may_be_empty=True)
     (violation,) = one(named, DENY, hole).violations
     assert str(violation.ports) == "TCP metrics"
+    assert violation.new_destination == NewPod("prod", {}, port="TCP 1", port_names=("metrics",))
+
+
+def test_the_number_of_a_named_port_is_said() -> None:
+    """What lets in goes by the name and what lets out by the number, so it cannot be any."""
+    hole = policy("prod/metrics", ingress=[(None, [tcp_rule("metrics")])])
+    out = policy("dev/out", egress=[(None, [tcp_rule(8080)])])
+    for ports in (None, (PortName("metrics"),)):
+        asked = replace(DEV_TO_PROD, ports=ports, may_be_empty=True)
+        (violation,) = one(asked, DENY, hole, out).violations
+        there = "a new pod in prod without labels, port TCP 8080 named metrics"
+        assert str(violation.new_destination) == there
+
+
+def test_ports_that_need_no_name_are_shown_without_one() -> None:
+    hole = policy("prod/metrics", ingress=[(None, [tcp_rule("metrics"), tcp_rule(8000, 9000)])])
+    nobody = end(inside("prod", "app=new"))
+    asked = claim(Claim.DENY, end(inside("dev")), nobody, None, may_be_empty=True)
+    (violation,) = one(asked, DENY, hole).violations
+    assert (str(violation.ports), violation.sample[2]) == ("TCP 8000-9000", "TCP 8000")
+    assert violation.new_destination == NewPod("prod", {"app": "new"})
 
 
 def test_what_must_be_allowed_may_not_depend_on_names() -> None:
@@ -233,7 +254,7 @@ def test_too_many_kinds_of_pods_are_an_error_and_not_a_guess(
 
 # -- against making every pod --------------------------------------------------------------------
 
-KEY_NAMES = {"app": "app", "tier": "tier", "env": "tier"}
+KEY_NAMES = {"app": "app", "tier": "tier", "kubernetes.io/env": "tier"}
 LABEL_SETS = [
     {key: value for key, value in zip(KEYS[:2], values, strict=True) if value is not None}
     for values in product((None, *VALUES, "unnamed"), repeat=2)
@@ -407,6 +428,8 @@ ANYBODY = EndSpec((PodPeer(Selector.of(())),))
 
 
 @settings(max_examples=30, deadline=None)
+# A rule that lets a named port in which another rule lets out by its number.
+@example(46377, False, False, Claim.DENY, ANYBODY, ANYBODY, None)
 # A rule that passes a named port on to the next tier, where nothing isolates.
 @example(1170, True, False, Claim.DENY, ANYBODY, ANYBODY, None)
 @given(
@@ -463,17 +486,10 @@ def check(
         return
     word, _, number = port_text.partition(" ")
     probe = Probe(Protocol[word], int(number or 0))
-    asked_ports = [one for one in asked.ports or () if isinstance(one, PortRange)]
-    firsts = [one.first for one in asked_ports if one.protocol is probe.protocol]
-    firsts = firsts or [probe.port if asked.ports else 1]
     pods = []
     for name, one in (("source", source), ("destination", destination)):
-        # Named ports of new pods are the first of what was asked about.
-        ports = tuple(
-            ContainerPort(each, probe.protocol, number)
-            for each in one.port_names
-            for number in firsts
-        )
+        protocol, _, said = one.port.partition(" ")
+        ports = [ContainerPort(each, Protocol[protocol], int(said)) for each in one.port_names]
         where = (one.address,) if one.address else ()
         pods.append(pod(f"{one.namespace}/{name}", one.labels, *where, ports=ports))
     compiled = compile_cluster(replace(made, pods=tuple(pods)))
