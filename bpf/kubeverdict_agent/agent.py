@@ -157,9 +157,11 @@ def run(settings: Settings) -> None:
         if datapath.generation:
             for guard in guards:
                 guard.recall()
+        source = FileSource(settings.files, settings.skip_invalid)
+        stack.callback(source.close)
         reconciler = Reconciler(
             settings.node,
-            FileSource(settings.files, settings.skip_invalid),
+            source,
             as_enforced(settings.profile),
             node,
             alarms,

@@ -28,6 +28,8 @@ from kubeverdict_agent.control import modes as mode_settings
 from kubeverdict_agent.control import source
 from kubeverdict_agent.control.modes import Modes
 from kubeverdict_agent.control.removals import MODE, Contents, Removals
+from kubeverdict_agent.control.waking import Wakeup
+from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, has_writer, stamp
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.lowering.tables import Local, Lowering, Tables
@@ -94,7 +96,7 @@ class Reconciler:
     def __init__(
         self,
         node_name: str,
-        cluster: source.FileSource,
+        cluster: source.ClusterSource,
         profile: Profile,
         node: Publisher,
         alarms: Alarms,
@@ -128,6 +130,7 @@ class Reconciler:
         self._modes = Modes()
         self._file_modes: Modes | None = None  # those in force
         self._modes_known = False
+        self._modes_unwritten = False  # somebody is writing the file
         # Which pods of the cluster are enforced, and of which pods and modes that is.
         self._guarded: tuple[Sequence[Pod], Modes, NDArray[np.bool_]] = (
             (),
@@ -135,7 +138,9 @@ class Reconciler:
             np.zeros(0, np.bool_),
         )
         self._mode_stamps: object = None
-        self._wake = threading.Event()
+        self._mode_watch = PathWatch([str(mode_file)] if mode_file is not None else [])
+        self._mode_watch.cover()
+        self._wake = Wakeup()
         self._lock = threading.Lock()
         self._asked = 0
         self.done = 0
@@ -171,6 +176,7 @@ class Reconciler:
         self._stop.set()
         self._wake.set()
         self._thread.join()
+        self._mode_watch.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -182,14 +188,22 @@ class Reconciler:
                 self._alarms.unexpected("internal", error)
                 self._source.forget()
                 self._stop.wait(1.0)
-            self._wake.wait(source.POLL_SECONDS)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Until there may be something to do."""
+        waits = self._held is not None or self._mode_removals.waiting
+        if waits or self._unwritten_since or self._modes_unwritten or not self._mode_watch.complete:
+            seconds = source.POLL_SECONDS
+        else:
+            seconds = self._source.quiet_seconds
+        self._wake.wait(seconds, (*self._source.descriptors, *self._mode_watch.descriptors))
 
     def _turn(self) -> None:
         begun = time.monotonic()
         asked = self._asked
         reasons: list[str] = []
-        if self._wake.is_set():
-            self._wake.clear()
+        if self._wake.take():
             reasons.append("pods or modes")
         written = 0.0
         reading = self._read()
@@ -289,11 +303,15 @@ class Reconciler:
 
     def _read_modes(self) -> bool:
         files = [path for path in (self._mode_file, self._live_file) if path is not None]
+        if self._mode_watch.noticed().everything:
+            self._mode_watch.cover()
+        self._modes_unwritten = False
         stamps = [stamp(path) for path in files]
         if stamps == self._mode_stamps and not self._mode_removals.waiting:
             return False
         try:
             if self._mode_file is not None and has_writer(self._mode_file):
+                self._modes_unwritten = True
                 return False
             from_file = mode_settings.read(self._mode_file) if self._mode_file else Modes()
             live = mode_settings.read(self._live_file)

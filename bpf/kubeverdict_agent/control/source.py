@@ -3,9 +3,9 @@
 One small interface, so that a watch of an API server can be added to the files that are here:
 :meth:`FileSource.changed` says whether there is something new, :meth:`FileSource.read` reads it.
 
-Decided: look at the files' status ten times a second. That is cheap, works on every file system
-and for folders that are replaced as a whole (a mounted ConfigMap swaps a symbolic link), where
-inotify needs a watch on everything on the way and loses it at each swap.
+The kernel reports what changes (:mod:`watching`), and the status of all files is looked at once in
+a while as well: not all that happens to files is reported. A file that was moved to its place is
+whole, and read at once; any other change is waited for until it is over.
 
 Of a large cluster nearly everything is pods, and what changes is a policy. So where only files
 changed that hold nothing but policies, only these are read again.
@@ -18,10 +18,11 @@ the agent runs, so nothing of it may hold the text of a file: :func:`settled` en
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -37,9 +38,12 @@ from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.policy import Policy, Rule
 from kubeverdict.model.sources import FieldPath, Source
 from kubeverdict_agent.control.removals import Contents, Key
+from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, Stamp, has_writer, stamp
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.1  # between two looks where the kernel does not report what changes
+_LOOK_SECONDS, _LONGEST_SECONDS = 1.0, 10.0  # and where it does, the longer the more files
+_LOOK_SHARE = 500  # a look takes one part in so many of a processor then
 _SETTLE_SECONDS = 0.02  # between two looks that must agree before a file counts as written
 _PATIENCE = 10  # looks at files that are being written all the time
 _REPEATED = "defined twice"  # in what loading says of it
@@ -130,27 +134,19 @@ def _files(loaded: Loaded) -> dict[str, frozenset[Key]]:
     return {file: frozenset(keys) for file, keys in found.items()}
 
 
-class FileSource:
-    """Files and folders of manifests, as the engine reads them."""
-
-    def __init__(self, paths: Sequence[str], skip_invalid: bool = False) -> None:
-        self._paths = tuple(paths)
-        self._skip_invalid = skip_invalid
-        self._seen: dict[str, Stamp] | None = None
-        self._unread: set[str] = set()  # changed, and wrong so far
-        self._base: _Base | None = None
+class ClusterSource(Protocol):
+    """What a cluster is read from, again and again, by one thread."""
 
     @property
-    def name(self) -> str:
-        return " ".join(self._paths)
+    def descriptors(self) -> tuple[int, ...]:
+        """What is readable once :meth:`changed` should be asked."""
+
+    @property
+    def quiet_seconds(self) -> float:
+        """After so many :meth:`changed` should be asked if nothing is readable meanwhile."""
 
     def changed(self) -> bool:
-        """Whether a file changed, came or went since the last :meth:`read`."""
-        return self._stamps() != self._seen
-
-    def forget(self) -> None:
-        """Read everything again the next time, whether or not it changes."""
-        self._seen = None
+        """Whether there is anything new since the last :meth:`read`."""
 
     def read(self, wait: Callable[[float], Any]) -> ClusterReading:
         """The cluster as it is now. ``wait`` sleeps for some seconds.
@@ -158,22 +154,122 @@ class FileSource:
         Raises InputError; the same input is then not read again until it changes. Raises
         BeingWritten where it cannot be read yet, and is to be read soon.
         """
-        stamps = self._settled_stamps(wait)
+
+    def forget(self) -> None:
+        """Read everything again the next time, whether or not it changes."""
+
+
+class FileSource:
+    """Files and folders of manifests, as the engine reads them."""
+
+    def __init__(self, paths: Sequence[str], skip_invalid: bool = False) -> None:
+        self._paths = tuple(paths)
+        self._skip_invalid = skip_invalid
+        self._watch = PathWatch(self._paths)
+        self._now: dict[str, Stamp] = {}  # what there is, as far as it was noticed
+        self._seen: dict[str, Stamp] | None = None  # what was read
+        self._other: set[str] = set()  # files that are not as they were read
+        self._replaced = True  # all of these were moved to their places
+        self._unread: set[str] = set()  # changed, and wrong so far
+        self._look_due = 0.0
+        self._base: _Base | None = None
+
+    @property
+    def name(self) -> str:
+        return " ".join(self._paths)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return self._watch.descriptors
+
+    @property
+    def quiet_seconds(self) -> float:
+        return max(self._look_due - time.monotonic(), 0.0)
+
+    def close(self) -> None:
+        self._watch.close()
+
+    def changed(self) -> bool:
+        self._look()
+        return self._seen is None or bool(self._other)
+
+    def forget(self) -> None:
+        self._seen = None
+        self._look_due = 0.0
+
+    def read(self, wait: Callable[[float], Any]) -> ClusterReading:
+        self._settle(wait)
+        stamps, changed = self._now, self._other | self._unread
         try:
-            reading, keep = self._read(stamps)
+            reading, keep = self._read(stamps, changed)
         except InputError:
-            self._hold_still(stamps)
-            self._unread = self._changed(stamps)
-            self._seen = stamps
+            self._hold_still(stamps, everything=True)
+            self._unread = changed
+            self._take(stamps)
             raise
-        self._hold_still(stamps)
-        self._seen, self._unread = stamps, set()
+        self._hold_still(stamps, everything=reading.edit is None)
+        self._unread = set()
+        self._take(stamps)
         keep()
         return reading
 
-    def _read(self, stamps: dict[str, Stamp]) -> tuple[ClusterReading, Callable[[], None]]:
+    # --- files that change ------------------------------------------------------------------
+
+    def _look(self, everything: bool = False) -> None:
+        """Take note of what changed: what was reported, or ``everything``."""
+        noticed = self._watch.noticed()
+        begun = time.monotonic()
+        now, before = self._now, self._seen or {}
+        if everything or noticed.everything or self._seen is None or begun >= self._look_due:
+            self._watch.cover()
+            now = dict(_stamps(self._paths))
+            other = _differing(before, now)
+            seconds = max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - begun))
+            seconds = min(seconds, _LONGEST_SECONDS) if self._watch.complete else POLL_SECONDS
+            self._look_due = begun + seconds
+        else:
+            asked = noticed.files | self._other
+            now = {name: at for name, at in now.items() if name not in asked} if asked else now
+            now |= {name: at for name in asked if (at := stamp(name)) is not None}
+            other = {name for name in asked if before.get(name) != now.get(name)}
+        self._replaced &= noticed.replaced and other <= self._other | noticed.files
+        self._other = other
+        if now != self._now:  # while it is the same object, nothing has changed
+            self._now = now
+
+    def _take(self, stamps: dict[str, Stamp]) -> None:
+        """What was read is what there was at ``stamps``."""
+        self._seen, self._other, self._replaced = stamps, _differing(stamps, self._now), True
+
+    def _settle(self, wait: Callable[[float], Any]) -> None:
+        """Wait until nothing is being written any more. Raises BeingWritten."""
+        self._look()
+        at_once = self._replaced and self._seen is not None
+        moving: Sequence[str] = ()
+        for _ in range(_PATIENCE):
+            before = self._now
+            if not at_once:
+                wait(_SETTLE_SECONDS)
+                self._look()
+            at_once = False
+            moving = () if self._now is before else sorted(_differing(before, self._now))
+            asked = self._other | self._unread
+            moving = moving or [name for name in sorted(asked) if has_writer(name)]
+            if not moving:
+                return
+        raise BeingWritten(moving[0])
+
+    def _hold_still(self, stamps: dict[str, Stamp], everything: bool) -> None:
+        self._look(everything)
+        for name in () if self._now is stamps else sorted(_differing(stamps, self._now)):
+            raise BeingWritten(name)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def _read(
+        self, stamps: dict[str, Stamp], changed: set[str]
+    ) -> tuple[ClusterReading, Callable[[], None]]:
         """The cluster, and what to do once it is known that no file changed meanwhile."""
-        changed = self._changed(stamps)
         written = [stamps[name][_WRITTEN] for name in changed if name in stamps]
         changed_at = max(written, default=0) / 1e9
         if self._base is not None and changed and not changed & self._base.mixed:
@@ -185,18 +281,6 @@ class FileSource:
             loaded = load(self._paths, skip_invalid=self._skip_invalid, mapped=False)
             whole = _whole(loaded, stamps)
         return ClusterReading(changed_at, None, whole), lambda: self._keep(whole)
-
-    def _changed(self, stamps: dict[str, Stamp]) -> set[str]:
-        """Files that changed since they were read, and those that were wrong."""
-        before = self._seen or {}
-        names = stamps.keys() | before.keys()
-        return {name for name in names if before.get(name) != stamps.get(name)} | self._unread
-
-    def _hold_still(self, stamps: dict[str, Stamp]) -> None:
-        again = self._stamps()
-        for name in sorted(stamps.keys() | again.keys()):
-            if stamps.get(name) != again.get(name):
-                raise BeingWritten(name)
 
     def _keep(self, base: _Base) -> None:
         self._base = base
@@ -250,23 +334,12 @@ class FileSource:
         )
         return after, edit
 
-    def _settled_stamps(self, wait: Callable[[float], Any]) -> dict[str, Stamp]:
-        """What is there, once nothing is being written any more. Raises BeingWritten."""
-        stamps = self._stamps()
-        for _ in range(_PATIENCE):
-            wait(_SETTLE_SECONDS)
-            again = self._stamps()
-            names = stamps.keys() | again.keys()
-            moving = sorted(name for name in names if stamps.get(name) != again.get(name))
-            stamps = again
-            if not moving:
-                moving = [name for name in sorted(self._changed(again)) if has_writer(name)]
-            if not moving:
-                return again
-        raise BeingWritten(moving[0])
 
-    def _stamps(self) -> dict[str, Stamp]:
-        return dict(_stamps(self._paths))
+def _differing(one: Mapping[str, Stamp], other: Mapping[str, Stamp]) -> set[str]:
+    """Files that are not the same in both."""
+    if one is other:
+        return set()
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
 
 
 def _stamps(paths: Sequence[str]) -> Iterator[tuple[str, Stamp]]:
