@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,11 +194,25 @@ def test_a_status_is_handed_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(capsys, act) == Done(1, "one finding\n", "")
 
 
+def _installed_commands() -> dict[str, str]:
+    """Each command that an installation puts on the path, and the function that it calls."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    commands: dict[str, str] = project["project"]["scripts"]
+    return commands
+
+
 def test_a_library_that_is_missing_or_broken(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('gone', name='click')")
-    for module in ("kubeverdict", "kubeverdict_agent"):
+    modules = [["-m", module] for module in ("kubeverdict", "kubeverdict_agent")]
+    installed = []
+    for name, target in _installed_commands().items():
+        module, _, function = target.partition(":")
+        call = f"import sys; sys.argv[0] = {name!r}; from {module} import {function} as main"
+        installed.append(["-c", f"{call}; sys.exit(main())"])
+    assert len(installed) == 3
+    for started in modules + installed:
         done = subprocess.run(
-            [sys.executable, "-m", module, "--help"],
+            [sys.executable, *started, "--help"],
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},

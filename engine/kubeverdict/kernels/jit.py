@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
@@ -62,8 +62,8 @@ class Kernel:
     @cached_property
     def compiled(self) -> Callable[..., Any]:
         """The compiled form. numba specialises it at the first call with each set of types."""
-        with _lock, _cache_directory():
-            return self._compile(self._options | {"cache": True})
+        with _lock, _cache_directory() as cached:
+            return self._compile(self._options | {"cache": True}, cached)
 
     @cached_property
     def inner(self) -> Callable[..., Any]:
@@ -74,14 +74,17 @@ class Kernel:
                 self._options | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
             )
 
-    def _compile(self, options: dict[str, Any]) -> Callable[..., Any]:
+    def _compile(self, options: dict[str, Any], cached: Path | None = None) -> Callable[..., Any]:
         import numba
 
+        code = self.plain.__code__
+        if cached is not None:
+            code = code.replace(co_filename=_copy_of_source(code.co_filename, cached))
         scope = dict(self.plain.__globals__)
-        for name in self.plain.__code__.co_names:
+        for name in code.co_names:
             if isinstance(scope.get(name), Kernel | Instruction):
                 scope[name] = scope[name].inner
-        twin = FunctionType(self.plain.__code__, scope, self.plain.__name__)
+        twin = FunctionType(code, scope, self.plain.__name__)
         twin.__module__ = self.plain.__module__
         twin.__qualname__ = self.plain.__qualname__
         compiled: Callable[..., Any] = numba.njit(**options)(twin)
@@ -159,8 +162,9 @@ def compiled_only() -> Iterator[None]:
 
 
 @contextmanager
-def _cache_directory() -> Iterator[None]:
-    """Point numba at a cache of our own while a kernel is set up.
+def _cache_directory() -> Iterator[Path | None]:
+    """Point numba at a cache of our own while a kernel is set up: yields its directory, or None
+    where the user has set another.
 
     numba keys a cached kernel on the file that holds it and not on the kernels it calls, so a
     changed callee in another file would go unnoticed. The directory is named after the content
@@ -170,12 +174,37 @@ def _cache_directory() -> Iterator[None]:
 
     settings: Any = config
     before = settings.CACHE_DIR
-    if not before:
-        settings.CACHE_DIR = str(cache_directory())
+    ours = None if before else cache_directory()
+    if ours is not None:
+        settings.CACHE_DIR = str(ours)
     try:
-        yield
+        yield ours
     finally:
         settings.CACHE_DIR = before
+
+
+def _copy_of_source(path: str, cached: Path) -> str:
+    """The path of a copy of a source file in the cache; ``path`` itself where none can be kept.
+
+    numba also keys a cached kernel on the path of its file, and before 0.68 on its time. Every
+    installation of one version must find the same, so that each user compiles once.
+    """
+    copy = cached / "source" / Path(path).name
+    if not copy.exists():
+        from tempfile import NamedTemporaryFile
+
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=copy.parent) as written:
+                written.write(Path(path).read_bytes())
+                written.flush()
+                os.chmod(written.name, 0o644)
+                # Of several processes the first is right: its file, and so its time, stays.
+                with suppress(FileExistsError):
+                    os.link(written.name, copy)
+        except OSError:
+            return path
+    return str(copy)
 
 
 def cache_directory() -> Path:
