@@ -28,7 +28,6 @@ SERVER, CLIENT, FLOODER = 0, 1, 2
 TCP_PORT, UDP_PORT = 8080, 8081
 ADDED_PEER, ADDED_PORT = "172.16.77.7", 7000
 """Who may reach the server, over UDP, after :func:`with_policy`, and by no other rule."""
-OUTSIDE = "203.0.113.66"
 
 _TEAMS, _APPS = 20, 50
 # Clusters have many policies and few kinds of services.
@@ -74,11 +73,6 @@ class TrafficScenario:
             f"{self.pods + self.crowd:,} pods elsewhere"
         )
         return text + (f", {self.crowd:,} of them in every rule's set" if self.crowd else "")
-
-    @property
-    def rules_a_pod(self) -> int:
-        """Rules that the policies of the server hold, both directions together."""
-        return -(-self.policies // self.local) * self.rules
 
 
 def local_names(count: int) -> Iterator[tuple[str, str]]:

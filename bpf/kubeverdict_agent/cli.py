@@ -114,7 +114,7 @@ def cli() -> None:
     "mode_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The same settings, one a line; watched.",
+    help="A file of such settings, SUBJECT=MODE, one a line; watched.",
 )
 @click.option(
     "--fail",
@@ -152,7 +152,7 @@ def cli() -> None:
     default=180,
     show_default=True,
     metavar="SECONDS",
-    help="How long one of another protocol is, once it was answered.",
+    help="How long an idle, answered connection of another protocol is remembered.",
 )
 @click.option(
     "--connections",
@@ -174,8 +174,8 @@ def cli() -> None:
     default=SHARE,
     show_default=True,
     metavar="SHARE",
-    help="A change that removes more than this part of the policies, of the pods or of the mode"
-    " settings, or everything in a file, waits.",
+    help="Hold back a change that removes more than this share of the policies, of the pods or of"
+    " the mode settings, or everything in a file.",
 )
 @click.option(
     "--confirm-after",
@@ -244,7 +244,7 @@ def run(
 
 
 @cli.command()
-@click.option("-n", "--namespace", metavar="NAME", help="Only what policies of it deny.")
+@click.option("-n", "--namespace", metavar="NAME", help="Only denials by its policies.")
 @format_option
 @state_option
 def report(namespace: str | None, output: str, state: Path) -> int:

@@ -32,9 +32,9 @@ from kubeverdict.manifests.folders import SUFFIXES
 from kubeverdict.manifests.loading import Loaded, with_implied
 from kubeverdict.manifests.policies import is_evaluated
 from kubeverdict.manifests.repeated import same
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit, PolicyKey, policy_key
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Policy, Rule
 from kubeverdict.model.sources import FieldPath, Source
 from kubeverdict_agent.control.removals import Contents, Key

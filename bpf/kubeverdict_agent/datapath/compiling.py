@@ -25,7 +25,6 @@ from kubeverdict_agent.datapath.clocks import tick_shift
 from kubeverdict_agent.errors import DatapathError
 
 _HERE = Path(__file__).parent
-INCLUDES = _HERE / "include"
 SOURCES = _HERE
 BCC_PLACES = (Path("/usr/lib/python3/dist-packages"), Path("/usr/lib/python3/site-packages"))
 # Seconds for a compilation, which takes half a second on a machine at rest; some are slow and busy.

@@ -28,9 +28,9 @@ from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import policy_key
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Direction, says_the_same
 from kubeverdict.model.unevaluated import Unevaluated, merged
 

@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     "--scenarios",
     "given",
     metavar="FILE|DIR",
-    help="A file of scenarios, or a folder with the manifests of one in each file.",
+    help="A file of scenarios, or a folder in which each file of manifests is one scenario.",
 )
 @click.option("--delete-each", is_flag=True, help="Every policy removed on its own.")
 @click.option(
-    "--apply-each", metavar="FILE|DIR", help="Every policy in it applied on its own, and in pairs."
+    "--apply-each",
+    metavar="FILE|DIR",
+    help="Every policy in it applied on its own; pairs are checked for overlap and conflict.",
 )
 @click.option(
     "--relabel-each",

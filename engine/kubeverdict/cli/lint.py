@@ -92,7 +92,7 @@ def lint(
     if list_rules:
         return _show_rules(files, output)
     if not files:
-        raise UsageError("no input: use -f FILE, or --list-rules for what lint looks for")
+        raise UsageError("no input: use -f FILE or --live, or --list-rules for what lint looks for")
     from kubeverdict.analyses.findings import is_failure
     from kubeverdict.analyses.lint import in_full, without_known
     from kubeverdict.analyses.lint import lint as lint_

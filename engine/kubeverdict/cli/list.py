@@ -27,7 +27,7 @@ from kubeverdict.command.running import verb
 @click.option(
     "--direction",
     type=click.Choice(["ingress", "egress"]),
-    help="Only into, or out of, the focus or namespace.",
+    help="Only connections into (ingress) or out of (egress) the focus or namespace.",
 )
 @address_ranges
 @judging("list")

@@ -51,7 +51,7 @@ def cni_options(command: Command) -> Command:
             click.option(
                 "--static",
                 is_flag=True,
-                help="Judge by labels: keep pods that have no address yet.",
+                help="Judge pods without an address too, by their labels; no ipBlock matches them.",
             ),
             click.option(
                 "--skip-invalid",
@@ -200,5 +200,5 @@ address_ranges = click.option(
     "--ranges",
     "by_range",
     is_flag=True,
-    help="Addresses as ranges, a row each and of both families; JSON in version 1.",
+    help="Write addresses as ranges, of IPv4 and IPv6; JSON has version 1 of its schema.",
 )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kubeverdict.cli.flows import check_inputs, flow_logs, say_nothing_judged, traffic_in
 from kubeverdict.cli.inputs import check_pods, cluster_in, compiled_from
 from kubeverdict.cli.options import input_files, judging
 from kubeverdict.cli.output import say, show
-from kubeverdict.cli.replay import check_inputs, flow_logs, say_nothing_judged, traffic_in
 from kubeverdict.command.failures import CLEAN, FINDINGS
 from kubeverdict.command.running import verb
 from kubeverdict.errors import UsageError

@@ -11,7 +11,7 @@ from kubeverdict.command.running import verb
 def warmup() -> int:
     """Compile the kernels that large inputs need, once.
 
-    Later commands load it from a cache instead of waiting for it.
+    Later commands load them from a cache.
     """
     from kubeverdict.evaluate.warmup import warmup as warmup_
 

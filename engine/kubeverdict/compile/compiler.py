@@ -29,8 +29,8 @@ from kubeverdict.compile.universe import (
 )
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.jit import cache_directory
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.profile import REFERENCE, Profile
 
 # From about this many pods on, some kernel is worth compiling.

@@ -44,7 +44,6 @@ from kubeverdict.manifests.validation import (
     type_name,
 )
 from kubeverdict.manifests.workloads import pods_of
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
     METADATA_NAME,
     ApiServerCalls,
@@ -57,6 +56,7 @@ from kubeverdict.model.cluster import (
 )
 from kubeverdict.model.defaults import DEFAULT_NAMESPACE
 from kubeverdict.model.endpoints import EndpointList
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.references import (
     NO_REFERENCES,

@@ -16,7 +16,7 @@ from typing import Any, Generic, SupportsIndex, TypeVar, overload
 import msgspec
 from numpy.typing import NDArray
 
-from kubeverdict.model.bulk import collector_paused
+from kubeverdict.model.gc_pause import collector_paused
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -11,7 +11,7 @@ import msgspec
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import UsageError
-from kubeverdict.model.bulk import collector_paused
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.snapshots.container import Data, SnapshotFile, mapped, replace_file
 from kubeverdict.snapshots.layout import fingerprint
 from kubeverdict.snapshots.reading import Reader

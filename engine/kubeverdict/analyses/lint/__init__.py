@@ -43,7 +43,7 @@ from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, Places
 from kubeverdict.analyses.redundancy import Removable, by_rules
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.model.bulk import collector_paused
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.profile import Profile
 from kubeverdict.model.sources import FieldPath
 from kubeverdict.model.unevaluated import Unevaluated

@@ -239,14 +239,14 @@ RULES: tuple[Check, ...] = (
         "policy-shadowed",
         "all that a policy allows is allowed by another one",
         _NOTE,
-        "It changes nothing: deleting it does not close anything either.",
+        "Other policies allow every connection that it allows, so deleting it closes nothing.",
         "Delete it, or narrow the other policy.",
     ),
     Check(
         "policy-redundant",
         "all that a policy does is done by others",
         _NOTE,
-        "It changes nothing: deleting it does not close anything either.",
+        "Other policies allow every connection that it allows, so deleting it closes nothing.",
         "Delete it, or narrow the others.",
     ),
     # --- meaning ------------------------------------------------------------------------------

@@ -16,18 +16,18 @@ from kubeverdict.analyses.lint import breadth, coverage, exposure
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit
 
-# Rules whose findings say that something is open, and where they are looked for.
-OPEN = (
-    "ingress-from-everywhere",
-    "egress-to-everywhere",
-    "metadata-open",
-    "block-in-cluster",
-    "no-default-deny-ingress",
-    "no-default-deny-egress",
-    "pod-unselected",
-    "service-source",
-)
-_LOOKED_FOR = (breadth.check, coverage.unguarded, exposure.check)
+# Rules whose findings say that something is open, and the check that looks for each.
+_CHECKS = {
+    "ingress-from-everywhere": breadth.check,
+    "egress-to-everywhere": breadth.check,
+    "metadata-open": breadth.check,
+    "block-in-cluster": breadth.check,
+    "no-default-deny-ingress": coverage.unguarded,
+    "no-default-deny-egress": coverage.unguarded,
+    "pod-unselected": coverage.unguarded,
+    "service-source": exposure.check,
+}
+OPEN = tuple(_CHECKS)
 # Rules whose findings are about what a policy rule allows.
 _OF_RULES = (*OPEN, "egress-one-sided", "ingress-one-sided")
 
@@ -36,7 +36,8 @@ def certain(facts: Facts, hits: Iterable[Hit]) -> Iterator[Hit]:
     """Those of ``hits``, found in what is allowed at most, that hold in any case; and those about
     conditional rules, with the condition."""
     least = Facts(facts.compiled.bound(at_least=True), facts.others)
-    found = {_key(hit): hit for check in _LOOKED_FOR for hit in check(least) if hit.rule in OPEN}
+    checks = dict.fromkeys(_CHECKS.values())
+    found = {_key(hit): hit for check in checks for hit in check(least) if hit.rule in OPEN}
     for hit in hits:
         shown: Hit | None = hit
         condition = _condition(hit) if hit.rule in _OF_RULES else ""

@@ -25,9 +25,9 @@ from kubeverdict.analyses.recommend.shapes import (
 )
 from kubeverdict.analyses.traffic import LogReading, Traffic
 from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.counts import count, listed
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Direction
 from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import Profile

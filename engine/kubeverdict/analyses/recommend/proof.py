@@ -22,8 +22,8 @@ from kubeverdict.analyses.recommend.permits import (
 from kubeverdict.analyses.replay import Log
 from kubeverdict.analyses.traffic import Traffic
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import PodPeer
 from kubeverdict.model.unevaluated import Unevaluated
 

@@ -28,7 +28,6 @@ from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, Ro
 from kubeverdict.compile.sets import chosen
 from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import (
     CONTROLLER_LABELS,
     METADATA_NAME,
@@ -38,6 +37,7 @@ from kubeverdict.model.cluster import (
     Pod,
 )
 from kubeverdict.model.edit import Edit, PolicyKey, edited, policy_key
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 
 # What an edit changes without a verdict of pods being touched.

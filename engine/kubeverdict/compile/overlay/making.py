@@ -44,8 +44,8 @@ from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.reach import View
 from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import Family
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.cluster import CONTROLLER_LABELS, METADATA_NAME, Pod, WorkloadRef
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import Action, Direction
 from kubeverdict.model.ports import NamedPort
 

@@ -15,7 +15,7 @@ libcalico-go/lib/backend/syncersv1/updateprocessors of Calico 3.31.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from kubeverdict.manifests import fields
 from kubeverdict.manifests.findings import DocumentPlace
@@ -51,15 +51,6 @@ _RULE = frozenset(
 _MOST_RULES = 1024
 
 UNKNOWN_ACCOUNTS = "if the labels of service accounts are as asked for"
-
-
-class _Said(NamedTuple):
-    """What a rule says beside its ends."""
-
-    action: Action | None
-    version: Family | None
-    ports: CoveredPorts
-    http: str
 
 
 def read_rules(

@@ -1,4 +1,4 @@
-"""Making many values at once."""
+"""The garbage collector paused while many values are made."""
 
 from __future__ import annotations
 
