@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @verb()
-@click.argument("first", metavar="OLD")
-@click.argument("second", metavar="NEW")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
 @click.option(
     "--any",
     "any_pod",
