@@ -163,8 +163,8 @@ def compiled_only() -> Iterator[None]:
 
 @contextmanager
 def _cache_directory() -> Iterator[Path | None]:
-    """Point numba at a cache of our own while a kernel is set up: yields its directory, or None
-    where the user has set another.
+    """Point numba at a cache of our own while a kernel is set up: yields
+    :func:`cache_directory`, or None where the user has set another one of numba's.
 
     numba keys a cached kernel on the file that holds it and not on the kernels it calls, so a
     changed callee in another file would go unnoticed. The directory is named after the content
@@ -176,11 +176,32 @@ def _cache_directory() -> Iterator[Path | None]:
     before = settings.CACHE_DIR
     ours = None if before else cache_directory()
     if ours is not None:
-        settings.CACHE_DIR = str(ours)
+        settings.CACHE_DIR = str(_writable(ours))
     try:
         yield ours
     finally:
         settings.CACHE_DIR = before
+
+
+@cache
+def _writable(directory: Path) -> Path:
+    """``directory``, or a temporary copy of it where nothing can be written, as in an image whose
+    file system is read-only: numba takes no other, not even to read."""
+    from tempfile import TemporaryDirectory, TemporaryFile
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=directory).close()
+    except OSError:
+        import atexit
+        import shutil
+
+        temporary = TemporaryDirectory(prefix="kubeverdict-kernels-", ignore_cleanup_errors=True)
+        atexit.register(temporary.cleanup)
+        if directory.is_dir():
+            shutil.copytree(directory, temporary.name, dirs_exist_ok=True)
+        return Path(temporary.name)
+    return directory
 
 
 def _copy_of_source(path: str, cached: Path) -> str:
