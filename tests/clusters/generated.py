@@ -311,8 +311,9 @@ def knob_positions() -> dict[str, tuple[object, ...]]:
 
 # Knobs that concern Services, open connections, or what a user is told.
 NOT_OF_FLOWS = ("service_egress", "hairpin", "deny", "established")
-# These clusters have no policies of that kind; those of generated_documents.py have.
+# These clusters have no policies of these kinds; those of generated_documents.py have.
 OF_ADMIN_POLICIES = ("admin_nodes", "admin_named_ports")
+OF_CLUSTER_POLICIES = ("cluster_nodes", "cluster_ties", "cluster_baseline")
 # A rule of NetworkPolicy denies nothing.
 OF_DENIALS = ("own_node_deniable",)
 

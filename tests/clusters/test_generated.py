@@ -15,6 +15,7 @@ from kubeverdict.model.profile import REFERENCE, Profile
 from tests.clusters.generated import (
     NOT_OF_FLOWS,
     OF_ADMIN_POLICIES,
+    OF_CLUSTER_POLICIES,
     OF_DENIALS,
     SINGLE_KNOB_PROFILES,
     random_cluster,
@@ -47,7 +48,9 @@ def test_a_seed_makes_the_same_cluster_every_time() -> None:
     [
         each
         for each in SINGLE_KNOB_PROFILES
-        if not each.name.startswith((*NOT_OF_FLOWS, *OF_ADMIN_POLICIES, *OF_DENIALS))
+        if not each.name.startswith(
+            (*NOT_OF_FLOWS, *OF_ADMIN_POLICIES, *OF_CLUSTER_POLICIES, *OF_DENIALS)
+        )
     ],
     ids=lambda profile: profile.name,
 )

@@ -51,6 +51,13 @@ KNOBS = {
     "it allows nothing, or denies everything",
     "admin_named_ports": "… and a rule with a named port: looked up (`resolve`), or a rule for "
     "every port of every protocol (`any-port`)",
+    "cluster_nodes": "ClusterNetworkPolicy: a rule with the peer `nodes` is `read`, `fails-closed` "
+    "(it allows nothing, or denies everything), or makes the plug-in refuse the policy "
+    "(`refuse-policy`)",
+    "cluster_ties": "… policies of one priority: one after the other `by-name`, or `by-index`: the "
+    "first rule of each, then the second, of which those that deny come first",
+    "cluster_baseline": "… whether the baseline is asked `after-isolation`, about pods that "
+    "nothing isolates, or `before-isolation` denies",
     "end_port": "whether `endPort` counts, or the first port alone",
     "icmp": "whether ICMP is judged by `rules`, or `always` allowed",
     "service_egress": "what egress to a Service is judged on: its `backend`, or its `cluster-ip`",

@@ -16,7 +16,12 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.profile import PROFILES
-from tests.clusters.generated import knob_positions
+from tests.clusters.generated import (
+    NOT_OF_FLOWS,
+    OF_ADMIN_POLICIES,
+    OF_CLUSTER_POLICIES,
+    knob_positions,
+)
 from tests.engines.comparison import Observation, Passages, observe, passages
 from tests.engines.engines import Running
 from tests.engines.known_answers import KNOWN, Known
@@ -24,7 +29,7 @@ from tests.programs.recipe import RECIPES
 
 # What packets that open connections between pods, nodes and outside do not show, or what these
 # programs have none of.
-NOT_SHOWN = ("service_egress", "hairpin", "deny", "established", "admin_nodes", "admin_named_ports")
+NOT_SHOWN = (*NOT_OF_FLOWS, *OF_ADMIN_POLICIES, *OF_CLUSTER_POLICIES)
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=str)

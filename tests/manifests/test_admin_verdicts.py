@@ -142,23 +142,97 @@ def is_open(
     found = decided("Admin")
     if found is not None:
         return found
-    usual = [
+    usual = networkpolicies(objects, subject, word)
+    if usual:
+        return allowed_by(usual, word, other)
+    found = decided("Baseline")
+    return True if found is None else found
+
+
+def networkpolicies(
+    objects: Sequence[Object], subject: Side, word: str, unlisted: bool = False
+) -> list[Object]:
+    """Those that isolate a pod; ``unlisted``: by rules of directions that they do not list too."""
+    return [
         one["spec"]
         for one in objects
         if one["kind"] == "NetworkPolicy"
         and one["metadata"]["namespace"] == subject.namespace
-        and word.title() in one["spec"]["policyTypes"]
+        and (word.title() in one["spec"]["policyTypes"] or (unlisted and one["spec"][word]))
         and selects(one["spec"]["podSelector"], dict(subject.labels))
     ]
-    if usual:
-        return any(
-            other.namespace and selects(peer["namespaceSelector"], space_labels(other.namespace))
-            for spec in usual
-            for rule in spec[word]
-            for peer in rule[side]
-        )
+
+
+def allowed_by(usual: Sequence[Object], word: str, other: Side) -> bool:
+    side = "from" if word == "ingress" else "to"
+    return any(
+        other.namespace and selects(peer["namespaceSelector"], space_labels(other.namespace))
+        for spec in usual
+        for rule in spec[word]
+        for peer in rule[side]
+    )
+
+
+# --- as Cilium 1.20 has it -----------------------------------------------------------------------
+
+
+def is_open_in_cilium(
+    objects: Sequence[Object],
+    source: Side,
+    destination: Side,
+    out: bool,
+    protocol: str,
+    port: int,
+    at_least: bool,
+) -> bool:
+    """One direction. Rules of one tier are one list by priority and then by their place in the
+    policy, where Deny comes before Accept before Pass. The baseline is asked before isolation
+    denies; what it passes is left to isolation, which the engine takes for a condition."""
+    subject, other = (source, destination) if out else (destination, source)
+    word, side = ("egress", "to") if out else ("ingress", "from")
+    if not subject.namespace:
+        return True
+
+    def decided(tier: str) -> str:
+        matching = []
+        for one in objects:
+            if one["kind"] != "ClusterNetworkPolicy" or one["spec"]["tier"] != tier:
+                continue
+            rules = one["spec"]["ingress"] + one["spec"]["egress"]
+            if any("nodes" in peer for rule in rules for peer in rule.get("to", ())):
+                continue  # refused
+            if not is_among(one["spec"]["subject"], subject):
+                continue
+            for place, rule in enumerate(one["spec"][word]):
+                entries = rule.get("protocols", [])
+                ends = any(is_peer_in_cilium(peer, other) for peer in rule[side])
+                if ends and (
+                    not entries
+                    or any(is_port(each, protocol, port, destination) for each in entries)
+                ):
+                    rank = ("Deny", "Accept", "Pass").index(rule["action"])
+                    matching.append((one["spec"]["priority"], place, rank, rule["action"]))
+        return str(min(matching)[-1]) if matching else ""
+
+    found = decided("Admin")
+    if found in ("Deny", "Accept"):
+        return found == "Accept"
+    usual = networkpolicies(objects, subject, word, unlisted=True)
+    if allowed_by(usual, word, other):
+        return True
     found = decided("Baseline")
-    return True if found is None else found
+    if found in ("Deny", "Accept"):
+        return found == "Accept"
+    if found == "Pass":
+        return not at_least
+    return not usual
+
+
+def is_peer_in_cilium(peer: Object, side: Side) -> bool:
+    """Blocks are addresses outside alone."""
+    if "networks" in peer and side.address != OUTSIDE:
+        return False
+    return is_peer(peer, side)
 
 
 # --- the comparison ------------------------------------------------------------------------------
@@ -191,10 +265,32 @@ def test_verdicts_of_cluster_policies_are_those_of_the_text(data: st.DataObject)
     check(make.cluster_of_tiers(*sizes), "reference")
 
 
+@settings(max_examples=300)
+@given(data=st.data())
+def test_verdicts_of_cluster_policies_in_cilium(data: st.DataObject) -> None:
+    make = Maker(lambda options: data.draw(st.sampled_from(list(options))))
+    sizes = (make.choose((1, 2, 3)), make.choose((1, 2, 3)), make.choose((0, 1, 2)))
+    objects = make.cluster_of_tiers(*sizes)
+    for pod in (one for one in objects if one["kind"] == "Pod"):
+        # Of several ports with one name Cilium takes one.
+        named = pod["spec"]["containers"]
+        pod["spec"]["containers"] = list(
+            {str(one.get("ports", [{}])[0].get("name")): one for one in named}.values()
+        )
+    check(objects, "cilium")
+
+
 def check(objects: list[Object], cni: str) -> None:
     pods = [one for one in objects if one["kind"] == "Pod"]
     loaded = kv.load(["-"], stdin=io.BytesIO(text(objects).encode()))
     compiled = kv.compile_cluster(loaded.cluster, kv.PROFILES[cni])
+    for at_least in (False, True):
+        check_bound(compiled.bound(at_least), objects, pods, cni, at_least)
+
+
+def check_bound(
+    compiled: kv.CompiledPolicy, objects: list[Object], pods: list[Object], cni: str, at_least: bool
+) -> None:
     sides = [*map(end_of, pods), Side(OUTSIDE), Side(ON_NODE)]
     ids = [kv.pod_id(compiled, pod) for pod in compiled.pods]
     ids += kv.address_ids(compiled, [OUTSIDE, ON_NODE]).tolist()
@@ -213,8 +309,10 @@ def check(objects: list[Object], cni: str) -> None:
         [port for *_, port in asked],
     )
     for (s, d, protocol, port), allowed in zip(asked, verdicts.allowed.tolist(), strict=True):
+        plain = is_open_in_cilium if cni == "cilium" else is_open
+        word = at_least if cni == "cilium" else cni == "calico"
         expected = all(
-            is_open(objects, sides[s], sides[d], out, PROTOCOLS[protocol], port, cni == "calico")
+            plain(objects, sides[s], sides[d], out, PROTOCOLS[protocol], port, word)
             for out in (True, False)
         )
         assert allowed == expected, (sides[s], sides[d], PROTOCOLS[protocol], port)

@@ -19,7 +19,7 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.ports import Protocol, icmp_port
-from kubeverdict.model.profile import Profile
+from kubeverdict.model.profile import CLUSTER_KIND, Profile
 from tests.clusters.cilium_documents import API_SERVER, OUTSIDE, CiliumMaker
 from tests.clusters.generated import Probe
 from tests.clusters.generated_documents import Object
@@ -41,7 +41,8 @@ class Agreement:
     """What was compared, and where the two disagree, with what is needed to ask again.
 
     ``refused`` counts policies that both refuse, ``named`` the denials by a rule whose policy both
-    name, and ``shadowed`` what is certain for the engine and sent to a proxy by the program.
+    name, ``shadowed`` what is certain for the engine and sent to a proxy by the program, and
+    ``open`` what depends for the engine on whether a policy isolates the pod.
     """
 
     clusters: int = 0
@@ -51,34 +52,40 @@ class Agreement:
     conditional: int = 0
     named: int = 0
     shadowed: int = 0
+    open: int = 0
     apart: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.clusters} clusters, {self.policies} policies ({self.refused} refused), "
             f"{self.ends} ends, {self.conditional} conditional, {self.named} denials by the same "
-            f"policy, {self.shadowed} shadowed, {len(self.apart)} disagreements"
+            f"policy, {self.shadowed} shadowed, {self.open} open, {len(self.apart)} disagreements"
         )
 
     def report(self, shown: int = 3) -> str:
         return "\n\n".join([str(self), *self.apart[:shown]])
 
 
-def made_up(seed: int) -> tuple[list[Object], list[Probe]]:
-    """The cluster of a seed, as documents, and what is asked about it."""
+def made_up(seed: int, mixed: bool = False) -> tuple[list[Object], list[Probe]]:
+    """The cluster of a seed, as documents, and what is asked about it; ``mixed``: with
+    ClusterNetworkPolicies."""
     random = Random(seed)
     make = CiliumMaker(random.choice)
     objects = make.cilium_cluster(
         random.choice((2, 4, 6)), random.choice((1, 2, 4)), random.choice((0, 0, 1, 2))
     )
+    if mixed:
+        objects += [make.tiered(number) for number in range(random.choice((1, 2, 4)))]
     return objects, list(_probes(random, objects, 80))
 
 
-def compare_cilium_policies(client: Client, profile: Profile, seeds: Sequence[int]) -> Agreement:
+def compare_cilium_policies(
+    client: Client, profile: Profile, seeds: Sequence[int], mixed: bool = False
+) -> Agreement:
     """The clusters of these seeds, each with so many random probes."""
     made = Agreement()
     for seed in seeds:
-        objects, asked = made_up(seed)
+        objects, asked = made_up(seed, mixed)
         _compare(client, profile, objects, asked, made)
     return made
 
@@ -96,16 +103,16 @@ def _compare(
         for one in (*objects, api_servers([API_SERVER]))
     )
     loaded = load_text(text, skip_invalid=True)
+    compiled = compile_cluster(loaded.cluster, profile)
     theirs = {one.object for one in response.errors}
-    ours = {one.subject for one in loaded.skipped}
+    ours = {one.subject for one in loaded.skipped} | _refused(compiled)
     made.clusters += 1
-    made.policies += sum(one["kind"].startswith("Cilium") for one in objects)
+    made.policies += sum(one["kind"].startswith(("Cilium", CLUSTER_KIND)) for one in objects)
     made.refused += len(theirs & ours)
     if theirs != ours:
         errors = [one.message for one in loaded.skipped], [one.error for one in response.errors]
         made.apart.append(f"refused: {ours} {theirs} {errors}\n{text}")
         return
-    compiled = compile_cluster(loaded.cluster, profile)
     bounds = [_judged(compiled.bound(at_least), asked) for at_least in (False, True)]
     for probe, most, least, answer in zip(asked, *bounds, response.answers, strict=True):
         assert not answer.error, (probe, answer.error)
@@ -115,6 +122,13 @@ def _compare(
                 assert above is below is theirs, (probe, side)
                 continue
             _compare_end(made, f"{probe} {side}", above, below, theirs, text)
+
+
+def _refused(compiled: CompiledPolicy) -> set[str]:
+    """The ClusterNetworkPolicies that the profile does not take."""
+    known = {str(one) for one in compiled.policies if one.kind == CLUSTER_KIND}
+    written = {str(one) for one in compiled.cluster.policies if one.kind == CLUSTER_KIND}
+    return {f"{CLUSTER_KIND} {name}" for name in written - known}
 
 
 def _compare_end(
@@ -127,12 +141,21 @@ def _compare_end(
     if certain and most.verdict == "allow" and judged:
         made.shadowed += 1
         return
+    if not certain and not judged and passes_in_baseline(text):
+        # Whether a policy isolates the pod is a condition for the engine.
+        made.open += 1
+        return
     said = "conditional" if judged else theirs.verdict
     if (most.verdict if certain else "conditional") != said:
         made.apart.append(f"{where}: {most} {least}, but Cilium: {theirs}\n{text}")
     elif said == "deny" and "[" in most.by and theirs.by:
         policy = most.by.partition("[")[0]
         made.named += policy in theirs.by
+
+
+def passes_in_baseline(text: str) -> bool:
+    """Whether a ClusterNetworkPolicy of the baseline passes something on."""
+    return '"tier":"Baseline"' in text and '"action":"Pass"' in text
 
 
 def _probes(random: Random, objects: Sequence[Object], count: int) -> Iterator[Probe]:

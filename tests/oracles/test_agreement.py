@@ -16,10 +16,12 @@ from kubeverdict.model.profile import PROFILES, Profile
 from tests.clusters.generated import (
     NOT_OF_FLOWS,
     OF_ADMIN_POLICIES,
+    OF_CLUSTER_POLICIES,
     OF_DENIALS,
     knob_positions,
 )
 from tests.oracles.admin_policies import compare_admin_policies
+from tests.oracles.cilium_policies import compare_cilium_policies
 from tests.oracles.client import Client, Object
 from tests.oracles.comparison import Judges
 from tests.oracles.known_answers import Case, check, check_engine, read_cases, read_cluster
@@ -52,7 +54,7 @@ CALICO = Cni(
     CLUSTER,
     (*read_cases("calico-networkpolicy.yaml"), *read_cases("calico-adminnetworkpolicy.yaml")),
     tuple(read_cases("calico-own-kinds.yaml")),
-    (*NOT_OF_FLOWS, *OF_DENIALS),
+    (*NOT_OF_FLOWS, *OF_CLUSTER_POLICIES, *OF_DENIALS),
     400,
 )
 CILIUM = Cni(
@@ -133,6 +135,8 @@ def test_no_other_position_of_a_knob_would_do(
     other = replace(cni.profile, **{knob: value})
     if knob in OF_ADMIN_POLICIES:
         assert compare_admin_policies(client, other, range(60)).apart
+    elif knob in OF_CLUSTER_POLICIES:
+        assert compare_cilium_policies(client, other, range(120), mixed=True).apart
     else:
         judges = Judges(client, other, asked_as=cni.profile)
         assert judges.first_apart(range(cni.clusters)) is not None

@@ -82,3 +82,18 @@ def test_generated_policies_of_its_own(calico: Client) -> None:
 def test_many_generated_policies_of_its_own(calico: Client) -> None:
     compared = compare_calico_policies(calico, PROFILE, range(1_000, 6_000))
     assert not compared.apart, compared.report()
+
+
+@pytest.mark.programs
+def test_generated_clusters_of_all_apis(calico: Client) -> None:
+    """Admin policies, NetworkPolicies and Calico's own in the same clusters."""
+    compared = compare_calico_policies(calico, PROFILE, range(60), mixed=True)
+    assert compared.clusters == 60 and compared.ends > 4000
+    assert not compared.apart, compared.report()
+
+
+@pytest.mark.programs
+@pytest.mark.long
+def test_many_generated_clusters_of_all_apis(calico: Client) -> None:
+    compared = compare_calico_policies(calico, PROFILE, range(1_000, 4_000), mixed=True)
+    assert not compared.apart, compared.report()

@@ -45,3 +45,18 @@ def test_generated_policies_of_its_own(cilium: Client) -> None:
 def test_many_generated_policies_of_its_own(cilium: Client) -> None:
     compared = compare_cilium_policies(cilium, PROFILES["cilium"], range(10_000, 25_000))
     assert not compared.apart, compared.report()
+
+
+@pytest.mark.programs
+def test_generated_clusters_of_all_apis(cilium: Client) -> None:
+    """ClusterNetworkPolicies, NetworkPolicies and Cilium's own in the same clusters."""
+    compared = compare_cilium_policies(cilium, PROFILES["cilium"], range(120), mixed=True)
+    assert not compared.apart, compared.report()
+    assert compared.ends > 8_000 and compared.refused > 10
+
+
+@pytest.mark.programs
+@pytest.mark.long
+def test_many_generated_clusters_of_all_apis(cilium: Client) -> None:
+    compared = compare_cilium_policies(cilium, PROFILES["cilium"], range(10_000, 15_000), True)
+    assert not compared.apart, compared.report()

@@ -10,7 +10,11 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from kubeverdict.compile.admin_dialect import in_admin_dialect, understands_admin_rules
+from kubeverdict.compile.admin_dialect import (
+    fails_closed,
+    in_admin_dialect,
+    understands_admin_rules,
+)
 from kubeverdict.model.addresses import Block
 from kubeverdict.model.cluster import ContainerKind, ContainerPort, Pod
 from kubeverdict.model.counts import count
@@ -26,6 +30,7 @@ from kubeverdict.model.policy import (
     PodPeer,
     Policy,
     Rule,
+    parts_of,
 )
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
 from kubeverdict.model.profile import Profile, implements
@@ -71,10 +76,11 @@ def in_force(
     for policy, adapted in zip(in_order, adapt(in_order, profile, pods, namespaces), strict=True):
         if adapted is not None:
             kept.append(adapted)
-            if policy.tier != NETWORK_POLICY_TIER and adapted is not policy:
+            if policy.tier != NETWORK_POLICY_TIER and fails_closed(policy, profile):
                 in_part[policy.kind] += 1
         elif implements(profile, policy.kind):
-            notes.append(f"{profile.title} refuses {policy.kind} {policy}: it has a named port")
+            what = "a named port" if policy.kind == NETWORK_POLICY else "the peer nodes"
+            notes.append(f"{profile.title} refuses {policy.kind} {policy}: it has {what}")
         else:
             ignored[policy.kind] += 1
     for kind, number in ignored.items():
@@ -112,7 +118,10 @@ def _in_force(policy: Policy, profile: Profile, names: _Names) -> Policy | None:
     if not profile.enforces or not implements(profile, policy.kind):
         return None
     if policy.tier != NETWORK_POLICY_TIER:
-        return in_admin_dialect(policy, profile)
+        adapted = in_admin_dialect(policy, profile)
+        if adapted is not None and profile.pod_labels == "identity":
+            adapted = _with_labels_seen(adapted) if asks_for_unseen_labels(adapted) else adapted
+        return adapted
     policy = as_understood(policy, profile)
     if policy.kind != NETWORK_POLICY or _takes_rules_as_written(profile):
         return policy
@@ -228,6 +237,20 @@ def asks_for_unseen_labels(policy: Policy) -> bool:
     subjects = (rule.subject for rule in policy.rules if isinstance(rule.subject, PodPeer))
     selectors = (policy.pods, *(one.pods for one in subjects if one.pods is not None))
     return any(not _is_seen(term.key) for one in selectors for term in one.terms())
+
+
+def unseen_labels(policy: Policy) -> list[str]:
+    """The labels that a policy selects pods by and that are no part of an identity."""
+    asked = [policy.pods]
+    for rule in policy.rules:
+        for peer in (*(rule.peers or ()), *([rule.subject] if rule.subject else ())):
+            asked += [
+                part.pods
+                for part in parts_of(peer)
+                if isinstance(part, PodPeer) and part.pods is not None
+            ]
+    keys = (term.key for selector in asked for term in selector.terms())
+    return sorted({key for key in keys if not _is_seen(key)})
 
 
 def _with_labels_seen(policy: Policy) -> Policy:

@@ -70,6 +70,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     admin_nodes: bool = True
     # ... "any-port": a rule with a named port is one for every port of every protocol.
     admin_named_ports: Literal["resolve", "any-port"] = "resolve"
+    # Of ClusterNetworkPolicy. A rule with the peer ``nodes`` is read, or fails closed as those do,
+    # or the whole policy is refused.
+    cluster_nodes: Literal["read", "fails-closed", "refuse-policy"] = "read"
+    # ... policies of one priority: one after the other by name, or ("by-index") the first rule of
+    # each, then the second, of which Deny comes before Allow and Allow before Pass.
+    cluster_ties: Literal["by-name", "by-index"] = "by-name"
+    # ... whether isolation by NetworkPolicy decides before the baseline tier is asked, or after it.
+    cluster_baseline: Literal["after-isolation", "before-isolation"] = "after-isolation"
     # False: only the first port of a range.
     end_port: bool = True
     # "always": ICMP is allowed whatever the policies say.
@@ -106,7 +114,9 @@ REFERENCE = Profile(name="reference", title="the Kubernetes API as written")
 _NETWORK = "NetworkPolicy"
 ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy")  # v1alpha1
 _OF_CALICO = ("NetworkPolicy.projectcalico.org", "GlobalNetworkPolicy")
-_CLUSTER = "ClusterNetworkPolicy"  # v1alpha2, which replaces them
+CLUSTER_KIND = "ClusterNetworkPolicy"  # v1alpha2, which replaces them
+# Those whose policies have a priority that several may share.
+PRIORITY_KINDS = (ADMIN_KINDS[0], CLUSTER_KIND)
 CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 
 _CALICO = Profile(
@@ -149,16 +159,31 @@ PROFILES: dict[str, Profile] = {
             dual_stack=False,
             proved="",
         ),
+        msgspec.structs.replace(
+            _CALICO,
+            name="calico@3.32",
+            title="Calico 3.32",
+            # The cluster policies of v1alpha2 in place of those of v1alpha1.
+            policy_apis=(_NETWORK, *_OF_CALICO, CLUSTER_KIND),
+            admin_nodes=True,
+            admin_named_ports="resolve",
+            cluster_nodes="fails-closed",
+            unverified=("admin_named_ports",),
+            proved="",
+        ),
         Profile(
             name="cilium",
             title="Cilium",
             # ClusterNetworkPolicy from 1.20, where it is switched on.
-            policy_apis=(_NETWORK, _CLUSTER, *CILIUM_KINDS),
+            policy_apis=(_NETWORK, CLUSTER_KIND, *CILIUM_KINDS),
             unlisted_rules="applied",
             pod_labels="identity",
             ipblock_matches_pods=False,
             ipblock_matches_nodes=False,
             own_node_deniable=True,
+            cluster_nodes="refuse-policy",
+            cluster_ties="by-index",
+            cluster_baseline="before-isolation",
             named_port_containers="containers",
             named_port_repeated="last",
             named_port_through_ipblock=False,
@@ -203,7 +228,7 @@ PROFILES: dict[str, Profile] = {
             name="antrea",
             title="Antrea",
             # Both behind feature gates.
-            policy_apis=(_NETWORK, *ADMIN_KINDS, _CLUSTER),
+            policy_apis=(_NETWORK, *ADMIN_KINDS, CLUSTER_KIND),
             named_port_containers="containers",
             hairpin="ingress-allowed",
             established="kept",
@@ -229,7 +254,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="kube-network-policies",
             title="kube-network-policies",
-            policy_apis=(_NETWORK, *ADMIN_KINDS, _CLUSTER),
+            policy_apis=(_NETWORK, *ADMIN_KINDS, CLUSTER_KIND),
             named_port_containers="containers",
             named_port_through_ipblock=False,
             established="judged again",

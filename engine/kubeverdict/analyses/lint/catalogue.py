@@ -302,6 +302,29 @@ RULES: tuple[Check, ...] = (
         "Where none of its Services exists, a rule of Cilium with ports is one for every address.",
         "Name a Service that exists, or the pods behind it (toEndpoints).",
     ),
+    Check(
+        "entity-own-node",
+        "a rule of Cilium is for the node of a pod alone",
+        _NOTE,
+        "The entity host is the node that the pod runs on: probes and hostNetwork pods of other "
+        "nodes are remote-node.",
+        "Name remote-node as well, unless the own node is what is meant.",
+    ),
+    Check(
+        "label-unseen",
+        "a selector asks for labels that the CNI does not look at",
+        _ERROR,
+        "Cilium leaves labels of Kubernetes and of controllers out of a pod's identity: no pod "
+        "has them.",
+        "Select by a label of the application, or configure the agent's option labels.",
+    ),
+    Check(
+        "kind-ignored",
+        "policies are of a kind that the CNI does not implement",
+        _ERROR,
+        "The API server stores them, and nothing acts on them.",
+        "Write them in a kind that this version of the CNI has.",
+    ),
     # --- tiers --------------------------------------------------------------------------------
     Check(
         "tier-missing",
@@ -317,6 +340,27 @@ RULES: tuple[Check, ...] = (
         _WARNING,
         "Behind the last tier everything is allowed: the rule opens what its tier would deny.",
         "Write Allow if that is meant; otherwise leave the rule out.",
+    ),
+    Check(
+        "order-tie",
+        "policies have the same priority, and their order changes a verdict",
+        _WARNING,
+        "Which of them comes first the API leaves to each CNI.",
+        "Give each a priority of its own.",
+    ),
+    Check(
+        "baseline-unreached",
+        "a baseline is about pods that other policies isolate",
+        _WARNING,
+        "The baseline is asked only where no NetworkPolicy isolates the pod.",
+        "Put the rule into the admin tier, or leave it out.",
+    ),
+    Check(
+        "baseline-opens",
+        "a baseline opens pods that other policies isolate",
+        _ERROR,
+        "Cilium 1.20 denies for isolation after the baseline, so what that allows is allowed.",
+        "Narrow the rule to pods that are not isolated, or to what they may receive.",
     ),
     # --- intent -------------------------------------------------------------------------------
     Check(

@@ -192,6 +192,17 @@ egress:  # there is no Service payments
   - toServices: [{k8sService: {serviceName: payments, namespace: shop}}]
     toPorts: [{ports: [{port: "443", protocol: TCP}]}]
 """,
+    "entity-own-node": """
+kind: CiliumNetworkPolicy
+ingress: [{fromEntities: [host]}]  # and not remote-node
+""",
+    "label-unseen": """
+podSelector:  # with --cni cilium
+  matchLabels: {pod-template-hash: 7d4f9c}
+""",
+    "kind-ignored": """
+kind: AdminNetworkPolicy  # with --cni cilium
+""",
     "tier-missing": """
 kind: GlobalNetworkPolicy
 spec: {tier: security}  # and no Tier security
@@ -199,6 +210,18 @@ spec: {tier: security}  # and no Tier security
     "pass-in-last-tier": """
 kind: GlobalNetworkPolicy  # of the tier default, the last one
 spec: {ingress: [{action: Pass}]}
+""",
+    "order-tie": """
+kind: ClusterNetworkPolicy
+spec: {priority: 10, ingress: [{action: Deny}]}  # another one of priority 10 accepts the same
+""",
+    "baseline-unreached": """
+kind: ClusterNetworkPolicy  # a NetworkPolicy isolates all pods of the subject
+spec: {tier: Baseline, ingress: [{action: Accept}]}
+""",
+    "baseline-opens": """
+kind: ClusterNetworkPolicy  # with --cni cilium; a NetworkPolicy isolates pods of the subject
+spec: {tier: Baseline, ingress: [{action: Accept}]}
 """,
     "annotation-missing": """
 metadata: {name: web}  # [lint] required-annotations = ["owner"]

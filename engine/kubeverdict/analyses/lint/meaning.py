@@ -11,6 +11,7 @@ from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS, adapt, asks_for_u
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import (
     NETWORK_POLICY,
+    NETWORK_POLICY_TIER,
     BlockPeer,
     Direction,
     NodePeer,
@@ -18,7 +19,7 @@ from kubeverdict.model.policy import (
     Policy,
 )
 from kubeverdict.model.ports import NamedPort, PortRange
-from kubeverdict.model.profile import ADMIN_KINDS, Profile, implements
+from kubeverdict.model.profile import ADMIN_KINDS, CLUSTER_KIND, Profile, implements
 
 _DENY_ALL = re.compile(r"(deny|block|isolate).*(all|everything)|(default|all).*(deny|block)", re.I)
 _ONE_WAY = re.compile(r"ingress|egress|in-?bound|out-?bound", re.I)
@@ -29,6 +30,7 @@ def check(facts: Facts) -> Iterator[Hit]:
         if policy.kind == NETWORK_POLICY:
             yield from _types(policy, facts.profile)
     yield from _not_enforced(facts)
+    yield from _not_implemented(facts)
     yield from _differs(facts)
 
 
@@ -77,6 +79,19 @@ def _not_enforced(facts: Facts) -> Iterator[Hit]:
             yield Hit("cni-not-enforced", message, facts.written[0])
 
 
+def _not_implemented(facts: Facts) -> Iterator[Hit]:
+    """The first policy of each kind on which the CNI does not act."""
+    profile = facts.profile
+    kinds: dict[str, list[Policy]] = {}
+    for policy in facts.written if profile.enforces else ():
+        if not implements(profile, policy.kind):
+            kinds.setdefault(policy.kind, []).append(policy)
+    for kind, policies in kinds.items():
+        have = count(len(policies), "policy has", "policies have")
+        message = f"{profile.title} does not implement {kind}: {have} no effect"
+        yield Hit("kind-ignored", message, policies[0], key=kind)
+
+
 def _differs(facts: Facts) -> Iterator[Hit]:
     """What each policy means to the CNIs that are named, where this cluster shows a difference."""
     profiles = [one for one in (facts.profile, *facts.others) if one.enforces]
@@ -102,7 +117,8 @@ def _reasons(
             yield _difference(knob, values)
     for one, other in zip(profiles, adapted, strict=True):
         if other is None:
-            refuses = "refuses it: it has a named port"
+            what = "a named port" if policy.kind == NETWORK_POLICY else "the peer nodes"
+            refuses = f"refuses it: it has {what}"
             ignores = f"does not implement {policy.kind}: it has no effect"
             yield f"{one.title} {refuses if implements(one, policy.kind) else ignores}"
 
@@ -147,6 +163,9 @@ _MEANS = {
     "both_directions": "whether its rules count in the other direction between pods it selects",
     "admin_nodes": "whether a rule with the peer nodes is understood",
     "admin_named_ports": "whether a rule with a named port is one for all ports",
+    "cluster_nodes": "what becomes of a rule with the peer nodes",
+    "cluster_ties": "which of several policies with its priority comes first",
+    "cluster_baseline": "whether it is asked about pods that are isolated",
     "end_port": "whether endPort is understood",
     "icmp": "whether ICMP passes",
     "service_egress": "what egress to a Service is judged on",
@@ -298,9 +317,27 @@ def _selects_its_peers(facts: Facts, policy: Policy) -> bool:
 
 
 def _names_nodes(facts: Facts, policy: Policy) -> bool:
-    return policy.kind in ADMIN_KINDS and any(
-        isinstance(peer, NodePeer) for rule in policy.rules for peer in rule.peers or ()
+    return policy.kind in ADMIN_KINDS and _has_nodes(policy)
+
+
+def _names_nodes_of_cluster(facts: Facts, policy: Policy) -> bool:
+    return policy.kind == CLUSTER_KIND and _has_nodes(policy)
+
+
+def _has_nodes(policy: Policy) -> bool:
+    return any(isinstance(peer, NodePeer) for rule in policy.rules for peer in rule.peers or ())
+
+
+def _shares_its_priority(facts: Facts, policy: Policy) -> bool:
+    place = policy.kind, policy.tier, policy.order
+    return policy.kind == CLUSTER_KIND and any(
+        other is not policy and (other.kind, other.tier, other.order) == place
+        for other in facts.written
     )
+
+
+def _is_baseline(facts: Facts, policy: Policy) -> bool:
+    return policy.kind == CLUSTER_KIND and policy.tier > NETWORK_POLICY_TIER
 
 
 def _names_ports_of_admin(facts: Facts, policy: Policy) -> bool:
@@ -341,6 +378,9 @@ _KNOBS: Mapping[str, Callable[[Facts, Policy], bool]] = {
     "both_directions": _selects_its_peers,
     "admin_nodes": _names_nodes,
     "admin_named_ports": _names_ports_of_admin,
+    "cluster_nodes": _names_nodes_of_cluster,
+    "cluster_ties": _shares_its_priority,
+    "cluster_baseline": _is_baseline,
     "end_port": _has_ranges,
     "service_egress": _asks_services,
 }

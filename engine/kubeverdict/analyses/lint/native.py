@@ -1,5 +1,6 @@
 """What other APIs than Kubernetes' own let people write by mistake: denials that isolate as well,
-rules for Services that are not there."""
+rules for Services that are not there, entities that are less than they sound, labels that the CNI
+does not look at."""
 
 from __future__ import annotations
 
@@ -7,8 +8,19 @@ from collections.abc import Iterator
 
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit
+from kubeverdict.compile.dialect import unseen_labels
 from kubeverdict.compile.tiers import isolates
-from kubeverdict.model.policy import Action, Direction, Policy, Rule, ServicePeer
+from kubeverdict.model.policy import (
+    Action,
+    Direction,
+    EndSet,
+    NamedPeer,
+    Policy,
+    Rule,
+    ServicePeer,
+    parts_of,
+)
+from kubeverdict.model.profile import implements
 from kubeverdict.model.surroundings import Surroundings, behind_service, is_unknown
 
 
@@ -16,6 +28,8 @@ def check(facts: Facts) -> Iterator[Hit]:
     for policy in facts.in_force:
         for direction in Direction:
             yield from _isolating_denials(facts, policy, direction)
+        yield from _own_node_alone(policy)
+    yield from _unseen_labels(facts)
     cluster = facts.cluster
     around = Surroundings(cluster.services, cluster.endpoints, cluster.nodes)
     for policy in cluster.references.policies:
@@ -44,6 +58,53 @@ def _isolating_denials(facts: Facts, policy: Policy, direction: Direction) -> It
             f"{workloads[0]}{f' and {len(workloads) - 1} more' if len(workloads) > 1 else ''} too"
         )
         yield Hit("denial-isolates", message, policy, rules[0].source, key=direction.word)
+
+
+def _own_node_alone(policy: Policy) -> Iterator[Hit]:
+    """Rules about the node that a pod runs on, where no rule of the same kind is about others."""
+    for direction in Direction:
+        for action in (Action.ALLOW, Action.DENY):
+            alike = [
+                one
+                for one in policy.rules
+                if one.direction is direction and one.action is action and one.peers is not None
+            ]
+            named = {
+                part.ends
+                for one in alike
+                for peer in one.peers or ()
+                for part in parts_of(peer)
+                if isinstance(part, NamedPeer)
+            }
+            if named.isdisjoint(_OWN) or not named.isdisjoint(_OTHERS):
+                continue
+            rule = next(one for one in alike if NamedPeer(EndSet.HOST) in (one.peers or ()))
+            what = "allows" if action is Action.ALLOW else "denies"
+            message = (
+                f"{what} {direction.word} for a pod's own node alone: kubelets and hostNetwork "
+                "pods of all others are remote-node"
+            )
+            yield Hit(
+                "entity-own-node", message, policy, rule.source, key=f"{direction.word}{what}"
+            )
+
+
+_OWN = frozenset({EndSet.HOST})
+_OTHERS = frozenset({EndSet.ALL, EndSet.CLUSTER, EndSet.NODES, EndSet.REMOTE_NODE})
+
+
+def _unseen_labels(facts: Facts) -> Iterator[Hit]:
+    """Selectors that ask for labels which are no part of an identity."""
+    if facts.profile.pod_labels != "identity":
+        return
+    for policy in facts.written:
+        keys = unseen_labels(policy) if implements(facts.profile, policy.kind) else ()
+        if keys:
+            message = (
+                f"selects pods by {' and '.join(keys)}, which {facts.profile.title} does not look "
+                "at: no pod has it"
+            )
+            yield Hit("label-unseen", message, policy, key=",".join(keys))
 
 
 def _missing_services(policy: Policy, rule: Rule, around: Surroundings) -> Iterator[Hit]:

@@ -99,9 +99,15 @@ def read_ends(
         place.error(path, forbidden(f"one rule may not have {names}: make two rules of it"))
     if any(name in _NOBODY and not values for name, values in written.items()):
         return []
-    if denies:
+    has_ports = bool(rule.get("toPorts") or rule.get("icmps"))
+    if has_ports and written and not any(written.values()):
+        (name, *_) = written
+        message = "an empty list is as if it were not there: the rule is for every end"
+        place.warn((*path, side + name), message)
+    if denies and written.pop("Services", []) and has_ports:
         # These are not looked up for rules that deny.
-        written.pop("Services", None)
+        message = "a rule that denies does not look for Services: it is for every end"
+        place.warn((*path, f"{side}Services"), message)
     found: list[RuleEnds] = []
     for name, values in written.items():
         read = _READERS[name]

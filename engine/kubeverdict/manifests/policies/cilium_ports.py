@@ -263,6 +263,8 @@ def _icmp_type(place: DocumentPlace, value: Any, path: FieldPath) -> IcmpMatch |
         place.error((*path, "type"), invalid(written, message))
         return None
     # The type stands in the place of the port, and port 0 is every port.
+    if number == 0:
+        place.warn((*path, "type"), f"type 0 stands for every type of ICMP over {family or 'IPv4'}")
     return IcmpMatch(version, number or None)
 
 
