@@ -33,7 +33,7 @@ from kubeverdict.model.policy import (
     parts_of,
 )
 from kubeverdict.model.ports import MAX_PORT, NamedPort, PortMatch, PortRange
-from kubeverdict.model.profile import Profile, implements
+from kubeverdict.model.profile import CLUSTER_KIND, Profile, implements
 from kubeverdict.model.selectors import EVERYTHING, NOTHING, Operator, Requirement, Selector
 
 NAMED_PORT_CONTAINERS: Mapping[str, frozenset[ContainerKind]] = {
@@ -88,9 +88,12 @@ def in_force(
         notes.append(f"{profile.title} does not implement {kind}: {have} no effect")
     for kind, number in in_part.items():
         have = count(number, "policy has", "policies have")
+        not_understood = "understands neither nodes nor named ports"
+        if kind == CLUSTER_KIND:
+            not_understood = "does not understand the peer nodes"
         notes.append(
-            f"{profile.title} understands neither nodes nor named ports of {kind}: {have} rules "
-            "that deny or allow other connections than written"
+            f"{profile.title} {not_understood} of {kind}: {have} rules that deny or allow other "
+            "connections than written"
         )
     return tuple(kept), tuple(notes)
 
