@@ -100,7 +100,7 @@ def dump(server: Api, path: Path) -> Path:
     """All that counts, as kubectl writes it."""
     client = ApiClient(access(server))
     items: list[Any] = []
-    for one in listing._wanted(discover(client).served):
+    for one in listing.wanted_of(discover(client).served):
         found = json.loads(client.get(one.path))["items"]
         items += [{"apiVersion": one.api_version, "kind": one.kind, **item} for item in found]
     client.close()

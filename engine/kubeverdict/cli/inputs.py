@@ -14,6 +14,7 @@ from kubeverdict.model.profile import PROFILES
 
 if TYPE_CHECKING:
     from kubeverdict.compile.compiled import CompiledPolicy
+    from kubeverdict.live import Access
     from kubeverdict.manifests import Loaded
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.session.session import Session
@@ -41,7 +42,8 @@ def is_live(path: str) -> bool:
     return path.startswith(LIVE)
 
 
-def _load_live(files: Sequence[str], skip_invalid: bool) -> Loaded:
+def access_of(files: Sequence[str]) -> Access:
+    """How the cluster that ``files`` name is reached."""
     from kubeverdict import live
 
     if len(files) > 1:
@@ -49,11 +51,17 @@ def _load_live(files: Sequence[str], skip_invalid: bool) -> Loaded:
     user, groups = live_option("as_user"), live_option("as_groups") or ()
     if groups and not user:
         raise UsageError("--as-group is for --as")
-    access = live.find_access(
+    return live.find_access(
         live_option("kubeconfig"),
         files[0].removeprefix(LIVE) or None,
         live.Impersonation(user, groups) if user else None,
     )
+
+
+def _load_live(files: Sequence[str], skip_invalid: bool) -> Loaded:
+    from kubeverdict import live
+
+    access = access_of(files)
     with StatusLine(sys.stderr) as line:
         found = live.load(
             access,

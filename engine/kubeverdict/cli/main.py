@@ -17,6 +17,7 @@ from kubeverdict.cli.replay import replay
 from kubeverdict.cli.snapshot import snapshot
 from kubeverdict.cli.verify import verify
 from kubeverdict.cli.warmup import warmup
+from kubeverdict.cli.watch import watch
 from kubeverdict.cli.whatif import whatif
 from kubeverdict.command.running import SETTINGS, VerbGroup
 from kubeverdict.command.version import version_option
@@ -42,6 +43,7 @@ for _verb in (
     snapshot,
     verify,
     warmup,
+    watch,
     whatif,
 ):
     cli.add_command(_verb)

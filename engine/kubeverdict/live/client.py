@@ -7,11 +7,15 @@ credentials. Bodies are compressed unless the kubeconfig says otherwise.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -28,16 +32,19 @@ _READ_SECONDS = 60.0  # without a byte
 _TRIES = 8
 _LONGEST_WAIT = 30.0  # seconds that a server may ask for
 _BUSY = (429, 503)
+_CHUNK = 1 << 16  # bytes
 
 
 class ApiError(KubeverdictError):
     """The API server refused. ``status`` is HTTP's, 0 where there was no answer; ``reason`` is the
-    server's word for it (``Forbidden``, ``Expired``)."""
+    server's word for it (``Forbidden``, ``Expired``). ``wait`` are the seconds after which it
+    wants to be asked again, 0 where it does not say."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.wait = wait
 
 
 class _Status(msgspec.Struct):
@@ -45,16 +52,56 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-class ApiClient:
-    """An API server. Not to be shared between threads."""
+class Stream:
+    """The lines of an answer, as they come. Another thread may close it, which ends it."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, server: str, response: urllib3.BaseHTTPResponse) -> None:
+        self._server = server
+        self._response = response
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises ApiError where the answer breaks off, or nothing comes for too long."""
+        parts: list[bytes] = []
+        try:
+            for chunk in self._response.stream(_CHUNK, decode_content=True):
+                *ended, last = chunk.split(b"\n")
+                for line in ended:
+                    yield b"".join((*parts, line))
+                    parts.clear()
+                if last:
+                    parts.append(last)
+        # Closing it under a thread that reads shows itself in many ways.
+        except (HTTPError, OSError, ValueError, AttributeError) as error:
+            if not self._closed:
+                raise ApiError(0, "", f"{self._server}: {_cause(error)}") from None
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        self._closed = True
+        found = getattr(getattr(self._response, "connection", None), "sock", None)
+        inner = getattr(found, "socket", found)  # of TLS inside of TLS, to a proxy
+        if isinstance(inner, socket.socket):
+            with suppress(OSError):
+                # Not SSLSocket's own, which takes away what the other thread reads with.
+                socket.socket.shutdown(inner, socket.SHUT_RDWR)
+
+
+class ApiClient:
+    """An API server. Not to be shared between threads; those of several threads may have the same
+    ``credentials``. With ``tries`` of 1 nothing is asked for again."""
+
+    def __init__(
+        self, access: Access, credentials: Credentials | None = None, tries: int = _TRIES
+    ) -> None:
         self.access = access
+        self._tries = tries
         where = urlsplit(access.cluster.server)
         if where.scheme not in ("http", "https") or not where.hostname:
             raise UsageError(f"context {access.name!r}: no server's address: {where.geturl()!r}")
         self._base = access.cluster.server.rstrip("/")
-        self._credentials = Credentials(access)
+        self._credentials = credentials or Credentials(access)
         self._certificate: Certificate | None = None
         self._pool: urllib3.PoolManager | None = None
 
@@ -65,30 +112,48 @@ class ApiClient:
 
     def get(self, path: str, accept: str = "application/json", **query: str) -> bytes:
         """The body of an answer. Raises ApiError, and UsageError where credentials are missing."""
+        return self._answer(path, accept, query, None).data
+
+    def stream(self, path: str, seconds: float, **query: str) -> Stream:
+        """The lines of an answer that goes on; ``seconds`` is how long nothing may come. Raises as
+        :meth:`get`."""
+        return Stream(self._base, self._answer(path, "application/json", query, seconds))
+
+    def _answer(
+        self, path: str, accept: str, query: Mapping[str, str], stream: float | None
+    ) -> urllib3.BaseHTTPResponse:
         url = f"{self._base}{path}{'?' if query else ''}{urlencode(query)}"
         renewed = False
-        for attempt in range(1, _TRIES + 1):
-            answer = self._request(url, accept)
+        for attempt in range(1, self._tries + 2):
+            answer = self._request(url, accept, stream)
             if answer.status == 200:
-                return answer.data
+                return answer
             if answer.status == 401 and not renewed and self._credentials.refuse():
+                answer.drain_conn()
                 renewed = True
                 continue
-            if answer.status not in _BUSY or attempt == _TRIES:
+            if answer.status not in _BUSY or attempt >= self._tries:
                 break
+            answer.drain_conn()
             time.sleep(_wait(answer.headers.get("Retry-After"), attempt))
         raise self._refusal(path, answer)
 
-    def _request(self, url: str, accept: str) -> urllib3.BaseHTTPResponse:
+    def _request(self, url: str, accept: str, stream: float | None) -> urllib3.BaseHTTPResponse:
         headers = HTTPHeaderDict({"Accept": accept, "User-Agent": "kubeverdict"})
-        if not self.access.cluster.disable_compression:
+        if not self.access.cluster.disable_compression and stream is None:
             headers["Accept-Encoding"] = "gzip"
         authorization = self._credentials.authorization()
         if authorization:
             headers["Authorization"] = authorization
         _impersonate(headers, self.access.impersonation)
+        options: dict[str, Any] = {}
+        if stream is not None:
+            options["preload_content"] = False
+            options["timeout"] = urllib3.Timeout(connect=_CONNECT_SECONDS, read=stream)
         try:
-            return self._connections().request("GET", url, headers=headers, retries=False)
+            return self._connections().request(
+                "GET", url, headers=headers, retries=False, **options
+            )
         except HTTPError as error:
             raise ApiError(0, "", f"{self._base}: no answer: {_cause(error)}") from None
 
@@ -104,10 +169,12 @@ class ApiClient:
     def _refusal(self, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:
             said = msgspec.json.decode(answer.data, type=_Status)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, HTTPError, OSError):
             said = _Status()
         message = said.message or f"{answer.status} {answer.reason or ''}".strip()
-        return ApiError(answer.status, said.reason, f"{self._base}{path}: {message}")
+        asked = answer.headers.get("Retry-After")
+        wait = _wait(asked, 0) if asked else 0.0
+        return ApiError(answer.status, said.reason, f"{self._base}{path}: {message}", wait)
 
 
 def _pool(access: Access, certificate: Certificate | None) -> urllib3.PoolManager:

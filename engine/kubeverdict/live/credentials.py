@@ -13,6 +13,7 @@ import base64
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,9 +51,11 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 
 class Credentials:
-    """Those of one :class:`Access`. Methods raise UsageError where they cannot be had."""
+    """Those of one :class:`Access`. Methods raise UsageError where they cannot be had. Threads may
+    share them: a plug-in runs once for all."""
 
     def __init__(self, access: Access) -> None:
+        self._lock = threading.RLock()
         self._access = access
         self._user = access.user
         self._printed: _Status | None = None
@@ -67,6 +70,10 @@ class Credentials:
 
     def authorization(self) -> str:
         """The value of the header, empty where there is none."""
+        with self._lock:
+            return self._authorization()
+
+    def _authorization(self) -> str:
         token = self._plugin_status().token if self._user.plugin else self._own_token()
         if token:
             return f"Bearer {token}"
@@ -77,6 +84,10 @@ class Credentials:
 
     def certificate(self) -> Certificate | None:
         """The client certificate, if there is one."""
+        with self._lock:
+            return self._certificate()
+
+    def _certificate(self) -> Certificate | None:
         user = self._user
         found = _pem(user.client_certificate_data, user.client_certificate, "client-certificate")
         key = _pem(user.client_key_data, user.client_key, "client-key")
@@ -95,8 +106,9 @@ class Credentials:
     def refuse(self) -> bool:
         """The server does not take them. Whether asking again may give others."""
         user = self._user
-        self._printed = None
-        self._read_at = float("-inf")
+        with self._lock:
+            self._printed = None
+            self._read_at = float("-inf")
         return bool(user.plugin or user.token_file)
 
     def _own_token(self) -> str:

@@ -30,7 +30,7 @@ _PAGE = 2000
 _TRIES = 3  # of the whole, where a list expires while it is read
 _NOT_FOUND, _GONE = 404, 410
 # No answer without them.
-_NEEDED = frozenset({"Pod", "Namespace"})
+NEEDED = frozenset({"Pod", "Namespace"})
 
 _SLICES, _ENDPOINTS = ("discovery.k8s.io", "EndpointSlice"), ("", "Endpoints")
 
@@ -122,8 +122,8 @@ class _Reading:
         begun = datetime.now(UTC)
         discovery = discover(self._client)
         for group, reason in discovery.unknown.items():
-            self._miss_group(group, reason)
-        wanted = _wanted(discovery.served)
+            self._missing += missing_of_group(group, reason)
+        wanted = wanted_of(discovery.served)
         loaded = loading.load_documents(
             (document for one in wanted for document in self._documents(one)), skip_invalid
         )
@@ -176,18 +176,9 @@ class _Reading:
 
     def _miss(self, served: Served, message: str) -> None:
         kind = served.kind
-        if kind in _NEEDED:
+        if kind in NEEDED:
             raise UsageError(f"context {self._context}: no answer without {served.name}: {message}")
-        gap = Gap.NOT_READ if kind in KNOWN else Gap.POLICY
-        detail = f"{served.name} could not be read: {message}"
-        self._missing.append(Unevaluated(kind, served.group, gap, 0, detail=detail))
-
-    def _miss_group(self, group: str, reason: str) -> None:
-        for (one, kind), row in policies.POLICIES.items():
-            gap = row.gap if isinstance(row, policies.UnreadApi) else Gap.POLICY
-            if one == group and gap is not None:
-                detail = f"{kind}.{group} could not be read: {reason}"
-                self._missing.append(Unevaluated(kind, group, gap, 0, detail=detail))
+        self._missing.append(missing(served, message))
 
     def _with_missing(self, loaded: Loaded) -> Loaded:
         if not self._missing:
@@ -201,7 +192,23 @@ class _Reading:
         )
 
 
-def _wanted(served: tuple[Served, ...]) -> list[Served]:
+def missing(served: Served, message: str) -> Unevaluated:
+    """A kind that could not be read, for the reason that ``message`` is."""
+    gap = Gap.NOT_READ if served.kind in KNOWN else Gap.POLICY
+    detail = f"{served.name} could not be read: {message}"
+    return Unevaluated(served.kind, served.group, gap, 0, detail=detail)
+
+
+def missing_of_group(group: str, reason: str) -> Iterator[Unevaluated]:
+    """What there may be of a group of which the server could tell nothing."""
+    for (one, kind), row in policies.POLICIES.items():
+        gap = row.gap if isinstance(row, policies.UnreadApi) else Gap.POLICY
+        if one == group and gap is not None:
+            detail = f"{kind}.{group} could not be read: {reason}"
+            yield Unevaluated(kind, group, gap, 0, detail=detail)
+
+
+def wanted_of(served: tuple[Served, ...]) -> list[Served]:
     """Of each kind that counts, the version to list: one that is read, else the preferred one."""
     found: dict[Resource, Served] = {}
     for one in served:

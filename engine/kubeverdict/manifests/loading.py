@@ -12,36 +12,23 @@ import msgspec
 
 from kubeverdict.errors import InputError, Problem, UsageError, located
 from kubeverdict.manifests import (
-    exposing,
     formats,
-    json_text,
-    policies,
     repeated,
     sources,
 )
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.findings import DocumentPlace, Findings
-from kubeverdict.manifests.kinds import HEAD, KNOWN, right_version
-from kubeverdict.manifests.left_out import LeftOut, metadata_of
+from kubeverdict.manifests.left_out import LeftOut
 from kubeverdict.manifests.objects import (
     CLUSTER_SCOPED,
-    ObjectReader,
     PodRecord,
-    Record,
     WorkloadRecord,
 )
-from kubeverdict.manifests.other_kinds import gap_of, is_known
-from kubeverdict.manifests.pod_templates import TEMPLATES, found_in
-from kubeverdict.manifests.policies.reading import PolicyReader
-from kubeverdict.manifests.resources import group_of
-from kubeverdict.manifests.undecodable import report_invalid
+from kubeverdict.manifests.reading import DocumentReader, ReadObject
 from kubeverdict.manifests.validation import (
     dns_label_errors,
-    invalid,
     is_generated,
     quoted,
-    required,
-    type_name,
 )
 from kubeverdict.manifests.workloads import pods_of
 from kubeverdict.model.cluster import (
@@ -72,8 +59,6 @@ from kubeverdict.model.unevaluated import Gap, Unevaluated
 
 ObjectKey = tuple[str, str, str]
 """Kind, namespace ("" where it has none) and name."""
-
-NOT_AN_OBJECT = "not a Kubernetes object"
 
 
 @dataclass(frozen=True)
@@ -146,9 +131,7 @@ class _Load:
 
     def __init__(self, namespace: str) -> None:
         self.findings = Findings()
-        self.objects = ObjectReader(self.findings, namespace)
-        self.exposing = exposing.ExposingReader(self.objects)
-        self.policy_reader = PolicyReader(self.findings, namespace)
+        self.reader = DocumentReader(self.findings, namespace, self)
         self.pods: list[PodRecord] = []
         self.workloads: list[WorkloadRecord] = []
         self.namespaces: list[Namespace] = []
@@ -159,8 +142,6 @@ class _Load:
         self.api_server_calls: list[ApiServerCalls] = []
         self.policies: list[Policy] = []
         self.definitions: list[Definition] = []
-        self.ignored: Counter[str] = Counter()
-        self.documents = 0
         self._lists: dict[type, list[Any]] = {
             PodRecord: self.pods,
             WorkloadRecord: self.workloads,
@@ -174,11 +155,10 @@ class _Load:
             AddressSet: self.definitions,
             TierDefinition: self.definitions,
         }
-        self._defined: dict[ObjectKey, tuple[Record | Policy | Definition, Origin]] = {}
+        self._defined: dict[ObjectKey, tuple[ReadObject, Origin]] = {}
         self._generated: Counter[ObjectKey] = Counter()
         self._repeated: list[tuple[str, Origin, Origin]] = []
         self._left_out = LeftOut()
-        self._last = "Pod"  # the kind of the document before: the first guess for the next
 
     def run(
         self, paths: Sequence[str], stdin: BinaryIO | None, skip_invalid: bool, mapped: bool
@@ -191,14 +171,14 @@ class _Load:
         files = 0
         for buffer in buffers:
             files += 1
-            before = self.documents + len(findings.errors)
+            before = self.reader.documents + len(findings.errors)
             found = 0
             for document in formats.read(buffer, findings):
                 if document.empty:
                     found = 1
                 else:
-                    self._take(document, buffer.direct)
-            found += self.documents + len(findings.errors) - before
+                    self.reader.take(document, buffer.direct)
+            found += self.reader.documents + len(findings.errors) - before
             held[buffer.path] = held.get(buffer.path, 0) + found
         for path, found in held.items():
             if not found and not findings.are_in(path):
@@ -207,7 +187,7 @@ class _Load:
 
     def run_documents(self, documents: Iterable[Document], skip_invalid: bool) -> Loaded:
         for document in documents:
-            self._take(document, direct=False)
+            self.reader.take(document, direct=False)
         return self._finish(0, skip_invalid)
 
     def _finish(self, files: int, skip_invalid: bool) -> Loaded:
@@ -219,162 +199,20 @@ class _Load:
             cluster=self._cluster(),
             warnings=tuple(findings.warnings),
             skipped=tuple(findings.errors),
-            ignored=dict(sorted(self.ignored.items())),
+            ignored=dict(sorted(self.reader.ignored.items())),
             passed_over={reason: tuple(paths) for reason, paths in findings.passed_over.items()},
             files=files,
-            documents=self.documents,
+            documents=self.reader.documents,
             workloads=tuple(workload.ref for workload in self.workloads),
             unscaled=frozenset(item.ref for item in self.workloads if not item.scaled),
             origins=_Origins(self._defined),
-            unplaced=self.objects.unplaced + self.policy_reader.unplaced,
+            unplaced=self.reader.objects.unplaced + self.reader.policy_reader.unplaced,
         )
 
-    def _take(self, document: Document, direct: bool) -> None:
-        if document.body is None:
-            self._take_value(document, direct)
-            return
-        origin, body = document.origin, document.body
-        kind = self._last
-        try:
-            head = KNOWN[kind].decoder.decode(body)
-            guessed = (head.kind or document.kind) == kind
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            guessed = False
-        if not guessed:
-            try:
-                head = HEAD.decode(body)
-            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                report_invalid(DocumentPlace(self.findings, origin), error, body)
-                return
-            kind = head.kind or document.kind or ""
-        api_version = head.api_version or document.api_version
-        known = KNOWN.get(kind)
-        if known is None or not known.accepts(api_version):
-            self._take_other(kind, api_version, document, direct)
-            return
-        self.documents += 1
-        self._last = kind
-        if not guessed:
-            try:
-                head = known.decoder.decode(body)
-            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                place = self.objects.place(kind, origin, body)
-                if kind in exposing.KINDS:  # no verdict depends on it: a warning is enough
-                    aside = Findings()
-                    report_invalid(DocumentPlace(aside, origin, place.subject), error, body)
-                    self.findings.warnings += aside.errors
-                else:
-                    report_invalid(place, error, body)
-                return
-        reader = getattr(self, known.reader)
-        record: Record | None = getattr(reader, known.method)(kind, head, origin)
-        if record is not None:
-            self._add(kind, record, origin)
+    def leave_out(self, group: str, kind: str, gap: Gap, document: Document) -> None:
+        self._left_out.add(group, kind, gap, document)
 
-    def _take_value(self, document: Document, direct: bool) -> None:
-        """A document that PyYAML read: a policy is read from its value, others through JSON."""
-        value, origin = document.value, document.origin
-        if not isinstance(value, dict):
-            if direct or document.listed:
-                message = f"{NOT_AN_OBJECT}: it is {type_name(value)}"
-                DocumentPlace(self.findings, origin).error((), message)
-            else:
-                self.ignored[NOT_AN_OBJECT] += 1
-            return
-        kind = value.get("kind") or document.kind
-        api_version = value.get("apiVersion") or document.api_version
-        if isinstance(kind, str) and isinstance(api_version, str):
-            api = policies.read_as(api_version, kind)
-            if api is not None:
-                self._take_policy(api, value, origin, api_version)
-                return
-        try:
-            body = msgspec.json.encode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            DocumentPlace(self.findings, origin, str(kind)).error((), f"cannot be read: {error}")
-            return
-        document.body = body
-        self._take(document, direct)
-
-    def _take_policy(self, api: str, value: Any, origin: Origin, api_version: str) -> None:
-        self.documents += 1
-        found = self.policy_reader.read(api, value, origin, api_version)
-        if found is not None:
-            self._add(found.kind, found, origin)
-
-    def _take_other(
-        self, kind: str, api_version: str | None, document: Document, direct: bool
-    ) -> None:
-        """A policy, or a document of a kind that is not used, which is counted or reported."""
-        api = policies.read_as(api_version, kind)
-        if api is None:
-            self._leave_out(kind, api_version, document, direct)
-            return
-        origin = document.origin
-        assert document.body is not None  # another was read from its value
-        try:
-            value = json_text.parse(document.body)
-        except json_text.JsonError as error:
-            DocumentPlace(self.findings, origin, kind).error((), error.message)
-            return
-        self._take_policy(api, value, origin, api_version or "")
-
-    def _leave_out(
-        self, kind: str, api_version: str | None, document: Document, direct: bool
-    ) -> None:
-        known = KNOWN.get(kind)
-        place = DocumentPlace(self.findings, document.origin, kind)
-        if not kind or not api_version:
-            if known or policies.is_policy(kind) or direct or document.listed:
-                self.documents += 1
-                place.error(("apiVersion" if kind else "kind",), required())
-            else:
-                self.ignored[NOT_AN_OBJECT] += 1
-            return
-        self.documents += 1
-        group = group_of(api_version)
-        if kind.endswith("List") and _is_list(kind, group, document):
-            # Its objects must not be lost for the list's sake.
-            place.error(("items",), "Invalid value: expected a list of objects, and no lists in it")
-            return
-        right = right_version(group, kind)
-        if right is not None:
-            a = "an" if kind[0] in "AEIOU" else "a"
-            place.error(("apiVersion",), invalid(api_version, f"{a} {kind} is of {right}"))
-            return
-        if (group, kind) in TEMPLATES:
-            self._take_templates(group, kind, document)
-            return
-        gap = gap_of(group, kind)
-        if gap is Gap.NOT_READ and document.has_containers:
-            self._take_templates(group, kind, document)
-        elif gap is None:
-            self.ignored[f"{kind}.{group}" if known else kind] += 1
-        else:
-            self._left_out.add(group, kind, gap, document)
-
-    def _take_templates(self, group: str, kind: str, document: Document) -> None:
-        """Read the pod templates of a kind that Kubernetes does not have; where there are none,
-        its pods are not modelled."""
-        origin, value = document.origin, document.value
-        try:
-            if document.body is not None:
-                value = json_text.parse(document.body)
-        except json_text.JsonError as error:
-            DocumentPlace(self.findings, origin, kind).error((), error.message)
-            return
-        found = found_in((group, kind), value)
-        known = (group, kind) in TEMPLATES
-        if not found:
-            self._left_out.add(group, kind, Gap.PODS if known else Gap.NOT_READ, document)
-            return
-        if not known:
-            self._left_out.add(group, kind, Gap.GENERIC, document)
-        record = self.objects.custom((group, kind), value, found, origin)
-        if record is not None:
-            self._add(record.ref.kind, record, origin)
-
-    def _add(self, kind: str, record: Record | Policy | Definition, origin: Origin) -> None:
+    def add(self, kind: str, record: ReadObject, origin: Origin) -> None:
         if isinstance(record, WorkloadRecord):
             namespace, name = record.ref.namespace, record.ref.name
         else:
@@ -425,7 +263,7 @@ class _Load:
     def _unevaluated(self) -> tuple[Unevaluated, ...]:
         """What is not taken into account, once everything was read."""
         whole = self._left_out.report(self.pods, self.workloads, _Origins(self._defined))
-        return (*whole, *self.policy_reader.unevaluated)
+        return (*whole, *self.reader.policy_reader.unevaluated)
 
     def _cluster(self) -> Cluster:
         nodes = [node.name for node in self.nodes]
@@ -456,20 +294,10 @@ class _Load:
         return References.of(referring, self.definitions)
 
 
-def _is_list(kind: str, group: str, document: Document) -> bool:
-    """Whether a document without a list of items is meant to be one."""
-    single = kind.removesuffix("List")
-    if not single or single in KNOWN or is_known(group, single):
-        return True
-    return not metadata_of(document).name
-
-
 class _Origins(Mapping[ObjectKey, Origin]):
     """What is known of the objects of a load, as far as it says where they came from."""
 
-    def __init__(
-        self, defined: Mapping[ObjectKey, tuple[Record | Policy | Definition, Origin]]
-    ) -> None:
+    def __init__(self, defined: Mapping[ObjectKey, tuple[ReadObject, Origin]]) -> None:
         self._defined = defined
 
     def __getitem__(self, key: ObjectKey) -> Origin:

@@ -27,24 +27,10 @@ def pods_of(
     A template stands for its pods where none of them is in the input, the workload is not itself
     owned by a workload of the input, and no other workload takes its template.
     """
-    owners = _Owners(workloads)
+    owners = Owners(workloads)
     refs = [owners.of_pod(record) for record in pods]
     _adopt(pods, refs, workloads, owners)
-    result = [
-        Pod(
-            record.namespace,
-            record.name,
-            record.labels,
-            ref,
-            record.addresses,
-            record.ports,
-            record.node,
-            record.phase,
-            record.host_network,
-            started=record.started,
-        )
-        for record, ref in zip(pods, refs, strict=True)
-    ]
+    result = [pod_of(record, ref) for record, ref in zip(pods, refs, strict=True)]
     taken = {(pod.namespace, pod.name) for pod in result}
     lent = {workload.template_of for workload in workloads if workload.template_of}
     for workload in workloads:
@@ -58,29 +44,51 @@ def pods_of(
     return result
 
 
-def _adopt(
-    pods: Sequence[PodRecord],
-    refs: list[WorkloadRef],
-    workloads: Sequence[WorkloadRecord],
-    owners: _Owners,
-) -> None:
-    """Give pods of a live cluster to the workload whose template they have the labels of, where
-    nothing between the two is in the input: they must not count twice."""
-    lonely: dict[tuple[str, tuple[str, str]], list[int]] = {}
-    waiting = [
+def pod_of(record: PodRecord, ref: WorkloadRef) -> Pod:
+    """The pod of a record, which belongs to the workload ``ref``."""
+    return Pod(
+        record.namespace,
+        record.name,
+        record.labels,
+        ref,
+        record.addresses,
+        record.ports,
+        record.node,
+        record.phase,
+        record.host_network,
+        started=record.started,
+    )
+
+
+def waiting(workloads: Iterable[WorkloadRecord], owners: Owners) -> list[WorkloadRecord]:
+    """The workloads that should have pods, and have none of those that ``owners`` was asked
+    about."""
+    return [
         workload
         for workload in workloads
         if workload.replicas != 0
         and workload.ref not in owners.with_pods
         and not owners.is_owned(workload)
     ]
-    if not waiting:
+
+
+def _adopt(
+    pods: Sequence[PodRecord],
+    refs: list[WorkloadRef],
+    workloads: Sequence[WorkloadRecord],
+    owners: Owners,
+) -> None:
+    """Give pods of a live cluster to the workload whose template they have the labels of, where
+    nothing between the two is in the input: they must not count twice."""
+    lonely: dict[tuple[str, tuple[str, str]], list[int]] = {}
+    alone = waiting(workloads, owners)
+    if not alone:
         return
     for place, (record, ref) in enumerate(zip(pods, refs, strict=True)):
         if (record.phase or record.addresses) and not owners.is_known(ref):
             for label in record.labels.items():
                 lonely.setdefault((record.namespace, label), []).append(place)
-    for workload in waiting if lonely else ():
+    for workload in alone if lonely else ():
         for part in (workload, *workload.more):
             labels = owners.with_template(part).labels
             first = next(iter(labels.items()), None)
@@ -94,7 +102,23 @@ def _adopt(
                     refs[place] = owners.top(workload.ref, passed=owners.with_pods)
 
 
-class _Owners:
+Way = tuple[str, Owner, str, str]
+"""What the workload of a pod is found by, and alike for all pods that say the same of it: the
+namespace, the owner, the hash of the template in a label, and what makes ReplicaSets with it."""
+
+
+def way_of(pod: PodRecord) -> Way | None:
+    """None for a pod that stands alone."""
+    if pod.owner is None or pod.owner[0] == "Node":
+        return None
+    labels = pod.labels
+    template_hash, kind = labels.get("pod-template-hash", ""), "Deployment"
+    if not template_hash:
+        template_hash, kind = labels.get("rollouts-pod-template-hash", ""), "Rollout"
+    return pod.namespace, pod.owner, template_hash, kind
+
+
+class Owners:
     """Follows owner references to the topmost workload, once for each owner.
 
     ``with_pods`` holds every workload that was passed on the way from a pod.
@@ -103,16 +127,12 @@ class _Owners:
     def __init__(self, workloads: Iterable[WorkloadRecord]) -> None:
         self._records = {workload.ref: workload for workload in workloads}
         self.with_pods: set[WorkloadRef] = set()
-        self._found: dict[tuple[str, Owner, str, str], WorkloadRef] = {}
+        self._found: dict[Way, WorkloadRef] = {}
 
     def of_pod(self, pod: PodRecord) -> WorkloadRef:
-        if pod.owner is None or pod.owner[0] == "Node":
+        key = way_of(pod)
+        if key is None:
             return WorkloadRef(pod.namespace, pod.name, "Pod")
-        labels = pod.labels
-        template_hash, kind = labels.get("pod-template-hash", ""), "Deployment"
-        if not template_hash:
-            template_hash, kind = labels.get("rollouts-pod-template-hash", ""), "Rollout"
-        key = (pod.namespace, pod.owner, template_hash, kind)
         ref = self._found.get(key)
         if ref is None:
             ref = self._found[key] = self._climb(*key)

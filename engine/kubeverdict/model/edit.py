@@ -31,6 +31,9 @@ EndpointsKey = tuple[str, str, str]
 IngressKey = tuple[str, str, str]
 """Kind, namespace and name."""
 
+CallsKey = tuple[str, str]
+"""Kind and name."""
+
 _Item = TypeVar("_Item")
 
 
@@ -45,7 +48,8 @@ class Edit(msgspec.Struct, frozen=True):
     (namespace, name) of a pod or Service and the name of a namespace or node. Taking a namespace
     out leaves what is in it: the edit has to name that too. ``profile`` is the name of
     the CNI profile to judge by, or empty for that of the cluster. ``unevaluated`` is what is put
-    in and no verdict takes into account.
+    in and no verdict takes into account; ``all_unevaluated`` is all of that after the edit, where
+    it is not None.
 
     ``references`` are those of the cluster after the edit, None where it leaves them as they are;
     policies that come out otherwise by them are among those that are put in.
@@ -66,10 +70,12 @@ class Edit(msgspec.Struct, frozen=True):
     endpoints_in: tuple[EndpointList, ...] = ()
     ingresses_out: tuple[IngressKey, ...] = ()
     ingresses_in: tuple[Ingress, ...] = ()
+    api_server_calls_out: tuple[CallsKey, ...] = ()
     api_server_calls_in: tuple[ApiServerCalls, ...] = ()
     profile: str = ""
     unevaluated: tuple[Unevaluated, ...] = ()
     references: References | None = None
+    all_unevaluated: tuple[Unevaluated, ...] | None = None
 
 
 def endpoints_key(endpoints: EndpointList) -> EndpointsKey:
@@ -98,8 +104,12 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
     )
     ingresses = _edited(cluster.ingresses, edit.ingresses_out, edit.ingresses_in, ingress_key)
     calls = _edited(
-        cluster.api_server_calls, (), edit.api_server_calls_in, lambda item: (item.kind, item.name)
+        cluster.api_server_calls,
+        edit.api_server_calls_out,
+        edit.api_server_calls_in,
+        lambda item: (item.kind, item.name),
     )
+    known_gaps = cluster.unevaluated if edit.all_unevaluated is None else edit.all_unevaluated
     known = {namespace.name for namespace in namespaces}
     used = {item.namespace for part in (pods, policies, services) for item in part}
     namespaces += tuple(
@@ -114,7 +124,7 @@ def edited(cluster: Cluster, edit: Edit) -> Cluster:
         nodes,
         services,
         ingresses,
-        merged(cluster.unevaluated, edit.unevaluated),
+        merged(known_gaps, edit.unevaluated),
         endpoints,
         calls,
         cluster.references if edit.references is None else edit.references,

@@ -63,6 +63,7 @@ FORMATS: dict[str, dict[str, str]] = {
         "junit": "junit.findings",
         "github": "github.findings",
     },
+    "watch": {"text": "watch.text", "jsonl": "watch.jsonl"},
     "lint": {
         "table": "lint.table",
         "json": "lint.json",

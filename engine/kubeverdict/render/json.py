@@ -98,8 +98,8 @@ def whatif(report: WhatIf, style: Style) -> str:
                 }
                 for pairs in report.pairs
             ],
-            "opened": [_effect(one) for one in report.opened],
-            "closed": [_effect(one) for one in report.closed],
+            "opened": [effect_content(one) for one in report.opened],
+            "closed": [effect_content(one) for one in report.closed],
             **unevaluated(report.unevaluated),
         },
     )
@@ -232,7 +232,7 @@ def _failure(failure: UnmetCondition) -> Json:
     return content
 
 
-def _effect(effect: Effect) -> Json:
+def effect_content(effect: Effect) -> Json:
     return {
         "source": effect.source.name,
         "destination": effect.destination.name,

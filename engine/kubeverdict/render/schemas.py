@@ -18,6 +18,7 @@ VERSIONS = {
     "verify": 2,
     "replay": 1,
     "recommend": 1,
+    "watch": 1,
 }
 WITH_RANGES = 1
 

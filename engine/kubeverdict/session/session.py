@@ -34,7 +34,7 @@ class Session:
     @classmethod
     def resumed(cls, compiled: CompiledPolicy, workbench: Workbench | None = None) -> Session:
         """From a cluster that was compiled before, and made ready for scenarios, perhaps."""
-        return cls(Version(0, compiled, workbench))
+        return cls(Version(0, compiled, _workbench=workbench))
 
     @property
     def now(self) -> Version:

@@ -13,10 +13,12 @@ from kubeverdict.manifests.resolving import Resolver
 @dataclass(frozen=True, eq=False)
 class Version:
     """The cluster as some number of kept edits left it. Does not change, so threads may share it;
-    questions take ``compiled``."""
+    questions take ``compiled``. ``anew`` is why the last edit had it compiled anew, empty where it
+    was followed."""
 
     number: int
     compiled: CompiledPolicy
+    anew: str = ""
     _workbench: Workbench | None = None
 
     @cached_property

@@ -43,7 +43,8 @@ from kubeverdict.model.policy import Action, Direction, Policy, Tier
 # What an edit changes without a verdict of pods being touched.
 _WITHOUT_EFFECT = (
     *("services_out", "services_in", "endpoints_out", "endpoints_in", "nodes_in"),
-    *("ingresses_out", "ingresses_in", "api_server_calls_in", "unevaluated", "references"),
+    *("ingresses_out", "ingresses_in", "api_server_calls_out", "api_server_calls_in"),
+    *("unevaluated", "references", "all_unevaluated"),
 )
 
 # How much larger than at the start the arrays get before compiling anew is worth it: then edits
@@ -373,7 +374,7 @@ class Editable:
         state = self._state
         cluster = self.compiled.cluster
         rest = {name: getattr(edit, name) for name in _WITHOUT_EFFECT}
-        if any(rest.values()):
+        if edit.all_unevaluated is not None or any(rest.values()):
             # Without what is kept here: it need not be walked.
             cluster = msgspec.structs.replace(cluster, pods=(), policies=())
             cluster = edited(cluster, Edit("", **rest))

@@ -17,10 +17,12 @@ _FEW, _TURNS = 4, 6
 
 
 class Kept(NamedTuple):
-    """A cluster after a number of edits."""
+    """A cluster after a number of edits. ``anew`` is why the last of them had it compiled anew,
+    empty where it was followed."""
 
     number: int
     compiled: CompiledPolicy
+    anew: str = ""
 
 
 class Keeper:
@@ -55,19 +57,20 @@ class Keeper:
         """
         with self._lock:
             editable = self._open()
+            anew = self._cannot
             if editable is not None:
                 self._editable = None  # half changed, should it fail
                 try:
                     compiled = editable.apply(edit)
-                except CannotEdit:
-                    pass
+                except CannotEdit as error:
+                    anew = str(error)
                 else:
                     self._editable = editable
                     self._now = Kept(self._now.number + 1, compiled)
                     self._note(edit)
                     return self._now
             made = compiled_anew(self._now.compiled, edit)
-            self._start(Kept(self._now.number + 1, made.compiled), made)
+            self._start(Kept(self._now.number + 1, made.compiled, anew), made)
             return self._now
 
     def after(self, edit: Edit) -> Kept:
@@ -119,7 +122,7 @@ class Keeper:
             for edit in left:
                 editable.apply(edit)
             self._fold, self._editable = None, editable
-            self._now = Kept(self._now.number, editable.compiled)
+            self._now = Kept(self._now.number, editable.compiled, self._now.anew)
             return []
 
     def _end(self, fold: _Fold) -> None:
