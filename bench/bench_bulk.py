@@ -189,7 +189,7 @@ def bench_observed_density(measure: Measure, record: Record) -> None:
 
 def bench_reports(measure: Measure, record: Record, mixed: Bench) -> None:
     """As the command makes them: examples with their rules, and why policies are redundant."""
-    version = Version(0, mixed.bench.compiled, _workbench=mixed.bench)
+    version = Version(0, mixed.bench.compiled, mixed.bench)
     scenarios = list(delete_each(mixed.cluster))
     rate = measured(
         measure,

@@ -34,6 +34,8 @@ ASKED: dict[str, list[str]] = {
     "replay": ["-f", "good", "--flows", "flows.csv"],
     "recommend": ["-f", "good", "--flows", "flows.csv", "--out", "out"],
     "snapshot": ["-f", "good", "-o", "kept.kvs"],
+    # Nobody answers there.
+    "watch": ["--live", "--kubeconfig", "kubeconfig", "--assertions", "assertions.yaml"],
     "examples": ["--copy", "copied"],
 }
 ODD = [
@@ -41,6 +43,11 @@ ODD = [
     *("binary", "deep.json", "deep.yaml", "a/b/c/d", "-1", "0", "99999999999999999999"),
     *("1/2/3", "tcp", "x=y", "=", "10.0.0.1", "::", "\udcff", "ü" * 300, "svc/", "*"),
 ]
+KUBECONFIG = """
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: c, context: {cluster: c, user: ""}}]
+current-context: c
+"""
 # Of some hundred, as each takes a tenth of a second.
 ASKED_OF_EACH = 40
 
@@ -54,6 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "assertions.yaml").write_text(
         "allow:\n- {name: a, from: {namespace: shop}, to: {namespace: data}, ports: [80]}\n"
     )
+    (folder / "kubeconfig").write_text(KUBECONFIG)
     (folder / "empty").touch()
     (folder / "empty-folder").mkdir()
     (folder / "cut.kvs").write_bytes(b"\x89KVS\r\n\x1a\n")

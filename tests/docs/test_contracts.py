@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 import kubeverdict
+from kubeverdict.render import render
 from kubeverdict.render.schemas import VERSIONS
+from kubeverdict.render.style import Style
 from tests.cli.running import EXAMPLES, run
+from tests.render.watched import WATCHED
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "json.md").read_text()
@@ -53,7 +56,7 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
 
 def test_every_contract_is_on_the_page() -> None:
     names = {f"kubeverdict/{verb}/v{version}" for verb, version in VERSIONS.items()}
-    assert {*COMMANDS} == {*VERSIONS}
+    assert {*COMMANDS, "watch"} == {*VERSIONS}
     assert {*examples()} == names
     sources = [
         path.read_text()
@@ -69,7 +72,15 @@ def test_an_example_has_the_fields_that_are_printed(verb: str) -> None:
     done = run(*COMMANDS[verb].split(), folder=EXAMPLES)
     assert done.status in (0, 1), done.err
     lines = done.out.splitlines() if COMMANDS[verb].endswith("jsonl") else [done.out]
-    printed = [json.loads(line) for line in lines]
+    check_example(verb, [json.loads(line) for line in lines])
+
+
+def test_what_is_watched_has_the_fields_of_the_page() -> None:
+    """It takes a live cluster; the events are those of the tests of renderers."""
+    check_example("watch", [json.loads(render("watch", "jsonl", one, Style())) for one in WATCHED])
+
+
+def check_example(verb: str, printed: list[Any]) -> None:
     schema = f"kubeverdict/{verb}/v{VERSIONS[verb]}"
     assert {one["schema"] for one in printed} == {schema}
     shown = set(paths(examples()[schema]))

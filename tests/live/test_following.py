@@ -172,13 +172,11 @@ def test_any_events(server: Api, seen: Seen) -> None:
             case 0 | 1:
                 load(server, [pod(name, f"10.9.2.{step}", app=random.choice(("web", "client")))])
             case 2:
-                with_errors_ignored(
-                    lambda name=name: server.delete(f"{PODS}/{name}?gracePeriodSeconds=0")
-                )
+                remove(server, f"{PODS}/{name}?gracePeriodSeconds=0")
             case 3:
                 server.apply(f"{POLICIES}/{name}", policy(name, "web", random.choice(("a", "b"))))
             case 4:
-                with_errors_ignored(lambda name=name: server.delete(f"{POLICIES}/{name}"))
+                remove(server, f"{POLICIES}/{name}")
             case 5:
                 labels = {"metadata": {"labels": {"team": random.choice("xy")}}}
                 server.merge(f"/api/v1/namespaces/{SPACE}", labels)
@@ -186,9 +184,10 @@ def test_any_events(server: Api, seen: Seen) -> None:
             seen.catch_up()
 
 
-def with_errors_ignored(call: Callable[[], object]) -> None:
+def remove(server: Api, where: str) -> None:
+    """Delete what may not be there."""
     try:
-        call()
+        server.delete(where)
     except ApiError as error:
         assert error.status == 404
 
@@ -423,4 +422,4 @@ def test_a_kind_comes_goes_and_comes_again(server: Api, seen: Seen) -> None:
         seen.until(named, "a kind that was made again is not followed")
         seen.catch_up()
     finally:
-        with_errors_ignored(lambda: server.delete(where))
+        remove(server, where)

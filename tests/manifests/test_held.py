@@ -11,7 +11,12 @@ import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.held import Held, ObjectKey, Unread
@@ -226,9 +231,11 @@ TestFollowing.settings = settings(
 )
 
 
-class TestFollowingAtLength(Following.TestCase):
-    settings = settings(max_examples=1_500, stateful_step_count=30, deadline=None)
-    pytestmark = pytest.mark.long
+@pytest.mark.long
+def test_following_at_length() -> None:
+    run_state_machine_as_test(
+        Following, settings=settings(max_examples=1_500, stateful_step_count=30, deadline=None)
+    )
 
 
 def test_the_same_again_changes_nothing() -> None:

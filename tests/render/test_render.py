@@ -11,6 +11,7 @@ from kubeverdict.render.style import Style
 from tests.render import reports
 from tests.render.replayed import RECOMMENDED, REPLAY
 from tests.render.verified import VERIFICATION
+from tests.render.watched import CLUSTER_CHANGE, WATCHED
 
 REPORTS = {
     "explain": reports.DENIED,
@@ -31,6 +32,7 @@ REPORTS = {
     "verify": VERIFICATION,
     "lint": reports.LINT,
     "rules": RULES,
+    "watch": CLUSTER_CHANGE,
 }
 # What is written as it comes is a part of the report.
 PARTS = {("bulk", "jsonl"): reports.RANKING.reports[0], ("drift", "jsonl"): reports.DRIFT}
@@ -50,3 +52,19 @@ def test_a_format_is_a_module_with_its_verbs_or_a_verb_one_with_its_formats(verb
         module, function = name.split(".")
         assert callable(getattr(import_module(f"kubeverdict.render.{module}"), function))
         assert module == form or (module, function) == (verb, form)
+
+
+@pytest.mark.parametrize("form", FORMATS["watch"])
+def test_whatever_is_watched_has_its_lines(form: str) -> None:
+    texts = [render("watch", form, one, Style()) for one in WATCHED]
+    assert len(set(texts)) == len(texts)
+    assert all("\n" not in text for text in texts if form == "jsonl")
+
+
+def test_a_large_change_is_shortened_for_people() -> None:
+    text = render("watch", "text", CLUSTER_CHANGE, Style())
+    assert "opens 2 more connections" in text
+    assert (
+        "NetworkPolicy.networking.k8s.io data/db changed by kubectl (resourceVersion 4711)" in text
+    )
+    assert "cannot be read: no CIDR" in text and "compiled anew: labels of a namespace" in text

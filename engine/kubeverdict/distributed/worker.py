@@ -69,5 +69,5 @@ def _version(digest: str) -> Version:
             if digest not in _data:
                 raise UsageError("the snapshot has not arrived at this worker")
             snapshot = snapshots.read_bytes(_data[digest])
-            _ready[digest] = Version(0, snapshot.compiled, _workbench=snapshot.workbench)
+            _ready[digest] = Version(0, snapshot.compiled, snapshot.workbench)
         return _ready[digest]

@@ -11,7 +11,6 @@ evaluated.
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,17 +19,20 @@ import msgspec
 from msgspec import Raw
 
 from kubeverdict.errors import InputError, KubeverdictError, Problem, UsageError
+from kubeverdict.live.arrivals import Arrivals
 from kubeverdict.live.client import ApiError
 from kubeverdict.live.discovery import Served
-from kubeverdict.live.kinds import Kinds, Left, Notices
+from kubeverdict.live.kinds import FollowedKinds
 from kubeverdict.live.kubeconfig import Access
 from kubeverdict.live.listing import NEEDED, missing, missing_of_group
 from kubeverdict.live.reflector import (
     Changed,
     KindState,
-    Listed,
+    Left,
     ListEnd,
     Listing,
+    ListPart,
+    Notice,
     Reflector,
     Timing,
     Trouble,
@@ -103,8 +105,8 @@ class Follower:
         reason not to start."""
         self.context = access.name
         self._skip_invalid = skip_invalid
-        self._notices: Notices = queue.Queue(maxsize=64)
-        self._kinds = Kinds(access, self._notices, wanted, timing or Timing())
+        self._notices: Arrivals[Notice] = Arrivals()
+        self._kinds = FollowedKinds(access, self._notices, wanted, timing or Timing())
         self._held = Held()
         self._place = Unread(access.name)
         self._staged: dict[Resource, _Staged] = {}
@@ -112,6 +114,7 @@ class Follower:
         self._refused: dict[Resource, Unevaluated] = {}
         self._causes: dict[ObjectKey, Cause] = {}
         self._since = 0.0
+        self._closed = False
 
     # --- for its user -------------------------------------------------------------------------
 
@@ -129,6 +132,8 @@ class Follower:
         deadline = time.monotonic() + _START_SECONDS
         with collector_paused():
             while waiting := self._not_listed():
+                if self._closed:
+                    raise self._unreachable("ended before all was read")
                 self._take_some(1.0)
                 for kind, staged in self._staged.items():
                     progress(kind[1], len(staged.keys))
@@ -172,8 +177,16 @@ class Follower:
     def warnings(self) -> tuple[Problem, ...]:
         return self._held.warnings
 
+    @property
+    def descriptor(self) -> int:
+        """Readable once :meth:`next` has something to take."""
+        return self._notices.descriptor
+
     def close(self) -> None:
+        """End it. Any thread may; :meth:`start` raises UsageError then."""
+        self._closed = True
         self._kinds.close()
+        self._notices.close()
 
     # --- starting -----------------------------------------------------------------------------
 
@@ -202,20 +215,18 @@ class Follower:
 
     def _take_some(self, seconds: float) -> bool:
         """Take what has arrived, or the first that does; whether anything did."""
-        try:
-            notice = self._notices.get(timeout=seconds) if seconds else self._notices.get_nowait()
-        except queue.Empty:
+        self._notices.clear()
+        notice = self._notices.get(seconds)
+        if notice is None:
             return False
         self._since = time.monotonic()
         for _ in range(_MOST_NOTICES):
             if not notice.source.closed or isinstance(notice, Left):
                 self._take(notice)
-            try:
-                notice = self._notices.get_nowait()
-            except queue.Empty:
-                break
-        else:
-            self._take(notice)
+            notice = self._notices.get()
+            if notice is None:
+                return True
+        self._take(notice)
         return True
 
     def _take(self, notice: object) -> None:
@@ -224,7 +235,7 @@ class Follower:
                 self._change(source, what, item, version)
             case Listing(source):
                 self._staged[_resource(source)] = _Staged()
-            case Listed(source, items):
+            case ListPart(source, items):
                 self._stage(source, items)
             case ListEnd(source, version):
                 self._end(source, version)

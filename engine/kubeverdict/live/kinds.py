@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from kubeverdict.errors import KubeverdictError
+from kubeverdict.live.arrivals import Arrivals
 from kubeverdict.live.client import ApiClient
 from kubeverdict.live.credentials import Credentials
 from kubeverdict.live.discovery import Served, discover
 from kubeverdict.live.kubeconfig import Access
 from kubeverdict.live.listing import wanted_of
-from kubeverdict.live.reflector import KindState, Notice, Reflector, Timing
+from kubeverdict.live.reflector import KindState, Left, Notice, Reflector, Timing
 from kubeverdict.manifests.resources import Resource
 
 _LOOK_SECONDS = 60.0
@@ -22,21 +21,16 @@ _LOOK_SECONDS = 60.0
 _LOOK_AGAIN = (0.2, 0.5, 1.0, 3.0, 10.0)
 
 
-class Left(NamedTuple):
-    """The server does not serve the kind of ``source`` any more, which is closed."""
-
-    source: Reflector
-
-
-Notices = queue.Queue[Notice | Left]
-
-
-class Kinds:
+class FollowedKinds:
     """The reflectors of one server. ``look`` asks it again what it serves, soon; that is done each
     minute anyway."""
 
     def __init__(
-        self, access: Access, notices: Notices, wanted: Callable[[Served], bool], timing: Timing
+        self,
+        access: Access,
+        notices: Arrivals[Notice],
+        wanted: Callable[[Served], bool],
+        timing: Timing,
     ) -> None:
         self._access = access
         self._credentials = Credentials(access)
@@ -114,21 +108,13 @@ class Kinds:
                 reflector.close()
                 del known[resource]
                 if now is None:
-                    self._put(Left(reflector))
+                    self._notices.put(Left(reflector), self._closed)
         for resource, one in served.items():
             if resource not in known:
                 known[resource] = Reflector(
                     one, self._client(1), self._notices, self._timing, self._by_watch
                 )
-        new = [one for resource, one in known.items() if self._known.get(resource) is not one]
+        new = [made for key, made in known.items() if self._known.get(key) is not made]
         self._known = known
-        for one in new:
-            one.start()
-
-    def _put(self, notice: Left) -> None:
-        while not self._closed.is_set():
-            try:
-                self._notices.put(notice, timeout=0.5)
-                return
-            except queue.Full:
-                continue
+        for made in new:
+            made.start()

@@ -12,7 +12,6 @@ Source: client-go's ``tools/cache`` (Reflector), KEP-3157 (lists by a watch).
 from __future__ import annotations
 
 import heapq
-import queue
 import random
 import threading
 import time
@@ -24,6 +23,7 @@ import msgspec
 from msgspec import Raw
 
 from kubeverdict.errors import KubeverdictError
+from kubeverdict.live.arrivals import Arrivals
 from kubeverdict.live.client import ApiClient, ApiError, Stream
 from kubeverdict.live.discovery import Served
 
@@ -83,7 +83,7 @@ class Listing(NamedTuple):
     source: Reflector
 
 
-class Listed(NamedTuple):
+class ListPart(NamedTuple):
     """Some of them."""
 
     source: Reflector
@@ -113,7 +113,13 @@ class Trouble(NamedTuple):
     error: KubeverdictError
 
 
-Notice = Listing | Listed | ListEnd | Changed | Trouble
+class Left(NamedTuple):
+    """The server does not serve the kind of ``source`` any more, which is closed."""
+
+    source: Reflector
+
+
+Notice = Left | Listing | ListPart | ListEnd | Changed | Trouble
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -186,7 +192,7 @@ class Reflector:
         self,
         served: Served,
         client: ApiClient,
-        notices: queue.Queue[Notice],
+        notices: Arrivals[Notice],
         timing: Timing,
         by_watch: threading.Event,
     ) -> None:
@@ -269,18 +275,13 @@ class Reflector:
         return wait
 
     def _note(self, **fields: object) -> None:
-        self.state = msgspec.structs.replace(self.state, **fields)  # type: ignore[arg-type]
+        self.state = msgspec.structs.replace(self.state, **fields)
 
     def _heard(self) -> None:
         self._note(heard=now())
 
     def _post(self, notice: Notice) -> None:
-        while not self.closed:
-            try:
-                self._notices.put(notice, timeout=0.5)
-                return
-            except queue.Full:
-                continue
+        self._notices.put(notice, self._ending)
 
     # --- lists --------------------------------------------------------------------------------
 
@@ -302,7 +303,7 @@ class Reflector:
                 self._witnesses.clear()
             self._remember(items if not page.metadata.next else items[-1:])
             first = False
-            self._post(Listed(self, items))
+            self._post(ListPart(self, items))
             self._heard()
             if not page.metadata.next:
                 self._expired = 0
@@ -394,7 +395,7 @@ class Reflector:
 
     def _hand_over(self, items: list[Raw]) -> None:
         self._remember(items)
-        self._post(Listed(self, items))
+        self._post(ListPart(self, items))
 
     def _events(self, stream: Stream) -> Iterator[tuple[str, Raw, _Metadata]]:
         for line in stream:

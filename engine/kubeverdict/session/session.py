@@ -34,7 +34,7 @@ class Session:
     @classmethod
     def resumed(cls, compiled: CompiledPolicy, workbench: Workbench | None = None) -> Session:
         """From a cluster that was compiled before, and made ready for scenarios, perhaps."""
-        return cls(Version(0, compiled, _workbench=workbench))
+        return cls(Version(0, compiled, workbench))
 
     @property
     def now(self) -> Version:
@@ -51,13 +51,14 @@ class Session:
 
     def judge(self, edit: Edit) -> Version:
         """The cluster after ``edit``, which is then forgotten. Raises as :meth:`keep`."""
-        return Version(*self._keeper.after(edit))
+        kept = self._keeper.after(edit)
+        return Version(kept.number, kept.compiled)
 
     def _of(self, kept: Kept) -> Version:
         """The same version for the same cluster: it remembers what was asked about it."""
         version = self._version
         if version.number != kept.number or version.compiled is not kept.compiled:
-            version = self._version = Version(*kept)
+            version = self._version = Version(kept.number, kept.compiled, anew=kept.anew)
         return version
 
     def settle(self) -> None:

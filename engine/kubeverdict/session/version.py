@@ -18,8 +18,8 @@ class Version:
 
     number: int
     compiled: CompiledPolicy
-    anew: str = ""
     _workbench: Workbench | None = None
+    anew: str = ""
 
     @cached_property
     def workbench(self) -> Workbench:
