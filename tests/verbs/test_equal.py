@@ -18,10 +18,11 @@ from kubeverdict.model.cluster import (
     Pod,
     WorkloadRef,
 )
-from kubeverdict.model.policy import PodPeer, parts_of
-from kubeverdict.model.ports import Protocol
+from kubeverdict.model.policy import Action, Direction, PodPeer, Policy, parts_of
+from kubeverdict.model.ports import PortRange, Protocol
 from kubeverdict.model.selectors import Selector
 from kubeverdict.render.json import ports_of
+from tests.clusters.records import allow, pod, policy_of, xy_cluster
 from tests.verbs.connected import Connected, Open
 from tests.verbs.plain import Plain, small_versions
 
@@ -157,3 +158,55 @@ def test_pods_that_could_be_created(seed: int) -> None:
             assert first == second
     elif not compared(clusters).different:
         assert check(report, created), "none of the counterexamples is one"
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+WEB = xy_cluster(
+    (pod("x/web", "app=web", "10.0.0.1"), pod("y/db", "app=db", "10.0.0.2")),
+)
+GET, PUT = "for HTTP GET only", "for HTTP PUT only"
+
+
+def conditional(name: str, condition: str, port: int = 80, action: Action = Action.ALLOW) -> Policy:
+    rule = allow(Direction.INGRESS, None, (PortRange(Protocol.TCP, port, port),), action)
+    return policy_of(f"x/{name}", replace(rule, condition=condition))
+
+
+def between(first: Iterable[Policy], second: Iterable[Policy]) -> Equality:
+    one, other = (replace(WEB, policies=tuple(each)) for each in (first, second))
+    return compared((one, other), any_pod=True)
+
+
+def test_equal_conditions_are_equal() -> None:
+    once, again = conditional("a", GET), conditional("b", GET)
+    assert between([once], [again]).verdict == EQUAL
+    both = [conditional("a", GET), conditional("b", PUT)]
+    assert between(both, reversed(both)).verdict == EQUAL
+
+
+def test_other_conditions_leave_it_open() -> None:
+    report = between([conditional("a", GET)], [conditional("a", PUT)])
+    assert report.verdict == UNKNOWN
+    (doubt,) = report.doubts
+    assert GET in doubt and PUT in doubt and "x/web" in doubt
+    report = between([conditional("a", GET)], [conditional("a", GET, port=81)])
+    assert report.verdict == UNKNOWN
+
+
+def test_what_differs_for_certain_is_different_whatever_conditions_there_are() -> None:
+    always = conditional("c", "", port=443)
+    report = between([conditional("a", GET), always], [conditional("a", GET)])
+    assert report.verdict == DIFFERENT and not report.doubts
+
+
+def test_a_condition_that_decides_nothing() -> None:
+    wide = policy_of("x/wide", allow(Direction.INGRESS, None, None))
+    assert between([conditional("a", GET), wide], [wide]).verdict == EQUAL
+
+
+def test_too_many_conditions() -> None:
+    many = [conditional(f"p{number}", f"if {number}", port=80 + number) for number in range(5)]
+    report = between(many, many)
+    assert report.verdict == UNKNOWN
+    assert report.doubts == ("rules have 5 conditions: more than 4",)

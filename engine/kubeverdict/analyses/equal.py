@@ -2,8 +2,10 @@
 
 Both are judged over the same pods: those of the input, and on request also one pod for each way in
 which either set can distinguish pods and namespaces that could be created (:mod:`.could_be`). What
-one set allows for certain and the other denies for certain is a counterexample. What depends on the
-condition of a rule, or on what was not evaluated, leaves the question open.
+one set allows for certain and the other denies for certain is a counterexample. Where rules have
+conditions, the sets are equal if they are in every way to settle these, the same condition of both
+alike (:mod:`.assumed`). A difference in one of these ways, too many conditions, and what was not
+evaluated leave the question open.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from kubeverdict.analyses.assumed import assumed, conditions_of, settled, text_of
 from kubeverdict.analyses.could_be import CouldBe, could_be
 from kubeverdict.analyses.decisions import ConnectionVerdict, Decision
-from kubeverdict.analyses.effects import Effect
+from kubeverdict.analyses.effects import Effect, connection
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.analyses.whatif import WhatIf, whatif
@@ -22,9 +25,11 @@ from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Namespace, Pod
 from kubeverdict.model.counts import count
-from kubeverdict.model.unevaluated import Unevaluated, merged
+from kubeverdict.model.unevaluated import Gap, Unevaluated, merged
 
 EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
+# Each doubles the ways that are compared.
+_MOST_CONDITIONS = 4
 
 
 class Equality(msgspec.Struct, frozen=True):
@@ -73,8 +78,11 @@ def equal(first: CompiledPolicy, second: CompiledPolicy, *, any_pod: bool = Fals
     unevaluated = merged(first.unevaluated, second.unevaluated)
     effects = [effect for one in found for effect in (*one.opened, *one.closed)]
     certain = [effect for effect in effects if not effect.conditions]
-    doubts += _conditional(sides, len(effects) - len(certain))
-    doubts += sentences(one for one in unevaluated if one.gap.decides)
+    if not certain:
+        doubts += _conditional(sides, made)
+    doubts += sentences(
+        one for one in unevaluated if one.gap.decides and one.gap is not Gap.CONDITION
+    )
     counterexamples = tuple(_simplest(certain))
     shown = {end.name for one in counterexamples for end in (one.source, one.destination)}
     created = tuple(pod for pod in (made.pods if made else ()) if f"{pod}[Pod]" in shown)
@@ -106,15 +114,27 @@ def _populated(side: CompiledPolicy, made: CouldBe) -> CompiledPolicy:
     return compile_cluster(cluster, side.profile, static=True)
 
 
-def _conditional(sides: Sequence[CompiledPolicy], differing: int) -> list[str]:
-    """What is to be said of connections that depend on conditions: they may be other ones in each
-    set even where both sets agree on which connections depend."""
-    if differing:
-        text = count(differing, "connection differs", "connections differ")
-        return [f"{text} or not by the conditions of rules"]
-    if not any(whatif(least, side).opened for side in sides for least in side.least[:1]):
+def _conditional(sides: Sequence[CompiledPolicy], made: CouldBe | None) -> list[str]:
+    """Where the sets differ by the conditions of their rules, or what keeps it from being known."""
+    if not any(side.least for side in sides):
         return []
-    return ["connections depend on conditions of rules, which are not compared"]
+    conditions = conditions_of(sides)
+    if len(conditions) > _MOST_CONDITIONS:
+        return [f"rules have {len(conditions)} conditions: more than {_MOST_CONDITIONS}"]
+    for holds in settled(conditions):
+        taken = [assumed(side, holds) for side in sides]
+        undecided = [one for one in conditions_of(taken) if one]
+        if undecided:
+            return [f"connections depend on {undecided[0]!r}, which is not compared"]
+        found = [_compared(taken)]
+        if made is not None:
+            found.append(_compared([_populated(side, made) for side in taken]))
+        effects = [effect for one in found for effect in (*one.opened, *one.closed)]
+        if effects:
+            number = count(len(effects), "connection differs", "connections differ")
+            first = connection(_simplest(effects)[0])
+            return [f"{number} {text_of(holds)}, among them {first}"]
+    return []
 
 
 def _early_names(sides: Sequence[CompiledPolicy]) -> list[str]:
