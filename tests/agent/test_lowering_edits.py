@@ -6,32 +6,30 @@ from random import Random
 
 import numpy as np
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compilation, compile_cluster
-from kubeverdict.compile.incremental.editable import CannotEdit, Editable
+from kubeverdict.compile.incremental.editable import Editable
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.edit import Edit, edited, policy_key
+from kubeverdict.model.edit import Edit, policy_key
 from kubeverdict.model.profile import REFERENCE
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.lowering.known_ends import KnownEnds
-from kubeverdict_agent.lowering.tables import Local, Lowering, Tables, lower
+from kubeverdict_agent.lowering.tables import Local, Lowering, lower
 from tests.agent.meaning import meaning
-from tests.clusters.conditions import with_conditions
-from tests.clusters.generated import ends, random_cluster, services, without_icmp_types
+from tests.clusters.edits import ClusterChanges, some_cluster
+from tests.clusters.generated import ends, services, without_icmp_types
 
 NODE = "node-1"
 OWN = ("10.0.0.254", "fd00::fe")
 
 
-def some_cluster(seed: int) -> Cluster:
-    made = without_icmp_types(random_cluster(seed, pods=8, policies=5, tiers=seed % 2 == 0))
-    return with_conditions(made, seed) if seed % 4 == 0 else made
+def some_lowered_cluster(seed: int) -> Cluster:
+    return without_icmp_types(some_cluster(seed, 8, 5))
 
 
 def locals_of(compiled: CompiledPolicy) -> tuple[Local, ...]:
@@ -45,59 +43,19 @@ def enforced(compiled: CompiledPolicy) -> np.ndarray:
     return np.array([pod.name < "m" for pod in compiled.pods], np.bool_)
 
 
-class Changes(RuleBasedStateMachine):
-    """Edits of policies and pods; one lowering goes on through all of them."""
+class Changes(ClusterChanges):
+    """One lowering goes on through all edits."""
 
-    @initialize(seed=st.integers(0, 500))
-    def open(self, seed: int) -> None:
-        self.cluster, self.other = some_cluster(seed), some_cluster(seed + 1_000)
+    def some(self, seed: int) -> Cluster:
+        return some_lowered_cluster(seed)
+
+    @initialize()
+    def begin(self) -> None:
         self.lowering = Lowering(NODE)
-        self.tables: list[Tables] = []
-        self.start()
-
-    def start(self) -> None:
-        made = compilation(self.cluster, REFERENCE)
-        self.compiled = made.compiled
-        self.kept: Editable | None
-        try:
-            self.kept = Editable(made)
-        except CannotEdit:
-            self.kept = None
-
-    def change(self, edit: Edit) -> None:
-        self.cluster = edited(self.cluster, edit)
-        try:
-            if self.kept is None:
-                raise CannotEdit
-            self.compiled = self.kept.apply(edit)
-        except CannotEdit:
-            self.start()
-
-    @rule(number=st.integers(0, 4), copy=st.integers(0, 2))
-    def put_policy(self, number: int, copy: int) -> None:
-        policy = self.other.policies[number % len(self.other.policies)]
-        self.change(Edit("", policies_in=(replace(policy, name=f"new-{copy}"),)))
-
-    @rule(number=st.integers(0, 9))
-    def take_policy(self, number: int) -> None:
-        if self.cluster.policies:
-            policy = self.cluster.policies[number % len(self.cluster.policies)]
-            self.change(Edit("", policies_out=(policy_key(policy),)))
-
-    @rule(number=st.integers(0, 7), copy=st.integers(0, 2))
-    def put_pod(self, number: int, copy: int) -> None:
-        pod = self.other.pods[number % len(self.other.pods)]
-        self.change(Edit("", pods_in=(replace(pod, name=f"new-{copy}"),)))
-
-    @rule(number=st.integers(0, 9))
-    def take_pod(self, number: int) -> None:
-        if self.cluster.pods:
-            pod = self.cluster.pods[number % len(self.cluster.pods)]
-            self.change(Edit("", pods_out=((pod.namespace, pod.name),)))
 
     @invariant()
     def equals_lowering_from_scratch(self) -> None:
-        if not hasattr(self, "cluster"):
+        if not hasattr(self, "cluster") or not hasattr(self, "lowering"):
             return
         anew = compile_cluster(self.cluster, REFERENCE)
         places = [int(protocol) * 65536 + port for protocol, port in services(self.cluster)]
@@ -118,7 +76,7 @@ TestChanges.settings = settings(max_examples=15, stateful_step_count=8, deadline
 
 
 def test_what_stays_the_same_is_not_made_again() -> None:
-    cluster = some_cluster(1)
+    cluster = some_lowered_cluster(1)
     kept = Editable(compilation(cluster, REFERENCE))
     lowering = Lowering(NODE)
     locals_ = locals_of(kept.compiled)
@@ -135,7 +93,7 @@ def test_what_stays_the_same_is_not_made_again() -> None:
 def test_every_address_has_a_class_that_there_is() -> None:
     """Also those of a family that no pod of the cluster uses."""
     for seed in range(20):
-        cluster = some_cluster(seed)
+        cluster = some_lowered_cluster(seed)
         pods = [
             replace(pod, addresses=tuple(text for text in pod.addresses if ":" not in text))
             for pod in cluster.pods
@@ -149,7 +107,7 @@ def test_every_address_has_a_class_that_there_is() -> None:
 def test_addresses_mean_what_they_mean_to_the_engine() -> None:
     compared = 0
     for seed in range(40):
-        compiled = compile_cluster(some_cluster(seed))
+        compiled = compile_cluster(some_lowered_cluster(seed))
         texts = [str(end) for end in ends(compiled.cluster, ()) if isinstance(end, str)]
         addresses = [address for text in texts if (address := parse_address(text))]
         Random(seed).shuffle(addresses)

@@ -9,8 +9,7 @@ from random import Random
 
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import invariant
 from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
@@ -18,14 +17,14 @@ from kubeverdict.compile.compiler import compilation, compile_cluster
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs, rows
-from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.cluster import METADATA_NAME, Cluster, Namespace
 from kubeverdict.model.edit import Edit, edited, policy_key
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Policy
+from kubeverdict.model.policy import NETWORK_POLICY_TIER
 from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
 from kubeverdict.model.selectors import Selector
-from tests.clusters.conditions import with_conditions
-from tests.clusters.generated import Probe, random_cluster, random_probes
-from tests.clusters.records import block, cluster, pod, policy, selector
+from tests.clusters.edits import OTHER, ClusterChanges, some_cluster
+from tests.clusters.generated import Probe, random_probes
+from tests.clusters.records import block, cluster, labels, pod, pods_where, policy, selector
 from tests.conformance.answers import end_ids
 
 PROBES = 40
@@ -96,15 +95,9 @@ def agree(kept: CompiledPolicy, cluster: Cluster, seed: int) -> None:
         assert cells(kept) == cells(anew)
 
 
-def some_cluster(seed: int, pods: int, policies: int) -> Cluster:
-    """Every other one uses the whole language, every fourth one with conditional rules."""
-    made = random_cluster(seed, pods, policies, tiers=seed % 2 == 0)
-    return with_conditions(made, seed) if seed % 4 == 0 else made
-
-
 def any_edit(random: Random, cluster: Cluster, other: Cluster) -> Edit:
-    """A change of a policy or a pod; ``other`` is where new ones are from."""
-    kind = random.choice(("add", "change", "remove", "join", "leave", "relabel"))
+    """A change of a policy, pod or namespace; ``other`` is where new ones are from."""
+    kind = random.choice(("add", "change", "remove", "join", "leave", "relabel", "namespace"))
     if kind == "remove" and cluster.policies:
         return Edit(kind, policies_out=(policy_key(random.choice(cluster.policies)),))
     if kind == "change" and cluster.policies and other.policies:
@@ -118,6 +111,10 @@ def any_edit(random: Random, cluster: Cluster, other: Cluster) -> Edit:
     if kind == "leave" and cluster.pods:
         pod = random.choice(cluster.pods)
         return Edit(kind, pods_out=((pod.namespace, pod.name),))
+    if kind == "namespace" and cluster.namespaces:
+        space, model = random.choice(cluster.namespaces), random.choice(other.namespaces)
+        labels = {**model.labels, METADATA_NAME: space.name}
+        return Edit(kind, namespaces_in=(replace(space, labels=labels),))
     if kind == "relabel" and cluster.pods and other.pods:
         pod, model = random.choice(cluster.pods), random.choice(other.pods)
         ports = model.ports if random.random() < 0.3 else pod.ports
@@ -144,7 +141,7 @@ def test_generated_edits(profile: Profile) -> None:
         random = Random(seed)
         pods, policies = random.choice([(3, 2), (8, 5), (25, 12)])
         cluster = some_cluster(seed, pods, policies)
-        other = some_cluster(seed + 1_000 * 12, pods, policies)
+        other = some_cluster(seed + 12 * OTHER, pods, policies)
         kept = opened(cluster, profile)
         for step in range(8):
             edit = any_edit(random, cluster, other)
@@ -163,58 +160,11 @@ def test_generated_edits(profile: Profile) -> None:
     assert min(applied[True], applied[False]) > 10 or not follows
 
 
-class Edits(RuleBasedStateMachine):
-    """Edits in any order, each of which meets what earlier ones left."""
-
-    @initialize(seed=st.integers(0, 500))
-    def open(self, seed: int) -> None:
-        self.cluster = some_cluster(seed, 6, 4)
-        self.other = some_cluster(seed + 1_000, 6, 4)
-        self.kept = opened(self.cluster, REFERENCE)
-
-    def change(self, edit: Edit) -> None:
-        self.cluster = edited(self.cluster, edit)
-        try:
-            if self.kept:
-                self.kept.apply(edit)
-        except CannotEdit:
-            self.kept = None
-        self.kept = self.kept or opened(self.cluster, REFERENCE)
-
-    @rule(number=st.integers(0, 3), copy=st.integers(0, 2))
-    def put_policy(self, number: int, copy: int) -> None:
-        policy: Policy = self.other.policies[number]
-        self.change(Edit("", policies_in=(replace(policy, name=f"new-{copy}"),)))
-
-    @rule(number=st.integers(0, 9))
-    def take_policy(self, number: int) -> None:
-        if self.cluster.policies:
-            policy = self.cluster.policies[number % len(self.cluster.policies)]
-            self.change(Edit("", policies_out=(policy_key(policy),)))
-
-    @rule(number=st.integers(0, 5), copy=st.integers(0, 2))
-    def put_pod(self, number: int, copy: int) -> None:
-        pod: Pod = self.other.pods[number]
-        self.change(Edit("", pods_in=(replace(pod, name=f"new-{copy}"),)))
-
-    @rule(number=st.integers(0, 9))
-    def take_pod(self, number: int) -> None:
-        if self.cluster.pods:
-            pod = self.cluster.pods[number % len(self.cluster.pods)]
-            self.change(Edit("", pods_out=((pod.namespace, pod.name),)))
-
-    @rule(number=st.integers(0, 9), model=st.integers(0, 5))
-    def relabel(self, number: int, model: int) -> None:
-        if self.cluster.pods:
-            pod = self.cluster.pods[number % len(self.cluster.pods)]
-            labels = self.other.pods[model].labels
-            self.change(Edit("", pods_in=(replace(pod, labels=labels),)))
-
+class Edits(ClusterChanges):
     @invariant()
     def equals_compiling_anew(self) -> None:
-        if getattr(self, "kept", None):
-            assert self.kept
-            agree(self.kept.compiled, self.cluster, 1)
+        if hasattr(self, "compiled"):
+            agree(self.compiled, self.cluster, 1)
 
 
 TestEdits = Edits.TestCase
@@ -230,6 +180,40 @@ def test_a_policy_that_selects_pods_and_tells_them_apart_by_address() -> None:
     kept = Editable(compilation(start, REFERENCE)).apply(edit)
     agree(kept, edited(start, edit), 1)
     assert count_pairs(kept) == count_pairs(compile_cluster(edited(start, edit), REFERENCE))
+
+
+def labelled(name: str, text: str) -> Namespace:
+    return Namespace(name, {METADATA_NAME: name, **labels(text)})
+
+
+def test_a_namespace_whose_labels_change() -> None:
+    """It is followed, with the pods in it, for policies before and after."""
+    pods = [pod(f"{space}/{n}", f"app={n}", f"10.0.{at}.{ord(n)}")
+            for at, space in enumerate("xyz") for n in "abb"[:2]]  # fmt: skip
+    asks = policy("x/in", "app=a", ingress=[([pods_where("team=one", "app=b")], None)])
+    start = cluster(pods, [asks], namespaces={"x": "team=one", "y": "team=one", "z": ""})
+    kept = Editable(compilation(start, REFERENCE))
+    more = replace(asks, name="more", pods=selector("app=b"))
+    for edit in (
+        Edit("away", namespaces_in=(labelled("y", "team=two"),)),
+        Edit("near", namespaces_in=(labelled("z", "team=one"),)),
+        Edit("asked", policies_in=(more,)),
+        Edit("own", namespaces_in=(labelled("x", ""),)),
+        Edit("back", namespaces_in=(labelled("y", "team=one"),)),
+        Edit("joins", pods_in=(pod("y/c", "app=b", "10.0.1.9"),)),
+        Edit("unknown", namespaces_out=("y",)),
+        Edit("gone", namespaces_out=("z",), pods_out=(("z", "a"), ("z", "b"))),
+        Edit("again", namespaces_in=(labelled("z", "team=one"),), pods_in=tuple(pods[-2:])),
+    ):
+        start = edited(start, edit)
+        before = count_pairs(kept.compiled)
+        after = kept.apply(edit)
+        agree(after, start, 1)
+        assert edit.name in ("own", "joins", "again") or count_pairs(after) != before, edit.name
+        spaces = [(one.name, one.labels) for one in after.cluster.namespaces]
+        assert sorted(spaces, key=str) == sorted(
+            ((one.name, one.labels) for one in start.namespaces), key=str
+        )
 
 
 def test_a_policy_where_there_is_no_pod() -> None:

@@ -50,7 +50,8 @@ class Asking:
         profile = self._state.compiled.profile
         state = self._state
         finder = Finder(
-            state.namespaces, state.spaces, state.labels_of, state.label_sets, state.port_sets
+            *(state.namespaces, state.spaces, state.labels_of, state.relabelled),
+            *(state.label_sets, state.port_sets),
         )
         blocks = self._blocks(list(questions.blocks))  # first: it may make positions
         found = finder.selected(plane, questions.selectors)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
+from itertools import chain
 from operator import is_
 
 import msgspec
@@ -142,6 +143,8 @@ class Editable:
                 self._remove_pod(pod_key)
         for pod in edit.pods_in:
             self._put_pod(pod)
+        if edit.namespaces_out:
+            self._remove_namespaces(edit)
         return self._made(edit)
 
     # --- what is not followed ---------------------------------------------------------------
@@ -150,13 +153,6 @@ class Editable:
         cluster = self.compiled.cluster
         if edit.profile:
             raise CannotEdit("another CNI")
-        if edit.namespaces_out:
-            raise CannotEdit("a namespace goes")
-        labels = self._state.labels_of
-        for space in edit.namespaces_in:
-            wanted = {METADATA_NAME: space.name, **space.labels}
-            if space.name in labels and labels[space.name] != wanted:
-                raise CannotEdit("labels of a namespace change")
         known = {node.name: node for node in cluster.nodes} if edit.nodes_in else {}
         if edit.nodes_out or not all(_is_same(known.get(one.name), one) for one in edit.nodes_in):
             raise CannotEdit("nodes change")
@@ -168,17 +164,46 @@ class Editable:
         used += [service.namespace for service in edit.services_in]
         for name in used:
             if name is not None and name not in self._spaces and name not in coming:
-                coming[name] = Namespace(name, {METADATA_NAME: name}, implied=True)
+                coming[name] = _implied(name)
         spaces = list(self.compiled.cluster.namespaces)
         for name, space in coming.items():
             at = self._spaces.setdefault(name, len(spaces))
             spaces[at : at + 1] = [space]
-            state = self._state
-            if name not in state.namespaces:
-                state.namespaces[name] = len(state.namespaces)
-                state.labels_of[name] = {METADATA_NAME: name, **space.labels}
+            self._label_namespace(space)
         if coming:
             self._replace_cluster(namespaces=tuple(spaces))
+
+    def _remove_namespaces(self, edit: Edit) -> None:
+        """Of one that still has something nothing is known but its name."""
+        gone = set(edit.namespaces_out) - {space.name for space in edit.namespaces_in}
+        if not gone.intersection(self._spaces):
+            return
+        services = {(one.namespace, one.name): one for one in self.compiled.cluster.services}
+        for key in edit.services_out:
+            services.pop(key, None)
+        services |= {(one.namespace, one.name): one for one in edit.services_in}
+        used = {one.namespace for one in chain(self._pods.all, self._written.all)}
+        used |= {namespace for namespace, _ in services}
+        spaces = [
+            space if space.name not in gone else _implied(space.name)
+            for space in self.compiled.cluster.namespaces
+            if space.name not in gone or space.name in used
+        ]
+        for name in gone & used:
+            assert name is not None
+            self._label_namespace(_implied(name))
+        self._spaces = {one.name: at for at, one in enumerate(spaces)}
+        self._replace_cluster(namespaces=tuple(spaces))
+
+    def _label_namespace(self, space: Namespace) -> None:
+        state, name = self._state, space.name
+        labels = {METADATA_NAME: name, **space.labels}
+        if name not in state.namespaces:
+            state.name_namespace(name, labels)
+        elif state.labels_of[name] != labels:
+            if self._entering.relabel(name, labels, self._managed.all):
+                self._stand_all()
+            self._ends_changed = self._rules_changed = True
 
     # --- policies ---------------------------------------------------------------------------
 
@@ -409,6 +434,10 @@ class Editable:
             least = tuple(bound.apply(edit) for bound in self._bounds)
             state.compiled = replace(self.compiled, least=least)
         return self.compiled
+
+
+def _implied(name: str) -> Namespace:
+    return Namespace(name, {METADATA_NAME: name}, implied=True)
 
 
 def _key(pod: Pod) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,10 +15,10 @@ from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, EditableState
 from kubeverdict.compile.lowering import question
-from kubeverdict.compile.population import Population
+from kubeverdict.compile.population import Population, populate
 from kubeverdict.compile.sets import ALL
 from kubeverdict.kernels.flows import HOST, IPV4, IPV6
-from kubeverdict.model.cluster import Pod
+from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.policy import BlockPeer, PodPeer
 from kubeverdict.model.ports import NamedPort
 
@@ -92,6 +93,41 @@ class Entering:
             plane.identity = np.delete(plane.identity, place)
             plane.node = np.delete(plane.node, place)
             plane.about = np.delete(plane.about, place)
+        return changed
+
+    def relabel(self, namespace: str, labels: Mapping[str, str], pods: Sequence[Pod]) -> bool:
+        """Give a namespace other labels; whether rules came into force or went. ``pods`` are all
+        that are managed."""
+        state = self._state
+        before = state.name_namespace(namespace, labels)
+        changed = False
+        for number, plane in enumerate(state.planes):
+            positions = plane.positions
+            here = positions.namespace == before
+            if (here & (positions.host >= 0)).any():
+                raise CannotEdit("a namespace with pods on the network of their node")
+            for position in np.flatnonzero(here & (positions.identity >= 0)).tolist():
+                changed |= self._move(number, plane, position, pods)
+        return changed
+
+    def _move(self, number: int, plane: EditablePlane, position: int, pods: Sequence[Pod]) -> bool:
+        """Move the pods of a position to where they belong now; whether that is a new one."""
+        state = self._state
+        places = np.flatnonzero(plane.position_of == position)
+        pod, profile = pods[int(places[0])], state.compiled.profile
+        alone = populate(Cluster(pods=(pod,)), profile, state.compiled.static)
+        one = Newcomer(pod, alone, state.labels(pod), state.ports(pod))
+        new, changed = self._position(number, plane, one)
+        identity = int(plane.positions.identity[new])
+        more = places.size - 1  # than the first, which is counted
+        plane.positions.pods = _plus(plane.positions.pods, new, more)
+        plane.weight = _plus(plane.weight, identity, more)
+        old = int(plane.positions.identity[position])
+        plane.weight = _plus(plane.weight, old, -more)
+        plane.positions.pods = _plus(plane.positions.pods, position, -more)
+        changed |= self._leave(plane, position)
+        plane.position_of = _with(plane.position_of, places, new)
+        plane.identity = _with(plane.identity, places, identity)
         return changed
 
     def _node(self, pod: Pod) -> int:
@@ -218,7 +254,7 @@ def _plus(values: NDArray[np.int64], place: int, number: int) -> NDArray[np.int6
     return changed
 
 
-def _with(values: NDArray[Value], place: int, value: Any) -> NDArray[Value]:
+def _with(values: NDArray[Value], place: int | NDArray[np.int64], value: Any) -> NDArray[Value]:
     changed = values.copy()
     changed[place] = value
     return changed

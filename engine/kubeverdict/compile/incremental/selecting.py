@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,10 @@ class AskedSets:
         for mine, more in zip(self.numbering, numbers, strict=True):
             mine.add(more)
 
+    def forget(self, namespace: str) -> None:
+        """It has other labels."""
+        self._in_namespace.pop(namespace, None)
+
     def shared(self) -> AskedSets:
         """The same, to which nothing may be added, for a state with other namespaces."""
         made = copy(self)
@@ -156,21 +160,30 @@ class AskedSets:
 
 
 class NamespaceIndex:
-    """Finds namespaces by their labels, which do not change; new ones may be behind."""
+    """Finds namespaces by their labels; new ones may be behind."""
 
     def __init__(self, labels_of: Mapping[str, Labels]) -> None:
         self._names = list(labels_of)
+        self._known = frozenset(labels_of)
         self._labels = index_labels(
             [labels.items() for labels in labels_of.values()],
             np.arange(len(labels_of), dtype=np.int32),
         )
 
-    def selected(self, selector: Selector, labels_of: Mapping[str, Labels]) -> list[str]:
-        """Those of ``labels_of``, which begins with the namespaces that there were."""
+    def selected(
+        self, selector: Selector, labels_of: Mapping[str, Labels], relabelled: Collection[str]
+    ) -> list[str]:
+        """Those of ``labels_of``, which begins with the namespaces that there were, some of which
+        are ``relabelled``."""
         count = len(self._names)
         sets = evaluate_selectors(self._labels, [selector], [[(0, count)]], (count + 63) >> 6)
         found = [self._names[place] for place in members(sets, 0).tolist()]
-        later = islice(labels_of.items(), count, None)
+        if relabelled:
+            found = [name for name in found if name not in relabelled]
+        later = chain(
+            islice(labels_of.items(), count, None),
+            ((name, labels_of[name]) for name in relabelled if name in self._known),
+        )
         return found + [name for name, labels in later if selector.matches(labels)]
 
 
@@ -181,6 +194,7 @@ class Finder:
     namespaces: Mapping[str, int]
     spaces: NamespaceIndex
     labels_of: Mapping[str, Labels]  # of namespaces
+    relabelled: Collection[str]
     label_sets: Sequence[tuple[tuple[str, str], ...]]
     port_sets: Sequence[PortNumbers]
 
@@ -211,7 +225,7 @@ class Finder:
     def _spaces(self, where: Where) -> list[str]:
         if isinstance(where, str):
             return [where] if where in self.namespaces else []
-        return self.spaces.selected(where, self.labels_of)
+        return self.spaces.selected(where, self.labels_of, self.relabelled)
 
     def _among(
         self, plane: EditablePlane, later: range, spaces: set[int], selector: Selector

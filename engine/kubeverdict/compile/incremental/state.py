@@ -49,8 +49,10 @@ class EditableState:
     lists: dict[PortList | None, int]
     asked: tuple[AskedSets, AskedSets]  # of the policies at the start, and of those added
     namespaces: dict[str, int]
+    next_namespace: int
     spaces: NamespaceIndex  # those at the start
     labels_of: dict[str, Mapping[str, str]]  # of namespaces
+    relabelled: set[str]  # those of ``spaces`` that have other labels now
     distinguishing: frozenset[str]  # labels that controllers write and policies ask about
     label_sets: list[Labels]
     label_numbers: dict[Labels, int]
@@ -76,6 +78,7 @@ class EditableState:
             asked=(self.asked[0].shared(), self.asked[1].copy()),
             namespaces=dict(self.namespaces),
             labels_of=dict(self.labels_of),
+            relabelled=set(self.relabelled),
             label_sets=list(self.label_sets),
             label_numbers=dict(self.label_numbers),
             port_sets=list(self.port_sets),
@@ -83,6 +86,19 @@ class EditableState:
             nodes=dict(self.nodes),
             has=dict(self.has),
         )
+
+    def name_namespace(self, name: str, labels: Mapping[str, str]) -> int:
+        """Number a namespace with other labels than before, or a new one; the number before, -1
+        for none."""
+        before = self.namespaces.get(name, -1)
+        self.namespaces[name] = self.next_namespace
+        self.next_namespace += 1
+        self.labels_of[name] = labels
+        if before >= 0:
+            self.relabelled.add(name)
+            for asked in self.asked:
+                asked.forget(name)
+        return before
 
     def labels(self, pod: Pod) -> int:
         """The number of the labels of a pod that can distinguish it from others."""
@@ -182,8 +198,10 @@ def open_state(made: Compilation) -> EditableState:
         lists=dict(made.lists),
         asked=(asked, AskedSets(later)),
         namespaces=dict(kinds.namespaces),
+        next_namespace=len(kinds.namespaces),
         spaces=NamespaceIndex(made.labels_of),
         labels_of=dict(made.labels_of),
+        relabelled=set(),
         distinguishing=asked_keys & CONTROLLER_LABELS,
         label_sets=list(kinds.label_sets),
         label_numbers={labels: number for number, labels in enumerate(kinds.label_sets)},
