@@ -13,7 +13,8 @@ from kubeverdict.manifests import load
 from kubeverdict_agent.datapath import layout
 from kubeverdict_agent.observe import collecting
 from kubeverdict_agent.observe.collecting import OTHER_ADDRESSES, Collector
-from kubeverdict_agent.observe.naming import Naming, owners
+from kubeverdict_agent.observe.naming import Naming
+from kubeverdict_agent.observe.owners import PodOwners
 from tests.clusters import documents
 
 _FULL = 50
@@ -50,7 +51,9 @@ def test_a_pod_that_scans_ports_fills_no_more_than_its_share(
     path.write_text(documents.text(pods))
     compiled = compile_cluster(load([str(path)]).cluster)
     naming, kernel = Naming(), Kernel()
-    naming.see_owners(compiled, owners(compiled, "node")[0])
+    owners = PodOwners("node")
+    owners.follow(compiled.pods)
+    naming.see_owners(owners)
     collector = Collector(kernel, naming, lambda number: ("shop", "scanner"))  # type: ignore
 
     def found() -> dict[tuple[str, int], int]:

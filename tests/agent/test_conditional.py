@@ -13,7 +13,8 @@ from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.lowering.tables import Local, lower
 from kubeverdict_agent.observe import hubble, report
 from kubeverdict_agent.observe.collecting import Collector
-from kubeverdict_agent.observe.naming import Naming, owners
+from kubeverdict_agent.observe.naming import Naming
+from kubeverdict_agent.observe.owners import PodOwners
 from tests.agent import packets
 from tests.agent.packets import TCP, ethernet, ipv4
 from tests.agent.programs import needs_root
@@ -41,7 +42,9 @@ def use(web: Web, mode: Mode) -> Collector:
         compiled,
         DecidedRules(tables.rules, tables.tiers, tables.conditional),
     )
-    naming.see_owners(compiled, owners(compiled, "node-1")[0])
+    owners = PodOwners("node-1")
+    owners.follow(compiled.pods)
+    naming.see_owners(owners)
     return Collector(web.datapath, naming, lambda number: ("shop", "web"))
 
 

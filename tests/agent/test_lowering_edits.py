@@ -12,10 +12,13 @@ from msgspec.structs import replace
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compilation, compile_cluster
 from kubeverdict.compile.incremental.editable import Editable
+from kubeverdict.compile.incremental.keeping import Keeper, Kept
+from kubeverdict.compile.ports import place
 from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.edit import Edit, policy_key
+from kubeverdict.model.edit import Edit, edited, policy_key
+from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import REFERENCE
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.lowering.known_ends import KnownEnds
@@ -23,9 +26,13 @@ from kubeverdict_agent.lowering.tables import Local, Lowering, lower
 from tests.agent.meaning import meaning
 from tests.clusters.edits import ClusterChanges, some_cluster
 from tests.clusters.generated import ends, services, without_icmp_types
+from tests.clusters.services import Made, policies
 
 NODE = "node-1"
 OWN = ("10.0.0.254", "fd00::fe")
+PLACES = [
+    place(protocol, port) for protocol in (Protocol.TCP, Protocol.UDP) for port in (53, 80, 8080)
+]
 
 
 def some_lowered_cluster(seed: int) -> Cluster:
@@ -88,6 +95,42 @@ def test_what_stays_the_same_is_not_made_again() -> None:
     pod = replace(cluster.pods[0], name="new", addresses=("10.9.9.9",))
     grown = lowering.lower(kept.apply(Edit("", pods_in=(pod,))), locals_)
     assert grown.ipv4.size == before.ipv4.size + 1
+
+
+def test_services_follow_the_pods_behind_them() -> None:
+    """Whether or not a pod that changes is behind one; those behind it move up or down."""
+    kept_ones = 0
+    for seed in range(30):
+        random = Random(seed)
+        made, other = Made(seed), Made(seed + 500)
+        cluster = replace(made.cluster, policies=policies(seed))
+        keeper = Keeper(Kept(0, compile_cluster(cluster)))
+        lowering, known = Lowering("n1"), KnownEnds("n1")
+        for step in range(8):
+            compiled = keeper.now.compiled
+            locals_ = tuple(
+                Local(slot, pod.namespace, pod.name, Mode.ENFORCE)
+                for slot, pod in enumerate(compiled.pods)
+                if pod.node == "n1"
+            )
+            guarded = enforced(compiled)
+            kept = lowering.lower(compiled, locals_, (), guarded)
+            fresh = lower(compiled, "n1", locals_, (), guarded)
+            assert meaning(compiled, kept, PLACES) == meaning(compiled, fresh, PLACES), seed
+            before = known.services(compiled)
+            pods = [*cluster.pods, *(replace(pod, name=f"x{step}") for pod in other.pods)]
+            pod = random.choice(pods) if pods else None
+            if pod is not None and random.random() < 0.3:
+                edit = Edit("", pods_out=((pod.namespace, pod.name),))
+            elif pod is not None and random.random() < 0.5:
+                alone = replace(pod, name="alone", labels={"alone": "1"}, host_network=False)
+                edit = Edit("", pods_in=(replace(alone, addresses=(f"10.1.{seed}.{step}",)),))
+            elif pod is not None:
+                edit = Edit("", pods_in=(replace(pod, phase="Running"),))
+            cluster = edited(keeper.now.compiled.cluster, edit)
+            keeper.keep(edit)
+            kept_ones += bool(before) and known.services(keeper.now.compiled) is before
+    assert kept_ones > 20
 
 
 def test_every_address_has_a_class_that_there_is() -> None:

@@ -11,7 +11,9 @@ from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.errors import InputError
 from kubeverdict.manifests import load
 from kubeverdict.model.cluster import Cluster
-from kubeverdict_agent.control.source import ClusterReading, FileSource, settled
+from kubeverdict.model.edit import Edit
+from kubeverdict_agent.control.readings import ClusterReading, settled
+from kubeverdict_agent.control.source import FileSource
 
 POD = """apiVersion: v1
 kind: Pod
@@ -244,3 +246,94 @@ def test_one_of_two_equal_policies_stays_when_the_other_goes(folder: Path) -> No
     read(source)
     (folder / "one.yaml").unlink()
     assert names(read(source).cluster) == ["shop/one"]
+
+
+NAMESPACE = """apiVersion: v1
+kind: Namespace
+metadata: {{name: {name}, labels: {labels}}}
+"""
+
+
+def keys(edit: Edit | None) -> list[str]:
+    """What an edit takes out and puts in, in words."""
+    assert edit is not None
+    found = [f"-{'/'.join(key)}" for key in edit.pods_out]
+    found += [f"+{pod} {' '.join(pod.addresses)}" for pod in edit.pods_in]
+    found += [f"-{name}" for name in edit.namespaces_out]
+    return found + [f"+{one.name} {one.labels.get('team', '')}" for one in edit.namespaces_in]
+
+
+def test_pods_and_namespaces_that_change_are_read_alone(folder: Path) -> None:
+    source = FileSource([str(folder)])
+    assert read(source).edit is None
+    pod = POD.format(namespace="shop", name="c", address="10.0.0.3")
+
+    def after(file: str, *texts: str) -> list[str]:
+        (folder / file).write_text("---\n".join(texts))
+        reading = read(source)
+        same_as_read_at_once(reading, folder)
+        whole = load([str(folder)]).cluster
+        fields = {(str(pod), pod.addresses, str(pod.labels)) for pod in reading.cluster.pods}
+        assert fields == {(str(pod), pod.addresses, str(pod.labels)) for pod in whole.pods}
+        return keys(reading.edit)
+
+    assert after("more.yaml", pod) == ["+shop/c 10.0.0.3"]
+    assert after("more.yaml", pod, POLICY.format(namespace="a", name="two")) == []
+    assert after("more.yaml", pod.replace("10.0.0.3", "10.0.0.4")) == ["+shop/c 10.0.0.4"]
+    assert after("space.yaml", NAMESPACE.format(name="shop", labels="{team: a}")) == ["+shop a"]
+    assert after("space.yaml", NAMESPACE.format(name="shop", labels="{team: b}")) == ["+shop b"]
+    (folder / "space.yaml").unlink()
+    reading = read(source)
+    same_as_read_at_once(reading, folder)
+    assert keys(reading.edit) == ["-shop"]
+    before = reading.pods_written
+    os.utime(folder / "more.yaml", (before + 5, before + 5))
+    reading = read(source)
+    assert keys(reading.edit) == [] and reading.pods_written == before + 5
+    (folder / "more.yaml").rename(folder / "moved.yaml")
+    reading = read(source)
+    assert keys(reading.edit) == [] and len(reading.cluster.pods) == 3
+    (folder / "pods.yaml").unlink()
+    assert keys(read(source).edit) == ["-shop/a", "-shop/b"]
+    # What is in two files is for the reading of everything to refuse.
+    (folder / "twice.yaml").write_text(pod)
+    with pytest.raises(InputError, match="defined twice"):
+        source.read(wait)
+
+
+def test_pods_that_depend_on_other_objects_are_not_read_alone(folder: Path) -> None:
+    (folder / "web.yaml").write_text(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {namespace: shop, name: web}\n"
+        "spec: {selector: {matchLabels: {app: c}}, template: {metadata: {labels: {app: c}},"
+        " spec: {containers: [{name: c, image: c}]}}}\n"
+    )
+    source = FileSource([str(folder)])
+    templates = len(read(source).cluster.pods)
+    pod = POD.format(namespace="shop", name="web-1", address="10.0.0.3")
+    (folder / "more.yaml").write_text(pod.replace("app: web-1", "app: c"))
+    reading = read(source)
+    assert reading.edit is None and len(reading.cluster.pods) == templates == 3
+    # Policies are, as long as nothing of them is elsewhere.
+    (folder / "two.yaml").write_text(POLICY.format(namespace="shop", name="two"))
+    assert read(source).policies_only
+
+
+def test_policies_that_refer_to_other_objects_are_not_read_alone(folder: Path) -> None:
+    group = "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: x}\n"
+    (folder / "group.yaml").write_text(group + "spec: {externalCIDRs: [1.2.3.0/24]}\n")
+    refers = folder / "refers.yaml"
+    text = (
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"
+        "metadata: {namespace: shop, name: refers}\n"
+        "spec: {endpointSelector: {}, egress: [{toCIDRSet: [{cidrGroupRef: x}]}]}\n"
+    )
+    source = FileSource([str(folder)])
+    read(source)
+    for change in (lambda: refers.write_text(text), lambda: refers.write_text(text + "# x\n")):
+        change()
+        reading = read(source)
+        (rule,) = next(one.rules for one in reading.cluster.policies if one.name == "refers")
+        assert "BlockPeer" in str(rule.peers) and str(0x01020300) in str(rule.peers)
+    # Others are.
+    (folder / "two.yaml").write_text(POLICY.format(namespace="shop", name="two"))
+    assert read(source).policies_only

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kubeverdict.compile.incremental.index import changed
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.model.cluster import Pod
 from kubeverdict_agent.datapath.layout import Mode
@@ -41,18 +42,36 @@ class Modes:
             DEFAULT,
         )
 
-    def enforced(self, pods: Sequence[Pod]) -> NDArray[np.bool_]:
-        """Which pods (n,) are enforced."""
-        if Mode.ENFORCE not in self.settings.values():
-            return np.zeros(len(pods), np.bool_)
-        return np.fromiter((self.of(pod) is Mode.ENFORCE for pod in pods), np.bool_, len(pods))
-
     def over(self, other: Modes) -> Modes:
         """These settings, and where they say nothing those of ``other``."""
         return Modes({**other.settings, **self.settings})
 
     def lines(self) -> list[str]:
         return [f"{subject}={mode.name.lower()}" for subject, mode in sorted(self.settings.items())]
+
+
+class EnforcedPods:
+    """Which pods of one cluster after the other are enforced."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Sequence[Pod], Modes] = ((), Modes())
+        self._made = np.zeros(0, np.bool_)
+
+    def of(self, pods: Sequence[Pod], modes: Modes) -> NDArray[np.bool_]:
+        """(pods,); the modes of pods that were there before are not looked at again."""
+        before, under = self._of
+        if modes != under:
+            before, self._made = (), self._made[:0]
+        span = changed(before, pods)
+        coming = pods[span.start : span.after]
+        if Mode.ENFORCE in modes.settings.values():
+            found = (modes.of(pod) is Mode.ENFORCE for pod in coming)
+            new = np.fromiter(found, np.bool_, len(coming))
+        else:
+            new = np.zeros(len(coming), np.bool_)
+        self._made = np.concatenate((self._made[: span.start], new, self._made[span.before :]))
+        self._of = (pods, modes)
+        return self._made
 
 
 def parse_setting(text: str) -> tuple[str, Mode | None]:

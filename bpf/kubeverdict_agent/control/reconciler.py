@@ -11,31 +11,27 @@ import ctypes
 import gc
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import KubeverdictError
-from kubeverdict.model.cluster import Cluster, Pod
-from kubeverdict.model.edit import Edit, PolicyKey, policy_key
-from kubeverdict.model.policy import Policy
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import Edit
 from kubeverdict.model.profile import Profile
 from kubeverdict_agent.control import modes as mode_settings
 from kubeverdict_agent.control import source
-from kubeverdict_agent.control.modes import Modes
+from kubeverdict_agent.control.modes import EnforcedPods, Modes
+from kubeverdict_agent.control.readings import ClusterReading
 from kubeverdict_agent.control.removals import MODE, Contents, Removals
 from kubeverdict_agent.control.waking import Wakeup
 from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, has_writer, stamp
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.lowering.tables import Local, Lowering, Tables
-from kubeverdict_agent.node.endpoints import PodKey
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
-from kubeverdict_agent.observe.naming import owners
+from kubeverdict_agent.observe.owners import PodOwners
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,22 +39,17 @@ if TYPE_CHECKING:
     from kubeverdict.compile.incremental.keeping import Keeper
 
 
-# With more policies that change at once than this, compiling anew is as fast.
-_MOST_CHANGES = 50
+# With more changes at once than this, of which one of a pod counts as a part, compiling anew is as
+# fast.
+_MOST_CHANGES, _OF_A_POD = 50, 0.1
 _WRITING_SECONDS = 1.0  # that a file may be written before it is an alarm
 
 
 class Publisher(Protocol):
     """What publishes: it holds the links and the kernel's maps."""
 
-    def see_cluster(
-        self,
-        compiled: CompiledPolicy,
-        anywhere: Mapping[str, int],
-        here: Mapping[str, PodKey],
-        written: float,
-    ) -> None:
-        """A new cluster, whose pods were written then; nothing of it is in force yet."""
+    def see_cluster(self, owners: PodOwners, written: float) -> None:
+        """Pods that are new or changed, written then; nothing of them is in force yet."""
 
     def join(self, cluster: Cluster) -> None:
         """Let peers see pods that are new and like others, before ``cluster`` is compiled."""
@@ -119,24 +110,21 @@ class Reconciler:
         self._live_file = live_file
         self._removals, self._mode_removals = removals
         self._applied = applied
-        self._held: source.ClusterReading | None = None  # until its removals may happen
+        self._held: ClusterReading | None = None  # until its removals may happen
         self._whole = True  # pods that were read are not known to the node yet
         self._unwritten_since = 0.0
         self._compiled: CompiledPolicy | None = None
         self._contents: Contents | None = None  # of what is compiled and not in force yet
         self._keeper: Keeper | None = None  # of what is compiled
-        self._changes: dict[PolicyKey, Policy | None] = {}  # that are not compiled yet
+        self._edits: list[Edit] = []  # that are not compiled yet
+        self._owners = PodOwners(node_name)
+        self._pods_written = -1.0
         self._readings = 0
         self._modes = Modes()
         self._file_modes: Modes | None = None  # those in force
         self._modes_known = False
         self._modes_unwritten = False  # somebody is writing the file
-        # Which pods of the cluster are enforced, and of which pods and modes that is.
-        self._guarded: tuple[Sequence[Pod], Modes, NDArray[np.bool_]] = (
-            (),
-            self._modes,
-            np.zeros(0, np.bool_),
-        )
+        self._enforced = EnforcedPods()
         self._mode_stamps: object = None
         self._mode_watch = PathWatch([str(mode_file)] if mode_file is not None else [])
         self._mode_watch.cover()
@@ -221,7 +209,7 @@ class Reconciler:
             self._alarms.clear("removals")
         self.done = asked
 
-    def _read(self) -> source.ClusterReading | None:
+    def _read(self) -> ClusterReading | None:
         """What is to be put in force now, if anything: a change, or one that had to wait."""
         reading = self._held
         if self._source.changed():
@@ -248,50 +236,51 @@ class Reconciler:
         self._held = reading if self._removals.must_wait(reading.contents) else None
         return reading if self._held is None else None
 
-    def _see(self, reading: source.ClusterReading) -> None:
+    def _see(self, reading: ClusterReading) -> None:
         """Take note of what changed: it may have to wait, for other changes too."""
         if reading.edit is None:
             self._whole = True
-            self._changes.clear()
-            return
-        self._changes |= dict.fromkeys(reading.edit.policies_out)
-        self._changes |= {policy_key(policy): policy for policy in reading.edit.policies_in}
+        elif not self._whole:
+            self._edits.append(reading.edit)
+        if self._whole or sum(map(_weight, self._edits)) > _MOST_CHANGES:
+            self._whole = True
+            self._edits.clear()
 
-    def _compile(self, reading: source.ClusterReading) -> bool:
-        whole = self._whole or self._keeper is None or len(self._changes) > _MOST_CHANGES
+    def _compile(self, reading: ClusterReading) -> bool:
+        whole = self._whole or self._keeper is None
         try:
-            if whole:
-                compiled = self._compile_anew(reading)
-            else:
-                assert self._keeper is not None
-                changes = self._changes.items()
-                edit = Edit(
-                    "source",
-                    policies_out=tuple(key for key, policy in changes if policy is None),
-                    policies_in=tuple(policy for _, policy in changes if policy is not None),
-                )
-                compiled = self._keeper.keep(edit).compiled
+            compiled = self._compile_anew(reading) if whole else self._keep_edits()
         except KubeverdictError as error:
+            self._whole = True  # what was kept may be half of it
             self._fail("source", str(error))
             return False
         self._alarms.clear("source")
-        self._changes.clear()
+        self._edits.clear()
         if whole:
             gc.unfreeze()
-        self._compiled, self._contents = compiled, reading.contents
+        before, self._compiled, self._contents = self._compiled, compiled, reading.contents
         self._readings += 1
+        self._whole = False
+        pods_written, self._pods_written = self._pods_written, reading.pods_written
+        if whole or before is None or before.pods is not compiled.pods:
+            self._owners.follow(compiled.pods)
+            pods_written = -1.0
+        if pods_written != reading.pods_written:
+            self._node.see_cluster(self._owners, reading.pods_written)
         if whole:
-            self._whole = False
-            self._node.see_cluster(
-                compiled, *owners(compiled, self._node_name), reading.pods_written
-            )
             # What was read stays: from now on collections need not look through it.
             gc.collect()
             gc.freeze()
         self.state = replace(self.state, remarks=(*reading.remarks, *compiled.notes))
         return True
 
-    def _compile_anew(self, reading: source.ClusterReading) -> CompiledPolicy:
+    def _keep_edits(self) -> CompiledPolicy:
+        assert self._keeper is not None
+        for edit in self._edits:
+            self._keeper.keep(edit)
+        return self._keeper.now.compiled
+
+    def _compile_anew(self, reading: ClusterReading) -> CompiledPolicy:
         from kubeverdict.compile.compiler import compilation
         from kubeverdict.compile.incremental.keeping import Keeper, Kept
 
@@ -342,11 +331,9 @@ class Reconciler:
         if wanted == self._published:
             self._alarms.clear("tables")
             return
-        if (self._guarded[0], self._guarded[1]) != (compiled.pods, self._modes):
-            enforced = self._modes.enforced(compiled.pods)
-            self._guarded = (compiled.pods, self._modes, enforced)
+        enforced = self._enforced.of(compiled.pods, self._modes)
         try:
-            tables = self._lowering.lower(compiled, locals_, own, self._guarded[2])
+            tables = self._lowering.lower(compiled, locals_, own, enforced)
             generation = self._node.publish(compiled, locals_, tables)
         except DoesNotFit as error:
             self._fail("tables", str(error))
@@ -389,6 +376,12 @@ class Reconciler:
 
     def _failed(self) -> None:
         self.state = replace(self.state, failures=self.state.failures + 1)
+
+
+def _weight(edit: Edit) -> float:
+    policies = len(edit.policies_out) + len(edit.policies_in)
+    pods = len(edit.pods_out) + len(edit.pods_in)
+    return policies + _OF_A_POD * pods + len(edit.namespaces_in) + len(edit.namespaces_out)
 
 
 def _give_back_memory() -> None:

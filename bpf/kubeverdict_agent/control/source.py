@@ -7,37 +7,22 @@ The kernel reports what changes (:mod:`watching`), and the status of all files i
 a while as well: not all that happens to files is reported. A file that was moved to its place is
 whole, and read at once; any other change is waited for until it is over.
 
-Of a large cluster nearly everything is pods, and what changes is a policy. So where only files
-changed that hold nothing but policies, only these are read again.
-
 No file is mapped into memory: a process that shortens it would end this one. Nothing is taken from
-a file that is being written, or that changed while it was read. A cluster is kept for as long as
-the agent runs, so nothing of it may hold the text of a file: :func:`settled` ensures that.
+a file that is being written, or that changed while it was read.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
-from kubeverdict.errors import InputError, Problem
+from kubeverdict.errors import InputError
 from kubeverdict.manifests import load
 from kubeverdict.manifests.folders import SUFFIXES
-from kubeverdict.manifests.loading import Loaded, with_implied
-from kubeverdict.manifests.policies import is_evaluated
-from kubeverdict.manifests.repeated import same
-from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.edit import Edit, PolicyKey, policy_key
 from kubeverdict.model.gc_pause import collector_paused
-from kubeverdict.model.policy import Policy, Rule
-from kubeverdict.model.sources import FieldPath, Source
-from kubeverdict_agent.control.removals import Contents, Key
+from kubeverdict_agent.control.readings import Base, ClusterReading, read_again, read_whole
 from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, Stamp, has_writer, stamp
 
@@ -46,92 +31,7 @@ _LOOK_SECONDS, _LONGEST_SECONDS = 1.0, 10.0  # and where it does, the longer the
 _LOOK_SHARE = 500  # a look takes one part in so many of a processor then
 _SETTLE_SECONDS = 0.02  # between two looks that must agree before a file counts as written
 _PATIENCE = 10  # looks at files that are being written all the time
-_REPEATED = "defined twice"  # in what loading says of it
 _WRITTEN = 3  # where a stamp says when the content was changed last
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What was read last: the cluster when everything was read, and the policies since; files
-    that hold anything but policies that are evaluated, remarks with and without a place, and the
-    keys of the objects in each file."""
-
-    whole: Cluster
-    policies: Mapping[PolicyKey, Policy]
-    mixed: frozenset[str]
-    remarks: tuple[Problem, ...]
-    ignored: tuple[str, ...]
-    files: Contents
-    pods_written: float
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterReading:
-    """A cluster as it was read. ``changed_at`` is when its newest file was written, in seconds
-    since the epoch; ``edit`` is what changed since the reading before, where that is policies
-    alone, otherwise None."""
-
-    changed_at: float
-    edit: Edit | None
-    _base: _Base
-
-    @cached_property
-    def cluster(self) -> Cluster:
-        """All of it, put together when it is asked for."""
-        base = self._base
-        if self.edit is None:
-            return base.whole
-        everything = tuple(base.policies.values())
-        whole = base.whole
-        written = [namespace for namespace in whole.namespaces if not namespace.implied]
-        return msgspec.structs.replace(
-            whole,
-            policies=everything,
-            namespaces=with_implied(written, whole.pods, everything, whole.services),
-        )
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a user should know."""
-        return (*map(str, self._base.remarks), *self._base.ignored)
-
-    @property
-    def contents(self) -> Contents:
-        """What it holds."""
-        return self._base.files
-
-    @property
-    def pods_written(self) -> float:
-        """In seconds since the epoch: the newest file that holds any."""
-        return self._base.pods_written
-
-    @property
-    def policies_only(self) -> bool:
-        return self.edit is not None
-
-
-def _whole(loaded: Loaded, stamps: Mapping[str, Stamp]) -> _Base:
-    files = _files(loaded)
-    with_pods = (name for name, keys in files.items() if any(kind == "Pod" for kind, _, _ in keys))
-    written = max((stamps[name][_WRITTEN] for name in with_pods if name in stamps), default=0)
-    cluster = settled(loaded.cluster)
-    mixed = frozenset(
-        origin.file for (kind, _, _), origin in loaded.origins.items() if not is_evaluated(kind)
-    ).union(one.file for one in cluster.unevaluated)
-    ignored = [f"{count} {kind} ignored" for kind, count in loaded.ignored.items()]
-    # Policies that are not evaluated are among the warnings.
-    beside = [one for one in cluster.unevaluated if not one.gap.decides]
-    ignored += [f"{one.count} {one.resource} not read" for one in beside]
-    remarks = (*loaded.skipped, *loaded.warnings)
-    policies = {policy_key(policy): policy for policy in cluster.policies}
-    return _Base(cluster, policies, mixed, remarks, tuple(ignored), files, written / 1e9)
-
-
-def _files(loaded: Loaded) -> dict[str, frozenset[Key]]:
-    found: dict[str, set[Key]] = {}
-    for key, origin in loaded.origins.items():
-        found.setdefault(origin.file, set()).add(key)
-    return {file: frozenset(keys) for file, keys in found.items()}
 
 
 class ClusterSource(Protocol):
@@ -172,7 +72,7 @@ class FileSource:
         self._replaced = True  # all of these were moved to their places
         self._unread: set[str] = set()  # changed, and wrong so far
         self._look_due = 0.0
-        self._base: _Base | None = None
+        self._base: Base | None = None
 
     @property
     def name(self) -> str:
@@ -194,7 +94,7 @@ class FileSource:
         return self._seen is None or bool(self._other)
 
     def forget(self) -> None:
-        self._seen = None
+        self._seen = self._base = None
         self._look_due = 0.0
 
     def read(self, wait: Callable[[float], Any]) -> ClusterReading:
@@ -272,67 +172,18 @@ class FileSource:
         """The cluster, and what to do once it is known that no file changed meanwhile."""
         written = [stamps[name][_WRITTEN] for name in changed if name in stamps]
         changed_at = max(written, default=0) / 1e9
-        if self._base is not None and changed and not changed & self._base.mixed:
-            found = self._read_policies(changed, stamps)
+        if self._base is not None and changed:
+            found = read_again(self._base, changed, stamps, self._skip_invalid)
             if found is not None:
                 base, edit = found
                 return ClusterReading(changed_at, edit, base), lambda: self._keep(base)
         with collector_paused():
             loaded = load(self._paths, skip_invalid=self._skip_invalid, mapped=False)
-            whole = _whole(loaded, stamps)
+            whole = read_whole(loaded, stamps)
         return ClusterReading(changed_at, None, whole), lambda: self._keep(whole)
 
-    def _keep(self, base: _Base) -> None:
+    def _keep(self, base: Base) -> None:
         self._base = base
-
-    def _read_policies(
-        self, changed: set[str], stamps: dict[str, Stamp]
-    ) -> tuple[_Base, Edit] | None:
-        """What there is after a change of files that held policies alone, and the change; None
-        where they hold anything else now, or where only a reading of everything gives the right
-        answer."""
-        base = self._base
-        assert base is not None
-        if any(_REPEATED in problem.message for problem in base.remarks):
-            return None  # of what is in two files, one may go
-        coming: dict[PolicyKey, Policy] = {}
-        remarks: list[Problem] = []
-        files = {name: keys for name, keys in base.files.items() if name not in changed}
-        present = sorted(name for name in changed if name in stamps)
-        if present:
-            try:
-                loaded = load(present, skip_invalid=self._skip_invalid, mapped=False)
-            except InputError:
-                return None
-            beside = loaded.ignored or loaded.cluster.unevaluated
-            if beside or any(not is_evaluated(kind) for kind, _, _ in loaded.origins):
-                return None
-            coming = {policy_key(one): one for one in settled(loaded.cluster).policies}
-            remarks += [*loaded.skipped, *loaded.warnings]
-            files |= _files(loaded)
-        gone = frozenset().union(*(base.files.get(name, frozenset()) for name in changed))
-        if any(key in base.policies and key not in gone for key in coming):
-            return None  # defined twice
-        policies = dict(base.policies)
-        for key in gone:
-            policies.pop(key, None)
-        policies |= coming
-        edit = Edit(
-            "source",
-            policies_out=tuple(sorted(gone - coming.keys())),
-            policies_in=tuple(
-                policy
-                for key, policy in coming.items()
-                if key not in base.policies or not _is_the_same(base.policies[key], policy)
-            ),
-        )
-        after = replace(
-            base,
-            policies=policies,
-            remarks=(*(one for one in base.remarks if one.file not in changed), *remarks),
-            files=files,
-        )
-        return after, edit
 
 
 def _differing(one: Mapping[str, Stamp], other: Mapping[str, Stamp]) -> set[str]:
@@ -358,51 +209,3 @@ def _stamp(path: str) -> Iterator[tuple[str, Stamp]]:
     found = stamp(path)
     if found is not None:  # gone, or a link to nothing: reading says what is wrong
         yield path, found
-
-
-class FileLine:
-    """A line of a file, known without the file. Implements ``model.sources.Origin``."""
-
-    __slots__ = ("file", "line")
-
-    def __init__(self, file: str, line: int) -> None:
-        self.file = file
-        self.line = line
-
-    def line_of(self, path: FieldPath) -> int:
-        return self.line
-
-
-def settled(cluster: Cluster) -> Cluster:
-    """``cluster`` with policies that know their lines and hold no text."""
-    changed = msgspec.structs.replace
-
-    def place(source: Source) -> Source:
-        return Source(FileLine(source.file, source.line), source.path)
-
-    def placed(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-        return tuple(changed(rule, source=place(rule.source)) for rule in rules)
-
-    def known(policies: Iterable[Policy]) -> tuple[Policy, ...]:
-        return tuple(
-            changed(
-                policy,
-                source=place(policy.source),
-                rules=placed(policy.rules),
-                unlisted_rules=placed(policy.unlisted_rules),
-            )
-            for policy in policies
-        )
-
-    references = changed(cluster.references, policies=known(cluster.references.policies))
-    return changed(cluster, policies=known(cluster.policies), references=references)
-
-
-def _is_the_same(one: Policy, other: Policy) -> bool:
-    """Whether two policies say the same and are in the same place, rule by rule."""
-    return same(one, other) and _lines(one) == _lines(other)
-
-
-def _lines(policy: Policy) -> list[tuple[str, int]]:
-    sources = [policy.source, *(rule.source for rule in (*policy.rules, *policy.unlisted_rules))]
-    return [(source.file, source.line) for source in sources]

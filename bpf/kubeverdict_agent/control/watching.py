@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from kubeverdict.manifests.folders import SUFFIXES
 
-_MODIFY, _CLOSE_WRITE = 0x2, 0x8
+_MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF = 0x400, 0x800
 _UNMOUNT, _OVERFLOW, _IGNORED, _ONLY_FOLDERS, _IS_FOLDER = 0x2000, 0x4000, 0x8000, 1 << 24, 1 << 30
-_CHANGES = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_CHANGES = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _WANTED = _CHANGES | _DELETE_SELF | _MOVE_SELF | _ONLY_FOLDERS
 _EVENT = struct.Struct("iIII")  # watch, what, cookie, bytes of the name
 _READ_BYTES = 1 << 16

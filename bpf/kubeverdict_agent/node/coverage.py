@@ -34,12 +34,12 @@ class Coverage:
         self.words: list[str] = []
         self.alarms: dict[str, str] = {}
 
-    def see_cluster(self, node: str, pods: Iterable[Pod]) -> None:
-        """The pods that should be behind links of ``node``."""
+    def see_cluster(self, pods: Iterable[Pod]) -> None:
+        """The pods of the node, which should be behind links."""
         self._expected = frozenset(
             (pod.namespace, pod.name)
             for pod in pods
-            if pod.node == node and pod.addresses and not pod.host_network and not pod.finished
+            if pod.addresses and not pod.host_network and not pod.finished
         )
 
     def look(self, veths: Iterable[Veth]) -> None:

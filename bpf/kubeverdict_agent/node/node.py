@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from kubeverdict_agent.node.netlink import (
 )
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
 from kubeverdict_agent.observe.naming import Naming
+from kubeverdict_agent.observe.owners import PodOwners
 
 # With more new pods than this, comparing them takes as long as compiling.
 _MOST_NEWCOMERS = 2_000
@@ -317,20 +317,14 @@ class LocalNode:
 
     def see_cluster(
         self,
-        compiled: CompiledPolicy,
-        anywhere: Mapping[str, int],
-        here: Mapping[str, PodKey],
+        owners: PodOwners,
         written: float,
     ) -> None:
         with self._lock:
-            self._naming.see_owners(compiled, anywhere)
-            self._expected = [
-                (pod.namespace, pod.name)
-                for pod in compiled.pods
-                if pod.node == self.name and not pod.host_network
-            ]
-            self._coverage.see_cluster(self.name, compiled.pods)
-            self.endpoints.see_cluster(here, written)
+            self._naming.see_owners(owners)
+            self._expected = [key for key, pod in owners.local.items() if not pod.host_network]
+            self._coverage.see_cluster(owners.local.values())
+            self.endpoints.see_cluster(owners.here, written)
 
     def locals(self, compiled: CompiledPolicy, modes: Modes) -> tuple[Local, ...]:
         with self._lock:

@@ -15,13 +15,13 @@ import msgspec
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
-from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Namespace, Pod
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 from kubeverdict.model.sources import field_text
 from kubeverdict_agent.datapath.layout import DECISION_RULE
 from kubeverdict_agent.lowering.rows import DecidedRules
 from kubeverdict_agent.node.endpoints import PodKey
+from kubeverdict_agent.observe.owners import PodOwners
 
 _KEPT = 8
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
@@ -118,7 +118,7 @@ class Naming:
     def __init__(self) -> None:
         self._names: OrderedDict[int, Names] = OrderedDict()
         self._deciders: dict[tuple[int, int, PodKey, int], DecidedBy] = {}
-        self._owners: tuple[Sequence[Pod], Mapping[str, int]] = ((), {})
+        self._owners: PodOwners | None = None
         self._latest: CompiledPolicy | None = None
 
     def published(self, generation: int, compiled: CompiledPolicy, decided: DecidedRules) -> None:
@@ -130,9 +130,9 @@ class Naming:
         if len(self._deciders) > 10_000:
             self._deciders.clear()
 
-    def see_owners(self, compiled: CompiledPolicy, owners: Mapping[str, int]) -> None:
-        """Which pod has each address: an index into the pods of ``compiled``."""
-        self._owners = (compiled.pods, owners)
+    def see_owners(self, owners: PodOwners) -> None:
+        """Which pod has each address, now and later."""
+        self._owners = owners
 
     def pod(self, key: PodKey) -> Pod | None:
         """The pod of the cluster in force."""
@@ -148,9 +148,8 @@ class Naming:
 
     def address_end(self, address: str) -> NamedEnd:
         """The end that has an address now."""
-        pods, owners = self._owners
-        index = owners.get(address)
-        return NamedEnd(address) if index is None else _pod_end(pods[index], address)
+        pod = self._owners.anywhere(address) if self._owners is not None else None
+        return NamedEnd(address) if pod is None else _pod_end(pod, address)
 
     def decider(self, generation: int, decision: int, pod: PodKey, direction: int) -> DecidedBy:
         """What a decision of the kernel about ``pod`` was, in words."""
@@ -205,28 +204,3 @@ class Naming:
 def _pod_end(pod: Pod, address: str) -> NamedEnd:
     workload = pod.workload
     return NamedEnd(address, pod.namespace, pod.name, workload.name, workload.kind, pod.labels)
-
-
-def owners(compiled: CompiledPolicy, node: str) -> tuple[dict[str, int], dict[str, PodKey]]:
-    """Which pod has each address: the index of the pod for addresses anywhere in the cluster, and
-    its key where the pod may be on ``node``.
-
-    Where pods share an address, one that runs has it, then one of this node, then the youngest.
-    """
-    anywhere: dict[str, int] = {}
-    here: dict[str, int] = {}
-
-    def worth(index: int) -> tuple[bool, bool, int]:
-        pod = compiled.pods[index]
-        return pod.phase == "Running", pod.node == node, pod.started
-
-    for index, pod in enumerate(compiled.pods):
-        for text in pod.addresses:
-            if ":" in text:
-                address = parse_address(text)
-                text = str(address) if address else text
-            for held, mine in ((anywhere, True), (here, pod.node in ("", node))):
-                if mine and (text not in held or worth(index) > worth(held[text])):
-                    held[text] = index
-    keys = [(text, compiled.pods[index]) for text, index in here.items()]
-    return anywhere, {text: (pod.namespace, pod.name) for text, pod in keys}

@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import accumulate, chain
-from typing import Generic, TypeVar, overload
+from operator import is_not
+from typing import Generic, NamedTuple, TypeVar, overload
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -100,7 +101,8 @@ class Chunks(Sequence[Item]):
     def __getitem__(self, index: slice) -> Sequence[Item]: ...
     def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
         if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+            places = range(*index.indices(len(self)))
+            return [self[at] for at in places] if len(places) < _CHUNK else [*self][index]
         part, place = self._at(index + len(self) if index < 0 else index)
         return self._parts[part][place]
 
@@ -135,6 +137,49 @@ class Chunks(Sequence[Item]):
     def _with(self, part: int, items: tuple[Item, ...]) -> Chunks[Item]:
         kept = [items] if items else []  # bisection wants no empty part
         return Chunks([*self._parts[:part], *kept, *self._parts[part + 1 :]])
+
+
+class Span(NamedTuple):
+    """Where two sequences differ: items ``start`` to ``before`` of the one have become ``start`` to
+    ``after`` of the other; what is behind has moved by ``shift``."""
+
+    start: int
+    before: int
+    after: int
+
+    @property
+    def shift(self) -> int:
+        return self.after - self.before
+
+
+def changed(before: Sequence[Item], after: Sequence[Item]) -> Span:
+    """The smallest part of two sequences that holds all changes. Items are the same where they are
+    one object; parts that two Chunks share are not gone through."""
+    if before is after:
+        return Span(0, 0, 0)
+    start, shared = 0, 0
+    if isinstance(before, Chunks) and isinstance(after, Chunks):
+        start = _alike(before._parts, after._parts)
+        rest = min(len(before._parts), len(after._parts)) - start
+        shared = _alike(before._parts[::-1], after._parts[::-1], rest)
+        first = before._first[start]
+        stop_before = before._first[len(before._parts) - shared]
+        stop_after = after._first[len(after._parts) - shared]
+    else:
+        first, stop_before, stop_after = 0, len(before), len(after)
+    mine, other = before[first:stop_before], after[first:stop_after]
+    same = _alike(mine, other)
+    behind = _alike(mine[::-1], other[::-1], min(len(mine), len(other)) - same)
+    return Span(first + same, stop_before - behind, stop_after - behind)
+
+
+def _alike(one: Sequence[object], other: Sequence[object], most: int | None = None) -> int:
+    """How many items, and not more than ``most``, are the same at the beginning."""
+    count = min(len(one), len(other)) if most is None else most
+    for place, different in enumerate(map(is_not, one, other)):
+        if different or place >= count:
+            return min(place, count)
+    return count
 
 
 class ObjectList(Generic[Key, Item]):

@@ -1,0 +1,34 @@
+"""Where two sequences differ, one of which was made of the other."""
+
+from __future__ import annotations
+
+from random import Random
+
+from kubeverdict.compile.incremental.index import Chunks, changed
+
+
+def test_what_changed_is_between_what_did_not() -> None:
+    small = 0
+    for seed in range(200):
+        random = Random(seed)
+        items = [object() for _ in range(random.choice((0, 1, 5, 300, 1500)))]
+        before = after = Chunks.of(items)
+        for _ in range(random.randrange(3)):
+            kind = random.randrange(3)
+            if kind == 0 or not len(after):
+                after = after.appended(object())
+            elif kind == 1:
+                after = after.removed(random.randrange(len(after)))
+            else:
+                after = after.replaced(random.randrange(len(after)), object())
+        expected = list(after)
+        for one, other in ((before, after), (tuple(before), after), (before, tuple(after))):
+            span = changed(one, other)
+            assert [*one][: span.start] == expected[: span.start]
+            assert [*one][span.before :] == expected[span.after :]
+            assert span.shift == len(after) - len(before)
+            # Not more than it has to be.
+            gone, new = [*one][span.start : span.before], expected[span.start : span.after]
+            assert not (gone and new) or (gone[0] is not new[0] and gone[-1] is not new[-1])
+            small += len(before) > 256 and span.before - span.start < 2
+    assert small > 20
