@@ -329,8 +329,8 @@ def test_policies_that_refer_to_other_objects_are_not_read_alone(folder: Path) -
     )
     source = FileSource([str(folder)])
     read(source)
-    for change in (lambda: refers.write_text(text), lambda: refers.write_text(text + "# x\n")):
-        change()
+    for more in ("", "# x\n"):
+        refers.write_text(text + more)
         reading = read(source)
         (rule,) = next(one.rules for one in reading.cluster.policies if one.name == "refers")
         assert "BlockPeer" in str(rule.peers) and str(0x01020300) in str(rule.peers)

@@ -36,14 +36,14 @@ class ClusterChanges(RuleBasedStateMachine):
         self.cluster, self.other = self.some(seed), self.some(seed + OTHER)
         made = compilation(self.cluster, REFERENCE)
         self.keeper = Keeper(Kept(0, made.compiled), made)
-        self.compiled = made.compiled
+        self.compiled: CompiledPolicy = made.compiled
 
     def some(self, seed: int) -> Cluster:
         return some_cluster(seed, self.pods, self.policies)
 
     def change(self, edit: Edit) -> None:
         self.cluster = edited(self.cluster, edit)
-        self.compiled: CompiledPolicy = self.keeper.keep(edit).compiled
+        self.compiled = self.keeper.keep(edit).compiled
 
     def a_pod(self, number: int) -> Pod | None:
         pods = self.cluster.pods

@@ -112,8 +112,8 @@ def any_edit(random: Random, cluster: Cluster, other: Cluster) -> Edit:
         pod = random.choice(cluster.pods)
         return Edit(kind, pods_out=((pod.namespace, pod.name),))
     if kind == "namespace" and cluster.namespaces:
-        space, model = random.choice(cluster.namespaces), random.choice(other.namespaces)
-        labels = {**model.labels, METADATA_NAME: space.name}
+        space, like = random.choice(cluster.namespaces), random.choice(other.namespaces)
+        labels = {**like.labels, METADATA_NAME: space.name}
         return Edit(kind, namespaces_in=(replace(space, labels=labels),))
     if kind == "relabel" and cluster.pods and other.pods:
         pod, model = random.choice(cluster.pods), random.choice(other.pods)

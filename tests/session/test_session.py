@@ -16,8 +16,9 @@ from kubeverdict.model.cluster import Namespace
 from kubeverdict.model.edit import Edit, edited, policy_key
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict.session.session import Session
+from tests.clusters.edits import some_cluster
 from tests.clusters.generated import random_cluster
-from tests.compile.test_edits import agree, any_edit, some_cluster
+from tests.compile.test_edits import agree, any_edit
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -120,6 +120,7 @@ class Reconciler:
         self._owners = PodOwners(node_name)
         self._pods_written = -1.0
         self._readings = 0
+        self._compilations = 0  # of everything
         self._modes = Modes()
         self._file_modes: Modes | None = None  # those in force
         self._modes_known = False
@@ -284,6 +285,7 @@ class Reconciler:
         from kubeverdict.compile.compiler import compilation
         from kubeverdict.compile.incremental.keeping import Keeper, Kept
 
+        self._compilations += 1
         self._node.join(reading.cluster)
         self._keeper = None  # as large as what takes its place
         made = compilation(reading.cluster, self._profile)
@@ -360,6 +362,7 @@ class Reconciler:
             seconds=round(self.state.seconds, 4),
             pods=len(locals_),
             policies=len(compiled.policies),
+            compilations=self._compilations,
         )
         self._applied(self.state)
         if self._contents is not None:

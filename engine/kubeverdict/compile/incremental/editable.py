@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from itertools import chain
 from operator import is_
 
 import msgspec
@@ -182,8 +181,9 @@ class Editable:
         for key in edit.services_out:
             services.pop(key, None)
         services |= {(one.namespace, one.name): one for one in edit.services_in}
-        used = {one.namespace for one in chain(self._pods.all, self._written.all)}
-        used |= {namespace for namespace, _ in services}
+        used: set[str | None] = {pod.namespace for pod in self._pods.all}
+        used.update(policy.namespace for policy in self._written.all)
+        used.update(namespace for namespace, _ in services)
         spaces = [
             space if space.name not in gone else _implied(space.name)
             for space in self.compiled.cluster.namespaces
