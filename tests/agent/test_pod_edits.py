@@ -90,5 +90,5 @@ def test_pods_and_namespaces_follow_their_files(agent: Agent) -> None:
     for number, (step, expected) in enumerate(steps):
         step()
         assert reached() == expected, number
-    assert '"compilations":1' in agent.log_text() and '"compilations":2' not in agent.log_text()
+    assert '"compilations": 1}' in agent.log_text() and '"compilations": 2' not in agent.log_text()
     agent.stop()

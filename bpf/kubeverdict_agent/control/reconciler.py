@@ -278,7 +278,7 @@ class Reconciler:
     def _keep_edits(self) -> CompiledPolicy:
         assert self._keeper is not None
         for edit in self._edits:
-            self._keeper.keep(edit)
+            self._compilations += bool(self._keeper.keep(edit).anew)
         return self._keeper.now.compiled
 
     def _compile_anew(self, reading: ClusterReading) -> CompiledPolicy:
