@@ -39,7 +39,7 @@ Item = TypeVar("Item", Pod, Namespace)
 
 
 @dataclass(frozen=True)
-class Base:
+class FilesRead:
     """What was read last: the cluster when everything was read, and the policies since; pods and
     namespaces by file, None where they depend on other objects; remarks with and without a place,
     and the keys of the objects in each file."""
@@ -63,7 +63,7 @@ class ClusterReading:
 
     changed_at: float
     edit: Edit | None
-    _base: Base
+    _base: FilesRead
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -109,7 +109,7 @@ class ClusterReading:
         )  # fmt: skip
 
 
-def read_whole(loaded: Loaded, stamps: Mapping[str, Stamp]) -> Base:
+def read_whole(loaded: Loaded, stamps: Mapping[str, Stamp]) -> FilesRead:
     files = _files(loaded)
     with_pods = (name for name, keys in files.items() if any(kind == "Pod" for kind, _, _ in keys))
     written = max((stamps[name][_WRITTEN] for name in with_pods if name in stamps), default=0)
@@ -124,7 +124,7 @@ def read_whole(loaded: Loaded, stamps: Mapping[str, Stamp]) -> Base:
     pods = _by_file(loaded, "Pod", cluster.pods) if by_themselves else None
     spaces = [one for one in cluster.namespaces if not one.implied]
     namespaces = _by_file(loaded, "Namespace", spaces) if by_themselves else {}
-    return Base(
+    return FilesRead(
         *(cluster, policies, pods, namespaces, False),
         *(remarks, tuple(ignored), files, written / 1e9),
     )
@@ -147,8 +147,8 @@ def _files(loaded: Loaded) -> dict[str, frozenset[Key]]:
 
 
 def read_again(
-    base: Base, changed: Collection[str], stamps: Mapping[str, Stamp], skip_invalid: bool
-) -> tuple[Base, Edit] | None:
+    base: FilesRead, changed: Collection[str], stamps: Mapping[str, Stamp], skip_invalid: bool
+) -> tuple[FilesRead, Edit] | None:
     """What there is after a change of some files, and the change; None where only a reading of
     everything gives the right answer."""
     if any(_REPEATED in problem.message for problem in base.remarks):
@@ -220,7 +220,7 @@ def read_again(
     return after, edit
 
 
-def _can_be_read_alone(keys: Iterable[Key], base: Base) -> bool:
+def _can_be_read_alone(keys: Iterable[Key], base: FilesRead) -> bool:
     """Whether objects are what they are whatever else there is."""
     refers = {policy_key(policy) for policy in base.whole.references.policies}
     alone = set[str]()

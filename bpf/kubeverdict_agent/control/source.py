@@ -22,7 +22,7 @@ from kubeverdict.errors import InputError
 from kubeverdict.manifests import load
 from kubeverdict.manifests.folders import SUFFIXES
 from kubeverdict.model.gc_pause import collector_paused
-from kubeverdict_agent.control.readings import Base, ClusterReading, read_again, read_whole
+from kubeverdict_agent.control.readings import ClusterReading, FilesRead, read_again, read_whole
 from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, Stamp, has_writer, stamp
 
@@ -72,7 +72,7 @@ class FileSource:
         self._replaced = True  # all of these were moved to their places
         self._unread: set[str] = set()  # changed, and wrong so far
         self._look_due = 0.0
-        self._base: Base | None = None
+        self._base: FilesRead | None = None
 
     @property
     def name(self) -> str:
@@ -182,7 +182,7 @@ class FileSource:
             whole = read_whole(loaded, stamps)
         return ClusterReading(changed_at, None, whole), lambda: self._keep(whole)
 
-    def _keep(self, base: Base) -> None:
+    def _keep(self, base: FilesRead) -> None:
         self._base = base
 
 

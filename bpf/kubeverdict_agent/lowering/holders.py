@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, freeze
-from kubeverdict.compile.incremental.index import Span, changed
+from kubeverdict.compile.incremental.index import ChangedPart, changed
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.profile import Profile
@@ -58,7 +58,7 @@ class FollowedHolders:
         self._of = (pods, hosts, profile)
         return self._made
 
-    def _followed(self, compiled: CompiledPolicy, span: Span) -> Holders | None:
+    def _followed(self, compiled: CompiledPolicy, span: ChangedPart) -> Holders | None:
         """None where pods that changed share an address, or did."""
         known = self._made
         gone = (known.ends >= span.start) & (known.ends < span.before)
@@ -90,7 +90,7 @@ class FollowedHolders:
         return made
 
 
-def _is_small(span: Span, compiled: CompiledPolicy) -> bool:
+def _is_small(span: ChangedPart, compiled: CompiledPolicy) -> bool:
     return span.before + span.after - 2 * span.start <= _LARGE * len(compiled.pods)
 
 

@@ -139,7 +139,7 @@ class Chunks(Sequence[Item]):
         return Chunks([*self._parts[:part], *kept, *self._parts[part + 1 :]])
 
 
-class Span(NamedTuple):
+class ChangedPart(NamedTuple):
     """Where two sequences differ: items ``start`` to ``before`` of the one have become ``start`` to
     ``after`` of the other; what is behind has moved by ``shift``."""
 
@@ -152,11 +152,11 @@ class Span(NamedTuple):
         return self.after - self.before
 
 
-def changed(before: Sequence[Item], after: Sequence[Item]) -> Span:
+def changed(before: Sequence[Item], after: Sequence[Item]) -> ChangedPart:
     """The smallest part of two sequences that holds all changes. Items are the same where they are
     one object; parts that two Chunks share are not gone through."""
     if before is after:
-        return Span(0, 0, 0)
+        return ChangedPart(0, 0, 0)
     start, shared = 0, 0
     if isinstance(before, Chunks) and isinstance(after, Chunks):
         start = _alike(before._parts, after._parts)
@@ -170,7 +170,7 @@ def changed(before: Sequence[Item], after: Sequence[Item]) -> Span:
     mine, other = before[first:stop_before], after[first:stop_after]
     same = _alike(mine, other)
     behind = _alike(mine[::-1], other[::-1], min(len(mine), len(other)) - same)
-    return Span(first + same, stop_before - behind, stop_after - behind)
+    return ChangedPart(first + same, stop_before - behind, stop_after - behind)
 
 
 def _alike(one: Sequence[object], other: Sequence[object], most: int | None = None) -> int:
