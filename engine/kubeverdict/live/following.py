@@ -41,10 +41,10 @@ from kubeverdict.manifests import policies
 from kubeverdict.manifests.documents import Document
 from kubeverdict.manifests.held import Held, ObjectKey, Read, Unread, key_of
 from kubeverdict.manifests.resources import Resource
-from kubeverdict.model.bulk import collector_paused
 from kubeverdict.model.causes import Cause
 from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import Edit
+from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.unevaluated import Unevaluated
 
 _REFUSED = (401, 403)
