@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -104,6 +105,29 @@ def policy(name: str, port: int) -> str:
     )
 
 
+def pod(name: str, address: str, **labels: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{namespace: default, name: {name},"
+        f" labels: {json.dumps(labels)}}}\nspec: {{nodeName: other, containers: []}}\n"
+        f"status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}]}}\n"
+    )
+
+
+KEPT = {"policy": policy("kept", 80), "pod": pod("kept", "10.250.0.1", app="kept")}
+# Added and removed at last, so that each round finds what it begins with.
+POLICY_CHANGES: dict[str, Callable[[int], list[str]]] = {
+    "policy added": lambda round: [policy("changing", 80)],
+    "policy changed": lambda round: [policy("changing", 8000 + round)],
+    "policy removed": lambda round: [],
+}
+POD_CHANGES: dict[str, Callable[[int], list[str]]] = {
+    "pod added": lambda round: [pod("changing", "10.250.0.2", app="kept")],
+    "pod relabelled": lambda round: [pod("changing", "10.250.0.2", app=f"new-{round}")],
+    "pod readdressed": lambda round: [pod("changing", f"10.250.1.{round + 1}", app=f"new-{round}")],
+    "pod removed": lambda round: [],
+}
+
+
 # --- links -----------------------------------------------------------------------------------
 
 
@@ -147,43 +171,64 @@ def attach_times(inside: LabPod) -> list[float]:
 
 
 @pytest.mark.parametrize(("pods", "limit"), [(10_000, 8), (50_000, 20)])
-def bench_change_of_a_policy(
+def bench_change_of_a_file(
     measure: Measure, record: Record, tmp_path: Path, pods: int, limit: float
 ) -> None:
-    """From a policy's file being saved to its being in force, and what the agent holds: among 5,000
-    other policies, one changed, one more, and one less. Files are moved to their place."""
-    cluster = dump_file(WORKLOADS, "mixed", pods, POLICIES, compact=True)
-    shutil.copy(cluster, tmp_path / "cluster.json")
-    changing = tmp_path / "policy.yaml"
-    kept = [policy(f"kept-{number}", 80) for number in range(3)]
-    put(changing, [*kept, policy("changing", 80)])
-    with running(tmp_path, tmp_path / "cluster.json", changing) as (_, agent):
-        seconds: dict[str, list[float]] = {"changed": [], "removed": [], "added": []}
-        contents: dict[str, Callable[[], list[str]]] = {
-            "changed": lambda: [*kept, policy("changing", 8000 + len(seconds["changed"]))],
-            "removed": lambda: kept,
-            "added": lambda: [*kept, policy("changing", 80)],
-        }
-
-        def change() -> None:
-            for what, make in contents.items():
-                readings = agent.status()["readings"] + 1
-                put(changing, make())
-                agent.wait_for(partial(has_read, agent, readings))
-                seconds[what].append(agent.status()["seconds_since_written"])
-
-        change()
-        for times in seconds.values():
-            times.clear()
-        measure(change, rounds=CHANGES, warmup=0)
+    """From a file being saved to what it says being in force, and what the agent holds: among 5,000
+    other policies and all other pods, one changed, one more, and one less. Files are moved to their
+    place."""
+    with running(tmp_path, *sources(tmp_path, pods, POLICIES)) as (_, agent):
+        seconds = changes_in_force(measure, agent, tmp_path, CHANGES)
         memory = agent.memory()
     size = f"{pods // 1000}k pods"
-    everything = [one for times in seconds.values() for one in times]
-    record(Figure(f"file saved to in force, {size}", 1e3 * median(everything), "ms", limit))
+    for kind, of_kind in (("policy", POLICY_CHANGES), ("pod", POD_CHANGES)):
+        times = [one for what in of_kind for one in seconds[what]]
+        record(Figure(f"{kind} saved to in force, {size}", 1e3 * median(times), "ms", limit))
     for what, times in seconds.items():
-        record(Figure(f"… policy {what}, {size}", 1e3 * median(times), "ms"))
+        record(Figure(f"… {what}, {size}", 1e3 * median(times), "ms"))
     record(Figure(f"agent, memory of its own, {size}", memory["RssAnon"], "MB", 120))
     record(Figure(f"agent, with its share of libraries, {size}", memory["Pss"], "MB"))
+
+
+@pytest.mark.parametrize("pods", [1_000, 10_000, 100_000])
+def bench_growth_of_a_change(measure: Measure, record: Record, tmp_path: Path, pods: int) -> None:
+    """The same in clusters of which one pod in ten is a policy: points of the plot of growth."""
+    with running(tmp_path, *sources(tmp_path, pods, pods // 10)) as (_, agent):
+        seconds = changes_in_force(measure, agent, tmp_path, CHANGES // 3)
+    for kind, of_kind in (("policy", POLICY_CHANGES), ("pod", POD_CHANGES)):
+        times = [one for what in of_kind for one in seconds[what]]
+        name = f"{kind} saved to in force, mixed {pods // 1000}k/{pods // 10} policies"
+        record(Figure(name, 1e3 * median(times), "ms"))
+
+
+def sources(folder: Path, pods: int, policies: int) -> list[Path]:
+    """Everything but what changes, and two small files for that."""
+    cluster = dump_file(WORKLOADS, "mixed", pods, policies, compact=True)
+    shutil.copy(cluster, folder / "cluster.json")
+    for name in ("policy", "pod"):
+        put(folder / f"{name}.yaml", [KEPT[name]])
+    return [folder / "cluster.json", folder / "policy.yaml", folder / "pod.yaml"]
+
+
+def changes_in_force(
+    measure: Measure, agent: Agent, folder: Path, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds from saving to being in force, by what is changed."""
+    seconds: dict[str, list[float]] = {what: [] for what in (*POLICY_CHANGES, *POD_CHANGES)}
+
+    def change() -> None:
+        for what, make in (POLICY_CHANGES | POD_CHANGES).items():
+            readings = agent.status()["readings"] + 1
+            name = what.split()[0]
+            put(folder / f"{name}.yaml", [KEPT[name], *make(len(seconds[what]))])
+            agent.wait_for(partial(has_read, agent, readings))
+            seconds[what].append(agent.status()["seconds_since_written"])
+
+    change()
+    for times in seconds.values():
+        times.clear()
+    measure(change, rounds=rounds, warmup=0)
+    return seconds
 
 
 def has_read(agent: Agent, readings: int) -> bool:

@@ -19,9 +19,11 @@ LINES = (
     ("all pairs with ports", re.compile(r"all pairs, mixed (\d+)k/"), 1e-3),
     ("compiling anew", re.compile(r"compiling anew, mixed (\d+)k/"), 1e-3),
     ("a kept edit", re.compile(r"a kept edit, mixed (\d+)k/"), 1e-3),
+    ("a policy in force", re.compile(r"policy saved to in force, mixed (\d+)k/"), 1e-3),
+    ("a pod in force", re.compile(r"pod saved to in force, mixed (\d+)k/"), 1e-3),
     ("one of many what-ifs", re.compile(r"one of many what-ifs, mixed (\d+)k"), 1e-6),
 )
-_COLORS = ("#1f6feb", "#1a7f37", "#8250df", "#cf222e", "#bc4c00")
+_COLORS = ("#1f6feb", "#1a7f37", "#8250df", "#cf222e", "#bc4c00", "#6e7781", "#0550ae")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 640, 400, 70, 40, 190, 50
 
 Points = list[tuple[int, float]]

@@ -8,8 +8,8 @@ for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,45 +101,37 @@ def _without(ranges: PortList, low: int, high: int) -> Iterator[tuple[int, int]]
             yield max(first, high), stop
 
 
-def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
-    """Atoms and port sets for distinct port lists, numbered by the values of ``lists``.
+def cut_ports(lists: Mapping[PortList | None, int], runs: Runs | None = None) -> PortSpace:
+    """Atoms and port sets for distinct port lists, numbered by the values of ``lists``. ``runs``
+    are these as :func:`port_runs` has them, where they are at hand.
 
     None is every port of every protocol and must have number 0.
     """
     assert lists[None] == 0
-    edges = {0, _ICMP, _ICMP + 1, TYPES}
-    for protocol in range(3):
-        # Port 0 is in no rule's range and counts as no port.
-        edges |= {protocol * _PROTOCOL_SIZE, protocol * _PROTOCOL_SIZE + 1}
-    for ports in lists:
-        for part in ports or ():
-            edges.update(part)
+    if runs is None:
+        runs = port_runs(lists)
+    # Port 0 is in no rule's range and counts as no port.
+    fixed = [protocol * _PROTOCOL_SIZE + port for protocol in range(3) for port in (0, 1)]
+    edges = np.concatenate(([*fixed, _ICMP, _ICMP + 1, TYPES], runs.low, runs.high))
     end = TYPES
-    if any(TYPES < edge < END for edge in edges):
+    if ((edges > TYPES) & (edges < END)).any():
         end = END
         version_6 = place(Protocol.ICMP, icmp_port(6, 0))
-        edges |= {version_6, unknown_type(4), unknown_type(6), END}
-    first = np.array(sorted(edge for edge in edges if edge <= end), np.int64)
+        edges = np.append(edges, [version_6, unknown_type(4), unknown_type(6), END])
+    first = np.unique(edges[edges <= end]).astype(np.int64)
     atoms = first.size - 1
     sizes = np.diff(first)
     weight = sizes.copy()
     weight[np.searchsorted(first, [0, _PROTOCOL_SIZE, 2 * _PROTOCOL_SIZE])] = 0
     weight[np.searchsorted(first, _ICMP) :] = 0
 
-    start = [0]
-    low: list[int] = []
-    high: list[int] = []
-    for ports in lists:
-        for begin, stop in ((0, END),) if ports is None else ports:
-            if begin < end:
-                low.append(begin)
-                high.append(min(stop, end))
-        start.append(len(low))
-    arrays = spans.on(len(low) * 8)(
-        np.array(start, np.int64),
+    within = runs.low < end
+    low, high = runs.low[within], np.minimum(runs.high[within], end)
+    arrays = spans.on(low.size * 8)(
+        np.append(0, np.cumsum(within))[runs.start].astype(np.int64),
         np.searchsorted(first, low).astype(np.int64),
         np.searchsorted(first, high).astype(np.int64),
-        np.ones(len(low), np.bool_),
+        np.ones(low.size, np.bool_),
         (atoms + 63) >> 6,
     )
     return PortSpace(
@@ -150,17 +142,24 @@ def cut_ports(lists: dict[PortList | None, int]) -> PortSpace:
     )
 
 
-def port_runs(lists: dict[PortList | None, int]) -> Runs:
-    """Distinct port lists as ranges of places, numbered by the values of ``lists``."""
-    start = [0]
+def port_runs(lists: Mapping[PortList | None, int], known: Runs | None = None) -> Runs:
+    """Distinct port lists as ranges of places, numbered by the values of ``lists``, which are in
+    this order. ``known`` are those of the first ones."""
+    if known is None:
+        known = Runs(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
+    start: list[int] = []
     low: list[int] = []
     high: list[int] = []
-    for ports in lists:
+    for ports in islice(lists, known.start.size - 1, None):
         for begin, end in ((0, END),) if ports is None else ports:
             low.append(begin)
             high.append(end)
-        start.append(len(low))
-    return Runs(np.array(start, np.int64), np.array(low, np.int32), np.array(high, np.int32))
+        start.append(known.low.size + len(low))
+    return Runs(
+        np.append(known.start, np.array(start, np.int64)),
+        np.append(known.low, np.array(low, np.int32)),
+        np.append(known.high, np.array(high, np.int32)),
+    )
 
 
 def atoms_at(space: PortSpace, places: NDArray[np.int64]) -> NDArray[np.int32]:

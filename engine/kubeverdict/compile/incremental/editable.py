@@ -407,7 +407,8 @@ class Editable:
         state.compiled = replace(self.compiled, cluster=cluster)
         if len(state.lists) != self._lists_made:
             self._lists_made = len(state.lists)
-            ports, runs = cut_ports(state.lists), port_runs(state.lists)
+            runs = port_runs(state.lists, self.compiled.port_runs)
+            ports = cut_ports(state.lists, runs)
             freeze((ports, runs))
             state.compiled = replace(self.compiled, ports=ports, port_runs=runs)
         if self._rules_changed:
