@@ -182,7 +182,9 @@ def run(settings: Settings) -> None:
             settings.state / LIVE_MODES,
         )
         if settings.metrics_address:
-            exporter = metrics.MetricsServer(settings.metrics_address, handlers.sample)
+            exporter = metrics.MetricsServer(
+                settings.metrics_address, handlers.sample, handlers.unready
+            )
             stack.callback(exporter.close)
         server = control_socket.ControlSocket(
             settings.state / control_socket.SOCKET, handlers.handlers()

@@ -140,8 +140,8 @@ def test_metrics_on_loopback(agent: Agent) -> None:
     _, client, _ = pods_of(agent)
     assert client.reaches("10.1.0.2", PORT, timeout=PATIENCE)
 
-    def scrape() -> str:
-        url = f"http://127.0.0.1:{METRICS}/metrics"
+    def scrape(path: str = "metrics") -> str:
+        url = f"http://127.0.0.1:{METRICS}/{path}"
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
@@ -165,6 +165,7 @@ def test_metrics_on_loopback(agent: Agent) -> None:
     assert value("conntrack_entries", family="ipv4") > 0
     assert 0 < value("map_pressure", map="policy") < 1
     assert value("policy_apply_seconds_count") >= 1
+    assert agent.lab.on_node(lambda: scrape("ready")) == "ready\n"
 
 
 def test_status_endpoints_policy_and_flows(agent: Agent) -> None:

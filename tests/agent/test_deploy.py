@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import click
+import numpy as np
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from kubeverdict_agent.cli import BPFFS, STATE, cli
+from kubeverdict_agent.cli import BPFFS, METRICS, STATE, cli
 from kubeverdict_agent.control import modes
+from kubeverdict_agent.control.handlers import ALARMS
+from kubeverdict_agent.datapath.layout import PacketReason, PodDirection
 from kubeverdict_agent.node import privileges
+from kubeverdict_agent.observe.metrics import MetricsServer, Sample
+from tests.cluster.api import Api
 
 DEPLOY = Path(__file__).parents[2] / "bpf" / "deploy"
 DOCUMENTS = [
     document
     for path in sorted(DEPLOY.glob("*.yaml"))
+    if path.name != "kustomization.yaml"
     for document in yaml.safe_load_all(path.read_text())
 ]
+
+DOCUMENTS_IN_ORDER = sorted(DOCUMENTS, key=lambda one: one["kind"] != "Namespace")
+DRY_RUN = "?dryRun=All&fieldValidation=Strict"
 
 
 def pod_specs() -> Iterator[dict[str, Any]]:
@@ -61,6 +75,108 @@ def test_roles_only_read() -> None:
     for document in DOCUMENTS:
         for rule in document.get("rules", ()):
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
+
+
+def test_the_base_has_all_but_what_is_done_by_hand() -> None:
+    base = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())
+    others = {"kustomization.yaml", "detach-job.yaml"}
+    assert set(base["resources"]) == {path.name for path in DEPLOY.glob("*.yaml")} - others
+
+
+@pytest.mark.programs
+def test_the_api_server_takes_every_object(api_server: Api) -> None:
+    """With strict validation; the namespace has to be there for what is in it."""
+    space, *others = DOCUMENTS_IN_ORDER
+    api_server.apply(api_server.path_of(space), space)
+    for document in (space, *others):
+        api_server.create(api_server.path_of(document, named=False), document, DRY_RUN)
+
+
+class Scraped(NamedTuple):
+    """What Prometheus sees: the names of metrics, and the values of labels by name and label."""
+
+    names: set[str]
+    labels: dict[tuple[str, str], set[str]]
+
+
+@pytest.fixture(scope="module")
+def scraped() -> Scraped:
+    counters = np.ones((len(PodDirection), 2, len(PacketReason), 2), np.int64)
+    standing = dict.fromkeys(ALARMS, False)
+    states = dict.fromkeys(("bound", "waiting", "unknown"), 0)
+    sample = Sample(
+        counters=counters,
+        events_seen=0,
+        events_lost=0,
+        totals_lost=0,
+        hooks_restored=0,
+        followers_lost=0,
+        generation=1,
+        publications=1,
+        failures=0,
+        flows={4: (1, 10), 6: (1, 10)},
+        tables_bytes=1,
+        tables_limit=10,
+        endpoints=states,
+        uncovered=0,
+        alarms=standing,
+    )
+    server = MetricsServer("127.0.0.1:0", lambda: sample, lambda: "")
+    try:
+        server.applied(0.1)
+        with urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+            text = answer.read().decode()
+    finally:
+        server.close()
+    found = Scraped(set(), {})
+    for family in text_string_to_metric_families(text):
+        for one in family.samples:
+            found.names.add(one.name)
+            for label, value in one.labels.items():
+                found.labels.setdefault((one.name, label), set()).add(value)
+    return found
+
+
+def expressions() -> list[str]:
+    rules = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yaml").read_text())
+    dashboard = json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
+    found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    found += [one["expr"] for panel in dashboard["panels"] for one in panel["targets"]]
+    return [*found, dashboard["templating"]["list"][1]["query"]["query"]]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are(
+    scraped: Scraped, expression: str
+) -> None:
+    asked = set(re.findall(r"kubeverdict_\w+", expression))
+    assert asked and asked <= scraped.names
+    for name, selector in re.findall(r"(kubeverdict_\w+)\{([^}]*)\}", expression):
+        for label, operator, value in re.findall(r'(\w+)(=~|=)"([^"]*)"', selector):
+            if label != "instance":  # which Prometheus adds
+                assert operator == "=" and value in scraped.labels[name, label]
+    for grouped in re.findall(r"by \(([^)]*)\)", expression):
+        known = {label for name, label in scraped.labels if name in asked}
+        assert {label.strip() for label in grouped.split(",")} <= known | {"instance"}
+
+
+def test_the_probe_asks_what_the_agent_serves() -> None:
+    daemonset = next(one for one in DOCUMENTS if one["kind"] == "DaemonSet")
+    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+    asked = container["readinessProbe"]["httpGet"]
+    assert f"{asked['host']}:{asked['port']}" == METRICS
+    answers = []
+    for why in ("waiting: veth1", ""):
+        server = MetricsServer("127.0.0.1:0", lambda: None, lambda why=why: why)  # type: ignore
+        try:
+            with contextlib.suppress(HTTPError):
+                with urlopen(f"http://127.0.0.1:{server.port}{asked['path']}") as answer:
+                    answers.append(answer.status)
+                continue
+            answers.append(503)
+        finally:
+            server.close()
+    assert answers == [503, 200]
 
 
 def test_the_image_runs_the_agent() -> None:

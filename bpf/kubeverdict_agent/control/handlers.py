@@ -13,6 +13,7 @@ import numpy as np
 from kubeverdict import __version__
 from kubeverdict.errors import UsageError
 from kubeverdict.model.addresses import family_of, format_address
+from kubeverdict.model.counts import listed
 from kubeverdict_agent.control import modes
 from kubeverdict_agent.control.control_socket import Handler
 from kubeverdict_agent.control.reconciler import Reconciler
@@ -27,10 +28,11 @@ from kubeverdict_agent.observe.collecting import Collector, reason_word
 from kubeverdict_agent.observe.metrics import Sample
 from kubeverdict_agent.observe.naming import PROTOCOLS
 
-_ALARMS = (
+ALARMS = (
     *("source", "removals", "modes", "tables", "slots", "conntrack", "totals", "link", "hooks"),
     *("coverage", "identity", "links", "addresses", "collector", "internal"),
 )
+_NAMED = 5  # links in a message
 _BEAT = 5.0  # seconds without news after which a follower that closed its connection is noticed
 
 
@@ -90,8 +92,17 @@ class Handlers:
             tables_limit=limit,
             endpoints=counts,
             uncovered=len(self._node.uncovered()),
-            alarms={name: name in standing for name in _ALARMS},
+            alarms={name: name in standing for name in ALARMS},
         )
+
+    def unready(self) -> str:
+        """Why not every pod of the node that is known is covered by policy in force; empty where
+        it is."""
+        if not self._reconciler.state.publications:
+            return "no policy is in force yet"
+        veths = self._node.veths()
+        waiting = [one.link.name for one in veths if not one.attached or _state(one) == "waiting"]
+        return f"waiting: {listed(waiting, _NAMED)}" if waiting else ""
 
     def _status(self, request: dict[str, Any]) -> object:
         state, compiled = self._reconciler.state, self._reconciler.compiled

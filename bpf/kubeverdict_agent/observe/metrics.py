@@ -21,7 +21,7 @@ from kubeverdict_agent.observe.scraping import ScrapeServer
 
 PREFIX = "kubeverdict"
 # From a file being written to its policies being in force.
-BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,12 @@ class Sample:
 
 
 class MetricsServer:
-    """Serves until it is closed. ``address`` is HOST:PORT."""
+    """Serves until it is closed. ``address`` is HOST:PORT; ``unready`` says why the agent does not
+    do all of its work yet, or nothing."""
 
-    def __init__(self, address: str, sample: Callable[[], Sample]) -> None:
+    def __init__(
+        self, address: str, sample: Callable[[], Sample], unready: Callable[[], str]
+    ) -> None:
         try:
             from prometheus_client import CollectorRegistry, Histogram
         except ImportError as error:
@@ -66,7 +69,7 @@ class MetricsServer:
             registry=registry,
         )
         try:
-            self._server = ScrapeServer(host.strip("[]"), int(port), registry)
+            self._server = ScrapeServer(host.strip("[]"), int(port), registry, unready)
         except OSError as error:
             raise UsageError(f"metrics on {address}: {error.strerror or error}") from error
         self.port: int = self._server.server_port

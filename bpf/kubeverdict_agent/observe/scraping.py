@@ -1,4 +1,4 @@
-"""The HTTP server of the metrics, for whom any local user is a stranger.
+"""The HTTP server of the metrics and of the readiness probe, for whom any local user is a stranger.
 
 prometheus_client's own has a thread and a descriptor for each connection, for as long as its client
 likes: a thousand idle ones leave the agent no descriptor for a new link. Here connections are few,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -26,18 +27,28 @@ class _Quiet(WSGIRequestHandler):
 
 
 class ScrapeServer(ThreadingMixIn, WSGIServer):
-    """Serves what ``registry`` collects. Raises OSError where it cannot listen."""
+    """Serves what ``registry`` collects, and on ``/ready`` what ``unready`` says: why not, or
+    nothing. Raises OSError where it cannot listen."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: str, port: int, registry: Any) -> None:
+    def __init__(self, host: str, port: int, registry: Any, unready: Callable[[], str]) -> None:
         from prometheus_client import make_wsgi_app
+
+        metrics = make_wsgi_app(registry)
+
+        def application(environ: dict[str, Any], start: Any) -> Any:
+            if environ.get("PATH_INFO") != "/ready":
+                return metrics(environ, start)
+            why = unready()
+            start("503 Service Unavailable" if why else "200 OK", [("Content-Type", "text/plain")])
+            return [f"{why or 'ready'}\n".encode()]
 
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._free = threading.Semaphore(_CONNECTIONS)
         super().__init__((host, port), _Quiet)
-        self.set_app(make_wsgi_app(registry))
+        self.set_app(application)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):
