@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The face for the version, which SARIF wants.
     "render": {"errors", "model", "compile", "evaluate", "analyses", FACE},
 }
-EDGES = {"cli", "distributed", "session", FACE, "__main__"}
+EDGES = {"cli", "distributed", "session", "server", FACE, "__main__"}
 AGENT_MAY_NOT_IMPORT = {"cli", "__main__", "render", "analyses", "kernels"}
 
 # Libraries that belong in some parts only.
@@ -47,8 +47,12 @@ ONLY_IN: dict[str, set[str]] = {
     "click": {"cli", "command"},
     "msgspec": {
         *("model", "services", "manifests", "live", "flowlogs", "compile", "evaluate"),
-        *("snapshots", "analyses", "render", "distributed", "session"),
+        *("snapshots", "analyses", "render", "distributed", "session", "server"),
     },
+    "anyio": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "websockets": {"cli"},  # looked for, and used by uvicorn
     "urllib3": {"live"},
 }
 

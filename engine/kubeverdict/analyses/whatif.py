@@ -11,27 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.cells import CellRow, Cells, gather
-from kubeverdict.analyses.decisions import ConnectionVerdict, Decider
+from kubeverdict.analyses.decisions import ConnectionVerdict
 from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of
-from kubeverdict.analyses.ends import Party
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
 from kubeverdict.analyses.links import Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import PortTexts
-from kubeverdict.analyses.questions import Flow
+from kubeverdict.analyses.samples import SampleFlow, decided, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.aligned import Aligned
 from kubeverdict.evaluate.bounds import conditions, judge_bounds
 from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
-from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.gc_pause import collector_paused
-from kubeverdict.model.policy import Direction, says_the_same
+from kubeverdict.model.policy import says_the_same
 from kubeverdict.model.unevaluated import Unevaluated, merged
 
 # A rule that passes connections on to another tier may decide nothing itself.
@@ -103,11 +101,11 @@ def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
         closed=tuple(effect for draft, effect in effects if not draft.opens),
         pairs=_totals(change),
         unevaluated=merged(old.unevaluated, new.unevaluated),
-        changed=_changed(old.cluster, new.cluster),
+        changed=changed_policies(old.cluster, new.cluster),
     )
 
 
-def _changed(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
+def changed_policies(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
     """The policies that one of two clusters has and the other has not, or not with this content."""
     sides = [{policy_key(one): one for one in side.policies} for side in (old, new)]
     return frozenset(
@@ -361,21 +359,9 @@ class _Writer:
         )
         first = next(pairs)
         return next(
-            (pair for pair in chain((first,), pairs) if not self._on_one_node(*pair)), first
+            (pair for pair in chain((first,), pairs) if not on_one_node(self._change, *pair)),
+            first,
         )
-
-    def _on_one_node(self, source: int, destination: int) -> bool:
-        """Whether one is a pod and the other an address of the node that it runs on."""
-        ends = self._change.ends
-        hosts = range(ends.pods, ends.pods + len(ends.hosts))
-        if source not in hosts and destination not in hosts:
-            return False
-        for compiled, ids in ((self._change.old, ends.old), (self._change.new, ends.new)):
-            if min(ids[source], ids[destination]) >= 0:
-                node = compiled.planes[0].ends.node[ids[[source, destination]]]
-                if node[0] >= 0 and node[0] == node[1]:
-                    return True
-        return False
 
     def _ends(self, peer: Peer) -> Iterator[int]:
         if peer.whole:
@@ -388,46 +374,14 @@ class _Writer:
         self, drafts: Sequence[_Draft], compiled: CompiledPolicy, ends: NDArray[np.int64]
     ) -> list[ConnectionVerdict | None]:
         """What decides in one version on the first port of each draft."""
-        decider = Decider(compiled)
-        found: list[ConnectionVerdict | None] = [None] * len(drafts)
-        by_family: dict[Family | None, list[tuple[int, int, int]]] = {}
-        for place, draft in enumerate(drafts):
-            source, destination = self._sample(draft)
-            if ends[source] >= 0 and ends[destination] >= 0:
-                family = _FAMILIES[draft.family]
-                by_family.setdefault(family, []).append((place, source, destination))
-        for family, asked in by_family.items():
-            ports = [self._texts.first(drafts[place].ports) for place, _, _ in asked]
-            verdicts = judge(
-                compiled,
-                ends[[source for _, source, _ in asked]],
-                ends[[destination for _, _, destination in asked]],
-                [protocol for protocol, _ in ports],
-                [port for _, port in ports],
-                family=family,
-            )
-            for index, ((place, source, destination), port) in enumerate(
-                zip(asked, ports, strict=True)
-            ):
-                ids = int(ends[source]), int(ends[destination])
-                flow = Flow(_party(compiled, ids[0]), _party(compiled, ids[1]), *port, family)
-                egress, ingress = (
-                    decider.decision(int(decided[index]), direction, flow, misses=False, ends=ids)
-                    for direction, decided in (
-                        (Direction.EGRESS, verdicts.egress),
-                        (Direction.INGRESS, verdicts.ingress),
-                    )
-                )
-                found[place] = ConnectionVerdict(bool(verdicts.allowed[index]), egress, ingress)
-        return found
-
-
-def _party(compiled: CompiledPolicy, end: int) -> Party:
-    """A pod as it is in this version, by which policies select it; or an address."""
-    if end < len(compiled.pods):
-        pod = compiled.pods[end]
-        return Party(str(pod), (), pod, managed=True)
-    return Party("an address", ())
+        asked: list[SampleFlow | None] = []
+        for draft in drafts:
+            source, destination = map(int, ends[list(self._sample(draft))])
+            known = source >= 0 and destination >= 0
+            port = self._texts.first(draft.ports)
+            family = _FAMILIES[draft.family]
+            asked.append(SampleFlow(source, destination, *port, family) if known else None)
+        return decided(compiled, asked)
 
 
 class _Addresses:

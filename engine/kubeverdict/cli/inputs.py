@@ -141,7 +141,7 @@ def session_in(
     compiled = fitting(snapshot, cni, static)
     if snapshot is not None and compiled is not None:
         return Session.resumed(compiled, snapshot.workbench)
-    _say_wait(cluster)
+    say_wait(cluster)
     session = Session.of(cluster, PROFILES[cni], static=static)
     say_notes(session.now.compiled)
     return session
@@ -171,13 +171,13 @@ def fitting(snapshot: Snapshot | None, cni: str, static: bool) -> CompiledPolicy
 def compiled_from(cluster: Cluster, cni: str, static: bool) -> CompiledPolicy:
     from kubeverdict.compile.compiler import compile_cluster
 
-    _say_wait(cluster)
+    say_wait(cluster)
     compiled = compile_cluster(cluster, PROFILES[cni], static=static)
     say_notes(compiled)
     return compiled
 
 
-def _say_wait(cluster: Cluster) -> None:
+def say_wait(cluster: Cluster) -> None:
     from kubeverdict.compile.compiler import kernels_missing
 
     if kernels_missing(cluster):

@@ -14,6 +14,7 @@ from kubeverdict.cli.lint import lint
 from kubeverdict.cli.list import list_
 from kubeverdict.cli.recommend import recommend
 from kubeverdict.cli.replay import replay
+from kubeverdict.cli.serve import serve
 from kubeverdict.cli.snapshot import snapshot
 from kubeverdict.cli.verify import verify
 from kubeverdict.cli.warmup import warmup
@@ -40,6 +41,7 @@ for _verb in (
     list_,
     recommend,
     replay,
+    serve,
     snapshot,
     verify,
     warmup,

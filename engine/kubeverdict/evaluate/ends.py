@@ -44,7 +44,7 @@ def address_ids(compiled: CompiledPolicy, addresses: Sequence[str]) -> NDArray[n
 
     Where pods share an address, a running one has it.
     """
-    owners = _owners(compiled, set(addresses))
+    owners = _owners(compiled, set(addresses)) if addresses else {}
     out = np.empty(len(addresses), np.int32)
     for index, text in enumerate(addresses):
         known = owners.get(text)

@@ -20,7 +20,7 @@ NetworkPolicy writes it, or a list of these. All mistakes of all files come toge
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -73,17 +73,28 @@ def read_assertions(paths: Sequence[str]) -> Assertions:
     Raises InputError with everything that is wrong in them.
     """
     findings = Findings()
+    texts = (
+        (buffer.name, text)
+        for buffer in sources.read(paths, None, findings)
+        if (text := sources.text(buffer, findings)) is not None
+    )
+    return _read_texts(texts, findings)
+
+
+def assertions_in(name: str, text: str) -> Assertions:
+    """As :func:`read_assertions`, of a text that is called ``name``."""
+    return _read_texts([(name, text)], Findings())
+
+
+def _read_texts(texts: Iterable[tuple[str, str]], findings: Findings) -> Assertions:
     found: list[Assertion] = []
     ranges: list[BlockPeer] = []
-    for buffer in sources.read(paths, None, findings):
-        text = sources.text(buffer, findings)
-        if text is None:
-            continue
+    for name, text in texts:
         reader = _FileReader(findings)
         before = len(findings.errors)
-        assertions = list(reader.read(buffer.name, text))
+        assertions = list(reader.read(name, text))
         if not assertions and len(findings.errors) == before:
-            findings.errors.append(Problem(buffer.name, 0, "", "holds no assertions"))
+            findings.errors.append(Problem(name, 0, "", "holds no assertions"))
         found += assertions
         ranges += reader.pod_ranges
     _check_names(found, findings)

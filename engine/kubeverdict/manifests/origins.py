@@ -190,6 +190,13 @@ class JsonText:
             self._fields[index] = lines_by_path(json_tokens(text), line)
         return self._fields[index]
 
+    def value(self, index: int) -> Any:
+        """The content of one item."""
+        if not self._spans:
+            self._locate()
+        start, end = self._spans[index]
+        return msgspec.json.decode(self.data[start:end])
+
     def _locate(self) -> None:
         if self.listed:
             with memoryview(self.data) as view, view[self.start : self.end] as value:
