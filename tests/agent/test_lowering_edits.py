@@ -22,6 +22,7 @@ from kubeverdict.model.ports import Protocol
 from kubeverdict.model.profile import REFERENCE
 from kubeverdict_agent.datapath.layout import Mode
 from kubeverdict_agent.lowering.known_ends import KnownEnds
+from kubeverdict_agent.lowering.services import ListedServices, listed_services
 from kubeverdict_agent.lowering.tables import Local, Lowering, lower
 from tests.agent.meaning import meaning
 from tests.clusters.edits import ClusterChanges, some_cluster
@@ -118,6 +119,8 @@ def test_services_follow_the_pods_behind_them() -> None:
             fresh = lower(compiled, "n1", locals_, (), guarded)
             assert meaning(compiled, kept, PLACES) == meaning(compiled, fresh, PLACES), seed
             before = known.services(compiled)
+            everything = listed_services(compiled, compiled.cluster, "n1")
+            assert of_services(before) == of_services(everything), seed
             pods = [*cluster.pods, *(replace(pod, name=f"x{step}") for pod in other.pods)]
             pod = random.choice(pods) if pods else None
             if pod is not None and random.random() < 0.3:
@@ -129,8 +132,19 @@ def test_services_follow_the_pods_behind_them() -> None:
                 edit = Edit("", pods_in=(replace(pod, phase="Running"),))
             cluster = edited(keeper.now.compiled.cluster, edit)
             keeper.keep(edit)
-            kept_ones += bool(before) and known.services(keeper.now.compiled) is before
+            kept_ones += bool(before.addresses) and known.services(keeper.now.compiled) is before
     assert kept_ones > 20
+
+
+def of_services(listed: ListedServices) -> dict[object, object]:
+    """By address and port, the ends that they lead to."""
+    found: dict[object, set[tuple[int, int]]] = {}
+    for port, end, target in zip(
+        listed.port.tolist(), listed.ends.tolist(), listed.targets.tolist(), strict=True
+    ):
+        for address in listed.addresses[listed.group[port]]:
+            found.setdefault((address, int(listed.place[port])), set()).add((end, target))
+    return dict(found)
 
 
 def test_every_address_has_a_class_that_there_is() -> None:

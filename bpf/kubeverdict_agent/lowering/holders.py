@@ -90,6 +90,24 @@ class FollowedHolders:
         return made
 
 
+class FollowedHostPods:
+    """The pods on the network of their nodes, kept while others come and go."""
+
+    def __init__(self) -> None:
+        self._of: Sequence[Pod] = ()
+        self._made: tuple[Pod, ...] = ()
+
+    def of(self, pods: Sequence[Pod]) -> tuple[Pod, ...]:
+        """The same object as before, unless one of these changed."""
+        if pods is not self._of:
+            span = changed(self._of, pods)
+            different = (*self._of[span.start : span.before], *pods[span.start : span.after])
+            if any(pod.host_network for pod in different):
+                self._made = tuple(pod for pod in pods if pod.host_network)
+            self._of = pods
+        return self._made
+
+
 def _is_small(span: ChangedPart, compiled: CompiledPolicy) -> bool:
     return span.before + span.after - 2 * span.start <= _LARGE * len(compiled.pods)
 

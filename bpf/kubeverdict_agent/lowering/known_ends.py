@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.addresses import atoms_of_ipv4, atoms_of_ipv6
 from kubeverdict.compile.compiled import CompiledPolicy, freeze
-from kubeverdict.compile.incremental.index import changed
 from kubeverdict.model.addresses import Address, Family, parse_address
-from kubeverdict.model.cluster import Pod
-from kubeverdict_agent.lowering.holders import FollowedHolders, Holders, keys_of, values_of
+from kubeverdict_agent.lowering.following_services import FollowedServices
+from kubeverdict_agent.lowering.holders import (
+    FollowedHolders,
+    FollowedHostPods,
+    Holders,
+    keys_of,
+    values_of,
+)
 from kubeverdict_agent.lowering.remembered import Remembered
-from kubeverdict_agent.lowering.services import FollowedServices, Listed
+from kubeverdict_agent.lowering.services import ListedServices
 
 
 class Singles(NamedTuple):
@@ -46,8 +51,7 @@ class KnownEnds:
         self._own: Remembered[tuple[Address, ...]] = Remembered()
         self._nodes: Remembered[tuple[Address, ...]] = Remembered()
         self._host_pods = FollowedHostPods()
-        self._services = FollowedServices(node)
-        self._by_address: Remembered[dict[Address, Listed]] = Remembered()
+        self._services = FollowedServices(node, self._host_pods)
 
     def own_node(self, compiled: CompiledPolicy, further: Sequence[str]) -> tuple[Address, ...]:
         """The addresses of the node: ``further`` ones and those that the cluster knows."""
@@ -75,21 +79,9 @@ class KnownEnds:
 
         return self._nodes.get((nodes, pods), find)
 
-    def services(self, compiled: CompiledPolicy) -> list[Listed]:
-        """As :func:`listed_services` has them."""
+    def services(self, compiled: CompiledPolicy) -> ListedServices:
+        """As :meth:`FollowedServices.of` has them."""
         return self._services.of(compiled)
-
-    def by_address(self, services: list[Listed]) -> dict[Address, Listed]:
-        """The Service that each address stands for."""
-        return self._by_address.get(
-            (services,),
-            lambda: {
-                address: service
-                for service in services
-                for text in service.addresses
-                if (address := parse_address(text))
-            },
-        )
 
     def holders(self, compiled: CompiledPolicy, family: Family) -> Holders:
         """As :meth:`FollowedHolders.of` has them."""
@@ -136,21 +128,3 @@ def _singles(known: Holders, special: Sequence[Address], family: Family) -> Sing
     made = Singles(values_of(distinct, family), ends, np.where(first < count, first, -1))
     freeze(made)
     return made
-
-
-class FollowedHostPods:
-    """The pods on the network of their nodes, kept while others come and go."""
-
-    def __init__(self) -> None:
-        self._of: Sequence[Pod] = ()
-        self._made: tuple[Pod, ...] = ()
-
-    def of(self, pods: Sequence[Pod]) -> tuple[Pod, ...]:
-        """The same object as before, unless one of these changed."""
-        if pods is not self._of:
-            span = changed(self._of, pods)
-            different = (*self._of[span.start : span.before], *pods[span.start : span.after])
-            if any(pod.host_network for pod in different):
-                self._made = tuple(pod for pod in pods if pod.host_network)
-            self._of = pods
-        return self._made

@@ -13,8 +13,9 @@ from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.policy import Direction
 from kubeverdict_agent.datapath import layout
 from kubeverdict_agent.lowering.known_ends import KnownEnds
+from kubeverdict_agent.lowering.reaching import Reached
 from kubeverdict_agent.lowering.rows import DecisionRows, PlaneView, worst
-from kubeverdict_agent.lowering.services import Backends, Listed
+from kubeverdict_agent.lowering.services import ListedServices
 
 
 class Addresses(TypedDict):
@@ -119,34 +120,34 @@ class PeerMaker:
             self._special.setdefault(address, plain)
             self._flags.setdefault(address, layout.PEER_NODE)
 
-    def add_services(self, services: list[Listed], ports: NDArray[np.uint16]) -> None:
+    def add_services(self, services: ListedServices, ports: NDArray[np.uint16]) -> None:
         """Addresses of Services: as the plain address, or as that of the own node, but on each
         port of a Service as all backends together."""
-        of_address = self._known.by_address(services)
-        made: dict[object, int] = {}
-        known: dict[object, int] = {}
+        of_address = services.by_address
+        if not of_address:
+            return
+        guarded = self._guards(services)
+        reached = [Reached(services, view, ports) for view in self._views]
+        known: dict[tuple[int, int, int], int] = {}
         for address, plane, plain in self._plain_classes(list(of_address)):
-            service = of_address[address]
+            group = of_address[address]
             plain = self._special.get(address, plain)
-            asked = (id(service), plane, plain)
-            if asked not in made:
-                reached = {
-                    int(ports[port.place]): self._reached(plane, port, ports)
-                    for port in service.ports
-                }
-                key = (plane, plain, tuple((atom, led.tobytes()) for atom, led in reached.items()))
-                if key not in known:
-                    ingress = self._column(Direction.INGRESS, plain)
-                    egress = self._all_of(plane, plain, reached)
-                    known[key] = int(self._add(ingress, egress)[0])
-                made[asked] = known[key]
-            self._special[address] = made[asked]
-            if any(self._guards(port.ends) for port in service.ports):
+            key = (plane, plain, reached[plane].alike[group])
+            if key not in known:
+                ingress = self._column(Direction.INGRESS, plain)
+                egress = self._all_of(plane, plain, reached[plane].of(group))
+                known[key] = int(self._add(ingress, egress)[0])
+            self._special[address] = known[key]
+            if guarded[group]:
                 self._flags[address] = self._flags.get(address, 0) | layout.PEER_GUARDED
 
-    def _guards(self, ends: NDArray[np.int64]) -> bool:
-        """Whether some of these ends are pods that are enforced."""
-        return bool(self._guarded[ends[ends < self._guarded.size]].any())
+    def _guards(self, services: ListedServices) -> list[bool]:
+        """Whether some ends of each group are pods that are enforced."""
+        ends = np.minimum(services.ends, self._guarded.size)
+        enforced = np.append(self._guarded, False)[ends]
+        groups = services.group[services.port[enforced]]
+        found: list[bool] = (np.bincount(groups, minlength=len(services.addresses)) > 0).tolist()
+        return found
 
     def _plain_classes(self, addresses: Sequence[Address]) -> Iterator[tuple[Address, int, int]]:
         """Address, plane and class of each address that some plane judges."""
@@ -169,14 +170,6 @@ class PeerMaker:
                 return part[:, number : number + 1]
             number -= part.shape[1]
         raise IndexError(number)
-
-    def _reached(self, plane: int, port: Backends, ports: NDArray[np.uint16]) -> NDArray[np.int64]:
-        """(n, 2) the distinct classes of peers (of egress) and atoms that a port leads to."""
-        view = self._views[plane]
-        identity = view.plane.ends.identity[port.ends]
-        peers = view.near[Direction.EGRESS].peer_of[identity[identity >= 0]]
-        atoms = ports[port.protocol * 65536 + port.targets[identity >= 0]]
-        return np.unique(np.column_stack((peers, atoms)), axis=0).astype(np.int64)
 
     def _all_of(
         self, plane: int, plain: int, reached: Mapping[int, NDArray[np.int64]]

@@ -15,7 +15,7 @@ from kubeverdict.model.ports import Protocol
 from kubeverdict_agent.errors import DoesNotFit
 from kubeverdict_agent.lowering.remembered import Remembered
 from kubeverdict_agent.lowering.rows import PROTOCOLS, PlaneView
-from kubeverdict_agent.lowering.services import Listed
+from kubeverdict_agent.lowering.services import ListedServices
 
 
 class PortCut(NamedTuple):
@@ -32,30 +32,31 @@ class PortCutter:
 
     def __init__(self) -> None:
         self._classes = np.zeros(0, np.int32)
+        self._own = np.zeros(0, np.int64)
         self._cut: Remembered[PortCut] = Remembered()
 
     def cut(
-        self, compiled: CompiledPolicy, views: Sequence[PlaneView], services: Sequence[Listed]
+        self, compiled: CompiledPolicy, views: Sequence[PlaneView], services: ListedServices
     ) -> PortCut:
         """A port of a Service is an atom of its own: it stands for others."""
         classes = [local_classes for view in views for local_classes in view.near]
         port_class, representative = port_classes(compiled, classes)
         if not np.array_equal(port_class, self._classes):
             self._classes = port_class
-        made_of = compiled.ports, self._classes, services
-        return self._cut.get(
-            made_of, lambda: _cut_ports(compiled, port_class, representative, services)
-        )
+        own = np.unique(services.place)
+        if not np.array_equal(own, self._own):
+            self._own = own
+        made_of = compiled.ports, self._classes, self._own
+        return self._cut.get(made_of, lambda: _cut_ports(compiled, port_class, representative, own))
 
 
 def _cut_ports(
     compiled: CompiledPolicy,
     port_class: NDArray[np.int32],
     representative: NDArray[np.int32],
-    services: Sequence[Listed],
+    own: NDArray[np.int64],
 ) -> PortCut:
     ports = _without_types(port_class[compiled.ports.table])
-    own = np.unique([port.place for service in services for port in service.ports]).astype(np.int64)
     atoms = np.concatenate((representative, representative[ports[own]]))
     ports[own] = representative.size + np.arange(own.size)
     of_protocol = tuple(

@@ -1,4 +1,4 @@
-"""Services as a node's hooks see them: an address that stands for backends.
+"""Services as the pods of one node see them: addresses that stand for other ends.
 
 The client's packet still carries the address of the Service when it passes its veth; which
 backend it will go to is decided later, in the node's own stack.
@@ -6,139 +6,138 @@ backend it will go to is decided later, in the node's own stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import is_
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.incremental.index import changed
 from kubeverdict.evaluate.ends import address_ids
-from kubeverdict.model.addresses import parse_address
-from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.addresses import Address, parse_address
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.services import Backend, Client, Frontend, ServiceResolver, Via
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Backends:
-    """One port of an address: ``place`` is protocol * 65536 + port, ``ends`` (n,) the endpoint ids
-    of its backends and ``targets`` (n,) the port on each."""
+@dataclass(frozen=True, eq=False)
+class ListedServices:
+    """Addresses of Services, or of nodes with ports of Services, in groups that lead to the same
+    backends on the same ports. Each group has a port at least, and each port a backend.
 
-    place: int
-    protocol: int
-    ends: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    Ports are in order of their groups, ends in order of their ports. A place is protocol * 65536
+    + port. ``namespaces`` are those of the Services of each group.
+    """
 
+    addresses: tuple[tuple[Address, ...], ...]  # by group
+    namespaces: tuple[frozenset[str], ...]  # by group
+    group: NDArray[np.int64]  # (ports,) the group of each
+    place: NDArray[np.int64]  # (ports,)
+    port: NDArray[np.int64]  # (ends,) the port of each
+    ends: NDArray[np.int64]  # (ends,) endpoint ids of backends
+    targets: NDArray[np.int64]  # (ends,) the place on each
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Listed:
-    """Addresses of Services, or of nodes with ports of Services, that lead to the same backends
-    on the same ports. Each port has a backend at least."""
+    @classmethod
+    def of(cls, groups: Iterable[ServiceGroup]) -> ListedServices:
+        addresses: list[tuple[Address, ...]] = []
+        namespaces: list[frozenset[str]] = []
+        group: list[int] = []
+        place: list[int] = []
+        port: list[int] = []
+        ends: list[int] = []
+        targets: list[int] = []
+        for one in groups:
+            for at, backends in one.ports:
+                for end, target in backends:
+                    port.append(len(place))
+                    ends.append(end)
+                    targets.append(target)
+                group.append(len(addresses))
+                place.append(at)
+            addresses.append(one.addresses)
+            namespaces.append(one.namespaces)
+        columns = [np.array(each, np.int64) for each in (group, place, port, ends, targets)]
+        return cls(tuple(addresses), tuple(namespaces), *columns)
 
-    addresses: tuple[str, ...]
-    ports: tuple[Backends, ...]
+    @cached_property
+    def by_address(self) -> dict[Address, int]:
+        """The group of each address."""
+        return {one: number for number, several in enumerate(self.addresses) for one in several}
 
-
-class FollowedServices:
-    """What stands for backends in one cluster after the other, as pods of ``node`` see it; kept
-    while pods change that are no backends. What was returned follows then: the numbers of its ends
-    move in place."""
-
-    def __init__(self, node: str) -> None:
-        self._node = node
-        self._of: tuple[object, ...] = ()
-        self._pods: Sequence[Pod] = ()
-        self._managed: Sequence[Pod] = ()
-        self._made: list[Listed] = []
-        self._ends = np.zeros(0, np.int64)  # of all ports, each of which has a part
-        self._concerned = _Concerned(Cluster())
-
-    def of(self, compiled: CompiledPolicy) -> list[Listed]:
-        """As :func:`listed_services` has them."""
-        cluster = compiled.cluster
-        made_of = (
-            *(cluster.services, cluster.endpoints, cluster.nodes),
-            *(compiled.hosts, compiled.addresses, compiled.profile),
+    def moved(self, behind: int, by: int) -> ListedServices:
+        """The same where the endpoint ids from ``behind`` on have others, ``by`` more."""
+        ends = self.ends + by * (self.ends >= behind)
+        made = ListedServices(
+            *(self.addresses, self.namespaces, self.group, self.place),
+            *(self.port, ends, self.targets),
         )
-        same = len(made_of) == len(self._of) and all(map(is_, made_of, self._of))
-        if not same or self._concerns(cluster.pods):
-            self._of = ()  # not half a value, should making it fail
-            self._make(compiled)
-            self._of = made_of
-        elif compiled.pods is not self._managed:
-            span = changed(self._managed, compiled.pods)
-            self._ends[self._ends >= span.before] += span.shift
-        self._pods, self._managed = cluster.pods, compiled.pods
-        return self._made
+        made.__dict__["by_address"] = self.by_address
+        return made
 
-    def _concerns(self, pods: Sequence[Pod]) -> bool:
-        if pods is self._pods:
-            return False
-        span = changed(self._pods, pods)
-        different = (*self._pods[span.start : span.before], *pods[span.start : span.after])
-        return any(map(self._concerned, different))
+    def without(self, gone: Sequence[int]) -> ListedServices:
+        """The other groups."""
+        kept = np.ones(len(self.addresses), np.bool_)
+        kept[list(gone)] = False
+        ports = kept[self.group]
+        ends = ports[self.port]
+        return ListedServices(
+            tuple(one for one, stays in zip(self.addresses, kept.tolist(), strict=True) if stays),
+            tuple(one for one, stays in zip(self.namespaces, kept.tolist(), strict=True) if stays),
+            (np.cumsum(kept) - 1)[self.group[ports]],
+            self.place[ports],
+            (np.cumsum(ports) - 1)[self.port[ends]],
+            self.ends[ends],
+            self.targets[ends],
+        )
 
-    def _make(self, compiled: CompiledPolicy) -> None:
-        made = listed_services(compiled, self._node)
-        parts = [port.ends for one in made for port in one.ports]
-        self._ends = np.concatenate([np.zeros(0, np.int64), *parts])
-        at = 0
-        self._made = []
-        for one in made:
-            ports = []
-            for port in one.ports:
-                ports.append(replace(port, ends=self._ends[at : at + port.ends.size]))
-                at += port.ends.size
-            self._made.append(Listed(one.addresses, tuple(ports)))
-        self._concerned = _Concerned(compiled.cluster)
-
-
-class _Concerned:
-    """Whether a pod may be a backend, or lend its address to ports of nodes."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._selectors: dict[str, list[Mapping[str, str]]] = {}
-        for service in cluster.services:
-            if service.selector:
-                self._selectors.setdefault(service.namespace, []).append(service.selector)
-        self._named: set[tuple[str, str]] = set()
-        self._addresses: set[str] = set()
-        for listed in cluster.endpoints:
-            for group in listed.groups:
-                self._named.update((listed.namespace, one.pod) for one in group.endpoints)
-                self._addresses.update(one.address for one in group.endpoints)
-
-    def __call__(self, pod: Pod) -> bool:
-        labels = pod.labels.items()
-        return (
-            pod.host_network
-            or (pod.namespace, pod.name) in self._named
-            or not self._addresses.isdisjoint(pod.addresses)
-            or any(one.items() <= labels for one in self._selectors.get(pod.namespace, ()))
+    def joined(self, other: ListedServices) -> ListedServices:
+        return ListedServices(
+            self.addresses + other.addresses,
+            self.namespaces + other.namespaces,
+            np.concatenate((self.group, other.group + len(self.addresses))),
+            np.concatenate((self.place, other.place)),
+            np.concatenate((self.port, other.port + self.place.size)),
+            np.concatenate((self.ends, other.ends)),
+            np.concatenate((self.targets, other.targets)),
         )
 
 
-# The ports of some addresses, and where each leads.
-_Found = tuple[tuple[str, ...], list[tuple[Frontend, tuple[Backend, ...]]]]
+@dataclass(frozen=True, slots=True)
+class ServiceGroup:
+    """Addresses that lead to the same backends: for each port its place, and of each backend the
+    endpoint id and the place there."""
+
+    addresses: tuple[Address, ...]
+    namespaces: frozenset[str]
+    ports: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
 
 
-def listed_services(compiled: CompiledPolicy, node: str) -> list[Listed]:
-    """The addresses that stand for backends which policy judges, as pods of ``node`` see them.
+NO_SERVICES = ListedServices.of(())
+
+# The ports of some addresses, where each leads, and the namespaces of the Services.
+_Found = tuple[tuple[str, ...], frozenset[str], list[tuple[Frontend, tuple[Backend, ...]]]]
+
+
+def listed_services(compiled: CompiledPolicy, cluster: Cluster, node: str) -> ListedServices:
+    """The addresses that stand for backends which policy judges, as pods of ``node`` see them:
+    those of the Services of ``cluster``, which is a part of that of ``compiled``.
 
     None under a profile that judges egress before translation. Raises UsageError for a Service
     of which the input has two definitions.
     """
     if compiled.profile.service_egress == "cluster-ip" or not compiled.profile.enforces:
-        return []
-    if not compiled.cluster.services:
-        return []
-    found = list(_found(ServiceResolver(compiled.cluster), Client(node)))
+        return NO_SERVICES
+    if not cluster.services:
+        return NO_SERVICES
+    found = list(_found(ServiceResolver(cluster), Client(node)))
     ends = _ends(compiled, found)
-    return [
-        Listed(addresses, ports) for addresses, led in found if (ports := tuple(_ports(led, ends)))
-    ]
+    made = []
+    for texts, namespaces, led in found:
+        ports = tuple(_ports(led, ends))
+        addresses = tuple(one for text in texts if (one := parse_address(text)))
+        if ports and addresses:
+            made.append(ServiceGroup(addresses, namespaces, ports))
+    return ListedServices.of(made)
 
 
 def _found(resolver: ServiceResolver, client: Client) -> Iterator[_Found]:
@@ -149,13 +148,15 @@ def _found(resolver: ServiceResolver, client: Client) -> Iterator[_Found]:
         nodes.setdefault((":" in address, *resolver.holders(address)), []).append(address)
     groups += map(tuple, nodes.values())
     for addresses in groups:
+        entries = [
+            entry
+            for entry in resolver.entries(addresses[0])
+            if entry.via is not Via.PROXY  # the connection goes to the balancer itself
+        ]
         yield (
             addresses,
-            [
-                (entry, resolver.choice(entry, client).backends)
-                for entry in resolver.entries(addresses[0])
-                if entry.via is not Via.PROXY  # the connection goes to the balancer itself
-            ],
+            frozenset(entry.service.namespace for entry in entries),
+            [(entry, resolver.choice(entry, client).backends) for entry in entries],
         )
 
 
@@ -163,7 +164,7 @@ def _ends(compiled: CompiledPolicy, found: Iterable[_Found]) -> dict[Backend, in
     """The endpoint ids of all backends that take part."""
     ends: dict[Backend, int] = {}
     by_address: dict[str, list[Backend]] = {}
-    for backend in {one for _, led in found for _, backends in led for one in backends}:
+    for backend in {one for _, _, led in found for _, backends in led for one in backends}:
         pod = backend.pod
         if pod is None:
             by_address.setdefault(backend.address, []).append(backend)
@@ -171,6 +172,8 @@ def _ends(compiled: CompiledPolicy, found: Iterable[_Found]) -> dict[Backend, in
             ends[backend] = end
         elif pod.host_network and pod.addresses and parse_address(pod.addresses[0]):
             by_address.setdefault(pod.addresses[0], []).append(backend)
+    if not by_address:
+        return ends
     for text, end in zip(by_address, address_ids(compiled, list(by_address)), strict=True):
         ends |= dict.fromkeys(by_address[text], int(end))
     return ends
@@ -178,10 +181,9 @@ def _ends(compiled: CompiledPolicy, found: Iterable[_Found]) -> dict[Backend, in
 
 def _ports(
     led: Iterable[tuple[Frontend, tuple[Backend, ...]]], ends: dict[Backend, int]
-) -> Iterator[Backends]:
+) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
     for entry, backends in led:
-        known = [(ends[one], one.target) for one in backends if one in ends]
+        first = int(entry.port.protocol) * 65536
+        known = tuple((ends[one], first + one.target) for one in backends if one in ends)
         if known:
-            numbers, targets = np.array(known, np.int64).T
-            protocol = int(entry.port.protocol)
-            yield Backends(protocol * 65536 + entry.front_port, protocol, numbers, targets)
+            yield first + entry.front_port, known

@@ -35,9 +35,7 @@ from kubeverdict_agent.lowering.known_ends import KnownEnds
 from kubeverdict_agent.lowering.peers import PeerMaker
 from kubeverdict_agent.lowering.port_cut import PortCutter
 from kubeverdict_agent.lowering.rows import PROTOCOLS, DecisionRows, PlaneView
-from kubeverdict_agent.lowering.services import Listed
-
-_NO_SERVICES: list[Listed] = []
+from kubeverdict_agent.lowering.services import NO_SERVICES
 
 
 def as_enforced(profile: Profile) -> Profile:
@@ -155,7 +153,7 @@ def _lower(
         view.isolates(Direction.EGRESS, view.subject[Direction.EGRESS]).any() for view in views
     )
     guarded = np.zeros(len(compiled.pods), np.bool_) if enforced is None else enforced
-    services = ends.services(compiled) if isolated or guarded.any() else _NO_SERVICES
+    services = ends.services(compiled) if isolated or guarded.any() else NO_SERVICES
     ports = cutter.cut(compiled, views, services)
     _check_size(views)
     rows = DecisionRows(ports.of_protocol, compiled, views, ports.atoms)
