@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import Profile
@@ -24,7 +25,7 @@ from kubeverdict_agent.control.handlers import Handlers
 from kubeverdict_agent.control.housekeeping import Housekeeper
 from kubeverdict_agent.control.modes import Modes
 from kubeverdict_agent.control.reconciler import Applied, Reconciler
-from kubeverdict_agent.control.source import FileSource
+from kubeverdict_agent.control.source import ClusterSource, FileSource
 from kubeverdict_agent.datapath.maps import make_folder
 from kubeverdict_agent.datapath.node_datapath import OTHER_IDLE, TCP_IDLE, NodeDatapath
 from kubeverdict_agent.lowering.tables import as_enforced
@@ -34,6 +35,9 @@ from kubeverdict_agent.observe import metrics
 from kubeverdict_agent.observe.alarms import Alarms, EventLog
 from kubeverdict_agent.observe.collecting import Collector
 from kubeverdict_agent.observe.naming import Naming
+
+if TYPE_CHECKING:
+    from kubeverdict.live import Access
 
 LOCK = "lock"
 LIVE_MODES = "modes"
@@ -52,7 +56,7 @@ class Settings:
     remembered. ``removal_share``, ``removal_seconds``: see :class:`Removals`."""
 
     node: str
-    files: tuple[str, ...]
+    files: tuple[str, ...]  # unless there is access to an API server
     bpffs: Path
     state: Path
     profile: Profile
@@ -66,6 +70,7 @@ class Settings:
     other_idle: float = OTHER_IDLE
     flows: int | None = None
     metrics_address: str = ""
+    access: Access | None = None
     removal_share: float = removals.SHARE
     removal_seconds: float = removals.STANDING_SECONDS
 
@@ -115,6 +120,14 @@ def _locked_state(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _source(settings: Settings) -> ClusterSource:
+    if settings.access is None:
+        return FileSource(settings.files, settings.skip_invalid)
+    from kubeverdict_agent.control.live_source import LiveSource
+
+    return LiveSource(settings.access, settings.skip_invalid)
+
+
 def run(settings: Settings) -> None:
     """Run an agent until SIGTERM or SIGINT. Raises KubeverdictError where it cannot start."""
     log = EventLog(settings.node)
@@ -157,7 +170,7 @@ def run(settings: Settings) -> None:
         if datapath.generation:
             for guard in guards:
                 guard.recall()
-        source = FileSource(settings.files, settings.skip_invalid)
+        source = _source(settings)
         stack.callback(source.close)
         reconciler = Reconciler(
             settings.node,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -23,6 +23,9 @@ from kubeverdict.command.version import version_option
 from kubeverdict.errors import UsageError
 from kubeverdict.model.profile import PROFILES, REFERENCE
 from kubeverdict_agent.control.removals import SHARE, STANDING_SECONDS
+
+if TYPE_CHECKING:
+    from kubeverdict.live import Access
 
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
 METRICS = "127.0.0.1:9964"
@@ -38,6 +41,12 @@ def main() -> int:
         if error.errno in (errno.EPERM, errno.EACCES):
             click.echo("to see what is missing: kubeverdict-agent check", err=True)
         raise
+
+
+def _access(kubeconfig: str | None, context: str | None) -> Access:
+    from kubeverdict.live import find_access
+
+    return find_access(kubeconfig, context)
 
 
 def state_option(command: Command) -> Command:
@@ -86,9 +95,17 @@ def cli() -> None:
     "--filename",
     "files",
     multiple=True,
-    required=True,
     metavar="FILE|DIR",
     help="Manifests or kubectl dumps, YAML or JSON; repeatable. They are watched.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Follow the cluster of the service account, or of a kubeconfig, instead of files.",
+)
+@click.option("--kubeconfig", metavar="FILE", help="With --live: how the API server is reached.")
+@click.option(
+    "--context", metavar="NAME", help="With --live: a context other than the current one."
 )
 @click.option(
     "--cni",
@@ -191,6 +208,9 @@ def cli() -> None:
 def run(
     node: str,
     files: tuple[str, ...],
+    live: bool,
+    kubeconfig: str | None,
+    context: str | None,
     cni: str,
     skip_invalid: bool,
     settings: tuple[str, ...],
@@ -215,6 +235,10 @@ def run(
     from kubeverdict_agent import agent
     from kubeverdict_agent.control import modes
 
+    if bool(files) == live:
+        raise UsageError("what is the cluster read from? name files with -f, or use --live")
+    if (kubeconfig or context) and not live:
+        raise UsageError("--kubeconfig and --context are for --live")
     if "-" in files:
         raise UsageError("standard input cannot be watched: name files or folders")
     if mode_file is not None:
@@ -223,6 +247,7 @@ def run(
         agent.Settings(
             node=node,
             files=files,
+            access=_access(kubeconfig, context) if live else None,
             bpffs=bpffs,
             state=state,
             profile=PROFILES[cni],

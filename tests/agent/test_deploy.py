@@ -17,6 +17,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from kubeverdict.manifests.policies import POLICIES, UnreadApi, spellings
 from kubeverdict_agent.cli import BPFFS, METRICS, STATE, cli
 from kubeverdict_agent.control import modes
 from kubeverdict_agent.control.handlers import ALARMS
@@ -71,6 +72,25 @@ def test_the_modes_are_settings(tmp_path: Path) -> None:
     assert modes.read(tmp_path / "modes").lines() == ["*=audit"]
 
 
+def test_the_agent_may_read_what_it_asks_for() -> None:
+    named = [one for one in DOCUMENTS if one["metadata"]["name"] == "kubeverdict-agent"]
+    [role] = [one for one in named if "rules" in one]
+    granted = {
+        (group, resource)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        if {*rule["verbs"]} == {"list", "watch"}
+    }
+    asked = {
+        (group, kind.lower() if kind.endswith("s") else spellings(kind)[1])
+        for (group, kind), row in POLICIES.items()
+        if not isinstance(row, UnreadApi) or row.gap is not None
+    }
+    asked |= {("", name) for name in ("pods", "namespaces", "nodes", "services")}
+    assert granted == asked | {("discovery.k8s.io", "endpointslices")}
+
+
 def test_roles_only_read() -> None:
     for document in DOCUMENTS:
         for rule in document.get("rules", ()):
@@ -119,6 +139,7 @@ def scraped() -> Scraped:
         tables_limit=10,
         endpoints=states,
         uncovered=0,
+        source_age=0.0,
         alarms=standing,
     )
     server = MetricsServer("127.0.0.1:0", lambda: sample, lambda: "")

@@ -29,8 +29,8 @@ from kubeverdict_agent.observe.metrics import Sample
 from kubeverdict_agent.observe.naming import PROTOCOLS
 
 ALARMS = (
-    *("source", "removals", "modes", "tables", "slots", "conntrack", "totals", "link", "hooks"),
-    *("coverage", "identity", "links", "addresses", "collector", "internal"),
+    *("source", "stale", "removals", "modes", "tables", "slots", "conntrack", "totals", "link"),
+    *("hooks", "coverage", "identity", "links", "addresses", "collector", "internal"),
 )
 _NAMED = 5  # links in a message
 _BEAT = 5.0  # seconds without news after which a follower that closed its connection is noticed
@@ -92,6 +92,7 @@ class Handlers:
             tables_limit=limit,
             endpoints=counts,
             uncovered=len(self._node.uncovered()),
+            source_age=self._reconciler.source_age,
             alarms={name: name in standing for name in ALARMS},
         )
 

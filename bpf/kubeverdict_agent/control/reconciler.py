@@ -23,7 +23,6 @@ from kubeverdict.model.profile import Profile
 from kubeverdict_agent.control import modes as mode_settings
 from kubeverdict_agent.control import source
 from kubeverdict_agent.control.modes import EnforcedPods, Modes
-from kubeverdict_agent.control.readings import ClusterReading
 from kubeverdict_agent.control.removals import MODE, Contents, Removals
 from kubeverdict_agent.control.waking import Wakeup
 from kubeverdict_agent.control.watching import PathWatch
@@ -110,7 +109,7 @@ class Reconciler:
         self._live_file = live_file
         self._removals, self._mode_removals = removals
         self._applied = applied
-        self._held: ClusterReading | None = None  # until its removals may happen
+        self._held: source.Reading | None = None  # until its removals may happen
         self._whole = True  # pods that were read are not known to the node yet
         self._unwritten_since = 0.0
         self._compiled: CompiledPolicy | None = None
@@ -146,6 +145,11 @@ class Reconciler:
     def compiled(self) -> CompiledPolicy | None:
         return self._compiled
 
+    @property
+    def source_age(self) -> float:
+        """Seconds for which the source may have been out of date."""
+        return self._source.age
+
     def start(self) -> None:
         self._thread.start()
 
@@ -163,6 +167,7 @@ class Reconciler:
 
     def stop(self) -> None:
         self._stop.set()
+        self._source.close()
         self._wake.set()
         self._thread.join()
         self._mode_watch.close()
@@ -208,9 +213,13 @@ class Reconciler:
             self._alarms.raise_("removals", "; ".join(waiting))
         else:
             self._alarms.clear("removals")
+        if stale := self._source.stale:
+            self._alarms.raise_("stale", stale)
+        else:
+            self._alarms.clear("stale")
         self.done = asked
 
-    def _read(self) -> ClusterReading | None:
+    def _read(self) -> source.Reading | None:
         """What is to be put in force now, if anything: a change, or one that had to wait."""
         reading = self._held
         if self._source.changed():
@@ -237,7 +246,7 @@ class Reconciler:
         self._held = reading if self._removals.must_wait(reading.contents) else None
         return reading if self._held is None else None
 
-    def _see(self, reading: ClusterReading) -> None:
+    def _see(self, reading: source.Reading) -> None:
         """Take note of what changed: it may have to wait, for other changes too."""
         if reading.edit is None:
             self._whole = True
@@ -247,7 +256,7 @@ class Reconciler:
             self._whole = True
             self._edits.clear()
 
-    def _compile(self, reading: ClusterReading) -> bool:
+    def _compile(self, reading: source.Reading) -> bool:
         whole = self._whole or self._keeper is None
         try:
             compiled = self._compile_anew(reading) if whole else self._keep_edits()
@@ -281,7 +290,7 @@ class Reconciler:
             self._compilations += bool(self._keeper.keep(edit).anew)
         return self._keeper.now.compiled
 
-    def _compile_anew(self, reading: ClusterReading) -> CompiledPolicy:
+    def _compile_anew(self, reading: source.Reading) -> CompiledPolicy:
         from kubeverdict.compile.compiler import compilation
         from kubeverdict.compile.incremental.keeping import Keeper, Kept
 

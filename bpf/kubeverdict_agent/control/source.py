@@ -21,8 +21,11 @@ from typing import Any, Protocol
 from kubeverdict.errors import InputError
 from kubeverdict.manifests import load
 from kubeverdict.manifests.folders import SUFFIXES
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import Edit
 from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict_agent.control.readings import ClusterReading, FilesRead, read_again, read_whole
+from kubeverdict_agent.control.removals import Contents
 from kubeverdict_agent.control.watching import PathWatch
 from kubeverdict_agent.control.writing import BeingWritten, Stamp, has_writer, stamp
 
@@ -32,6 +35,34 @@ _LOOK_SHARE = 500  # a look takes one part in so many of a processor then
 _SETTLE_SECONDS = 0.02  # between two looks that must agree before a file counts as written
 _PATIENCE = 10  # looks at files that are being written all the time
 _WRITTEN = 3  # where a stamp says when the content was changed last
+
+
+class Reading(Protocol):
+    """A cluster as it was read."""
+
+    @property
+    def changed_at(self) -> float:
+        """When the newest of it was written, in seconds since the epoch."""
+
+    @property
+    def edit(self) -> Edit | None:
+        """What changed since the reading before, where that is known without reading everything."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """All of it."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know."""
+
+    @property
+    def contents(self) -> Contents:
+        """What it holds, as far as it may not go all at once."""
+
+    @property
+    def pods_written(self) -> float:
+        """When the newest pods were, in seconds since the epoch."""
 
 
 class ClusterSource(Protocol):
@@ -45,10 +76,21 @@ class ClusterSource(Protocol):
     def quiet_seconds(self) -> float:
         """After so many :meth:`changed` should be asked if nothing is readable meanwhile."""
 
+    @property
+    def stale(self) -> str:
+        """What may be out of date because nothing is heard of it, in words; empty: nothing."""
+
+    @property
+    def age(self) -> float:
+        """Seconds for which that has been so."""
+
+    def close(self) -> None:
+        """It is not read any more. Another thread may call this while it is."""
+
     def changed(self) -> bool:
         """Whether there is anything new since the last :meth:`read`."""
 
-    def read(self, wait: Callable[[float], Any]) -> ClusterReading:
+    def read(self, wait: Callable[[float], Any]) -> Reading:
         """The cluster as it is now. ``wait`` sleeps for some seconds.
 
         Raises InputError; the same input is then not read again until it changes. Raises
@@ -81,6 +123,14 @@ class FileSource:
     @property
     def descriptors(self) -> tuple[int, ...]:
         return self._watch.descriptors
+
+    @property
+    def stale(self) -> str:
+        return ""  # files are what they are
+
+    @property
+    def age(self) -> float:
+        return 0.0
 
     @property
     def quiet_seconds(self) -> float:

@@ -43,6 +43,7 @@ class Sample:
     tables_limit: int
     endpoints: dict[str, int]
     uncovered: int
+    source_age: float
     alarms: dict[str, bool]
 
 
@@ -129,6 +130,11 @@ class _Reader:
             ("uncovered", "Pods and links that are not covered.", sample.uncovered),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=number)
+        yield GaugeMetricFamily(
+            f"{PREFIX}_source_age_seconds",
+            "How long the cluster has perhaps been out of date.",
+            value=sample.source_age,
+        )
         for name, text, column in (
             ("conntrack_entries", "Connections that are tracked.", 0),
             ("conntrack_limit", "Connections there is room for.", 1),

@@ -15,6 +15,7 @@ import msgspec
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
+from kubeverdict.errors import located
 from kubeverdict.model.cluster import Namespace, Pod
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 from kubeverdict.model.sources import field_text
@@ -181,7 +182,7 @@ class Naming:
                 "conditional" if depends else "rule",
                 (f"{ref.policy.kind} {ref.policy}",),
                 field_text(source.path),
-                (f"{source.file}:{source.line}",),
+                (located(source.file, source.line),),
                 ref.rule.action.name.lower(),
                 (ref.rule.condition or _SOME) if depends else "",
             )
@@ -196,7 +197,7 @@ class Naming:
         return DecidedBy(
             "no-rule-matches",
             tuple(f"{policy.kind} {policy}" for policy in policies),
-            places=tuple(f"{policy.source.file}:{policy.source.line}" for policy in policies),
+            places=tuple(located(policy.source.file, policy.source.line) for policy in policies),
             action=Action.DENY.name.lower(),
         )
 

@@ -43,7 +43,7 @@ from kubeverdict.manifests.held import Held, ObjectKey, Read, Unread, key_of
 from kubeverdict.manifests.resources import Resource
 from kubeverdict.model.causes import Cause
 from kubeverdict.model.cluster import Cluster
-from kubeverdict.model.edit import Edit
+from kubeverdict.model.edit import Edit, PolicyKey
 from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.unevaluated import Unevaluated
 
@@ -172,6 +172,16 @@ class Follower:
     def errors(self) -> tuple[Problem, ...]:
         """What is wrong with objects that cannot be read."""
         return self._held.errors
+
+    @property
+    def policies(self) -> frozenset[PolicyKey]:
+        """All policies that are held."""
+        return self._held.policies
+
+    @property
+    def missing(self) -> tuple[Unevaluated, ...]:
+        """What is not known because it could not be read."""
+        return self._held.missing
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

@@ -321,8 +321,8 @@ class Reflector:
     def _ended(self, version: str) -> None:
         self._version = version
         self._broken_lists = 0
-        self._post(ListEnd(self, version))
         self._note(listed=True, error="", heard=now())
+        self._post(ListEnd(self, version))
 
     def _remember(self, items: list[Raw]) -> None:
         found = (_object.decode(item).metadata for item in items)

@@ -33,7 +33,7 @@ from kubeverdict.model.cluster import (
     Service,
 )
 from kubeverdict.model.defaults import DEFAULT_NAMESPACE
-from kubeverdict.model.edit import Edit, endpoints_key, ingress_key
+from kubeverdict.model.edit import Edit, PolicyKey, endpoints_key, ingress_key
 from kubeverdict.model.endpoints import EndpointList
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.references import AddressSet, TierDefinition
@@ -243,6 +243,11 @@ class Held:
     def missing(self, found: tuple[Unevaluated, ...]) -> None:
         self._aside_changed |= found != self._missing
         self._missing = found
+
+    @property
+    def policies(self) -> frozenset[PolicyKey]:
+        """The policies that there are, as of now."""
+        return self._policies.keys
 
     @property
     def errors(self) -> tuple[Problem, ...]:

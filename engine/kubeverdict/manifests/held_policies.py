@@ -63,6 +63,10 @@ class HeldPolicies:
             self._definitions[_key(new)] = new
 
     @property
+    def keys(self) -> frozenset[PolicyKey]:
+        return frozenset(self._written)
+
+    @property
     def all(self) -> tuple[Policy, ...]:
         """As they come out, after the last edit."""
         return tuple(self._out.get(key, policy) for key, policy in self._written.items())
