@@ -29,6 +29,7 @@ class Restartable:
         self._pki.mkdir()
         self._ports = _free_ports(3)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._apis: list[Api] = []
         self._token = secrets.token_hex(16)
         (self._pki / "tokens.csv").write_text(f"{self._token},admin,admin,system:masters\n")
         keys = self._pki / "accounts.key"
@@ -88,6 +89,7 @@ class Restartable:
         kubeconfig.write_text(json.dumps(config))
         self._wait(certificate.exists)
         api = Api(kubeconfig)
+        self._apis.append(api)
         self._wait(lambda: _ready(api))
         return api
 
@@ -113,6 +115,8 @@ class Restartable:
         shutil.copytree(kept, self._data)
 
     def stop(self) -> None:
+        for api in self._apis:
+            api.close()
         for name in ("kube-apiserver", "etcd"):
             self._stop(name, signal.SIGKILL)
 

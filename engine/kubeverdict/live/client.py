@@ -53,7 +53,8 @@ class _Status(msgspec.Struct):
 
 
 class Stream:
-    """The lines of an answer, as they come. Another thread may close it, which ends it."""
+    """The lines of an answer, as they come. To be closed by who reads it; another thread may
+    interrupt that."""
 
     def __init__(self, server: str, response: urllib3.BaseHTTPResponse) -> None:
         self._server = server
@@ -75,10 +76,12 @@ class Stream:
         except (HTTPError, OSError, ValueError, AttributeError) as error:
             if not self._closed:
                 raise ApiError(0, "", f"{self._server}: {_cause(error)}") from None
-        finally:
-            self._response.close()
 
     def close(self) -> None:
+        self._response.close()
+
+    def interrupt(self) -> None:
+        """No further line comes."""
         self._closed = True
         found = getattr(getattr(self._response, "connection", None), "sock", None)
         inner = getattr(found, "socket", found)  # of TLS inside of TLS, to a proxy

@@ -34,6 +34,7 @@ from kubeverdict.live.reflector import (
     ListPart,
     Notice,
     Reflector,
+    Resumed,
     Timing,
     Trouble,
 )
@@ -251,6 +252,8 @@ class Follower:
                 self._end(source, version)
             case Trouble(source, error):
                 self._trouble(source, error)
+            case Resumed(source):
+                self._refused.pop(_resource(source), None)
             case Left(source):
                 self._leave(_resource(source))
 

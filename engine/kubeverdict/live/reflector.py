@@ -113,13 +113,19 @@ class Trouble(NamedTuple):
     error: KubeverdictError
 
 
+class Resumed(NamedTuple):
+    """The trouble is over, and changes go on where they were."""
+
+    source: Reflector
+
+
 class Left(NamedTuple):
     """The server does not serve the kind of ``source`` any more, which is closed."""
 
     source: Reflector
 
 
-Notice = Left | Listing | ListPart | ListEnd | Changed | Trouble
+Notice = Left | Resumed | Listing | ListPart | ListEnd | Changed | Trouble
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -224,7 +230,7 @@ class Reflector:
         self._ending.set()
         stream = self._stream
         if stream is not None:
-            stream.close()
+            stream.interrupt()
 
     def join(self) -> None:
         if self._thread.is_alive():
@@ -370,6 +376,8 @@ class Reflector:
             self._post(Listing(self))
             self._witnesses.clear()
         else:
+            if self.state.error:
+                self._post(Resumed(self))
             self._note(error="", heard=now())
         for what, item, metadata in self._events(stream):
             self._heard()
