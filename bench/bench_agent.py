@@ -42,6 +42,7 @@ LINKS = 100
 CHANGES = 15
 EVENTS = 20_000
 _PATIENCE = 300.0
+_UNDISTURBED = 0.2  # seconds before the agent is asked whether it is done: answering takes time
 _NEW_FILTER = 44
 _TRAFFIC_CONTROL = 0x8
 
@@ -221,6 +222,7 @@ def changes_in_force(
             readings = agent.status()["readings"] + 1
             name = what.split()[0]
             put(folder / f"{name}.yaml", [KEPT[name], *make(len(seconds[what]))])
+            time.sleep(_UNDISTURBED)
             agent.wait_for(partial(has_read, agent, readings))
             seconds[what].append(agent.status()["seconds_since_written"])
 

@@ -63,6 +63,10 @@ class Publisher(Protocol):
     def publish(self, compiled: CompiledPolicy, locals_: tuple[Local, ...], tables: Tables) -> int:
         """Put tables in force and bind the links that wait for them; the new generation."""
 
+    def settle(self) -> None:
+        """Wait for the packets that are judged by the tables before, as the next publication has
+        to."""
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -374,6 +378,7 @@ class Reconciler:
             compilations=self._compilations,
         )
         self._applied(self.state)
+        self._node.settle()  # so that the next publication need not
         if self._contents is not None:
             self._removals.accept(self._contents)
             self._contents = None

@@ -381,9 +381,10 @@ class LocalNode:
             self._adoption.finish()
             self._in_force = (generation, locals_, tables)
             self._compiled = compiled
-        # The next publication has to wait for the packets of the one before: better now.
-        self.datapath.settle()
         return generation
+
+    def settle(self) -> None:
+        self.datapath.settle()
 
     def _judged_anew(self, locals_: tuple[Local, ...]) -> list[Veth]:
         """Links of pods that were off, whose connections are not known."""
