@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.compiled import CompiledPolicy, freeze
+from kubeverdict.compile.compiled import CompiledPolicy, PortSpace, freeze
 from kubeverdict.compile.ports import FIRST_TYPE, place
 from kubeverdict.evaluate.local_classes import port_classes
 from kubeverdict.model.ports import Protocol
@@ -56,19 +56,37 @@ def _cut_ports(
     representative: NDArray[np.int32],
     own: NDArray[np.int64],
 ) -> PortCut:
-    ports = _without_types(port_class[compiled.ports.table])
-    atoms = np.concatenate((representative, representative[ports[own]]))
-    ports[own] = representative.size + np.arange(own.size)
+    of_place = _without_types(port_class.astype(np.uint16)[compiled.ports.table])
+    before = of_place[own]
+    atoms = np.concatenate((representative, representative[before]))
+    of_place[own] = representative.size + np.arange(own.size)
     of_protocol = tuple(
-        np.flatnonzero(np.bincount(ports[protocol * 65536 : (protocol + 1) * 65536]))
+        _atoms_of(compiled.ports, port_class, protocol, own, before)
         for protocol in range(PROTOCOLS)
     )
-    of_place = ports.astype(np.uint16)
     freeze((of_place, atoms, of_protocol))
     return PortCut(of_place, atoms, of_protocol)
 
 
-def _without_types(classes: NDArray[np.int32]) -> NDArray[np.int32]:
+def _atoms_of(
+    protocol: int,
+    ports: PortSpace,
+    port_class: NDArray[np.int32],
+    own: NDArray[np.int64],
+    before: NDArray[np.uint16],
+) -> NDArray[np.int64]:
+    """The atoms that places of a protocol are in: classes, and ``own`` places that would be in the
+    classes ``before``. It is found by atoms of the compiled policy, which are fewer than places."""
+    classes = int(port_class.max(initial=-1)) + 1
+    mine = np.flatnonzero(ports.first[:-1] >> 16 == protocol)
+    sizes = (ports.first[1:] - ports.first[:-1])[mine]
+    places = np.bincount(port_class[mine], weights=sizes, minlength=classes)
+    here = own >> 16 == protocol
+    places -= np.bincount(before[here], minlength=classes)
+    return np.concatenate((np.flatnonzero(places > 0), classes + np.flatnonzero(here)))
+
+
+def _without_types(classes: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """The classes of places without those of ICMP types, which the datapath does not look at.
     Raises DoesNotFit where rules for the pods of the node distinguish types."""
     types = np.unique(classes[FIRST_TYPE:])
