@@ -17,6 +17,7 @@ import msgspec
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
+from kubeverdict.manifests import Loaded
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.ports import Protocol, icmp_port
 from kubeverdict.model.profile import CLUSTER_KIND, Profile
@@ -26,7 +27,12 @@ from tests.clusters.generated_documents import Object
 from tests.manifests.reading import load_text
 from tests.oracles.client import Client, EndVerdict, WireAnswer
 from tests.oracles.comparison import on_the_wire
-from tests.oracles.known_answers import api_servers, end_of, verdict_at
+from tests.oracles.known_answers import (
+    api_servers,
+    end_of,
+    refused_by_profile,
+    verdict_at,
+)
 
 OPTIONS = {"apiServers": [API_SERVER]}
 _PORTS = [
@@ -66,7 +72,7 @@ class Agreement:
         return "\n\n".join([str(self), *self.apart[:shown]])
 
 
-def made_up(seed: int, mixed: bool = False) -> tuple[list[Object], list[Probe]]:
+def made_up(seed: int, mixed: bool = False, probes: int = 80) -> tuple[list[Object], list[Probe]]:
     """The cluster of a seed, as documents, and what is asked about it; ``mixed``: with
     ClusterNetworkPolicies."""
     random = Random(seed)
@@ -76,7 +82,7 @@ def made_up(seed: int, mixed: bool = False) -> tuple[list[Object], list[Probe]]:
     )
     if mixed:
         objects += [make.tiered(number) for number in range(random.choice((1, 2, 4)))]
-    return objects, list(_probes(random, objects, 80))
+    return objects, list(_probes(random, objects, probes))
 
 
 def compare_cilium_policies(
@@ -90,6 +96,27 @@ def compare_cilium_policies(
     return made
 
 
+def engine_says(
+    objects: Sequence[Object], profile: Profile, asked: Sequence[Probe]
+) -> tuple[list[WireAnswer], list[WireAnswer]]:
+    """What the engine says in both of its bounds, of what is allowed at most and at least."""
+    compiled = _compiled(objects, profile)
+    return _judged(compiled, asked), _judged(compiled.bound(at_least=True), asked)
+
+
+def _compiled(objects: Sequence[Object], profile: Profile) -> CompiledPolicy:
+    return compile_cluster(_loaded(objects)[1].cluster, profile)
+
+
+def _loaded(objects: Sequence[Object]) -> tuple[str, Loaded]:
+    """The documents with the API servers that the program is told of, and what they hold."""
+    text = "".join(
+        f"---\n{msgspec.json.encode(one).decode()}\n"
+        for one in (*objects, api_servers([API_SERVER]))
+    )
+    return text, load_text(text, skip_invalid=True)
+
+
 def _compare(
     client: Client,
     profile: Profile,
@@ -98,14 +125,10 @@ def _compare(
     made: Agreement,
 ) -> None:
     response = client.ask(objects, map(on_the_wire, asked), OPTIONS)
-    text = "".join(
-        f"---\n{msgspec.json.encode(one).decode()}\n"
-        for one in (*objects, api_servers([API_SERVER]))
-    )
-    loaded = load_text(text, skip_invalid=True)
+    text, loaded = _loaded(objects)
     compiled = compile_cluster(loaded.cluster, profile)
     theirs = {one.object for one in response.errors}
-    ours = {one.subject for one in loaded.skipped} | _refused(compiled)
+    ours = {one.subject for one in loaded.skipped} | refused_by_profile(compiled)
     made.clusters += 1
     made.policies += sum(one["kind"].startswith(("Cilium", CLUSTER_KIND)) for one in objects)
     made.refused += len(theirs & ours)
@@ -122,13 +145,6 @@ def _compare(
                 assert above is below is theirs, (probe, side)
                 continue
             _compare_end(made, f"{probe} {side}", above, below, theirs, text)
-
-
-def _refused(compiled: CompiledPolicy) -> set[str]:
-    """The ClusterNetworkPolicies that the profile does not take."""
-    known = {str(one) for one in compiled.policies if one.kind == CLUSTER_KIND}
-    written = {str(one) for one in compiled.cluster.policies if one.kind == CLUSTER_KIND}
-    return {f"{CLUSTER_KIND} {name}" for name in written - known}
 
 
 def _compare_end(

@@ -21,7 +21,7 @@ from kubeverdict.evaluate.ends import address_ids
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.model.policy import Action
 from kubeverdict.model.ports import Protocol, icmp_port
-from kubeverdict.model.profile import Profile
+from kubeverdict.model.profile import CLUSTER_KIND, Profile, implements
 from tests.conformance.answers import rule_name
 from tests.manifests.reading import load_text
 from tests.oracles.client import Client, EndVerdict, Object, WireProbe
@@ -128,9 +128,21 @@ def check_engine(cluster: Sequence[Object], case: Case, profile: Profile) -> Non
     text = "".join(f"---\n{msgspec.json.encode(one).decode()}\n" for one in written)
     loaded = load_text(text, skip_invalid=True)
     refused = {name for name, part in case.refused.items() if part not in ("unknown", _IN_PART)}
-    assert {*map(_bare, (one.subject for one in loaded.skipped))} == {*map(_bare, refused)}
     compiled = compile_cluster(loaded.cluster, profile)
+    skipped = {one.subject for one in loaded.skipped} | refused_by_profile(compiled)
+    assert {*map(_bare, skipped)} == {*map(_bare, refused)}
     assert [_answered(compiled, question) for question in case.asked] == list(case.asked)
+
+
+def refused_by_profile(compiled: CompiledPolicy) -> set[str]:
+    """The ClusterNetworkPolicies that the profile does not take, though it has their kind."""
+    if not implements(compiled.profile, CLUSTER_KIND):
+        return set()
+    known, written = (
+        {str(one) for one in policies if one.kind == CLUSTER_KIND}
+        for policies in (compiled.policies, compiled.cluster.policies)
+    )
+    return {f"{CLUSTER_KIND} {name}" for name in written - known}
 
 
 # What Calico says of a policy whose other rules it applies.

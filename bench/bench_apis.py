@@ -1,0 +1,158 @@
+"""A large cluster with policies of all APIs, beside NetworkPolicy alone with as many rules; two
+sets of policies that are equal; and the engine beside the engines' own code."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from bench.bench_engine import FLOWS, any_flows, one_core
+from bench.conftest import Measure, Record
+from bench.figures import Figure
+from bench.shapes.apis import with_other_apis
+from bench.workloads import cluster
+from kubeverdict.analyses.equal import EQUAL, equal
+from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.compiler import compile_cluster
+from kubeverdict.evaluate.flows import judge
+from kubeverdict.evaluate.pairs import count_pairs
+from kubeverdict.evaluate.scenarios.workbench import evaluate, workbench
+from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.edit import Edit, policy_key
+
+__all__ = ["one_core"]
+
+PODS, POLICIES = 50_000, 5_000
+SIZE = "mixed 50k/5k with 1,000 of other APIs"
+ROUNDS = 5
+
+
+def rules_in(one: Cluster) -> int:
+    return sum(len(policy.rules) for policy in one.policies)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Cluster:
+    return with_other_apis(cluster("mixed", PODS, POLICIES))
+
+
+@pytest.fixture(scope="module")
+def alone(mixed: Cluster) -> Cluster:
+    """NetworkPolicies alone, as many as have the same number of rules."""
+    many = cluster("mixed", PODS, POLICIES + 2_000)
+    wanted, kept = rules_in(mixed), []
+    for policy in many.policies:
+        if wanted <= 0:
+            break
+        kept.append(policy)
+        wanted -= len(policy.rules)
+    assert wanted <= 0
+    return replace(many, policies=tuple(kept))
+
+
+@pytest.fixture(scope="module")
+def compiled(mixed: Cluster) -> CompiledPolicy:
+    return compile_cluster(mixed)
+
+
+def bench_compile(measure: Measure, record: Record, mixed: Cluster, alone: Cluster) -> None:
+    """Both in turns: what a shared machine does to one of them it does to the other."""
+
+    def in_turns() -> tuple[float, float]:
+        times = []
+        for one in (mixed, alone):
+            began = perf_counter()
+            compile_cluster(one)
+            times.append(perf_counter() - began)
+        return times[0], times[1]
+
+    pairs = [in_turns() for _ in range(ROUNDS)]
+    ratio = float(np.median([one / other for one, other in pairs]))
+    _, median = measure(compile_cluster, mixed, rounds=3)
+    record(Figure(f"compile, {SIZE}, {rules_in(mixed):,} rules", median, "s"))
+    record(Figure("… against NetworkPolicy alone with as many rules", ratio, "times", 1.5))
+
+
+def bench_all_pairs(measure: Measure, record: Record, compiled: CompiledPolicy) -> None:
+    counts, median = measure(count_pairs, compiled, rounds=ROUNDS)
+    assert all(0 < plane.pairs < plane.possible for plane in counts)
+    record(Figure(f"all pairs, {SIZE}, all cores", median * 1e3, "ms", 30.0))
+
+
+@pytest.mark.usefixtures("one_core")
+def bench_flows(measure: Measure, record: Record, compiled: CompiledPolicy) -> None:
+    flows = any_flows(compiled)
+    verdicts, median = measure(judge, compiled, *flows, rounds=ROUNDS)
+    assert 0 < verdicts.allowed.sum() < FLOWS
+    rate = FLOWS / median / 1e6
+    record(Figure(f"flows with deciding rule, {SIZE}, one core", rate, "M/s", 5.0, "at least"))
+
+
+@pytest.mark.usefixtures("one_core")
+def bench_bulk(measure: Measure, record: Record, compiled: CompiledPolicy) -> None:
+    """Each policy deleted, of whatever API."""
+    bench = workbench(compiled)
+    policies = compiled.cluster.policies
+    edits = [Edit(str(one), policies_out=(policy_key(one),)) for one in policies]
+    found, median = measure(evaluate, bench, edits, rounds=3)
+    assert len(found) == len(edits)
+    rate = len(edits) / median
+    record(Figure(f"scenarios, {SIZE}, one core", rate, "/s", 30_000, "at least"))
+
+
+def bench_memory(record: Record, compiled: CompiledPolicy, alone: Cluster, benchmark: Any) -> None:
+    sizes = benchmark.pedantic(
+        lambda: (arrays_of(compiled), arrays_of(compile_cluster(alone))), rounds=1
+    )
+    record(Figure(f"arrays, {SIZE}", sizes[0] / 2**20, "MiB"))
+    record(Figure("… against NetworkPolicy alone", sizes[0] / sizes[1], "times", 1.5))
+
+
+def arrays_of(compiled: CompiledPolicy) -> int:
+    """Bytes of the arrays of a compiled cluster."""
+    seen: dict[int, int] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            seen[id(value)] = value.nbytes
+        elif isinstance(value, tuple | list):
+            for one in value:
+                visit(one)
+        elif is_dataclass(value):
+            for field in fields(value):
+                visit(getattr(value, field.name))
+
+    for part in (compiled.addresses, compiled.ports, compiled.port_runs, compiled.planes):
+        visit(part)
+    return sum(seen.values())
+
+
+def bench_equal(measure: Measure, record: Record) -> None:
+    """Against itself, every policy renamed, in another order."""
+    one = cluster("mixed", PODS, POLICIES)
+    renamed = [replace(policy, name=f"new-{policy.name}") for policy in one.policies]
+    Random(1).shuffle(renamed)
+    first, second = map(compile_cluster, (one, replace(one, policies=tuple(renamed))))
+    report, median = measure(equal, first, second, rounds=3)
+    assert report.verdict == EQUAL
+    record(Figure("equal, mixed 50k/5k against itself renamed and reordered", median, "s", 3.0))
+
+
+# --- the engines' own code -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["calico", "cilium"])
+def bench_beside_their_own_code(record: Record, benchmark: Any, name: str) -> None:
+    """Small generated clusters: the same questions, compiling or taking in the cluster included."""
+    from bench.real.policy_code import Asked, beside
+
+    found: Asked = benchmark.pedantic(beside, (name, range(40)), rounds=1)
+    assert found.ours > 0 and found.theirs > 0
+    record(Figure(f"probes of small clusters, {name}'s own code", found.theirs, "/s"))
+    record(Figure("… the engine on the same", found.ours, "/s"))
