@@ -313,7 +313,7 @@ def knob_positions() -> dict[str, tuple[object, ...]]:
 NOT_OF_FLOWS = ("service_egress", "hairpin", "deny", "established")
 # These clusters have no policies of these kinds; those of generated_documents.py have.
 OF_ADMIN_POLICIES = ("admin_nodes", "admin_named_ports")
-OF_CLUSTER_POLICIES = ("cluster_nodes", "cluster_ties", "cluster_baseline")
+OF_CLUSTER_POLICIES = ("cluster_nodes", "cluster_ties", "cluster_baseline", "cluster_exclusions")
 # A rule of NetworkPolicy denies nothing.
 OF_DENIALS = ("own_node_deniable",)
 

@@ -201,7 +201,7 @@ def verdict_at(compiled: CompiledPolicy, end: int, decided: int) -> EndVerdict |
         denied = reason in (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
         return EndVerdict("deny" if denied else "allow", reason.name)
     ref = compiled.rules[decided]
-    denied = ref.rule.action is Action.DENY
+    denied = ref.rule.counted(compiled.at_least) is Action.DENY
     return EndVerdict("deny" if denied else "allow", rule_name(ref.policy, ref.rule))
 
 

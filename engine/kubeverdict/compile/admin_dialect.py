@@ -14,7 +14,16 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, NodePeer, Policy, Rule
+from kubeverdict.model.policy import (
+    NETWORK_POLICY_TIER,
+    Action,
+    EndSet,
+    NamedPeer,
+    NodePeer,
+    PodPeer,
+    Policy,
+    Rule,
+)
 from kubeverdict.model.ports import NamedPort
 from kubeverdict.model.profile import ADMIN_KINDS, CLUSTER_KIND, Profile
 
@@ -35,6 +44,7 @@ def understands_admin_rules(profile: Profile) -> bool:
         and profile.cluster_nodes == "read"
         and profile.cluster_ties == "by-name"
         and profile.cluster_baseline == "after-isolation"
+        and profile.cluster_exclusions == "pods"
     )
 
 
@@ -63,6 +73,8 @@ def _cluster_policy(policy: Policy, profile: Profile) -> Policy | None:
         if profile.cluster_nodes == "refuse-policy":
             return None
         policy = _with_rules(policy, lambda rule: _closed(rule) if _has_nodes(rule) else rule)
+    if profile.cluster_exclusions == "all-ends":
+        policy = _with_rules(policy, _with_ends_that_are_no_pods)
     if profile.cluster_baseline == "before-isolation" and policy.tier > NETWORK_POLICY_TIER:
         order = _BASELINE_ORDER + policy.order
         policy = _with_rules(policy, _last_pass)
@@ -104,6 +116,19 @@ def _read(rule: Rule, profile: Profile) -> Rule | None:
     ):
         return replace(rule, ports=None)
     return rule
+
+
+def _with_ends_that_are_no_pods(rule: Rule) -> Rule:
+    """The rule with everything that has no label of a namespace, where a peer asks for none."""
+    for peer in rule.peers or ():
+        if isinstance(peer, PodPeer) and peer.pods is None and peer.namespace is None:
+            spaces = peer.namespaces
+            if not spaces.selects_all and spaces.matches({}):
+                return replace(rule, peers=(*(rule.peers or ()), *_NO_PODS))
+    return rule
+
+
+_NO_PODS = (NamedPeer(EndSet.WORLD), NamedPeer(EndSet.NODES))
 
 
 def _last_pass(rule: Rule) -> Rule:

@@ -78,6 +78,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     cluster_ties: Literal["by-name", "by-index"] = "by-name"
     # ... whether isolation by NetworkPolicy decides before the baseline tier is asked, or after it.
     cluster_baseline: Literal["after-isolation", "before-isolation"] = "after-isolation"
+    # ... ``namespaces`` as a peer with a selector that only excludes: the pods of those that are
+    # left, or these and every end that is no pod.
+    cluster_exclusions: Literal["pods", "all-ends"] = "pods"
     # False: only the first port of a range.
     end_port: bool = True
     # "always": ICMP is allowed whatever the policies say.
@@ -184,6 +187,7 @@ PROFILES: dict[str, Profile] = {
             cluster_nodes="refuse-policy",
             cluster_ties="by-index",
             cluster_baseline="before-isolation",
+            cluster_exclusions="all-ends",
             named_port_containers="containers",
             named_port_repeated="last",
             named_port_through_ipblock=False,

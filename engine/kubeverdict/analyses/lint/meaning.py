@@ -166,6 +166,7 @@ _MEANS = {
     "cluster_nodes": "what becomes of a rule with the peer nodes",
     "cluster_ties": "which of several policies with its priority comes first",
     "cluster_baseline": "whether it is asked about pods that are isolated",
+    "cluster_exclusions": "whether namespaces that are only excluded leave nodes and the world in",
     "end_port": "whether endPort is understood",
     "icmp": "whether ICMP passes",
     "service_egress": "what egress to a Service is judged on",
@@ -336,6 +337,17 @@ def _shares_its_priority(facts: Facts, policy: Policy) -> bool:
     )
 
 
+def _only_excludes(facts: Facts, policy: Policy) -> bool:
+    return policy.kind == CLUSTER_KIND and any(
+        isinstance(peer, PodPeer)
+        and peer.pods is None
+        and not peer.namespaces.selects_all
+        and peer.namespaces.matches({})
+        for rule in policy.rules
+        for peer in rule.peers or ()
+    )
+
+
 def _is_baseline(facts: Facts, policy: Policy) -> bool:
     return policy.kind == CLUSTER_KIND and policy.tier > NETWORK_POLICY_TIER
 
@@ -381,6 +393,7 @@ _KNOBS: Mapping[str, Callable[[Facts, Policy], bool]] = {
     "cluster_nodes": _names_nodes_of_cluster,
     "cluster_ties": _shares_its_priority,
     "cluster_baseline": _is_baseline,
+    "cluster_exclusions": _only_excludes,
     "end_port": _has_ranges,
     "service_egress": _asks_services,
 }
