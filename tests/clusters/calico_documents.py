@@ -41,16 +41,16 @@ OUTSIDE = {4: ("203.0.113.9", "203.0.113.1", "198.51.100.7"), 6: ("2001:db8::9",
 class CalicoMaker(Maker):
     """Documents out of choices."""
 
-    def calico_cluster(self, pods: int, policies: int, usual: int) -> list[Object]:
-        """All namespaces and tiers, and so many pods, Calico's policies and NetworkPolicies; and
-        network sets, and the endpoints of a Service."""
+    def calico_cluster(self, pods: int, policies: int, usual: int, sets: int = 3) -> list[Object]:
+        """All namespaces and tiers, and so many pods, Calico's policies, NetworkPolicies and
+        network sets; and the endpoints of a Service."""
         return [
             *NAMESPACES,
             *(self._tier(name) for name in ("early", "late", "unordered")),
             *(self.dual_pod(number) for number in range(pods)),
             *(self.usual(number) for number in range(usual)),
             *(self.calico(number) for number in range(policies)),
-            *(self.network_set(number) for number in range(3)),
+            *(self.network_set(number) for number in range(sets)),
             *self.service(pods),
         ]
 

@@ -58,8 +58,8 @@ KNOBS = {
     "first rule of each, then the second, of which those that deny come first",
     "cluster_baseline": "… whether the baseline is asked `after-isolation`, about pods that "
     "nothing isolates, or `before-isolation` denies",
-    "cluster_exclusions": "… what the peer `namespaces` means with a selector that only excludes: "
-    "`pods` of the namespaces that are left, or `all-ends`: these and every end that is no pod",
+    "cluster_exclusions": "… what the peer `namespaces` means with a selector that only excludes "
+    "(`NotIn`, `DoesNotExist`): the `pods` of the namespaces that are left, or `everybody`",
     "end_port": "whether `endPort` counts, or the first port alone",
     "icmp": "whether ICMP is judged by `rules`, or `always` allowed",
     "service_egress": "what egress to a Service is judged on: its `backend`, or its `cluster-ip`",

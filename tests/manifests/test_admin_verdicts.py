@@ -204,11 +204,11 @@ def is_open_in_cilium(
             if not is_among(one["spec"]["subject"], subject):
                 continue
             for place, rule in enumerate(one["spec"][word]):
-                entries = rule.get("protocols", [])
-                ends = any(is_peer_in_cilium(peer, other) for peer in rule[side])
-                if ends and (
-                    not entries
-                    or any(is_port(each, protocol, port, destination) for each in entries)
+                if any(
+                    is_peer_in_cilium(peer, other, out and "destinationNamedPort" in entry)
+                    and (not entry or is_port(entry, protocol, port, destination))
+                    for peer in rule[side]
+                    for entry in rule.get("protocols", [{}])
                 ):
                     rank = ("Deny", "Accept", "Pass").index(rule["action"])
                     matching.append((one["spec"]["priority"], place, rank, rule["action"]))
@@ -228,11 +228,13 @@ def is_open_in_cilium(
     return not usual
 
 
-def is_peer_in_cilium(peer: Object, side: Side) -> bool:
-    """Blocks are addresses outside alone."""
+def is_peer_in_cilium(peer: Object, side: Side, by_name: bool) -> bool:
+    """Blocks are addresses outside alone, and namespaces that are only excluded are everybody, but
+    where the name of a port is looked up."""
     if "networks" in peer and side.address != OUTSIDE:
         return False
-    return is_peer(peer, side)
+    only_excludes = "matchExpressions" in peer.get("namespaces", {})
+    return is_peer(peer, side) or (only_excludes and not by_name)
 
 
 # --- the comparison ------------------------------------------------------------------------------

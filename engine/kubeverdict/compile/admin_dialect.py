@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
-    EndSet,
-    NamedPeer,
+    Direction,
     NodePeer,
+    Peer,
     PodPeer,
     Policy,
     Rule,
@@ -73,8 +73,8 @@ def _cluster_policy(policy: Policy, profile: Profile) -> Policy | None:
         if profile.cluster_nodes == "refuse-policy":
             return None
         policy = _with_rules(policy, lambda rule: _closed(rule) if _has_nodes(rule) else rule)
-    if profile.cluster_exclusions == "all-ends":
-        policy = _with_rules(policy, _with_ends_that_are_no_pods)
+    if profile.cluster_exclusions == "everybody":
+        policy = _for_everybody(policy)
     if profile.cluster_baseline == "before-isolation" and policy.tier > NETWORK_POLICY_TIER:
         order = _BASELINE_ORDER + policy.order
         policy = _with_rules(policy, _last_pass)
@@ -118,17 +118,30 @@ def _read(rule: Rule, profile: Profile) -> Rule | None:
     return rule
 
 
-def _with_ends_that_are_no_pods(rule: Rule) -> Rule:
-    """The rule with everything that has no label of a namespace, where a peer asks for none."""
-    for peer in rule.peers or ():
-        if isinstance(peer, PodPeer) and peer.pods is None and peer.namespace is None:
-            spaces = peer.namespaces
-            if not spaces.selects_all and spaces.matches({}):
-                return replace(rule, peers=(*(rule.peers or ()), *_NO_PODS))
-    return rule
+def _for_everybody(policy: Policy) -> Policy:
+    """The policy with rules for every end where a peer only excludes namespaces. Names of ports are
+    looked up on the pods of the namespaces that are left alone."""
+    rules: list[Rule] = []
+    for rule in policy.rules:
+        if not any(map(only_excludes, rule.peers or ())):
+            rules.append(rule)
+            continue
+        named = tuple(one for one in rule.ports or () if isinstance(one, NamedPort))
+        if not named or rule.direction is Direction.INGRESS:
+            rules.append(replace(rule, peers=None))
+            continue
+        rules.append(replace(rule, ports=named))
+        others = tuple(one for one in rule.ports or () if one not in named)
+        if others:
+            rules.append(replace(rule, peers=None, ports=others))
+    return replace(policy, rules=tuple(rules))
 
 
-_NO_PODS = (NamedPeer(EndSet.WORLD), NamedPeer(EndSet.NODES))
+def only_excludes(peer: Peer) -> bool:
+    """Whether a peer is all namespaces without labels that it names, whatever their pods."""
+    if not isinstance(peer, PodPeer) or peer.pods is not None or peer.namespace is not None:
+        return False
+    return not peer.namespaces.selects_all and peer.namespaces.matches({})
 
 
 def _last_pass(rule: Rule) -> Rule:

@@ -18,7 +18,7 @@ from kubeverdict.compile.peers import with_others
 from kubeverdict.compile.population import Population, namespace_labels, populate
 from kubeverdict.compile.ports import PortList, cut_ports, port_runs
 from kubeverdict.compile.rules import Base, Derived, RowMaker, rows_of, sets_of_uncounted
-from kubeverdict.compile.uncertain import missing_tiers, uncertain_selectors
+from kubeverdict.compile.uncertain import missing_tiers, sets_as_namespaces, uncertain_selectors
 from kubeverdict.compile.universe import (
     Atoms,
     Universe,
@@ -164,6 +164,7 @@ def _compilation(
         pod_ids=population.pod_ids,
         uncertain=(
             *missing_tiers(policies),
+            *sets_as_namespaces(policies, cluster.references.address_sets, labels_of, profile),
             *uncertain_selectors(policies, population, labels_of),
         ),
         at_least=at_least,

@@ -13,6 +13,14 @@ from kubeverdict.compile.population import Population
 from kubeverdict.model.cluster import UNKNOWN_VALUE, Pod
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import PodPeer, Policy, parts_of
+from kubeverdict.model.profile import (
+    ADMIN_KINDS,
+    CLUSTER_KIND,
+    SETS_AS_PODS,
+    Profile,
+    takes_sets_for_pods,
+)
+from kubeverdict.model.references import AddressSet
 from kubeverdict.model.selectors import Operator, Requirement, Selector
 from kubeverdict.model.sources import FieldPath, Source, field_text
 from kubeverdict.model.unevaluated import Gap, Unevaluated
@@ -79,6 +87,59 @@ def missing_tiers(policies: Sequence[Policy]) -> tuple[Unevaluated, ...]:
         )
         for (kind, name), several in found.items()
     )
+
+
+def sets_as_namespaces(
+    policies: Sequence[Policy],
+    sets: Sequence[AddressSet],
+    namespaces: Mapping[str, Labels],
+    profile: Profile,
+) -> tuple[Unevaluated, ...]:
+    """An entry for each admin policy with a peer ``namespaces`` that is address sets too for the
+    CNI, which is not taken into account."""
+    if not takes_sets_for_pods(profile):
+        return ()
+    sets = [one for one in sets if one.kind in SETS_AS_PODS]
+    found = []
+    for policy in policies if sets else ():
+        if policy.kind not in (*ADMIN_KINDS, CLUSTER_KIND):
+            continue
+        scopes = {
+            peer.namespaces
+            for rule in policy.rules
+            for peer in rule.peers or ()
+            if isinstance(peer, PodPeer) and peer.pods is None
+        }
+        names = [
+            one.name for one in sets if any(_is_in(one, scope, namespaces) for scope in scopes)
+        ]
+        if names:
+            detail = (
+                f"{profile.title} takes the addresses in {count(len(names), 'network set')} "
+                f"({names[0]}{', …' if len(names) > 1 else ''}) for ends in namespaces that "
+                f"{policy.kind} {policy} has as peers: that is not taken into account"
+            )
+            found.append(
+                Unevaluated(
+                    policy.kind,
+                    "",
+                    Gap.POLICY,
+                    1,
+                    policy.source.file,
+                    policy.source.line,
+                    names=(str(policy),),
+                    detail=detail,
+                )
+            )
+    return tuple(found)
+
+
+def _is_in(one: AddressSet, scope: Selector, namespaces: Mapping[str, Labels]) -> bool:
+    """Whether a set is in a namespace that is selected. One of the cluster has no labels of a
+    namespace, which some selectors ask for."""
+    if one.namespace is None:
+        return not scope.selects_all and scope.matches({})
+    return scope.matches(namespaces.get(one.namespace, {}))
 
 
 def _selectors(

@@ -79,8 +79,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     # ... whether isolation by NetworkPolicy decides before the baseline tier is asked, or after it.
     cluster_baseline: Literal["after-isolation", "before-isolation"] = "after-isolation"
     # ... ``namespaces`` as a peer with a selector that only excludes: the pods of those that are
-    # left, or these and every end that is no pod.
-    cluster_exclusions: Literal["pods", "all-ends"] = "pods"
+    # left, or everybody.
+    cluster_exclusions: Literal["pods", "everybody"] = "pods"
     # False: only the first port of a range.
     end_port: bool = True
     # "always": ICMP is allowed whatever the policies say.
@@ -117,6 +117,8 @@ REFERENCE = Profile(name="reference", title="the Kubernetes API as written")
 _NETWORK = "NetworkPolicy"
 ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy")  # v1alpha1
 _OF_CALICO = ("NetworkPolicy.projectcalico.org", "GlobalNetworkPolicy")
+# Of these the addresses are ends of the peer ``namespaces`` of admin policies.
+SETS_AS_PODS = ("NetworkSet", "GlobalNetworkSet")
 CLUSTER_KIND = "ClusterNetworkPolicy"  # v1alpha2, which replaces them
 # Those whose policies have a priority that several may share.
 PRIORITY_KINDS = (ADMIN_KINDS[0], CLUSTER_KIND)
@@ -187,7 +189,7 @@ PROFILES: dict[str, Profile] = {
             cluster_nodes="refuse-policy",
             cluster_ties="by-index",
             cluster_baseline="before-isolation",
-            cluster_exclusions="all-ends",
+            cluster_exclusions="everybody",
             named_port_containers="containers",
             named_port_repeated="last",
             named_port_through_ipblock=False,
@@ -266,6 +268,12 @@ PROFILES: dict[str, Profile] = {
         ),
     )
 }
+
+
+def takes_sets_for_pods(profile: Profile) -> bool:
+    """Whether addresses in sets are ends in a namespace, as peers of admin policies."""
+    return profile.policy_apis is not None and _OF_CALICO[0] in profile.policy_apis
+
 
 # A kind that no profile lists is none that a plug-in could lack.
 _LISTED = frozenset(kind for one in PROFILES.values() for kind in one.policy_apis or ())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kubeverdict.analyses.lint.facts import Facts
 from kubeverdict.analyses.lint.finding import Hit, inside
+from kubeverdict.compile.admin_dialect import only_excludes
 from kubeverdict.compile.dialect import NAMED_PORT_CONTAINERS, adapt, asks_for_unseen_labels
 from kubeverdict.model.counts import count
 from kubeverdict.model.policy import (
@@ -166,7 +167,7 @@ _MEANS = {
     "cluster_nodes": "what becomes of a rule with the peer nodes",
     "cluster_ties": "which of several policies with its priority comes first",
     "cluster_baseline": "whether it is asked about pods that are isolated",
-    "cluster_exclusions": "whether namespaces that are only excluded leave nodes and the world in",
+    "cluster_exclusions": "whether a peer that only excludes namespaces is everybody",
     "end_port": "whether endPort is understood",
     "icmp": "whether ICMP passes",
     "service_egress": "what egress to a Service is judged on",
@@ -338,14 +339,8 @@ def _shares_its_priority(facts: Facts, policy: Policy) -> bool:
 
 
 def _only_excludes(facts: Facts, policy: Policy) -> bool:
-    return policy.kind == CLUSTER_KIND and any(
-        isinstance(peer, PodPeer)
-        and peer.pods is None
-        and not peer.namespaces.selects_all
-        and peer.namespaces.matches({})
-        for rule in policy.rules
-        for peer in rule.peers or ()
-    )
+    peers = (peer for rule in policy.rules for peer in rule.peers or ())
+    return policy.kind == CLUSTER_KIND and any(map(only_excludes, peers))
 
 
 def _is_baseline(facts: Facts, policy: Policy) -> bool:
