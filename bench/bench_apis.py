@@ -150,9 +150,9 @@ def bench_equal(measure: Measure, record: Record) -> None:
 @pytest.mark.parametrize("name", ["calico", "cilium"])
 def bench_beside_their_own_code(record: Record, benchmark: Any, name: str) -> None:
     """Small generated clusters: the same questions, compiling or taking in the cluster included."""
-    from bench.real.policy_code import Asked, beside
+    from bench.real.policy_code import Rates, beside
 
-    found: Asked = benchmark.pedantic(beside, (name, range(40)), rounds=1)
+    found: Rates = benchmark.pedantic(beside, (name, range(40)), rounds=1)
     assert found.ours > 0 and found.theirs > 0
     record(Figure(f"probes of small clusters, {name}'s own code", found.theirs, "/s"))
     record(Figure("… the engine on the same", found.ours, "/s"))

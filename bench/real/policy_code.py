@@ -23,14 +23,14 @@ _PROBES = 500
 _Asked = tuple[list[Object], Sequence[WireProbe], Callable[[], object]]
 
 
-class Asked(NamedTuple):
+class Rates(NamedTuple):
     """Probes a second."""
 
     ours: float
     theirs: float
 
 
-def beside(name: str, seeds: Iterable[int]) -> Asked:
+def beside(name: str, seeds: Iterable[int]) -> Rates:
     """Put the clusters of these seeds to ``calico`` or ``cilium``, and to the engine.
 
     Raises Unavailable where the program cannot be had here."""
@@ -49,7 +49,7 @@ def beside(name: str, seeds: Iterable[int]) -> Asked:
                 probes += len(asked)
                 theirs += between - began
                 ours += done - between
-    return Asked(probes / ours, probes / theirs)
+    return Rates(probes / ours, probes / theirs)
 
 
 def _of_calico(seed: int) -> _Asked:
