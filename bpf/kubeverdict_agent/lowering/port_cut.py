@@ -60,10 +60,8 @@ def _cut_ports(
     before = of_place[own]
     atoms = np.concatenate((representative, representative[before]))
     of_place[own] = representative.size + np.arange(own.size)
-    of_protocol = tuple(
-        _atoms_of(compiled.ports, port_class, protocol, own, before)
-        for protocol in range(PROTOCOLS)
-    )
+    made_of = compiled.ports, port_class, own, before
+    of_protocol = tuple(_atoms_of(protocol, *made_of) for protocol in range(PROTOCOLS))
     freeze((of_place, atoms, of_protocol))
     return PortCut(of_place, atoms, of_protocol)
 
