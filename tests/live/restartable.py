@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 import shutil
@@ -10,8 +11,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.api import Api, ApiError
 from tests.programs.build import program
@@ -56,10 +58,48 @@ class Restartable:
             "--log-level=error",
         )
 
+    @property
+    def kubeconfig(self) -> Path:
+        return self._folder / "kubeconfig"
+
+    @property
+    def api(self) -> Api:
+        """Of the server that was started last."""
+        return self._apis[-1]
+
     def start_server(self) -> Api:
-        client, _, port = self._ports
+        api = self._serve("kube-apiserver", self._ports[2], self.kubeconfig)
+        self._apis.append(api)
+        return api
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[Api]:
+        """Another API server of the same etcd, which nobody knows, for as long as the block
+        lasts."""
+        name = "another"
+        api = self._serve(name, _free_ports(1)[0], self._folder / name)
+        try:
+            yield api
+        finally:
+            api.close()
+            self._stop(name, signal.SIGKILL)
+
+    def compact(self) -> None:
+        """Have etcd forget all but the present."""
+
+        def ask(path: str, body: object) -> Any:
+            connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=_SECONDS)
+            with closing(connection):
+                connection.request("POST", path, json.dumps(body))
+                return json.loads(connection.getresponse().read())
+
+        revision = ask("/v3/kv/range", {"key": "Lw=="})["header"]["revision"]
+        ask("/v3/kv/compaction", {"revision": revision, "physical": True})
+
+    def _serve(self, name: str, port: int, kubeconfig: Path) -> Api:
+        client = self._ports[0]
         self._start(
-            "kube-apiserver",
+            name,
             f"--etcd-servers=http://127.0.0.1:{client}",
             f"--secure-port={port}",
             "--bind-address=127.0.0.1",
@@ -74,7 +114,6 @@ class Restartable:
             "--endpoint-reconciler-type=none",
             "--shutdown-delay-duration=0s",
         )
-        kubeconfig = self._folder / "kubeconfig"
         certificate = self._pki / "apiserver.crt"
         cluster = {
             "server": f"https://127.0.0.1:{port}",
@@ -89,7 +128,6 @@ class Restartable:
         kubeconfig.write_text(json.dumps(config))
         self._wait(certificate.exists)
         api = Api(kubeconfig)
-        self._apis.append(api)
         self._wait(lambda: _ready(api))
         return api
 
@@ -117,13 +155,14 @@ class Restartable:
     def stop(self) -> None:
         for api in self._apis:
             api.close()
+        self._apis.clear()
         for name in ("kube-apiserver", "etcd"):
             self._stop(name, signal.SIGKILL)
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [str(program(name)), *arguments],
+                [str(program("etcd" if name == "etcd" else "kube-apiserver")), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
