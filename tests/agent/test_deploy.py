@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from kubeverdict_agent.datapath.layout import PacketReason, PodDirection
 from kubeverdict_agent.node import privileges
 from kubeverdict_agent.observe.metrics import MetricsServer, Sample
 from tests.cluster.api import Api
+from tests.programs.build import program
 
 DEPLOY = Path(__file__).parents[2] / "bpf" / "deploy"
 DOCUMENTS = [
@@ -34,8 +36,7 @@ DOCUMENTS = [
     for document in yaml.safe_load_all(path.read_text())
 ]
 
-DOCUMENTS_IN_ORDER = sorted(DOCUMENTS, key=lambda one: one["kind"] != "Namespace")
-DRY_RUN = "?dryRun=All&fieldValidation=Strict"
+STRICTLY = "?fieldValidation=Strict"
 
 
 def pod_specs() -> Iterator[dict[str, Any]]:
@@ -106,10 +107,23 @@ def test_the_base_has_all_but_what_is_done_by_hand() -> None:
 @pytest.mark.programs
 def test_the_api_server_takes_every_object(api_server: Api) -> None:
     """With strict validation; the namespace has to be there for what is in it."""
-    space, *others = DOCUMENTS_IN_ORDER
-    api_server.apply(api_server.path_of(space), space)
-    for document in (space, *others):
-        api_server.create(api_server.path_of(document, named=False), document, DRY_RUN)
+    filled = json.loads(json.dumps(DOCUMENTS).replace('"NODE"', '"node-1"'))
+    space, *others = sorted(filled, key=lambda one: one["kind"] != "Namespace")
+    api_server.create(api_server.path_of(space, named=False), space, STRICTLY)
+    for document in others:
+        path = api_server.path_of(document, named=False)
+        api_server.create(path, document, f"{STRICTLY}&dryRun=All")
+
+
+@pytest.mark.programs
+def test_kubectl_builds_the_base() -> None:
+    built = subprocess.run(
+        [program("kubectl"), "kustomize", str(DEPLOY)], capture_output=True, text=True, check=True
+    )
+    by_hand = {"kubeverdict-detach"}
+    names = {(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(built.stdout)}
+    there = {(one["kind"], one["metadata"]["name"]) for one in DOCUMENTS}
+    assert names == {(kind, name) for kind, name in there if name not in by_hand}
 
 
 class Scraped(NamedTuple):
