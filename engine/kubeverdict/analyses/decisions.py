@@ -11,7 +11,7 @@ from kubeverdict.analyses.conditions import Context
 from kubeverdict.analyses.ends import party_id
 from kubeverdict.analyses.misses import PolicyMiss, PolicyView, policy_miss, policy_view
 from kubeverdict.analyses.questions import Flow
-from kubeverdict.compile.compiled import BEFORE_TIERS, Reason
+from kubeverdict.compile.compiled import BEFORE_TIERS, DENYING, Reason
 from kubeverdict.compile.isolation import Isolation
 from kubeverdict.compile.tiers import tiers_of
 from kubeverdict.errors import located
@@ -134,8 +134,7 @@ def _rule_view(ref: RuleRef) -> RuleView:
 
 def by_reason(reason: Reason) -> Decision:
     """What is decided where no rule does it; the isolating policies are not looked up."""
-    denied = (Reason.NO_ADDRESS, Reason.NO_RULE_MATCHES)
-    return Decision(reason not in denied, WORDS[reason])
+    return Decision(reason not in DENYING, WORDS[reason])
 
 
 def because(decision: Decision) -> str:

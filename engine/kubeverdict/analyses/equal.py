@@ -20,7 +20,7 @@ from kubeverdict.analyses.decisions import ConnectionVerdict, Decision
 from kubeverdict.analyses.effects import Effect, connection
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.values import TooManyError
-from kubeverdict.analyses.whatif import WhatIf, whatif
+from kubeverdict.analyses.whatif import Shortest, shortest
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.cluster import Namespace, Pod
@@ -76,21 +76,20 @@ def equal(first: CompiledPolicy, second: CompiledPolicy, *, any_pod: bool = Fals
             found.append(_compared([_populated(side, made) for side in sides]))
             doubts += _early_names(sides)
     unevaluated = merged(first.unevaluated, second.unevaluated)
-    effects = [effect for one in found for effect in (*one.opened, *one.closed)]
-    certain = [effect for effect in effects if not effect.conditions]
-    if not certain:
+    different = sum(one.count for one in found)
+    if not different:
         doubts += _conditional(sides, made)
     doubts += sentences(
         one for one in unevaluated if one.gap.decides and one.gap is not Gap.CONDITION
     )
-    counterexamples = tuple(_simplest(certain))
+    counterexamples = tuple(_simplest(found))
     shown = {end.name for one in counterexamples for end in (one.source, one.destination)}
     created = tuple(pod for pod in (made.pods if made else ()) if f"{pod}[Pod]" in shown)
     spaces = {pod.namespace for pod in created}
     return Equality(
         profiles=(first.profile.name, second.profile.name),
         counterexamples=counterexamples,
-        different=len(certain),
+        different=different,
         doubts=tuple(dict.fromkeys(doubts)),
         pods=len(first.pods),
         new_pods=None if made is None else len(made.pods),
@@ -100,8 +99,8 @@ def equal(first: CompiledPolicy, second: CompiledPolicy, *, any_pod: bool = Fals
     )
 
 
-def _compared(sides: Sequence[CompiledPolicy]) -> WhatIf:
-    return whatif(sides[0], sides[1])
+def _compared(sides: Sequence[CompiledPolicy]) -> Shortest:
+    return shortest(sides[0], sides[1])
 
 
 def _populated(side: CompiledPolicy, made: CouldBe) -> CompiledPolicy:
@@ -129,10 +128,10 @@ def _conditional(sides: Sequence[CompiledPolicy], made: CouldBe | None) -> list[
         found = [_compared(taken)]
         if made is not None:
             found.append(_compared([_populated(side, made) for side in taken]))
-        effects = [effect for one in found for effect in (*one.opened, *one.closed)]
-        if effects:
-            number = count(len(effects), "connection differs", "connections differ")
-            first = connection(_simplest(effects)[0])
+        different = sum(one.count for one in found)
+        if different:
+            number = count(different, "connection differs", "connections differ")
+            first = connection(_simplest(found)[0])
             return [f"{number} {text_of(holds)}, among them {first}"]
     return []
 
@@ -146,10 +145,10 @@ def _early_names(sides: Sequence[CompiledPolicy]) -> list[str]:
     ]
 
 
-def _simplest(effects: Iterable[Effect]) -> list[Effect]:
+def _simplest(compared: Iterable[Shortest]) -> list[Effect]:
     """Of each pair of deciding rules the effect that takes the fewest words."""
     found: dict[tuple[object, ...], Effect] = {}
-    for effect in sorted(effects, key=_words):
+    for effect in sorted((effect for one in compared for effect in one.effects), key=_words):
         found.setdefault((_decider(effect.before), _decider(effect.after)), effect)
     return list(found.values())
 

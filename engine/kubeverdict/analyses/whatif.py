@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.cells import CellRow, Cells, gather
-from kubeverdict.analyses.decisions import ConnectionVerdict
 from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
@@ -19,7 +19,7 @@ from kubeverdict.analyses.links import Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import PortTexts
-from kubeverdict.analyses.samples import SampleFlow, decided, on_one_node
+from kubeverdict.analyses.samples import SampleFlow, decided, deciders, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.evaluate.aligned import Aligned
 from kubeverdict.evaluate.bounds import conditions, judge_bounds
@@ -86,11 +86,31 @@ def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
         return _whatif(old, new)
 
 
+class Shortest(NamedTuple):
+    """Effects that come whatever conditions rules have: ``count`` in all, and of those that the
+    same rules decide the one that takes the fewest words, the shortest of all first."""
+
+    effects: list[Effect]
+    count: int
+
+
+def shortest(old: CompiledPolicy, new: CompiledPolicy) -> Shortest:
+    """As :func:`whatif`, for examples alone: rules are looked up for these only."""
+    with collector_paused():
+        change = delta(old, new)
+        if old.least or new.least:
+            both = _Bounds(change)
+            writer, drafts = both.writers[0], both.certain
+        else:
+            writer = _Writer(change, _port_texts(change))
+            drafts = list(writer.drafts())
+        return Shortest(writer.effects(writer.shortest(drafts)), len(drafts))
+
+
 def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
     change = delta(old, new)
     if old.least or new.least:
-        least = delta(*((*one.least, one)[0] for one in (old, new)))
-        effects = _in_bounds(change, least)
+        effects = _Bounds(change).effects()
     else:
         writer = _Writer(change, _port_texts(change))
         drafts = list(writer.drafts())
@@ -116,34 +136,43 @@ def changed_policies(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
     )
 
 
-def _in_bounds(change: Delta, least: Delta) -> list[tuple[_Draft, Effect]]:
-    """The effects that come in both bounds, and those of one alone with their conditions.
+class _Bounds:
+    """What changes where rules have conditions: in what is allowed at most, and at least.
 
-    Where not the same pods of two workloads are concerned in both bounds, it is all of one.
+    ``certain`` comes in both bounds, ``alone`` in one or the other. Where not the same pods of two
+    workloads are concerned in both, it is all of one.
     """
-    texts = _port_texts(change, least)
-    writers = [_Writer(bound, texts) for bound in (change, least)]
-    by_bound = [{draft.key: draft for draft in writer.drafts()} for writer in writers]
-    certain: list[_Draft] = []
-    alone: tuple[list[_Draft], list[_Draft]] = ([], [])
-    for key in dict.fromkeys((*by_bound[0], *by_bound[1])):
-        drafts = [bound.get(key) for bound in by_bound]
-        most, other = (draft.ports if draft else 0 for draft in drafts)
-        both = texts.less(most, texts.less(most, other))
-        for draft, found, ports in (
-            (drafts[0], certain, both),
-            (drafts[0], alone[0], texts.less(most, both)),
-            (drafts[1], alone[1], texts.less(other, both)),
-        ):
-            if draft and ports:
-                found.append(msgspec.structs.replace(draft, ports=ports))
-    made = [*zip(certain, writers[0].effects(certain), strict=True)]
-    for writer, several in zip(writers, alone, strict=True):
-        for draft, effect in zip(several, writer.effects(several), strict=True):
-            depends = writer.conditions(draft, (change.old, change.new))
-            made.append((draft, msgspec.structs.replace(effect, conditions=depends)))
-    made.sort(key=lambda one: (one[0].source.order, one[0].destination.order, one[0].family))
-    return made
+
+    def __init__(self, change: Delta) -> None:
+        self._versions = change.old, change.new
+        least = delta(*((*one.least, one)[0] for one in self._versions))
+        texts = _port_texts(change, least)
+        self.writers = [_Writer(bound, texts) for bound in (change, least)]
+        by_bound = [{draft.key: draft for draft in writer.drafts()} for writer in self.writers]
+        self.certain: list[_Draft] = []
+        self.alone: tuple[list[_Draft], list[_Draft]] = ([], [])
+        for key in dict.fromkeys((*by_bound[0], *by_bound[1])):
+            drafts = [bound.get(key) for bound in by_bound]
+            most, other = (draft.ports if draft else 0 for draft in drafts)
+            both = texts.less(most, texts.less(most, other))
+            for draft, found, ports in (
+                (drafts[0], self.certain, both),
+                (drafts[0], self.alone[0], texts.less(most, both)),
+                (drafts[1], self.alone[1], texts.less(other, both)),
+            ):
+                if draft and ports:
+                    found.append(msgspec.structs.replace(draft, ports=ports))
+
+    def effects(self) -> list[tuple[_Draft, Effect]]:
+        """The effects that come in both bounds, and those of one alone with their conditions."""
+        certain = self.writers[0].effects(self.certain)
+        made = [*zip(self.certain, certain, strict=True)]
+        for writer, several in zip(self.writers, self.alone, strict=True):
+            for draft, effect in zip(several, writer.effects(several), strict=True):
+                depends = writer.conditions(draft, self._versions)
+                made.append((draft, msgspec.structs.replace(effect, conditions=depends)))
+        made.sort(key=lambda one: (one[0].source.order, one[0].destination.order, one[0].family))
+        return made
 
 
 def _port_texts(*changes: Delta) -> PortTexts:
@@ -248,14 +277,27 @@ class _Writer:
                     if ports:
                         yield _Draft(fan.source, target.peer, target.family, opens, ports)
 
+    def shortest(self, drafts: Sequence[_Draft]) -> list[_Draft]:
+        """Of those that the same rules decide before, and after, the one of the fewest words; the
+        shortest of all first."""
+        before, after = (
+            deciders(compiled, self._samples(drafts, ends)) for compiled, ends in self._versions()
+        )
+
+        def words(place: int) -> tuple[int, str, str]:
+            draft = drafts[place]
+            texts = draft.source.name, draft.destination.name, self._texts.ports(draft.ports)
+            return sum(len(str(one)) for one in texts), draft.source.name, draft.destination.name
+
+        found: dict[tuple[object, ...], _Draft] = {}
+        for place in sorted(range(len(drafts)), key=words):
+            found.setdefault((before[place], after[place]), drafts[place])
+        return list(found.values())
+
     def effects(self, drafts: Sequence[_Draft]) -> list[Effect]:
         """The drafts with their rules, in their order: by source, then destination."""
         before, after = (
-            self._verdicts(drafts, compiled, ends)
-            for compiled, ends in (
-                (self._change.old, self._change.ends.old),
-                (self._change.new, self._change.ends.new),
-            )
+            decided(compiled, self._samples(drafts, ends)) for compiled, ends in self._versions()
         )
         return [
             Effect(
@@ -370,18 +412,23 @@ class _Writer:
         else:
             yield self._addresses.end(peer.family, peer.spans[0][0])
 
-    def _verdicts(
-        self, drafts: Sequence[_Draft], compiled: CompiledPolicy, ends: NDArray[np.int64]
-    ) -> list[ConnectionVerdict | None]:
-        """What decides in one version on the first port of each draft."""
+    def _versions(self) -> tuple[tuple[CompiledPolicy, NDArray[np.int64]], ...]:
+        """Both versions, each with its endpoint ids of joint ends."""
+        change = self._change
+        return (change.old, change.ends.old), (change.new, change.ends.new)
+
+    def _samples(
+        self, drafts: Sequence[_Draft], ends: NDArray[np.int64]
+    ) -> list[SampleFlow | None]:
+        """Of each draft the first port in one version; None where that lacks an end."""
         asked: list[SampleFlow | None] = []
         for draft in drafts:
-            source, destination = map(int, ends[list(self._sample(draft))])
+            source, destination = (int(ends[end]) for end in self._sample(draft))
             known = source >= 0 and destination >= 0
             port = self._texts.first(draft.ports)
             family = _FAMILIES[draft.family]
             asked.append(SampleFlow(source, destination, *port, family) if known else None)
-        return decided(compiled, asked)
+        return asked
 
 
 class _Addresses:

@@ -37,6 +37,8 @@ class Reason(IntEnum):
     HAIRPIN = -7  # allowed: a pod reaches itself through a Service
 
 
+# The reasons that deny; the others allow.
+DENYING = (Reason.NO_RULE_MATCHES, Reason.NO_ADDRESS)
 # What decides before any tier is asked.
 BEFORE_TIERS = (Reason.SELF, Reason.OWN_NODE, Reason.NO_ADDRESS, Reason.HAIRPIN)
 

@@ -30,13 +30,19 @@ class Isolation:
         Without a tier it is the first that isolates the pod. That is the one which denies a
         connection unless one of its rules passed the connection on to a later tier.
         """
+        policies = self.of_all_tiers(pod, direction)
+        if tier is None:
+            tier = min((policy.tier for policy in policies), default=None)
+        return [policy for policy in policies if policy.tier == tier]
+
+    def of_all_tiers(self, pod: Pod, direction: Direction) -> list[Policy]:
+        """The policies of any tier that isolate ``pod``, in evaluation order: the same list for
+        pods that are alike."""
         kind = pod.namespace, tuple(pod.labels.items()), direction
         policies = self._known.get(kind)
         if policies is None:
             policies = self._known[kind] = self._selecting(pod, direction)
-        if tier is None:
-            tier = min((policy.tier for policy in policies), default=None)
-        return [policy for policy in policies if policy.tier == tier]
+        return policies
 
     def _selecting(self, pod: Pod, direction: Direction) -> list[Policy]:
         labels = self._labels[pod.namespace]
