@@ -95,11 +95,13 @@ class Agent:
 
     # --- the process -------------------------------------------------------------------------
 
-    def start(self, *options: str, metrics: str = "") -> None:
+    def start(self, *options: str, metrics: str = "", kubeconfig: Path | None = None) -> None:
+        """With a ``kubeconfig`` it follows that cluster in place of files."""
         assert self.process is None
+        source = ["--live", "--kubeconfig", str(kubeconfig)] if kubeconfig else ["-f", self.source]
         command = [
             *(sys.executable, "-m", "kubeverdict_agent", "run", "--node", self.node),
-            *("-f", str(self.source), "--state", str(self.state), "--bpffs", str(self.pins)),
+            *(*map(str, source), "--state", str(self.state), "--bpffs", str(self.pins)),
             *("--metrics", metrics, *options),
         ]
         with self.logs.open("a") as log:

@@ -35,6 +35,7 @@ _OBJECTS = frozenset(
 # Many agents lose their server at once: their lists come over so many seconds.
 _TIMING = Timing(spread=30.0)
 _TRY_AGAIN_SECONDS = 2.0
+_SHORT_SECONDS = 2.0  # a connection that broke is mostly back before
 _LOOK_SECONDS = 1.0  # between two looks at how old everything is
 
 
@@ -78,7 +79,8 @@ class LiveSource:
         self._contents: Contents = {}
         self._pods_written = 0.0
         self._failed = ""
-        self._closed = False
+        self._old: set[str] = set()  # the kinds that may be out of date
+        self._stale = ""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -94,8 +96,14 @@ class LiveSource:
         if self._follower is None:
             return self._failed
         at = now()
-        old = [one for one in self._follower.states if one.stale(at) and one.heard]
-        return "; ".join(f"{one.kind} may be out of date: {one.error or 'silence'}" for one in old)
+        states = (one for one in self._follower.states if one.heard)
+        old = {one.kind: one for one in states if one.age(at) >= _SHORT_SECONDS}
+        if old.keys() != self._old:  # else the reasons change all the time
+            first = next(iter(old.values()), None)
+            reason = (first.error or "silence") if first else ""
+            self._old = set(old)
+            self._stale = f"{', '.join(old)} may be out of date: {reason}" if first else ""
+        return self._stale
 
     @property
     def age(self) -> float:
@@ -106,8 +114,6 @@ class LiveSource:
         return max((one.age(at) for one in self._follower.states if one.heard), default=0.0)
 
     def close(self) -> None:
-        """May be called by another thread, to end a :meth:`read`."""
-        self._closed = True
         if self._follower is not None:
             self._follower.close()
 
@@ -127,7 +133,7 @@ class LiveSource:
         reached, or pods or namespaces may not be read."""
         changed_at = time.time()
         if self._follower is None:
-            self._start()
+            self._start(lambda: bool(wait(0.0)))
         follower = self._follower
         assert follower is not None
         batches, self._edits = self._edits, []
@@ -153,12 +159,12 @@ class LiveSource:
         skipped = self._follower.errors if self._skip_invalid else ()
         return (*map(str, skipped), *map(str, self._follower.warnings), *missing)
 
-    def _start(self) -> None:
+    def _start(self, ended: Callable[[], bool]) -> None:
         self._try_at = time.monotonic() + _TRY_AGAIN_SECONDS
         follower = Follower(self._access, skip_invalid=True, wanted=is_needed, timing=self._timing)
         self._follower = follower
         try:
-            follower.start()
+            follower.start(ended=ended)
         except UsageError as error:
             self._follower, self._failed = None, str(error)
             follower.close()

@@ -171,7 +171,6 @@ class Reconciler:
 
     def stop(self) -> None:
         self._stop.set()
-        self._source.close()
         self._wake.set()
         self._thread.join()
         self._mode_watch.close()

@@ -85,13 +85,14 @@ class ClusterSource(Protocol):
         """Seconds for which that has been so."""
 
     def close(self) -> None:
-        """It is not read any more. Another thread may call this while it is."""
+        """It is not read any more."""
 
     def changed(self) -> bool:
         """Whether there is anything new since the last :meth:`read`."""
 
     def read(self, wait: Callable[[float], Any]) -> Reading:
-        """The cluster as it is now. ``wait`` sleeps for some seconds.
+        """The cluster as it is now. ``wait`` sleeps for some seconds, and says whether the agent
+        ends.
 
         Raises InputError; the same input is then not read again until it changes. Raises
         BeingWritten where it cannot be read yet, and is to be read soon.

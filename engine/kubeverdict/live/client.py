@@ -275,5 +275,7 @@ def _cause(error: BaseException) -> str:
         inner, BaseException
     ):
         error = inner
+    if len(error.args) > 1 and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
     text = str(error)
     return text.rpartition(">: ")[2] or type(error).__name__

@@ -115,13 +115,16 @@ class Follower:
         self._refused: dict[Resource, Unevaluated] = {}
         self._causes: dict[ObjectKey, Cause] = {}
         self._since = 0.0
-        self._closed = False
 
     # --- for its user -------------------------------------------------------------------------
 
-    def start(self, progress: Progress = lambda kind, count: None) -> Cluster:
+    def start(
+        self,
+        progress: Progress = lambda kind, count: None,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> Cluster:
         """The cluster as it is now. ``progress`` is told the kind of which objects were read, and
-        how many.
+        how many; where ``ended`` it is no longer wanted.
 
         Raises UsageError where it cannot be reached or its pods or namespaces may not be read, and
         InputError where objects cannot be read.
@@ -133,7 +136,7 @@ class Follower:
         deadline = time.monotonic() + _START_SECONDS
         with collector_paused():
             while waiting := self._not_listed():
-                if self._closed:
+                if ended():
                     raise self._unreachable("ended before all was read")
                 self._take_some(1.0)
                 for kind, staged in self._staged.items():
@@ -194,8 +197,7 @@ class Follower:
         return self._notices.descriptor
 
     def close(self) -> None:
-        """End it. Any thread may; :meth:`start` raises UsageError then."""
-        self._closed = True
+        """End it."""
         self._kinds.close()
         self._notices.close()
 

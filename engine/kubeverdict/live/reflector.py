@@ -30,6 +30,7 @@ from kubeverdict.live.discovery import Served
 _PAGE = 500
 _BATCH = 500  # objects of a list that are handed over together
 _WITNESSES = 8
+_LARGE = 1_000  # objects: fewer are no load for a server, however many ask
 _PATIENCE = 2  # lists by a watch that break off, before pages are tried
 _IN_TIME, _CUT = "in time", "cut off"
 _EXPIRED, _NOT_UNDERSTOOD = 410, (400, 405, 422)
@@ -41,7 +42,7 @@ _INITIAL_END = "k8s.io/initial-events-end"
 class Timing(msgspec.Struct, frozen=True):
     """Seconds. ``silence``: without a line, before a watch is given up; ``watch``: that one lasts,
     at least, and at most twice; ``first_wait`` and ``longest_wait``: between attempts; ``spread``:
-    over which the lists of many clients are spread, after the first."""
+    over which large lists of many clients are spread, after the first."""
 
     silence: float = 90.0
     watch: float = 300.0
@@ -211,6 +212,7 @@ class Reflector:
         self._by_watch = by_watch
         self._version = ""
         self._expired = 0  # lists that did so, one after the other
+        self._size = 0  # of the last list
         self._broken_lists = 0  # by a watch, that did not come to their end
         self._ended_how = ""  # the last watch, until it is known whether to go on
         self._witnesses: deque[_Witness] = deque(maxlen=_WITNESSES)
@@ -250,8 +252,9 @@ class Reflector:
             heard = self.state.heard
             try:
                 if not self._version:
-                    if seen_before and self._timing.spread:
-                        self._ending.wait(random.uniform(0, self._timing.spread))
+                    if seen_before:
+                        share = min(self._size / _LARGE, 1.0)
+                        self._ending.wait(random.uniform(0, self._timing.spread * share))
                     self._list()
                     seen_before = True
                 self._follow()
@@ -297,6 +300,7 @@ class Reflector:
         limit = {} if self._expired > 1 else {"limit": str(_PAGE)}
         query = dict(limit)
         self._post(Listing(self))
+        self._size = 0
         first = True
         while not self.closed:
             try:
@@ -309,6 +313,7 @@ class Reflector:
                 self._witnesses.clear()
             self._remember(items if not page.metadata.next else items[-1:])
             first = False
+            self._size += len(items)
             self._post(ListPart(self, items))
             self._heard()
             if not page.metadata.next:
@@ -374,6 +379,7 @@ class Reflector:
         found: list[Raw] = []
         if initial:
             self._post(Listing(self))
+            self._size = 0
             self._witnesses.clear()
         else:
             if self.state.error:
@@ -403,6 +409,7 @@ class Reflector:
 
     def _hand_over(self, items: list[Raw]) -> None:
         self._remember(items)
+        self._size += len(items)
         self._post(ListPart(self, items))
 
     def _events(self, stream: Stream) -> Iterator[tuple[str, Raw, _Metadata]]:
