@@ -226,9 +226,9 @@ class _PlaneEnds:
         self._outside = places.outside
         pods = change.ends.pods
         identity = plane.identity[:pods]
-        self._order = np.argsort(identity, kind="stable")
-        self._start = np.searchsorted(identity[self._order], np.arange(plane.pods + 1))
-        self._place = places.of_pod[self._order]
+        self._identity = np.where(identity < 0, plane.pods, identity)
+        self._weight = np.bincount(self._identity, minlength=plane.pods + 1)
+        self._place = places.of_pod
         beyond = plane.identity[pods:]
         self._beyond_order = np.argsort(beyond, kind="stable")
         numbers = np.arange(plane.external, plane.size + 1)
@@ -244,24 +244,20 @@ class _PlaneEnds:
 
     def shared(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
         """How many pods are on both sides: pairs of a pod and itself."""
-        both = np.intersect1d(one, other)
+        both = np.intersect1d(one, other, assume_unique=True)
         both = both[both < self._plane.pods]
-        return int((self._start[both + 1] - self._start[both]).sum())
+        return int(self._weight[both].sum())
 
     def _made(self, identities: NDArray[np.int64]) -> _Side:
         inside = identities[identities < self._plane.pods]
         beyond = identities[identities >= self._plane.external]
-        starts, stops = self._start[inside], self._start[inside + 1]
-        held = np.concatenate(
-            [
-                np.zeros(0, np.int64),
-                *(np.arange(*span) for span in zip(starts.tolist(), stops.tolist(), strict=True)),
-            ]
-        )
-        places = np.unique(self._place[held])
+        chosen = np.zeros(self._plane.pods + 1, np.bool_)  # the last for pods of no identity
+        chosen[inside] = True
+        held = np.flatnonzero(chosen[self._identity])
+        places = np.flatnonzero(np.bincount(self._place[held], minlength=1))
         if beyond.size:
             places = np.append(places, self._outside)
-        first = np.sort(self._order[held])[:_TRIED].tolist()
+        first = held[:_TRIED].tolist()
         ends, text = self._addresses(beyond)
         return _Side(_ranges(places), int(held.size), text, (*first, *ends))
 

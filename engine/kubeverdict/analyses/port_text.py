@@ -78,6 +78,11 @@ class PortTexts:
         self._sets: list[NDArray[np.bool_]] = [nothing]
         self._texts: dict[int, Ports] = {0: NO_PORTS}
 
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """(atoms,) those that make a connection."""
+        return self._shown
+
     def number(self, atoms: NDArray[np.bool_]) -> int:
         """One number for each distinct set (atoms,) of those that count."""
         everything = bool(atoms[self._counted].all())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kubeverdict.analyses.port_text import Ports, PortTexts
 from kubeverdict.compile.compiled import CompiledPolicy, Plane, Reason
 from kubeverdict.compile.sets import ALL, members
-from kubeverdict.evaluate.pairs import rows
+from kubeverdict.evaluate.pairs import bitmap_rows, rows, unpacked
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import WorkloadRef
 
@@ -211,16 +211,17 @@ def _packed(compiled: CompiledPolicy, plane: Plane) -> NDArray[np.uint8]:
     the bit behind those of pods stand for addresses."""
     texts = PortTexts(compiled.ports.first, without_icmp=compiled.profile.icmp == "always")
     out = np.zeros((plane.pods + 1, (plane.pods + 8) >> 3), np.uint8)
-    for row in rows(compiled, plane):
-        open_to = np.zeros(plane.pods + 1, np.bool_)
-        for sources, atoms in zip(row.sources, row.atoms, strict=True):
-            if texts.number(atoms):
-                open_to[np.minimum(sources, plane.pods)] = True
-        packed = np.packbits(open_to, bitorder="little")
-        within = row.destinations[row.destinations < plane.pods]
-        out[within] = packed
-        if within.size < row.destinations.size:
-            out[plane.pods] |= packed
+    for targets, reader, packed in bitmap_rows(compiled, plane):
+        found = np.bitwise_or.reduce(packed[reader.patterns_with(texts.shown)], axis=0)
+        bits = unpacked(found[None])[0]
+        outside = bits[plane.external : plane.size].any()
+        row = np.packbits(np.append(bits[: plane.pods], outside), bitorder="little")
+        within = targets[targets < plane.pods]
+        out[within] = row
+        if within.size < targets.size:
+            out[plane.pods] |= row
+    # From addresses to addresses nothing is judged.
+    out[plane.pods, plane.pods >> 3] &= np.uint8(0xFF ^ (1 << (plane.pods & 7)))
     return out
 
 

@@ -121,11 +121,11 @@ def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
         closed=tuple(effect for draft, effect in effects if not draft.opens),
         pairs=_totals(change),
         unevaluated=merged(old.unevaluated, new.unevaluated),
-        changed=changed_policies(old.cluster, new.cluster),
+        changed=_changed(old.cluster, new.cluster),
     )
 
 
-def changed_policies(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
+def _changed(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
     """The policies that one of two clusters has and the other has not, or not with this content."""
     sides = [{policy_key(one): one for one in side.policies} for side in (old, new)]
     return frozenset(

@@ -9,6 +9,7 @@ What differs is then found by looking at the rest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from kubeverdict.kernels.sets import project
 from kubeverdict.model.addresses import BITS, Family
 
 _VERSIONS = (BEFORE, AFTER)
+_CONTENT = np.dtype([("word", np.int32), ("bits", np.uint64)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,14 +227,15 @@ def _spread(sets: Sets, targets: NDArray[np.int64], size: int, words: int) -> Se
 def _canonical(sides: list[Sets]) -> tuple[list[NDArray[np.int32]], Sets]:
     """Number equal sets of both sides alike."""
     together = join(*sides)
-    numbers: dict[tuple[bytes, bytes], int] = {}
+    # The words and bits of a set behind one another, so that its content is one slice.
+    content = np.empty(together.word.size, _CONTENT)
+    content["word"], content["bits"] = together.word, together.bits
+    whole, width = content.tobytes(), _CONTENT.itemsize
+    numbers: dict[bytes, int] = {}
     kept: list[int] = []
     of_set: list[int] = []
-    starts = together.start.tolist()
-    for which in range(len(starts) - 1):
-        part = slice(starts[which], starts[which + 1])
-        key = (together.word[part].tobytes(), together.bits[part].tobytes())
-        number = numbers.setdefault(key, len(numbers))
+    for which, (start, stop) in enumerate(pairwise((together.start * width).tolist())):
+        number = numbers.setdefault(whole[start:stop], len(numbers))
         if number == len(kept):
             kept.append(which)
         of_set.append(number)

@@ -16,6 +16,7 @@ from kubeverdict.evaluate.pairs import (
     by_column,
     destination_groups,
     summed,
+    unpacked,
 )
 from kubeverdict.kernels import reach
 from kubeverdict.kernels.reach import AFTER, BEFORE, View
@@ -71,8 +72,11 @@ class Delta:
             groups = _touched(plane, outside)
             for index in range(groups.first.size):
                 # Both versions cut the ports alike: patterns come from the rules of either.
-                before = reader.read(groups.first[index], BEFORE)
-                after = reader.read(groups.first[index], AFTER)
+                was_packed = reader.packed(groups.first[index], BEFORE).copy()
+                now_packed = reader.packed(groups.first[index], AFTER)
+                if np.array_equal(was_packed, now_packed):
+                    continue  # most rows, where a rule has many peers
+                before, after = unpacked(was_packed), unpacked(now_packed)
                 changed = (before != after).any(axis=0)
                 if outside:
                     changed[plane.pods :] = False

@@ -148,6 +148,10 @@ class RowReader:
 
     def read(self, destination: int, version: int) -> NDArray[np.bool_]:
         """(patterns, positions): the sources that reach a destination by port pattern."""
+        return unpacked(self.packed(destination, version))
+
+    def packed(self, destination: int, version: int) -> NDArray[np.uint64]:
+        """The same as bitmaps (patterns, words), which the next call overwrites."""
         while True:
             self._stamp += 1
             found = int(
@@ -162,14 +166,21 @@ class RowReader:
                 )
             )
             if found >= 0:
-                return np.unpackbits(
-                    self._bitmaps[:found].view(np.uint8), axis=1, bitorder="little"
-                ).view(np.bool_)
+                return self._bitmaps[:found]
             self._bitmaps = np.empty((-found, self._words), np.uint64)
 
     def by_atom(self, patterns: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """What holds for the patterns of the destination read last, as (atoms,)."""
         return patterns[self._work.part]
+
+    def patterns_with(self, atoms: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The patterns of the destination read last that hold any of ``atoms`` (atoms,)."""
+        return np.flatnonzero(np.bincount(self._work.part[atoms]))
+
+
+def unpacked(bitmaps: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Bitmaps (n, words) as (n, positions)."""
+    return np.unpackbits(bitmaps.view(np.uint8), axis=1, bitorder="little").view(np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,6 +207,21 @@ def rows(
 
     ``destinations`` restricts it to some identities.
     """
+    for targets, reader, packed in bitmap_rows(compiled, plane, destinations):
+        bits = unpacked(packed)
+        if targets[0] >= plane.external:
+            bits[:, plane.pods :] = False
+        sources, patterns = by_column(bits)
+        if sources:
+            yield ReachRow(targets, sources, [reader.by_atom(pattern) for pattern in patterns])
+
+
+def bitmap_rows(
+    compiled: CompiledPolicy, plane: Plane, destinations: Iterable[int] | None = None
+) -> Iterator[tuple[NDArray[np.int64], RowReader, NDArray[np.uint64]]]:
+    """As :func:`rows`, unread: the destinations of each group, what read it, and the bitmaps
+    (patterns, words) of its sources, which the next one overwrites. Those of destinations outside
+    hold sources outside too, which mean nothing."""
     if destinations is None:
         wanted = np.concatenate((np.arange(plane.pods), np.arange(plane.external, plane.size)))
     else:
@@ -204,15 +230,9 @@ def rows(
     # Rows to a destination outside are about pods only, so these are grouped on their own.
     for identities in (wanted[wanted < plane.pods], wanted[wanted >= plane.external]):
         groups = destination_groups(plane.matrix.into, plane.matrix.out_to, identities)
-        outside = bool(identities.size and identities[0] >= plane.external)
         for index in range(groups.first.size):
-            bits = reader.read(groups.first[index], BEFORE)
-            if outside:
-                bits[:, plane.pods :] = False
-            sources, patterns = by_column(bits)
-            if sources:
-                targets = groups.member[groups.start[index] : groups.start[index + 1]]
-                yield ReachRow(targets, sources, [reader.by_atom(pattern) for pattern in patterns])
+            targets = groups.member[groups.start[index] : groups.start[index + 1]]
+            yield targets, reader, reader.packed(groups.first[index], BEFORE)
 
 
 def by_column(

@@ -14,7 +14,6 @@ import msgspec
 from kubeverdict.analyses.changed_cells import CellChange, changed_cells
 from kubeverdict.analyses.reach_map import MapPlaces
 from kubeverdict.analyses.selected import PodKinds, PolicySelects, selects
-from kubeverdict.analyses.whatif import changed_policies
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.errors import InputError, KubeverdictError, Problem, UsageError
 from kubeverdict.manifests.editing import read_policies
@@ -125,9 +124,6 @@ class Judging:
             "number": report.number,
             "changes": [_change(one) for one in report.changes],
             "cells": report.cells,
-            "policies": sorted(
-                key_of(*one) for one in changed_policies(before.cluster, after.cluster)
-            ),
         }
 
 

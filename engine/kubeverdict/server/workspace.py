@@ -32,7 +32,7 @@ from kubeverdict.model.sources import Origin, field_text
 from kubeverdict.render import render
 from kubeverdict.render.json import ports_of
 from kubeverdict.render.style import Style
-from kubeverdict.server.drafts import Draft, Judging, check, judged, key_of
+from kubeverdict.server.drafts import Draft, DraftEntry, Judging, check, judged, key_of
 from kubeverdict.session.session import Session
 from kubeverdict.session.version import Version
 
@@ -41,6 +41,12 @@ Json = dict[str, Any]
 MOST_CELLS = 1 << 20  # in one answer
 
 _PLAIN = Style()
+# A draft that changes something in most namespaces, to make ready for drafts.
+_FIRST = """apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: first, namespace: {}}}
+spec: {{podSelector: {{}}, ingress: [{{from: [{{namespaceSelector: {{}}}}]}}]}}
+"""
 
 
 class CellQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +101,11 @@ class Workspace:
     def prepare(self) -> None:
         """Make what the page asks for first, so that it need not wait."""
         _ = self._now.counts
+        # The first draft would wait for what is made when it is first needed, so this is one.
+        state = self._now
+        text = _FIRST.format(state.places.namespaces[0] or "default")
+        for _stage in state.judging.stages((DraftEntry("first", text=text),)):
+            pass
 
     @property
     def _now(self) -> _State:

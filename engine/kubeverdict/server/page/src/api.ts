@@ -139,7 +139,6 @@ export type Stage = { id: number } & (
       number: number;
       changes: Change[];
       cells: CellChange[];
-      policies: string[];
     }
   | { stage: "failed"; error: string }
 );

@@ -52,8 +52,8 @@ export const valid = signal(true);
 /** Whether what is shown is of an earlier draft. */
 export const behind = signal(false);
 export const connected = signal(true);
-/** When the last answer came, for measurements: its draft, and the time. */
-export const answeredAt = signal<{ id: number; at: number }>({ id: 0, at: 0 });
+/** The number of the draft that is shown. */
+export const answered = signal(0);
 
 export const changedEntries = computed(() =>
   entries.value.filter((one) => one.deleted || one.text !== one.original),
@@ -222,7 +222,7 @@ function take(stage: Stage): void {
       case "changed":
         effects.value = stage;
         behind.value = false;
-        answeredAt.value = { id: stage.id, at: performance.now() };
+        answered.value = stage.id;
         break;
       case "failed":
         problems.value = [

@@ -127,7 +127,6 @@ export function Map({ overview }: { overview: Overview }) {
       frame = requestAnimationFrame(() => {
         if (!canvas.current) return;
         paint(canvas.current, { ...scene, cells: shown, view: where }, palette());
-        performance.mark("map-painted");
       });
     });
     return () => {

@@ -1,7 +1,7 @@
 // What the draft opens and closes against the cluster as it is.
 
 import type { Change } from "../api";
-import { behind, changedEntries, effects, problems, valid } from "../draft";
+import { answered, behind, changedEntries, effects, problems, valid } from "../draft";
 import { counted, portsText, spansText } from "../places";
 import { chosen, explainCell, failure, overview } from "../state";
 import { Responsible } from "./rules";
@@ -16,7 +16,12 @@ export function EffectPanel() {
   const total = (side: "opened" | "closed") =>
     Math.max(0, ...(found?.totals.map((one) => one[side]) ?? []));
   return (
-    <div class={behind.value ? "behind" : ""} data-testid="effect" aria-busy={behind.value}>
+    <div
+      class={behind.value ? "behind" : ""}
+      data-testid="effect"
+      data-answer={answered.value}
+      aria-busy={behind.value}
+    >
       {!valid.value && (
         <p class="wrong">
           {counted(errors.length, "error")}: {errors[0]?.message}
