@@ -52,6 +52,34 @@ def test_neighbouring_addresses_spread_too() -> None:
     assert entries.size <= 8 * 9_000
 
 
+@pytest.mark.parametrize("few", [1, 30])
+def test_addresses_that_come_and_go_are_in_one_of_their_buckets(few: int) -> None:
+    random = np.random.default_rng(few)
+    tables, again = AddressTables(), AddressTables()
+    addresses = np.unique(random.integers(0, 1 << 32, 3_000, np.uint32))
+    stayed = 0
+    before: dict[int, int] = {}
+    for _ in range(60):
+        gone = random.choice(addresses.size, few, replace=False)
+        coming = random.integers(0, 1 << 32, few + int(random.integers(0, 30)), np.uint32)
+        addresses = np.unique(np.concatenate((np.delete(addresses, gone), coming)))
+        classes = random.integers(0, 1 << 19, addresses.size, np.uint32)
+        table, bits = tables.of_ipv4(addresses, classes)
+        known = {int(entry) & 0xFFFFFFFF: place for place, entry in enumerate(table) if ~entry}
+        assert known.keys() == set(addresses.tolist())
+        for address, peer_class in zip(addresses.tolist(), classes.tolist(), strict=True):
+            assert int(table[known[address]]) >> 32 == peer_class
+            place = known[address] // layout.BUCKET
+            assert place in buckets((0x9E3779B1, 0x85EBCA77), address, 32, bits)
+        stayed += sum(before.get(one) == at for one, at in known.items()) > 2_000
+        before = known
+        six = np.stack((addresses.astype(np.uint64) << 32, addresses.astype(np.uint64)), axis=1)
+        kept, fresh = (each.of_ipv6(six, classes)[0] for each in (again, AddressTables()))
+        assert np.array_equal(np.sort(kept), np.sort(fresh)) or kept.size != fresh.size
+        assert np.count_nonzero(kept["class"] != layout.NO_CLASS) == addresses.size
+    assert stayed > 50
+
+
 @needs_root
 def test_tables_that_do_not_fit_leave_the_old_in_force(web: Web) -> None:
     before = web.datapath.generation
