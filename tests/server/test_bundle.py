@@ -65,7 +65,7 @@ def test_the_page_is_accessible(installed: Path, browser: Browser, shop: Served)
         page.keyboard.press("Control+End")
         page.keyboard.insert_text("# a comment\n")
         page.evaluate(axe)
-        for tab in ("Effect", "Assertions", "Lint", "Take away"):
+        for tab in ("Effect", "Assertions", "Lint", "Take away", "Neighbours"):
             page.get_by_role("tab", name=tab).click()
             page.wait_for_timeout(500)
             found = page.evaluate("axe.run()")

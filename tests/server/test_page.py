@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -186,6 +187,27 @@ def test_pointing_and_clicking_on_the_map(page: Page) -> None:
     expect(page.get_by_test_id("answer").first).to_be_visible()
 
 
+def test_the_neighbours_of_a_workload_with_the_draft(page: Page, tmp_path: Path) -> None:
+    page.get_by_label("Open a policy").fill("NetworkPolicy/data/orders-db")
+    type_over(page, CHANGE)
+    page.get_by_role("tab", name="Neighbours").click()
+    page.get_by_label("Workload", exact=True).fill("statefulset/data/orders-db")
+    drawn = page.get_by_test_id("neighbours")
+    expect(drawn).to_contain_text("reached by 6 neighbours")
+    expect(drawn).to_contain_text("reaches 1 neighbour")
+    for name in ("cart", "catalog", "checkout", "payments"):
+        expect(drawn).to_contain_text(f"+ shop/{name}[Deployment]")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save SVG").click()
+    saved = tmp_path / "saved.svg"
+    download.value.save_as(saved)
+    root = ElementTree.parse(saved).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "shop/checkout[Deployment]" in "".join(root.itertext())
+    drawn.get_by_text("shop/cart[Deployment]").click()
+    expect(page.get_by_test_id("answer").first).to_contain_text("allowed")
+
+
 def test_a_link_holds_the_draft(page: Page, browser: Browser, shop: Served) -> None:
     page.get_by_label("Open a policy").fill("NetworkPolicy/data/orders-db")
     type_over(page, CHANGE)
@@ -249,7 +271,7 @@ def test_names_are_text_wherever_they_are_shown(browser: Browser, evil: Served) 
         expect(page.get_by_role("region", name="Explanation")).to_contain_text(EVIL)
         type_over(page, f"kind: '{EVIL}'\n")
         expect(page.get_by_test_id("effect")).to_contain_text(EVIL)
-        for tab in ("Lint", "Take away", "Assertions", "Effect"):
+        for tab in ("Lint", "Take away", "Assertions", "Neighbours", "Effect"):
             page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(200)
         assert page.evaluate("window.evil") is None

@@ -7,6 +7,7 @@ import { ask, openSession, type Overview } from "./api";
 import { connect, connected, draft, effects, valid } from "./draft";
 import { Map } from "./map/Map";
 import { EffectPanel } from "./panels/Effect";
+import { NeighboursPanel } from "./panels/Neighbours";
 import { Policies } from "./panels/Policies";
 import { broken, check, LintPanel, VerifyPanel } from "./panels/Questions";
 import { TakePanel } from "./panels/Take";
@@ -15,7 +16,13 @@ import { counted } from "./places";
 import { openShared } from "./share";
 import { failure, filterFrom, filterTo, onlyChanged, overview, said } from "./state";
 
-const TABS = { effect: "Effect", take: "Take away", verify: "Assertions", lint: "Lint" } as const;
+const TABS = {
+  effect: "Effect",
+  take: "Take away",
+  verify: "Assertions",
+  lint: "Lint",
+  neighbours: "Neighbours",
+} as const;
 const tab = signal<keyof typeof TABS>("effect");
 
 const LEGEND = [
@@ -126,6 +133,7 @@ function Page() {
                 {tab.value === "take" && <TakePanel />}
                 {tab.value === "verify" && <VerifyPanel />}
                 {tab.value === "lint" && <LintPanel />}
+                {tab.value === "neighbours" && <NeighboursPanel />}
               </div>
             </section>
           </div>
