@@ -18,7 +18,7 @@ from kubeverdict.compile.compiled import Reason
 from kubeverdict.compile.labels import PortNumbers
 from kubeverdict.compile.lowering import LoweredRule, Questions
 from kubeverdict.compile.ports import ALL_ICMP, PortList, joined, place, without
-from kubeverdict.compile.sets import ALL, EMPTY, join, offsets
+from kubeverdict.compile.sets import ALL, EMPTY, join, members, offsets
 from kubeverdict.kernels.bits import Sets
 from kubeverdict.kernels.flows import Rows
 from kubeverdict.kernels.sets import combine
@@ -145,6 +145,8 @@ class RowMaker:
         self._profile = profile
         self._rows: list[Row] = []
         self._ranks: Sequence[int] = ()
+        # The node of each position, once it is asked for.
+        self._node_at: NDArray[np.int32] | None = None
         self.derived = Derived(first=base.sets.start.size - 1)
 
     def make(self, questions: Questions) -> tuple[Rows, int, Sets]:
@@ -189,9 +191,24 @@ class RowMaker:
             ends = tuple([by_node[ANY_NODE] for by_node in others])
             self._add_part(draft, subject, selected + ends)
             return
-        for node, pods in base.on_node.items():
+        for node in self._nodes_of(subject):
+            pods = base.on_node[node]
             ends = tuple([by_node.get(node, by_node.get(ANY_NODE, EMPTY)) for by_node in others])
             self._add_part(draft, self.derived.of((subject,), pods), selected + ends)
+
+    def _nodes_of(self, subject: int) -> Iterable[int]:
+        """The nodes that pods of a set run on; all nodes where the set is still to be made. Of a
+        thousand nodes a rule is mostly about a few."""
+        base = self._base
+        if subject >= base.sets.start.size - 1:
+            return base.on_node
+        if self._node_at is None:
+            self._node_at = np.full(base.words * 64, len(base.on_node), np.int32)
+            for place, pods in enumerate(base.on_node.values()):
+                self._node_at[members(base.sets, pods)] = place
+        nodes = list(base.on_node)
+        found = np.unique(self._node_at[members(base.sets, subject)]).tolist()
+        return [nodes[place] for place in found if place < len(nodes)]
 
     def _add_part(self, draft: LoweredRule, subject: int, selected: tuple[int, ...]) -> None:
         """The rows of a rule for some of its subjects. ``selected`` are the sets of its peers, but
