@@ -127,7 +127,7 @@ def bench_bulk(measure: Measure, record: Record, compiled: CompiledPolicy) -> No
             batch.add(number, *switched(bench, edit))
         prepared = policy_batches.prepare(bench.overlay, batch)
         if deleted is policies:
-            _, seconds = measure(policy_batches.judge, prepared, 1, rounds=3)
+            _, seconds = measure(partial(policy_batches.judge, prepared, threads=1), rounds=3)
         else:
             began = perf_counter()
             policy_batches.judge(prepared, threads=1)
