@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from kubeverdict.manifests import schema
 from kubeverdict.manifests.checked import check_address
@@ -17,10 +18,14 @@ _NULL = b"null"
 def owner_of(metadata: schema.Metadata) -> Owner | None:
     for owner in metadata.owner_references or ():
         if owner.controller and owner.kind and owner.name:
-            if owner.api_version is None:
-                return owner.kind, owner.name
-            return kind_name(group_of(owner.api_version), owner.kind), owner.name
+            return _kind_of(owner.api_version, owner.kind), owner.name
     return None
+
+
+@lru_cache(1_024)
+def _kind_of(api_version: str | None, kind: str) -> str:
+    """Owners are of a few kinds, and of each pod."""
+    return kind if api_version is None else kind_name(group_of(api_version), kind)
 
 
 def started_at(metadata: schema.Metadata, status: schema.PodStatus) -> int:
@@ -42,13 +47,14 @@ def addresses_of(place: DocumentPlace, status: schema.PodStatus) -> tuple[str, .
             return ()
         check_address(place, text, ("status", "podIP"))
         return (_canonical(text),)
-    texts = tuple([_canonical(entry.ip or "") for entry in status.pod_ips])
-    for index, text in enumerate(texts):
-        check_address(place, text, ("status", "podIPs", index, "ip"))
+    texts = tuple([entry.ip or "" for entry in status.pod_ips])
+    for text in texts:
+        if parse_address(text) is None:
+            check_address(place, text, ("status", "podIPs", texts.index(text), "ip"))
     if len(texts) > 1 and len({":" in text for text in texts}) < len(texts):
         message = "may specify no more than one IP for each IP family"
         place.error(("status", "podIPs"), f"Invalid value: {message}")
-    return texts
+    return texts if len(texts) == 1 and ":" not in texts[0] else tuple(map(_canonical, texts))
 
 
 def _canonical(text: str) -> str:
