@@ -15,6 +15,7 @@ from kubeverdict import live
 from kubeverdict.errors import UsageError
 from kubeverdict.live.following import Batch, Follower
 from kubeverdict.live.reflector import Timing, now
+from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import REFERENCE
 from kubeverdict.session.session import Session
 from tests.cluster.api import Api, ApiError, Object
@@ -132,6 +133,10 @@ def relabel(server: Api, name: str, **labels: str | None) -> None:
     server.merge(f"{PODS}/{name}", {"metadata": {"labels": labels}})
 
 
+def policies_of(seen: Seen) -> list[Policy]:
+    return [one for one in seen.session.now.compiled.policies if one.namespace == SPACE]
+
+
 def labels_of(seen: Seen, name: str) -> Any:
     pods = {(one.namespace, one.name): one for one in seen.session.now.compiled.pods}
     return pods[SPACE, name].labels if (SPACE, name) in pods else None
@@ -139,8 +144,8 @@ def labels_of(seen: Seen, name: str) -> Any:
 
 def test_an_event_is_an_edit_with_its_cause(server: Api, seen: Seen) -> None:
     relabel(server, "other", app="client")
-    seen.until(lambda: bool(seen.batches), "no event")
-    [batch] = seen.batches
+    seen.until(lambda: labels_of(seen, "other") == {"app": "client"}, "no event")
+    batch = seen.batches[-1]
     assert [one.labels for one in batch.edit.pods_in] == [{"app": "client"}]
     [cause] = batch.causes
     version = server.get(f"{PODS}/other")["metadata"]["resourceVersion"]
@@ -151,7 +156,7 @@ def test_an_event_is_an_edit_with_its_cause(server: Api, seen: Seen) -> None:
 
 def test_policies_come_change_and_go(server: Api, seen: Seen) -> None:
     server.apply(f"{POLICIES}/more", policy("more", "other", "web"))
-    seen.until(lambda: len(seen.session.now.compiled.policies) == 2, "no policy")
+    seen.until(lambda: len(policies_of(seen)) == 2, "no policy")
     assert seen.batches[-1].causes[0].manager == "kubeverdict"
     server.apply(f"{POLICIES}/more", policy("more", "client", "web"))
     server.delete(f"{POLICIES}/web")
@@ -159,7 +164,7 @@ def test_policies_come_change_and_go(server: Api, seen: Seen) -> None:
     assert {one.what for batch in seen.batches for one in batch.causes} == {
         *("added", "changed", "deleted")
     }
-    [left] = [one for one in seen.session.now.compiled.policies if one.namespace == SPACE]
+    [left] = policies_of(seen)
     version = server.get(f"{POLICIES}/more")["metadata"]["resourceVersion"]
     assert left.source.file.endswith(f"resourceVersion {version}")
 
@@ -333,14 +338,14 @@ def test_a_right_goes_and_comes(server: Api, front: Front, tmp_path: Path) -> No
             return {one.kind for one in made.session.now.compiled.cluster.unevaluated if one.detail}
 
         made.until(lambda: "NetworkPolicy" in missed(), "the refusal is not told")
-        assert len(made.session.now.compiled.policies) == 1  # what was known before is used
+        assert len(policies_of(made)) == 1  # what was known before is used
         relabel(server, "other", app="client")
         made.until(lambda: labels_of(made, "other") == {"app": "client"}, "others stand still")
         server.apply(f"{POLICIES}/more", policy("more", "other", "web"))
         may(server, "*")
         made.until(lambda: not missed(), "it is not known that all may be read again")
         made.catch_up()
-        assert len(made.session.now.compiled.policies) == 2
+        assert len(policies_of(made)) == 2
     finally:
         made.follower.close()
 
