@@ -1,7 +1,8 @@
 // What the draft opens and closes against the cluster as it is.
 
+import type { VNode } from "preact";
 import type { Change } from "../api";
-import { answered, behind, changedEntries, effects, problems, valid } from "../draft";
+import { answered, behind, changedEntries, effects, problems, valid, type Effect } from "../draft";
 import { counted, portsText, spansText } from "../places";
 import { chosen, explainCell, failure, overview } from "../state";
 import { Responsible } from "./rules";
@@ -11,8 +12,6 @@ export function EffectPanel() {
   if (!changedEntries.value.length)
     return <p class="quiet">Nothing is edited. What an edit opens and closes is listed here.</p>;
   const errors = problems.value.filter((one) => one.severity === "error");
-  const opened = found?.changes.filter((one) => one.opens) ?? [];
-  const closed = found?.changes.filter((one) => !one.opens) ?? [];
   const total = (side: "opened" | "closed") =>
     Math.max(0, ...(found?.totals.map((one) => one[side]) ?? []));
   return (
@@ -34,9 +33,23 @@ export function EffectPanel() {
         </p>
       )}
       {found && !found.number && <p class="quiet">This draft changes no connection.</p>}
-      <List title="Opened" changes={opened} />
-      <List title="Closed" changes={closed} />
-      {found && found.number > found.changes.length && (
+      {found && listed(found)}
+    </div>
+  );
+}
+
+// A key makes what is shown stale before it replaces it. What is listed stays as it is till then:
+// of a broad edit it names tens of thousands of workloads.
+const drawn = new WeakMap<Effect, VNode>();
+
+function listed(found: Effect): VNode {
+  const known = drawn.get(found);
+  if (known) return known;
+  const made = (
+    <div>
+      <List title="Opened" changes={found.changes.filter((one) => one.opens)} />
+      <List title="Closed" changes={found.changes.filter((one) => !one.opens)} />
+      {found.number > found.changes.length && (
         <p class="quiet">
           The largest {found.changes.length} of {found.number.toLocaleString("en")} are listed; the
           map shows all.
@@ -44,6 +57,8 @@ export function EffectPanel() {
       )}
     </div>
   );
+  drawn.set(found, made);
+  return made;
 }
 
 function List({ title, changes }: { title: string; changes: Change[] }) {
