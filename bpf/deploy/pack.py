@@ -105,7 +105,7 @@ def pack(folder: Path, file: Path, tag: str, time: int) -> str:
 class _Summed(io.RawIOBase):
     """A file that sums up what is written to it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
         self.sum = hashlib.sha256()
 

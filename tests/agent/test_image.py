@@ -27,6 +27,12 @@ def packed(folder: Path, file: Path) -> str:
     return pack(folder, file, "agent:1", 1_700_000_000)
 
 
+def content_of(image: tarfile.TarFile, name: str) -> bytes:
+    file = image.extractfile(name)
+    assert file
+    return file.read()
+
+
 def a_folder(path: Path) -> Path:
     (path / "usr" / "bin").mkdir(parents=True)
     (path / "usr" / "bin" / "tool").write_bytes(b"#!/bin/sh\n")
@@ -51,21 +57,15 @@ def test_the_same_folder_makes_the_same_image(tmp_path: Path) -> None:
 def test_what_readers_of_images_look_for(tmp_path: Path) -> None:
     digest = packed(a_folder(tmp_path / "folder"), tmp_path / "image.tar")
     with tarfile.open(tmp_path / "image.tar") as image:
-
-        def content(name: str) -> bytes:
-            file = image.extractfile(name)
-            assert file
-            return file.read()
-
-        (entry,) = json.loads(content("index.json"))["manifests"]
+        (entry,) = json.loads(content_of(image, "index.json"))["manifests"]
         assert entry["digest"] == f"sha256:{digest}"
         blobs = [name for name in image.getnames() if name.startswith("blobs/")]
         assert len(blobs) == 3
         for name in blobs:
-            assert hashlib.sha256(content(name)).hexdigest() == name.rpartition("/")[2]
-        manifest = json.loads(content(f"blobs/sha256/{digest}"))
+            assert hashlib.sha256(content_of(image, name)).hexdigest() == name.rpartition("/")[2]
+        manifest = json.loads(content_of(image, f"blobs/sha256/{digest}"))
         (layer,) = manifest["layers"]
-        (docker,) = json.loads(content("manifest.json"))
+        (docker,) = json.loads(content_of(image, "manifest.json"))
         assert docker["RepoTags"] == ["agent:1"]
         assert docker["Layers"] == [f"blobs/sha256/{layer['digest'].partition(':')[2]}"]
         with tarfile.open(fileobj=image.extractfile(docker["Layers"][0])) as files:
@@ -81,11 +81,12 @@ def test_what_readers_of_images_look_for(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="making an image needs root")
 def test_it_is_built_twice_alike_and_runs_read_only(tmp_path: Path) -> None:
     images = [tmp_path / "one.tar", tmp_path / "two.tar"]
-    for image in images:
-        subprocess.run([DEPLOY / "image.sh", image], check=True, cwd=ROOT)
+    for path in images:
+        subprocess.run([DEPLOY / "image.sh", path], check=True, cwd=ROOT)
     assert images[0].stat().st_size < 250_000_000
     with tarfile.open(images[0]) as image:
-        (docker,) = json.loads(image.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        (docker,) = json.loads(content_of(image, "manifest.json"))
+        config = json.loads(content_of(image, docker["Config"]))["config"]
         with tarfile.open(fileobj=image.extractfile(docker["Layers"][0])) as files:
             files.extractall(tmp_path / "root", filter="tar")
     root = tmp_path / "root"
@@ -94,14 +95,8 @@ def test_it_is_built_twice_alike_and_runs_read_only(tmp_path: Path) -> None:
     # As a container has it: nothing but /tmp can be written.
     script = f'mount --bind -o ro {root} {root} && mount -t tmpfs tmp {root}/tmp && exec "$@"'
     entered = ["unshare", "--mount", "sh", "-c", script, "sh"]
-    settings = ["env", "--ignore-environment", *json.loads(_config(images[0]))["config"]["Env"]]
+    settings = ["env", "--ignore-environment", *config["Env"]]
     for command in (["kubeverdict-agent", "--version"], ["kubeverdict", "warmup"]):
         subprocess.run([*entered, *settings, "chroot", root, *command], check=True, timeout=60)
     sums = [hashlib.sha256(one.read_bytes()).hexdigest() for one in images]
     assert sums[0] == sums[1]
-
-
-def _config(path: Path) -> bytes:
-    with tarfile.open(path) as image:
-        (docker,) = json.loads(image.extractfile("manifest.json").read())  # type: ignore[union-attr]
-        return image.extractfile(docker["Config"]).read()  # type: ignore[union-attr]

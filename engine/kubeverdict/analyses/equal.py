@@ -76,7 +76,7 @@ def equal(first: CompiledPolicy, second: CompiledPolicy, *, any_pod: bool = Fals
             found.append(_compared([_populated(side, made) for side in sides]))
             doubts += _early_names(sides)
     unevaluated = merged(first.unevaluated, second.unevaluated)
-    different = sum(one.count for one in found)
+    different = sum(one.found for one in found)
     if not different:
         doubts += _conditional(sides, made)
     doubts += sentences(
@@ -128,7 +128,7 @@ def _conditional(sides: Sequence[CompiledPolicy], made: CouldBe | None) -> list[
         found = [_compared(taken)]
         if made is not None:
             found.append(_compared([_populated(side, made) for side in taken]))
-        different = sum(one.count for one in found)
+        different = sum(one.found for one in found)
         if different:
             number = count(different, "connection differs", "connections differ")
             first = connection(_simplest(found)[0])

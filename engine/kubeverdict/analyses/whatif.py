@@ -87,11 +87,11 @@ def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
 
 
 class Shortest(NamedTuple):
-    """Effects that come whatever conditions rules have: ``count`` in all, and of those that the
+    """Effects that come whatever conditions rules have: ``found`` in all, and of those that the
     same rules decide the one that takes the fewest words, the shortest of all first."""
 
     effects: list[Effect]
-    count: int
+    found: int
 
 
 def shortest(old: CompiledPolicy, new: CompiledPolicy) -> Shortest:
