@@ -333,7 +333,7 @@ class Oracle:
             in_scope = pod.namespace == policy.namespace
         else:
             in_scope = selects(policy.namespaces, self.namespace_labels[pod.namespace])
-        return in_scope and selects(policy.pods, seen_labels(pod, policy, self.profile))
+        return in_scope and selects(policy.pods, seen_labels(pod, self.profile))
 
     def _is_known(self, policy: Policy) -> bool:
         """A CNI has some policy APIs and no others; one that none has is a test's own."""
@@ -431,7 +431,7 @@ class Oracle:
             in_namespace = pod.namespace == peer.namespace
         else:
             in_namespace = selects(peer.namespaces, self.namespace_labels[pod.namespace])
-        labels = seen_labels(pod, policy, self.profile)
+        labels = seen_labels(pod, self.profile)
         return in_namespace and (peer.pods is None or selects(peer.pods, labels))
 
     def _blocks_match(self, policy: Policy, peers: Iterable[Peer], other: End, flow: Flow) -> bool:

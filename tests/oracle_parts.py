@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from kubeverdict.model.addresses import Block, Family
 from kubeverdict.model.cluster import ContainerKind, ContainerPort, Pod
 from kubeverdict.model.policy import (
-    NETWORK_POLICY_TIER,
     Action,
     BlockPeer,
     Direction,
@@ -110,10 +109,10 @@ def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
 _UNSEEN = ("kubernetes.io/", "k8s.io/", "pod-template-hash")
 
 
-def seen_labels(pod: Pod, policy: Policy, profile: Profile) -> Mapping[str, str]:
-    """The labels of a pod, or, for policies that add up with NetworkPolicies, those without what
-    Kubernetes and controllers write, as far as tests have any of it."""
-    if profile.pod_labels == "all" or policy.tier != NETWORK_POLICY_TIER:
+def seen_labels(pod: Pod, profile: Profile) -> Mapping[str, str]:
+    """The labels of a pod that selectors see: all, or those without what Kubernetes and
+    controllers write, as far as tests have any of it."""
+    if profile.pod_labels == "all":
         return pod.labels
     return {key: value for key, value in pod.labels.items() if not key.startswith(_UNSEEN)}
 
