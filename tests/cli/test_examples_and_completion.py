@@ -65,7 +65,7 @@ def completed(*words: str) -> list[str]:
 def test_verbs_options_and_choices_complete() -> None:
     assert {f"plain,{verb}" for verb in ("explain", "examples")} == set(completed("ex"))
     assert completed("list", "--foc") == ["plain,--focus"]
-    assert completed("list", "--cni", "cal") == ["plain,calico"]
+    assert completed("list", "--cni", "cal") == ["plain,calico", "plain,calico@3.32"]
     assert completed("list", "-f", "some/where") == ["file,some/where"]
 
 
