@@ -352,7 +352,7 @@ RULES: tuple[Check, ...] = (
         "baseline-unreached",
         "a baseline is about pods that other policies isolate",
         _WARNING,
-        "The baseline is asked only where no NetworkPolicy isolates the pod.",
+        "The baseline is asked only where no policy of the default tier isolates the pod.",
         "Put the rule into the admin tier, or leave it out.",
     ),
     Check(
