@@ -212,15 +212,15 @@ kind: GlobalNetworkPolicy  # of the tier default, the last one
 spec: {ingress: [{action: Pass}]}
 """,
     "order-tie": """
-kind: ClusterNetworkPolicy
-spec: {priority: 10, ingress: [{action: Deny}]}  # another one of priority 10 accepts the same
+kind: ClusterNetworkPolicy  # another one of priority 10 accepts the same
+spec: {priority: 10, ingress: [{action: Deny}]}
 """,
     "baseline-unreached": """
-kind: ClusterNetworkPolicy  # a NetworkPolicy isolates all pods of the subject
+kind: ClusterNetworkPolicy  # NetworkPolicies isolate all pods of it
 spec: {tier: Baseline, ingress: [{action: Accept}]}
 """,
     "baseline-opens": """
-kind: ClusterNetworkPolicy  # with --cni cilium; a NetworkPolicy isolates pods of the subject
+kind: ClusterNetworkPolicy  # --cni cilium; NetworkPolicies isolate its pods
 spec: {tier: Baseline, ingress: [{action: Accept}]}
 """,
     "annotation-missing": """
