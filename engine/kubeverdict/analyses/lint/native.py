@@ -76,9 +76,11 @@ def _own_node_alone(policy: Policy) -> Iterator[Hit]:
                 for part in parts_of(peer)
                 if isinstance(part, NamedPeer)
             }
-            if named.isdisjoint(_OWN) or not named.isdisjoint(_OTHERS):
+            # One that only excludes the own node is not about it.
+            own = [one for one in alike if NamedPeer(EndSet.HOST) in (one.peers or ())]
+            if not own or not named.isdisjoint(_OTHERS):
                 continue
-            rule = next(one for one in alike if NamedPeer(EndSet.HOST) in (one.peers or ()))
+            rule = own[0]
             what = "allows" if action is Action.ALLOW else "denies"
             message = (
                 f"{what} {direction.word} for a pod's own node alone: kubelets and hostNetwork "
@@ -89,7 +91,6 @@ def _own_node_alone(policy: Policy) -> Iterator[Hit]:
             )
 
 
-_OWN = frozenset({EndSet.HOST})
 _OTHERS = frozenset({EndSet.ALL, EndSet.CLUSTER, EndSet.NODES, EndSet.REMOTE_NODE})
 
 
