@@ -82,6 +82,17 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
+def idle_option(name: str, seconds: int, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        name,
+        type=click.IntRange(min=1, max=1 << 30),
+        default=seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help=f"How long an {what} is remembered.",
+    )
+
+
 @click.group(cls=VerbGroup, context_settings=SETTINGS)
 @version_option
 def cli() -> None:
@@ -155,22 +166,8 @@ def cli() -> None:
     is_flag=True,
     help="Let pods send nodes tunnels (VXLAN, Geneve, IP in IP, GRE), whose inside is not judged.",
 )
-@click.option(
-    "--tcp-idle",
-    type=click.IntRange(min=1, max=1 << 30),
-    default=86_400,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an idle connection of TCP or SCTP is remembered.",
-)
-@click.option(
-    "--other-idle",
-    type=click.IntRange(min=1, max=1 << 30),
-    default=180,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an idle, answered connection of another protocol is remembered.",
-)
+@idle_option("--tcp-idle", 86_400, "idle connection of TCP or SCTP")
+@idle_option("--other-idle", 180, "idle, answered connection of another protocol")
 @click.option(
     "--connections",
     type=click.IntRange(min=1024, max=1 << 24),

@@ -154,6 +154,13 @@ def _message(verb: str, effects: list[Effect]) -> str:
     return "\n".join([*lines, f"before{of}: {before}", f"after{of}: {after}"])
 
 
+def length(source: Peer, destination: Peer, ports: Ports) -> tuple[int, str, str]:
+    """Orders connections by the letters of their ends and ports, then by name: the first of
+    several is the quickest to read."""
+    texts = source.name, destination.name, str(ports)
+    return sum(map(len, texts)), source.name, destination.name
+
+
 def connection(effect: Effect) -> str:
     """Ends, ports, how many pod pairs, and the conditions that it depends on."""
     family = f" over {effect.family}" if effect.family else ""

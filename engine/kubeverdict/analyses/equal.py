@@ -17,7 +17,7 @@ import msgspec
 from kubeverdict.analyses.assumed import assumed, conditions_of, settled, text_of
 from kubeverdict.analyses.could_be import CouldBe, could_be
 from kubeverdict.analyses.decisions import ConnectionVerdict, Decision
-from kubeverdict.analyses.effects import Effect, connection
+from kubeverdict.analyses.effects import Effect, connection, length
 from kubeverdict.analyses.unevaluated import sentences
 from kubeverdict.analyses.verify.values import TooManyError
 from kubeverdict.analyses.whatif import Shortest, shortest
@@ -148,14 +148,10 @@ def _early_names(sides: Sequence[CompiledPolicy]) -> list[str]:
 def _simplest(compared: Iterable[Shortest]) -> list[Effect]:
     """Of each pair of deciding rules the effect that takes the fewest words."""
     found: dict[tuple[object, ...], Effect] = {}
-    for effect in sorted((effect for one in compared for effect in one.effects), key=_words):
+    effects = [effect for one in compared for effect in one.effects]
+    for effect in sorted(effects, key=lambda one: length(one.source, one.destination, one.ports)):
         found.setdefault((_decider(effect.before), _decider(effect.after)), effect)
     return list(found.values())
-
-
-def _words(effect: Effect) -> tuple[int, str, str]:
-    texts = effect.source.name, effect.destination.name, str(effect.ports)
-    return sum(map(len, texts)), texts[0], texts[1]
 
 
 def _decider(verdict: ConnectionVerdict | None) -> tuple[object, ...]:

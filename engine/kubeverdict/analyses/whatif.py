@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.analyses.cells import CellRow, Cells, gather
-from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of
+from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of, length
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
 from kubeverdict.analyses.links import Fans, GroupKinds
@@ -284,13 +284,12 @@ class _Writer:
             deciders(compiled, self._samples(drafts, ends)) for compiled, ends in self._versions()
         )
 
-        def words(place: int) -> tuple[int, str, str]:
+        def key(place: int) -> tuple[int, str, str]:
             draft = drafts[place]
-            texts = draft.source.name, draft.destination.name, self._texts.ports(draft.ports)
-            return sum(len(str(one)) for one in texts), draft.source.name, draft.destination.name
+            return length(draft.source, draft.destination, self._texts.ports(draft.ports))
 
         found: dict[tuple[object, ...], _Draft] = {}
-        for place in sorted(range(len(drafts)), key=words):
+        for place in sorted(range(len(drafts)), key=key):
             found.setdefault((before[place], after[place]), drafts[place])
         return list(found.values())
 

@@ -138,6 +138,18 @@ def input_files(command: Command, required: bool = True) -> Command:
     )
 
 
+def assertion_files(text: str, required: bool = False) -> Callable[[Command], Command]:
+    """The files of assertions, as ``paths``; ``text`` is what the verb does with them."""
+    return click.option(
+        "--assertions",
+        "paths",
+        multiple=True,
+        required=required,
+        metavar="FILE|DIR",
+        help=text,
+    )
+
+
 def live_options(command: Command) -> Command:
     """How clusters are reached that an input names as live:CONTEXT."""
     kept = partial(click.option, is_eager=True, expose_value=False, callback=_kept)

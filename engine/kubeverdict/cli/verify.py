@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kubeverdict.cli.inputs import compiled_in
-from kubeverdict.cli.options import input_files, judging
+from kubeverdict.cli.options import assertion_files, input_files, judging
 from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS, WRONG
 from kubeverdict.command.running import verb
@@ -13,14 +13,7 @@ from kubeverdict.command.running import verb
 
 @verb()
 @input_files
-@click.option(
-    "--assertions",
-    "paths",
-    multiple=True,
-    required=True,
-    metavar="FILE|DIR",
-    help="What must hold, YAML or JSON; repeatable.",
-)
+@assertion_files("What must hold, YAML or JSON; repeatable.", required=True)
 @click.option(
     "--any",
     "anyone",

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from kubeverdict.cli.inputs import access_of, is_live
-from kubeverdict.cli.options import input_files, judging
+from kubeverdict.cli.options import assertion_files, input_files, judging
 from kubeverdict.cli.output import StatusLine, say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS
 from kubeverdict.command.running import verb
@@ -28,13 +26,7 @@ _TURN_SECONDS = 0.25
 
 @verb()
 @input_files
-@click.option(
-    "--assertions",
-    "paths",
-    multiple=True,
-    metavar="FILE|DIR",
-    help="Say when one of these breaks, and when it holds again; repeatable.",
-)
+@assertion_files("Say when one of these breaks, and when it holds again; repeatable.")
 @judging("watch")
 def watch(
     files: tuple[str, ...],
