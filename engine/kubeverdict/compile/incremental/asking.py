@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import freeze
 from kubeverdict.compile.incremental.addresses import atoms_at, atoms_in, cut_atoms, with_edges
-from kubeverdict.compile.incremental.other_peers import Inside, OtherPeers
+from kubeverdict.compile.incremental.other_peers import Inside, other_peers
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.selecting import Finder
 from kubeverdict.compile.incremental.state import CannotEdit, EditableState
@@ -68,7 +68,7 @@ class Asking:
             for number, places in finder.resolving(plane, port).items():
                 named.setdefault(port, []).append((number, first + len(holders)))
                 holders.append((self._pods(places), _NONE))
-        others = OtherPeers(state, plane, questions, peers, blocks).all()
+        others = other_peers(state, plane, questions, peers, blocks)
         several = [*subjects, *peers, *blocks, *holders, *others]
         for positions, ends in several:
             plane.split(positions, ends)

@@ -1,7 +1,4 @@
-"""Peers of new policies that are no plain selector or block, and which of them a new pod is in.
-
-The same as :mod:`kubeverdict.compile.peers`, over the positions and ends of a plane.
-"""
+"""Peers of new policies that are no plain selector or block, and which of them a new pod is in."""
 
 from __future__ import annotations
 
@@ -13,12 +10,13 @@ from numpy.typing import NDArray
 from kubeverdict.compile.incremental.plane import EditablePlane
 from kubeverdict.compile.incremental.state import EditableState
 from kubeverdict.compile.lowering import OtherPeer, Questions, question
+from kubeverdict.compile.peers import PeerEnds, at
+from kubeverdict.compile.rules import ANY_NODE
 from kubeverdict.model.policy import (
     BlockPeer,
     EndSet,
     ExceptPeer,
     NamedPeer,
-    NodePeer,
     Peer,
     PodPeer,
 )
@@ -27,61 +25,48 @@ Inside = tuple[NDArray[np.int64], NDArray[np.int64]]
 """What a set holds: positions of pods, and endpoint ids of addresses."""
 
 
-class OtherPeers:
-    """Evaluates them from the ``peers`` and ``blocks`` of the same policy."""
+def other_peers(
+    state: EditableState,
+    plane: EditablePlane,
+    questions: Questions,
+    peers: Sequence[Inside],
+    blocks: Sequence[Inside],
+) -> list[Inside]:
+    """What the others among the peers of ``questions`` hold, from the ``peers`` and ``blocks`` of
+    the same policy."""
+    if not questions.others:
+        return []
+    # Places: the positions, then the endpoint ids.
+    positions = plane.positions.identity.size
+    there = np.concatenate((plane.positions.identity, plane.identity)) >= 0
+    first_host, first_atom = positions + plane.position_of.size, positions + plane.first_atom
+    hosts = np.arange(first_host, first_atom)
+    in_plane = there[hosts]
 
-    def __init__(
-        self,
-        state: EditableState,
-        plane: EditablePlane,
-        questions: Questions,
-        peers: Sequence[Inside],
-        blocks: Sequence[Inside],
-    ) -> None:
-        self._state = state
-        self._plane = plane
-        self._questions = questions
-        self._peers = peers
-        self._blocks = blocks
+    def known(first: int, end: int) -> NDArray[np.bool_]:
+        return at(np.arange(first, end), there.size) & there
 
-    def all(self) -> list[Inside]:
-        found = [self._of(peer) for peer in self._questions.others]
-        return [(np.flatnonzero(pods), np.flatnonzero(ends)) for pods, ends in found]
+    def places(inside: Inside) -> NDArray[np.int64]:
+        return np.concatenate((inside[0], inside[1] + positions))
 
-    def _of(self, peer: Peer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether each position (positions,) and each end (ends,) is in a peer."""
-        if isinstance(peer, ExceptPeer):
-            pods, ends = self._of(peer.peer)
-            for part in peer.excluded:
-                without = self._of(part)
-                pods, ends = pods & ~without[0], ends & ~without[1]
-            return pods, ends
-        plane = self._plane
-        pods = np.zeros(plane.positions.identity.size, np.bool_)
-        ends = np.zeros(plane.identity.size, np.bool_)
-        if isinstance(peer, PodPeer | BlockPeer):
-            inside = (
-                self._peers[self._questions.selectors[question(peer)]]
-                if isinstance(peer, PodPeer)
-                else self._blocks[self._questions.blocks[peer]]
-            )
-            pods[inside[0]] = True
-            ends[inside[1]] = True
-            return pods, ends
-        hosts = slice(plane.position_of.size, plane.first_atom)
-        if isinstance(peer, NodePeer):
-            labels = self._state.node_labels
-            ends[hosts] = [peer.nodes.matches(labels.get(n, {})) for n in self._state.host_node]
-        elif isinstance(peer, NamedPeer):
-            pods[:] = peer.ends in _WITH_PODS
-            ends[hosts] = peer.ends in _WITH_NODES
-            ends[plane.first_atom :] = peer.ends in _WITH_WORLD
-        return pods & (plane.positions.identity >= 0), ends & (plane.identity >= 0)
+    pods = known(0, positions)
+    addresses = known(first_host, there.size)
+    world = known(first_atom, there.size)
+    ends = PeerEnds(
+        selected=lambda peer: places(peers[questions.selectors[question(peer)]]),
+        covered=lambda peer: places(blocks[questions.blocks[peer]]),
+        every=pods | addresses,
+        world=world,
+        cluster=pods | (addresses & ~world),
+        hosts=hosts[in_plane],
+        host_node=np.array(state.host_node, np.int64)[in_plane],
+        node_labels=state.node_labels,
+    )
+    found = [np.flatnonzero(ends.of(peer, ANY_NODE)) for peer in questions.others]
+    return [(one[one < positions], one[one >= positions] - positions) for one in found]
 
 
 _WITH_PODS = (EndSet.ALL, EndSet.CLUSTER)
-_WITH_NODES = (EndSet.ALL, EndSet.CLUSTER, EndSet.NODES)
-_WITH_WORLD = (EndSet.ALL, EndSet.WORLD)
 
 
 def holds_pod(
