@@ -8,7 +8,7 @@ input, or an agent that cannot start.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 BPFFS, STATE = Path("/sys/fs/bpf/kubeverdict"), Path("/run/kubeverdict")
 METRICS = "127.0.0.1:9964"
+CONTRACTS = {"report": 1, "status": 1, "endpoints": 1, "policy": 1, "flows": 1, "check": 1}
+"""The versions of what verbs print with ``-o json``, see ``docs/json.md``. Fields may be added
+within a version; none is renamed, removed or given another meaning."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -280,7 +283,7 @@ def report(namespace: str | None, output: str, state: Path) -> int:
 
     answer = ask(state, "report", namespace=namespace or "")
     if output == "json":
-        _show_json(answer)
+        _show_contract("report", answer)
     else:
         _show_lines(reports.text(msgspec.convert(answer, reports.Report)))
     return FINDINGS if answer["namespaces"] else CLEAN
@@ -309,7 +312,7 @@ def status(output: str, state: Path) -> int:
 
     answer = ask(state, "status")
     if output == "json":
-        _show_json(answer)
+        _show_contract("status", answer)
     else:
         _show_lines(_lines_of(answer))
     return FINDINGS if answer["alarms"] else CLEAN
@@ -324,7 +327,7 @@ def endpoints(output: str, state: Path) -> int:
 
     answer = ask(state, "endpoints")
     if output == "json":
-        _show_json(answer)
+        _show_contract("endpoints", {"endpoints": answer})
     else:
         columns = ("link", "state", "pod", "mode", "addresses", "endpoint")
         _show_lines(_table(columns, answer))
@@ -341,7 +344,7 @@ def policy(pod: str, output: str, state: Path) -> int:
 
     answer = ask(state, "policy", pod=pod)
     if output == "json":
-        _show_json(answer)
+        _show_contract("policy", answer)
     else:
         for one in answer["pods"]:
             _show_lines(_policy_lines(one))
@@ -358,7 +361,7 @@ def flows(limit: int, output: str, state: Path) -> int:
 
     answer = ask(state, "flows", limit=limit)
     if output == "json":
-        _show_json(answer)
+        _show_contract("flows", answer)
     else:
         columns = ("pod", "origin", "protocol", "local", "local_port", "remote", "remote_port")
         _show_lines(_table((*columns, "packets", "bytes", "state"), answer["flows"]))
@@ -404,7 +407,7 @@ def check(output: str, bpffs: Path) -> int:
 
     found = check_(bpffs)
     if output == "json":
-        _show_json(found)
+        _show_contract("check", {"requirements": found})
     else:
         _show_lines(f"{'ok' if one.ok else 'MISSING':<8} {one.what}: {one.detail}" for one in found)
     return CLEAN if all(one.ok for one in found) else FINDINGS
@@ -423,6 +426,10 @@ def detach(bpffs: Path, state: Path) -> int:
         f" maps {'removed' if removed.pins else 'were not there'}"
     )
     return CLEAN
+
+
+def _show_contract(verb: str, answer: Mapping[str, object]) -> None:
+    _show_json({"schema": f"kubeverdict-agent/{verb}/v{CONTRACTS[verb]}", **answer})
 
 
 def _show_json(answer: object) -> None:

@@ -18,9 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.lab import Lab, LabPod
+from kubeverdict_agent.cli import CONTRACTS
 from kubeverdict_agent.datapath import bpf_links
 from tests.agent.running import PATIENCE, Agent, agent_on, environment, eventually, why_not
 from tests.clusters import documents
+from tests.docs.contracts import check_example
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -173,7 +175,7 @@ def test_status_endpoints_policy_and_flows(agent: Agent) -> None:
     assert client.reaches("10.1.0.2", PORT, timeout=PATIENCE)
     status = json.loads(agent.command("status", "-o", "json"))
     assert status["unknown_links"] == [stranger.host_ifname] and status["policies"] == 1
-    shown = json.loads(agent.command("endpoints", "-o", "json"))
+    shown = json.loads(agent.command("endpoints", "-o", "json"))["endpoints"]
     assert {one["pod"]: one["state"] for one in shown} == {
         "": "unknown",
         "shop/client": "bound",
@@ -188,6 +190,16 @@ def test_status_endpoints_policy_and_flows(agent: Agent) -> None:
     assert any(one["remote_port"] == PORT and one["origin"] == "egress" for one in mine)
     for verb in ("status", "endpoints", "policy", "flows"):
         assert agent.command(verb)
+
+
+def test_json_has_the_fields_of_its_contract(agent: Agent) -> None:
+    """Those that docs/json.md shows. Alarms may stand, and pods be denied, or not."""
+    _, client, _ = pods_of(agent)
+    assert client.reaches("10.1.0.2", PORT, timeout=PATIENCE)
+    may_be = {"status": (".alarms[]", ".refused.")}
+    for verb, version in CONTRACTS.items():
+        printed = json.loads(agent.command(verb, "-o", "json", status=int(verb == "report")))
+        check_example(f"kubeverdict-agent/{verb}/v{version}", [printed], may_be.get(verb, ()))
 
 
 def test_modes_are_shown_and_set(agent: Agent) -> None:
