@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from kubeverdict.analyses.connections import connections
 from kubeverdict.analyses.effects import Effect
 from kubeverdict.analyses.external import families_in_use
-from kubeverdict.analyses.whatif import WhatIf, whatif
+from kubeverdict.analyses.whatif import WhatIf, opening, whatif
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Node, Pod
@@ -221,3 +221,15 @@ def test_the_sample_of_a_node_is_not_a_pod_that_runs_on_it() -> None:
     assert str(closed.source) == "10.9.0.1"
     assert closed.before is not None and closed.before.allowed
     assert closed.after is not None and not closed.after.allowed
+
+
+def test_what_is_only_counted_is_not_explained() -> None:
+    pods = [*WEB, DB, *(pod(f"bare/p-{n}", "app=web", f"10.0.2.{n + 1}") for n in range(4))]
+    some, others = into_db(("app=web", 80)), into_db(("app=db", 443))
+    before, after = (compile_cluster(cluster(pods, [one]), REFERENCE) for one in (some, others))
+    report, read = whatif(before, after), opening(before, after)
+    assert len(report.closed) == 5 and not report.opened
+    for listed, asked in ((report.opened, read.opened), (report.closed, read.closed)):
+        assert len(asked) == len(listed) and [*asked] == [*listed]
+        assert [*asked[1:3]] == [*listed[1:3]]
+    assert read.closed[-1] == report.closed[-1] and read.pairs == report.pairs

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
-from kubeverdict.compile.incremental.index import Chunks, changed
+from kubeverdict.compile.incremental.index import Chunks, changed, folded
 
 
 def test_what_changed_is_between_what_did_not() -> None:
@@ -32,3 +33,24 @@ def test_what_changed_is_between_what_did_not() -> None:
             assert not (gone and new) or (gone[0] is not new[0] and gone[-1] is not new[-1])
             small += len(before) > 256 and span.before - span.start < 2
     assert small > 20
+
+
+def test_what_was_asked_of_a_part_is_asked_once() -> None:
+    asked: list[int] = []
+
+    def total(items: Sequence[int]) -> int:
+        asked.append(len(items))
+        return sum(items)
+
+    numbers = Chunks.of(range(600))
+    assert sum(folded(numbers, total)) == sum(range(600)) and len(asked) == 3
+    for after, parts in (
+        (numbers.replaced(300, 7), 1),
+        (numbers.removed(599), 1),
+        (numbers.appended(5), 1),
+        (numbers, 0),
+    ):
+        asked.clear()
+        assert sum(folded(after, total)) == sum(after)
+        assert len(asked) == parts
+    assert folded((1, 2), total) == [3]

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from kubeverdict.analyses.cells import Cells, Run
 from kubeverdict.analyses.peers import Member, Peer, address_peer, range_peers
+from kubeverdict.compile.incremental.index import folded
 from kubeverdict.model.address_text import Span
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Node, Pod, Service
-from kubeverdict.model.policy import BlockPeer, parts_of
+from kubeverdict.model.policy import BlockPeer, Policy, parts_of
 
 # The peers of pods, and a value for each.
 Found = list[tuple[Peer, int]]
@@ -28,22 +29,37 @@ def families_in_use(*clusters: Cluster) -> frozenset[Family]:
         for cluster in clusters
         for holders in (cluster.pods, cluster.nodes, cluster.services)
     }
-    texts = (
-        address for holders in lists.values() for holder in holders for address in holder.addresses
-    )
-    found: set[Family] = {6 if ":" in text else 4 for text in texts}
-    named: set[Family] = {
-        part.block.family
+    found = {
+        family
+        for holders in lists.values()
+        for families in folded(holders, _families_held)
+        for family in families
+    }
+    named = {
+        family
         for cluster in clusters
-        for policy in cluster.policies
+        for families in folded(cluster.policies, _families_named)
+        for family in families
+    }
+    # That a rule names IPv6 alone does not show that pods have no IPv4.
+    return frozenset(found | named if found else named | {4})
+
+
+def _families_held(holders: Sequence[Pod | Node | Service]) -> frozenset[Family]:
+    texts = (address for holder in holders for address in holder.addresses)
+    return frozenset(6 if ":" in text else 4 for text in texts)
+
+
+def _families_named(policies: Sequence[Policy]) -> frozenset[Family]:
+    return frozenset(
+        part.block.family
+        for policy in policies
         # A CNI may apply the unlisted ones too.
         for rule in (*policy.rules, *policy.unlisted_rules)
         for peer in rule.peers or ()
         for part in parts_of(peer)
         if isinstance(part, BlockPeer)
-    }
-    # That a rule names IPv6 alone does not show that pods have no IPv4.
-    return frozenset(found | named if found else named | {4})
+    )
 
 
 class External:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -33,8 +34,8 @@ class ClusterChange(msgspec.Struct, frozen=True):
 
     at: datetime
     causes: tuple[Cause, ...]
-    opened: tuple[Effect, ...]
-    closed: tuple[Effect, ...]
+    opened: Sequence[Effect]
+    closed: Sequence[Effect]
     pairs: tuple[PairTotals, ...]
     seconds: float
     anew: str = ""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.analyses.cells import CellRow, Cells, gather
+from kubeverdict.analyses.cells import CellRow, Cells, Intervals, gather
 from kubeverdict.analyses.effects import CLOSED, OPENED, Effect, findings_of, length
 from kubeverdict.analyses.external import External, families_in_use
 from kubeverdict.analyses.findings import Check, Finding
+from kubeverdict.analyses.joint_ends import JointAddresses, JointPods
 from kubeverdict.analyses.links import Fans, GroupKinds
 from kubeverdict.analyses.outside import outside
 from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import PortTexts
 from kubeverdict.analyses.samples import SampleFlow, decided, deciders, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
+from kubeverdict.compile.incremental.index import changed
 from kubeverdict.evaluate.aligned import Aligned
 from kubeverdict.evaluate.bounds import conditions, judge_bounds
 from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
-from kubeverdict.evaluate.pairs import count_pairs
-from kubeverdict.model.addresses import Family, parse_address
-from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.evaluate.pairs import known_pairs
+from kubeverdict.model.addresses import Family
+from kubeverdict.model.cluster import Cluster
 from kubeverdict.model.edit import policy_key
 from kubeverdict.model.gc_pause import collector_paused
 from kubeverdict.model.policy import says_the_same
@@ -83,7 +84,30 @@ def whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
     :mod:`kubeverdict.analyses.differences` compares clusters whose pods have other names.
     """
     with collector_paused():
-        return _whatif(old, new)
+        opened, closed, pairs = _effects(old, new)
+        return WhatIf(
+            new.profile.name,
+            opened=tuple(opened),
+            closed=tuple(closed),
+            pairs=pairs,
+            unevaluated=merged(old.unevaluated, new.unevaluated),
+            changed=_changed(old.cluster, new.cluster),
+        )
+
+
+class Opening(NamedTuple):
+    """What a change opens and closes, for readers of a part of it: the rules behind an effect are
+    looked up when it is read, and both versions are held until then."""
+
+    opened: Sequence[Effect]
+    closed: Sequence[Effect]
+    pairs: tuple[PairTotals, ...]
+
+
+def opening(old: CompiledPolicy, new: CompiledPolicy) -> Opening:
+    """As :func:`whatif`, at a cost that depends little on how many effects there are."""
+    with collector_paused():
+        return _effects(old, new)
 
 
 class Shortest(NamedTuple):
@@ -107,27 +131,29 @@ def shortest(old: CompiledPolicy, new: CompiledPolicy) -> Shortest:
         return Shortest(writer.effects(writer.shortest(drafts)), len(drafts))
 
 
-def _whatif(old: CompiledPolicy, new: CompiledPolicy) -> WhatIf:
+def _effects(old: CompiledPolicy, new: CompiledPolicy) -> Opening:
     change = delta(old, new)
+    sides: list[Sequence[Effect]] = []
     if old.least or new.least:
         effects = _Bounds(change).effects()
+        for opens in (True, False):
+            sides.append([effect for draft, effect in effects if draft.opens is opens])
     else:
         writer = _Writer(change, _port_texts(change))
         drafts = list(writer.drafts())
-        effects = [*zip(drafts, writer.effects(drafts), strict=True)]
-    return WhatIf(
-        new.profile.name,
-        opened=tuple(effect for draft, effect in effects if draft.opens),
-        closed=tuple(effect for draft, effect in effects if not draft.opens),
-        pairs=_totals(change),
-        unevaluated=merged(old.unevaluated, new.unevaluated),
-        changed=_changed(old.cluster, new.cluster),
-    )
+        for opens in (True, False):
+            sides.append(_Effects(writer, [draft for draft in drafts if draft.opens is opens]))
+    return Opening(sides[0], sides[1], _totals(change))
 
 
 def _changed(old: Cluster, new: Cluster) -> frozenset[tuple[str, str]]:
     """The policies that one of two clusters has and the other has not, or not with this content."""
-    sides = [{policy_key(one): one for one in side.policies} for side in (old, new)]
+    part = changed(old.policies, new.policies)
+    spans = slice(part.start, part.before), slice(part.start, part.after)
+    sides = [
+        {policy_key(one): one for one in side.policies[span]}
+        for side, span in zip((old, new), spans, strict=True)
+    ]
     return frozenset(
         (policy.kind, str(policy))
         for side, other in (sides, sides[::-1])
@@ -183,7 +209,7 @@ def _port_texts(*changes: Delta) -> PortTexts:
 
 def _totals(change: Delta) -> tuple[PairTotals, ...]:
     def pairs(compiled: CompiledPolicy, families: tuple[Family, ...]) -> int:
-        counted = count_pairs(compiled)
+        counted = known_pairs(compiled)
         return max((one.pairs for one in counted if set(families) & set(one.families)), default=0)
 
     return tuple(
@@ -225,14 +251,7 @@ class _Writer:
         # A value of a cell stands for ports before and after, from 1 on; 0 for no difference.
         self._values: dict[tuple[int, int], int] = {}
         self._rows = [list(change.rows(plane)) for plane in change.planes]
-        # Pods in the order of their joint ends.
-        self._pods: Sequence[Pod] = change.old.pods
-        self._end_of_pod: Mapping[tuple[str, str], int] = change.old.pod_ids
-        if change.old.pod_ids is not change.new.pod_ids:
-            known = {(pod.namespace, pod.name): pod for pod in (*change.old.pods, *change.new.pods)}
-            keys = dict.fromkeys((*change.old.pod_ids, *change.new.pod_ids))
-            self._pods = [known[key] for key in keys]
-            self._end_of_pod = {key: end for end, key in enumerate(keys)}
+        self._pods = JointPods(change)
         concerned = self._concerned()
         groups = group_pods(
             [self._pods[end] for end in concerned],
@@ -241,7 +260,7 @@ class _Writer:
         self._kinds = GroupKinds(groups)
         self._groups = {group.peer.whole: group for group in groups}
         self._members: dict[str, Sequence[str]] = {}  # the pods of those that were asked for
-        self._addresses = _Addresses(change)
+        self._addresses = JointAddresses(change)
 
     def _concerned(self) -> list[int]:
         """The pods of workloads of which any pod gains or loses a connection: few, mostly."""
@@ -254,8 +273,7 @@ class _Writer:
                 changed[row.destinations] = True
             identity = plane.identity[:pods]
             found |= changed[identity] & (identity >= 0)
-        workloads = {self._pods[end].workload for end in np.flatnonzero(found).tolist()}
-        return [end for end, pod in enumerate(self._pods) if pod.workload in workloads]
+        return self._pods.alike(np.flatnonzero(found).tolist())
 
     def drafts(self) -> Iterator[_Draft]:
         """What opens and what closes; a connection may do both, on different ports."""
@@ -353,6 +371,9 @@ class _Writer:
                     )
 
         ends = self._change.ends
+        if not any(row.touches(plane.external) for row in rows):
+            nowhere = Intervals((), np.zeros(0, np.int64))
+            return gather(changed, plane.size, plane.families, kinds, nowhere)
         identity = plane.identity[ends.pods :].tolist()
         hosts = zip(ends.hosts, identity, strict=False)
         space = (
@@ -407,7 +428,7 @@ class _Writer:
     def _ends(self, peer: Peer) -> Iterator[int]:
         if peer.whole:
             for name in self._names(peer):
-                yield self._end_of_pod[peer.namespace, name]
+                yield self._pods.end(peer.namespace, name)
         else:
             yield self._addresses.end(peer.family, peer.spans[0][0])
 
@@ -430,29 +451,24 @@ class _Writer:
         return asked
 
 
-class _Addresses:
-    """Finds the joint end of an address: its interval, or a node that rules treat otherwise.
+class _Effects(Sequence[Effect]):
+    """Effects whose rules are looked up each time that they are read."""
 
-    A node that is treated like its interval is left aside, since what reaches a pod from its own
-    node says nothing about rules.
-    """
+    def __init__(self, writer: _Writer, drafts: Sequence[_Draft]) -> None:
+        self._writer = writer
+        self._drafts = drafts
 
-    def __init__(self, change: Delta) -> None:
-        ends = change.ends
-        self._base = ends.pods + len(ends.hosts)
-        self._starts: list[tuple[Family, int]] = [part[:2] for part in ends.intervals]
-        self._nodes: dict[tuple[Family, int], int] = {}
-        for end, text in enumerate(ends.hosts, start=ends.pods):
-            address = parse_address(text)
-            assert address is not None  # the compiler refuses others
-            key = address.family, address.value
-            around = self._interval(*key)
-            if any(plane.identity[end] != plane.identity[around] for plane in change.planes):
-                self._nodes[key] = end
+    def __len__(self) -> int:
+        return len(self._drafts)
 
-    def end(self, family: Family, value: int) -> int:
-        node = self._nodes.get((family, value))
-        return self._interval(family, value) if node is None else node
+    def __iter__(self) -> Iterator[Effect]:
+        return iter(self._writer.effects(self._drafts))
 
-    def _interval(self, family: Family, value: int) -> int:
-        return self._base + bisect_right(self._starts, (family, value)) - 1
+    @overload
+    def __getitem__(self, index: int) -> Effect: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Effect]: ...
+    def __getitem__(self, index: int | slice) -> Effect | Sequence[Effect]:
+        if isinstance(index, slice):
+            return self._writer.effects(self._drafts[index])
+        return self._writer.effects([self._drafts[index]])[0]

@@ -65,7 +65,7 @@ class RuleRef(msgspec.Struct, frozen=True, gc=False):
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class AddressSpace:
     """External address space, cut into intervals (*atoms*) by the prefixes that rules name.
 
@@ -79,6 +79,11 @@ class AddressSpace:
     @property
     def atoms(self) -> int:
         return int(self.ipv4.size) + int(self.ipv6.shape[0])
+
+    @cached_property
+    def intervals(self) -> tuple[tuple[Family, int, int], ...]:
+        """Family, first and last address of all atoms."""
+        return tuple(map(self.interval, range(self.atoms)))
 
     def interval(self, atom: int) -> tuple[Family, int, int]:
         """Family, first and last address of an atom."""
@@ -154,7 +159,7 @@ class Plane:
         return rules
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CompiledPolicy:
     """Everything that a verdict needs, frozen. Made by ``compile_cluster``.
 

@@ -8,6 +8,7 @@ What differs is then found by looking at the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
+from kubeverdict.compile.incremental.index import changed
 from kubeverdict.compile.indexing import bit_slices, indexed, parts_of
 from kubeverdict.compile.ports import atoms_at
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
@@ -74,29 +76,48 @@ class Aligned:
 
 def align_ends(old: CompiledPolicy, new: CompiledPolicy) -> AlignedEnds:
     """Match the ends of both versions: pods by namespace and name, addresses by value."""
-    same = old.pod_ids is new.pod_ids  # as where an edit of policies made one of the other
-    names = old.pod_ids if same else dict.fromkeys((*old.pod_ids, *new.pod_ids))
+    pods_of = _pods(old, new)
     hosts = tuple(dict.fromkeys((*old.hosts, *new.hosts)))
     intervals, old_atoms, new_atoms = _intervals(old.addresses, new.addresses)
     sides: list[NDArray[np.int64]] = []
-    for compiled, atoms in ((old, old_atoms), (new, new_atoms)):
-        pods = np.arange(len(names))
-        if not same:
-            places = (compiled.pod_ids.get(name, -1) for name in names)
-            pods = np.fromiter(places, np.int64, len(names))
+    for compiled, atoms, pods in zip((old, new), (old_atoms, new_atoms), pods_of, strict=True):
         # A host of one version only is a plain address in the other, found by its interval.
         known = {text: compiled.first_host + index for index, text in enumerate(compiled.hosts)}
         others = [text for text in hosts if text not in known]
         known |= zip(others, address_ids(compiled, others).tolist(), strict=True)
         at_hosts = np.fromiter(map(known.__getitem__, hosts), np.int64, len(hosts))
         sides.append(np.concatenate((pods, at_hosts, atoms + compiled.first_atom)))
-    return AlignedEnds(sides[0], sides[1], len(names), hosts, tuple(intervals))
+    return AlignedEnds(sides[0], sides[1], pods_of[0].size, hosts, tuple(intervals))
+
+
+def _pods(old: CompiledPolicy, new: CompiledPolicy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pods of either version, those that only the new one has behind, as ids of both."""
+    part = changed(old.pods, new.pods)  # nothing, where an edit of policies made one of the other
+    before = {
+        (pod.namespace, pod.name): number
+        for number, pod in enumerate(old.pods[part.start : part.before], start=part.start)
+    }
+    of_old = np.arange(len(old.pods))
+    of_new = np.where(of_old < part.start, of_old, of_old + part.shift)
+    of_new[part.start : part.before] = -1
+    coming: list[int] = []
+    for number, pod in enumerate(new.pods[part.start : part.after], start=part.start):
+        place = before.get((pod.namespace, pod.name))
+        if place is None:
+            coming.append(number)
+        else:
+            of_new[place] = number
+    missing = np.full(len(coming), -1, np.int64)
+    return np.concatenate((of_old, missing)), np.append(of_new, coming).astype(np.int64)
 
 
 def _intervals(
     old: AddressSpace, new: AddressSpace
-) -> tuple[list[tuple[Family, int, int]], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Sequence[tuple[Family, int, int]], NDArray[np.int64], NDArray[np.int64]]:
     """Address space cut by the edges of both, and the atom of either in each piece."""
+    if old is new:
+        every = np.arange(old.atoms)
+        return old.intervals, every, every
     edges: dict[Family, dict[int, list[int]]] = {4: {}, 6: {}}
     for side, space in enumerate((old, new)):
         for atom in range(space.atoms):

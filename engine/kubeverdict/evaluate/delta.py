@@ -54,6 +54,10 @@ class DeltaRow:
     before: NDArray[np.bool_]
     after: NDArray[np.bool_]
 
+    def touches(self, first: int) -> bool:
+        """Whether an identity from ``first`` on is among its ends."""
+        return bool((self.sources >= first).any() or (self.destinations >= first).any())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:

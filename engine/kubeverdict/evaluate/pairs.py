@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,18 @@ def count_pairs(compiled: CompiledPolicy, *, threads: int | None = None) -> tupl
     A cluster whose address families are distinguished by nothing has one plane.
     """
     return tuple(_count_plane(compiled, plane, threads) for plane in compiled.planes)
+
+
+_known: WeakKeyDictionary[CompiledPolicy, tuple[PairCounts, ...]] = WeakKeyDictionary()
+
+
+def known_pairs(compiled: CompiledPolicy) -> tuple[PairCounts, ...]:
+    """As :func:`count_pairs`, counted once: of a cluster that is followed each version is the new
+    one first and the old one then."""
+    found = _known.get(compiled)
+    if found is None:
+        found = _known[compiled] = count_pairs(compiled)
+    return found
 
 
 def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:

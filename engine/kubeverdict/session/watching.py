@@ -15,7 +15,7 @@ from kubeverdict.analyses.watched import (
     Started,
     Watched,
 )
-from kubeverdict.analyses.whatif import whatif
+from kubeverdict.analyses.whatif import opening
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.live.following import Batch, Follower, Progress
 from kubeverdict.live.reflector import now
@@ -82,7 +82,7 @@ class Watching:
         before = self._session.now
         after = self._session.keep(batch.edit)
         same = after.compiled.planes is before.compiled.planes and not after.anew
-        changed = None if same else whatif(before.compiled, after.compiled)
+        changed = None if same else opening(before.compiled, after.compiled)
         yield ClusterChange(
             _now(),
             batch.causes,

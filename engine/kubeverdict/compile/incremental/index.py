@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import accumulate, chain
 from operator import is_not
-from typing import Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 _CHUNK = 256  # items: about the square root of what large clusters have
 
@@ -79,11 +80,17 @@ class Chunks(Sequence[Item]):
     A value: :meth:`replaced`, :meth:`appended` and :meth:`removed` make another one.
     """
 
-    __slots__ = ("_first", "_parts")
+    __slots__ = ("_first", "_known", "_parts")
 
-    def __init__(self, parts: Sequence[tuple[Item, ...]]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[tuple[Item, ...]],
+        known: Mapping[Callable[..., Any], list[Any]] | None = None,
+    ) -> None:
         self._parts = parts
         self._first = [0, *accumulate(map(len, parts))]
+        # What was asked of each part, None where it was not yet.
+        self._known: dict[Callable[..., Any], list[Any]] = dict(known or {})
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Chunks[Item]:
@@ -119,13 +126,23 @@ class Chunks(Sequence[Item]):
 
     def appended(self, item: Item) -> Chunks[Item]:
         if not self._parts or len(self._parts[-1]) >= _CHUNK:
-            return Chunks([*self._parts, (item,)])
+            known = {fold: [*found, None] for fold, found in self._known.items()}
+            return Chunks([*self._parts, (item,)], known)
         return self._with(len(self._parts) - 1, (*self._parts[-1], item))
 
     def removed(self, index: int) -> Chunks[Item]:
         part, place = self._at(index)
         old = self._parts[part]
         return self._with(part, (*old[:place], *old[place + 1 :]))
+
+    def folded(self, fold: Callable[[Sequence[Item]], Value]) -> list[Value]:
+        """``fold`` (a function of a module, never None) of each part, in order. Versions that share
+        a part ask once."""
+        found = self._known.setdefault(fold, [None] * len(self._parts))
+        for at, part in enumerate(self._parts):
+            if found[at] is None:
+                found[at] = fold(part)
+        return found
 
     def _at(self, index: int) -> tuple[int, int]:
         """The part that has an item, and its place there."""
@@ -136,7 +153,17 @@ class Chunks(Sequence[Item]):
 
     def _with(self, part: int, items: tuple[Item, ...]) -> Chunks[Item]:
         kept = [items] if items else []  # bisection wants no empty part
-        return Chunks([*self._parts[:part], *kept, *self._parts[part + 1 :]])
+        known = {
+            fold: [*found[:part], *(None for _ in kept), *found[part + 1 :]]
+            for fold, found in self._known.items()
+        }
+        return Chunks([*self._parts[:part], *kept, *self._parts[part + 1 :]], known)
+
+
+def folded(items: Sequence[Item], fold: Callable[[Sequence[Item]], Value]) -> list[Value]:
+    """``fold`` of the parts of a sequence that changes (:meth:`Chunks.folded`), or of all of
+    another one."""
+    return items.folded(fold) if isinstance(items, Chunks) else [fold(items)]
 
 
 class ChangedPart(NamedTuple):
@@ -188,7 +215,12 @@ class ObjectList(Generic[Key, Item]):
     def __init__(self, items: Sequence[Item], places: Mapping[Key, int]) -> None:
         """``places`` are those of ``items`` by key, ascending; they must not change."""
         self.places = Places(places)
-        self.all: Sequence[Item] = items  # now, in their order
+        self._all = items if isinstance(items, Chunks) else Chunks.of(items)
+
+    @property
+    def all(self) -> Sequence[Item]:
+        """The objects now, in their order."""
+        return self._all
 
     def copy(self) -> ObjectList[Key, Item]:
         return copy(self)
@@ -198,13 +230,10 @@ class ObjectList(Generic[Key, Item]):
         place = self.places.get(key)
         if place is None:
             self.places = self.places.added(key)
-            self.all = self._chunks().appended(item)
+            self._all = self._all.appended(item)
         else:
-            self.all = self._chunks().replaced(place, item)
+            self._all = self._all.replaced(place, item)
 
     def take(self, key: Key) -> None:
-        self.all = self._chunks().removed(self.places[key])
+        self._all = self._all.removed(self.places[key])
         self.places = self.places.removed(key)
-
-    def _chunks(self) -> Chunks[Item]:
-        return self.all if isinstance(self.all, Chunks) else Chunks.of(self.all)

@@ -142,6 +142,8 @@ class EditablePlane:
             ends=pack_ends(self.identity, self.node, self.about, self.position_of.size),
         )
         freeze((made.weight, made.slices, made.ends))
+        if "matrix" in vars(plane):
+            vars(made)["matrix"] = plane.matrix  # the rules and their sets are the same
         return made
 
     # --- identities ------------------------------------------------------------------------
