@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.compile.incremental.editable import Editable
 from kubeverdict.errors import KubeverdictError
@@ -100,6 +101,40 @@ def test_a_session_is_as_it_was_after_an_edit_that_cannot_be_compiled() -> None:
     edit = Edit("", policies_out=(policy_key(cluster.policies[0]),))
     session.keep(edit)
     agree(session.now.compiled, edited(cluster, edit), 1)
+
+
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> list[Edit]:
+    """The edits that were followed."""
+    found: list[Edit] = []
+    apply = Editable.apply
+
+    def noted(editable: Editable, edit: Edit) -> CompiledPolicy:
+        found.append(edit)
+        return apply(editable, edit)
+
+    monkeypatch.setattr(Editable, "apply", noted)
+    return found
+
+
+def test_what_takes_longer_to_follow_than_to_compile_is_compiled(followed: list[Edit]) -> None:
+    cluster = random_cluster(12, 10, 3)
+    session = Session.of(cluster, REFERENCE)
+    many = tuple(replace(cluster.policies[0], name=f"p{number}") for number in range(21))
+    for count in (21, 20):
+        edit = Edit("", policies_in=many[:count])
+        agree(session.judge(edit).compiled, edited(cluster, edit), count)
+        assert followed == [edit] * (count == 20)
+
+
+def test_the_first_edit_that_is_judged_of_a_snapshot_is_compiled(followed: list[Edit]) -> None:
+    """To follow it the cluster would have to be compiled first; the next one is worth that."""
+    cluster = random_cluster(13, 10, 3)
+    session = Session.resumed(compile_cluster(cluster, REFERENCE))
+    edit = Edit("", policies_out=(policy_key(cluster.policies[0]),))
+    for expected in ([], [edit]):
+        agree(session.judge(edit).compiled, edited(cluster, edit), len(expected))
+        assert followed == expected
 
 
 def test_versions_are_whole_while_edits_are_kept_and_folded(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from kubeverdict.model.cluster import Cluster
+from kubeverdict.model.cluster import Cluster, Pod
+from kubeverdict.model.edit import Edit, edited
 
 
 def with_finished(cluster: Cluster) -> Cluster:
@@ -23,3 +24,27 @@ def with_finished(cluster: Cluster) -> Cluster:
         for pod in cluster.pods
     )
     return msgspec.structs.replace(cluster, pods=pods)
+
+
+def edit_with_finished(cluster: Cluster, edit: Edit) -> Edit:
+    """What makes ``with_finished(cluster)`` the cluster after ``edit``, with its finished pods.
+
+    A workload may get other pods by the edit than its finished ones, or lose all others.
+    """
+    if not edit.pods_out and not edit.pods_in:
+        return edit
+    before, after = (
+        {(pod.namespace, pod.name): pod for pod in with_finished(one).pods}
+        for one in (cluster, edited(cluster, edit))
+    )
+    return msgspec.structs.replace(
+        edit,
+        pods_out=tuple(key for key in before if key not in after),
+        pods_in=tuple(pod for key, pod in after.items() if not _is_same(before.get(key), pod)),
+    )
+
+
+def _is_same(known: Pod | None, pod: Pod) -> bool:
+    """Pods are equal where they are one object, and finished ones come back as others each time."""
+    astuple = msgspec.structs.astuple
+    return known is pod or (known is not None and astuple(known) == astuple(pod))

@@ -111,12 +111,13 @@ def snapshot_in(files: Sequence[str]) -> Snapshot | None:
 
 def cluster_in(files: Sequence[str], namespace: str, skip_invalid: bool) -> Cluster:
     """The cluster in manifests or in a snapshot."""
-    return _cluster_of(snapshot_in(files), files, namespace, skip_invalid)
+    return cluster_of(snapshot_in(files), files, namespace, skip_invalid)
 
 
-def _cluster_of(
+def cluster_of(
     snapshot: Snapshot | None, files: Sequence[str], namespace: str, skip_invalid: bool
 ) -> Cluster:
+    """The cluster of a snapshot that :func:`snapshot_in` found, or else that in manifests."""
     if snapshot is not None:
         return snapshot.compiled.cluster
     return load_input(files, namespace, skip_invalid).cluster
@@ -132,13 +133,18 @@ def session_in(
 ) -> Session:
     """The cluster in manifests, compiled, to make changes of; or as a snapshot has it, if that
     fits. ``check`` is called with the cluster before it is compiled."""
-    from kubeverdict.session.session import Session
-
     snapshot = snapshot_in(files)
-    cluster = _cluster_of(snapshot, files, namespace, skip_invalid)
+    cluster = cluster_of(snapshot, files, namespace, skip_invalid)
     if check is not None:
         check(cluster)
-    compiled = fitting(snapshot, cni, static)
+    return session_of(snapshot, cluster, cni, static)
+
+
+def session_of(snapshot: Snapshot | None, cluster: Cluster, cni: str, static: bool) -> Session:
+    """``cluster`` compiled, to make changes of; or as a snapshot has it, if that fits."""
+    from kubeverdict.session.session import Session
+
+    compiled = _fitting(snapshot, cluster, cni, static)
     if snapshot is not None and compiled is not None:
         return Session.resumed(compiled, snapshot.workbench)
     say_wait(cluster)
@@ -153,16 +159,28 @@ def compiled_in(
     """As :func:`session_in`, for a question about the cluster as it is: nothing that follows
     changes is loaded."""
     snapshot = snapshot_in(files)
-    cluster = _cluster_of(snapshot, files, namespace, skip_invalid)
-    return fitting(snapshot, cni, static) or compiled_from(cluster, cni, static)
+    cluster = cluster_of(snapshot, files, namespace, skip_invalid)
+    return compiled_of(snapshot, cluster, cni, static)
 
 
-def fitting(snapshot: Snapshot | None, cni: str, static: bool) -> CompiledPolicy | None:
-    """What a snapshot holds, if it was compiled for this CNI."""
+def compiled_of(
+    snapshot: Snapshot | None, cluster: Cluster, cni: str, static: bool
+) -> CompiledPolicy:
+    """``cluster`` compiled; or as a snapshot has it, if that fits."""
+    found = _fitting(snapshot, cluster, cni, static)
+    return compiled_from(cluster, cni, static) if found is None else found
+
+
+def _fitting(
+    snapshot: Snapshot | None, cluster: Cluster, cni: str, static: bool
+) -> CompiledPolicy | None:
+    """What a snapshot holds, if that is ``cluster`` and was compiled for this CNI."""
     if snapshot is None:
         return None
     compiled = snapshot.compiled
     if (compiled.profile, compiled.static) != (PROFILES[cni], static):
+        return None
+    if compiled.cluster is not cluster:
         return None
     say_notes(compiled)
     return compiled

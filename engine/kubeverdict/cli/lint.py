@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubeverdict.cli.inputs import compiled_from, fitting, load_input, snapshot_in
+from kubeverdict.cli.inputs import compiled_from, compiled_of, load_input, snapshot_in
 from kubeverdict.cli.options import input_files
 from kubeverdict.cli.output import say, show
 from kubeverdict.command.cni import CniName
@@ -135,10 +135,8 @@ def _input(
     """The cluster, compiled, and where its objects are; a snapshot knows that of policies only."""
     snapshot = snapshot_in(files)
     if snapshot is not None:
-        compiled = fitting(snapshot, cni, static)
-        if compiled is None:
-            compiled = compiled_from(snapshot.compiled.cluster, cni, static)
         path = snapshot.path
+        compiled = compiled_of(snapshot, snapshot.compiled.cluster, cni, static)
         return compiled, lambda key: (path, 0)
     from kubeverdict.analyses.lint.finding import NAME
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from kubeverdict.cli.flows import check_inputs, flow_logs, say_nothing_judged, traffic_in
-from kubeverdict.cli.inputs import check_pods, cluster_in, compiled_from
+from kubeverdict.cli.inputs import (
+    check_pods,
+    cluster_of,
+    say_notes,
+    session_of,
+    snapshot_in,
+)
 from kubeverdict.cli.options import input_files, judging
 from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS
@@ -82,15 +88,18 @@ def recommend(
     from kubeverdict.analyses.recommend.proof import Recommended, prove
     from kubeverdict.analyses.replay import log_of
     from kubeverdict.analyses.traffic import LogReading
-    from kubeverdict.manifests import Loaded, apply
+    from kubeverdict.manifests import Loaded
+    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.model.cluster import Cluster
     from kubeverdict.render.recommend import remarks
 
     check_inputs(files, logs, ())
-    cluster = cluster_in(files, namespace, skip_invalid)
+    snapshot = snapshot_in(files)
+    cluster = cluster_of(snapshot, files, namespace, skip_invalid)
     _check_namespaces(cluster, namespaces)
     whole = with_finished(cluster)
-    before = compiled_from(whole, cni, static)
+    session = session_of(snapshot, whole, cni, static)
+    before = session.now.compiled
     check_pods(before)
     wanted = (*baselines, *(("deny-all",) if default_deny else ()))
     options = DraftOptions(namespaces, max_cidrs, tuple(dict.fromkeys(wanted)))
@@ -101,7 +110,9 @@ def recommend(
     texts = _texts(found, out)
     # What is proven is what was written: the policies as the text has them.
     read = tuple(policy for file, text in texts.items() for policy in _read(file, text))
-    after = compiled_from(apply(cluster, Loaded(Cluster(policies=read))), cni, static)
+    edit = Resolver(cluster).change(Loaded(Cluster(policies=read)))
+    after = session.judge(edit).compiled
+    say_notes(after)
     alone = Alone.of(cluster, read, PROFILES[cni], static)
     proof = prove(before, after, alone, traffic)
     written = _write(texts) if out is not None and proof.is_sound else ()

@@ -5,7 +5,15 @@ from __future__ import annotations
 import click
 
 from kubeverdict.cli.flows import check_inputs, flow_logs, say_nothing_judged, traffic_in
-from kubeverdict.cli.inputs import check_pods, cluster_in, compiled_from, load_input
+from kubeverdict.cli.inputs import (
+    check_pods,
+    cluster_of,
+    compiled_of,
+    load_input,
+    say_notes,
+    session_of,
+    snapshot_in,
+)
 from kubeverdict.cli.options import input_files, judging
 from kubeverdict.cli.output import say, show
 from kubeverdict.command.failures import CLEAN, FINDINGS
@@ -38,20 +46,24 @@ def replay(
 
     Exit status 1 where a connection that was seen would break.
     """
-    from kubeverdict.analyses.finished import with_finished
+    from kubeverdict.analyses.finished import edit_with_finished, with_finished
     from kubeverdict.analyses.replay import replay as replay_
     from kubeverdict.analyses.traffic import BATCH, LogReading
-    from kubeverdict.manifests import apply
+    from kubeverdict.manifests.resolving import Resolver
     from kubeverdict.render.replay import remarks
 
     check_inputs(files, logs, applied)
-    cluster = cluster_in(files, namespace, skip_invalid)
-    policies = compiled_from(with_finished(cluster), cni, static)
+    snapshot = snapshot_in(files)
+    cluster = cluster_of(snapshot, files, namespace, skip_invalid)
     present = None
     if applied:
-        present = policies
-        changed = apply(cluster, load_input(applied, namespace, skip_invalid))
-        policies = compiled_from(with_finished(changed), cni, static)
+        session = session_of(snapshot, with_finished(cluster), cni, static)
+        present = session.now.compiled
+        edit = Resolver(cluster).change(load_input(applied, namespace, skip_invalid))
+        policies = session.judge(edit_with_finished(cluster, edit)).compiled
+        say_notes(policies)
+    else:
+        policies = compiled_of(snapshot, with_finished(cluster), cni, static)
     check_pods(policies)
     reading = LogReading()
     traffic = traffic_in(logs, columns, cluster, reading, BATCH)

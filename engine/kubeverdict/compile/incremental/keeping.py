@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import Compilation, compilation
-from kubeverdict.compile.incremental.after import compiled_after, compiled_anew
+from kubeverdict.compile.incremental.after import compiled_after, compiled_anew, is_worth_following
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.errors import KubeverdictError
 from kubeverdict.model.edit import Edit
@@ -41,6 +41,7 @@ class Keeper:
         self._made = made
         self._editable: Editable | None = None
         self._cannot = ""  # why the cluster as it is takes no edits
+        self._has_judged = False
         self._lock = threading.RLock()
         self._fold: _Fold | None = None
 
@@ -76,9 +77,17 @@ class Keeper:
     def after(self, edit: Edit) -> Kept:
         """The cluster after ``edit``, which is then forgotten. Raises as :meth:`keep`."""
         with self._lock:
-            editable, now = self._open(), self._now
+            now = self._now
+            editable = self._open() if self._is_worth_opening(edit) else None
             forgotten = editable.copy() if editable is not None else None
         return Kept(now.number + 1, compiled_after(now.compiled, forgotten, edit))
+
+    def _is_worth_opening(self, edit: Edit) -> bool:
+        """Whether to follow an edit that is forgotten. Where nothing is at hand to follow it from,
+        the first one is not worth compiling the cluster for: it may be the only one."""
+        is_first = not (self._has_judged or self._made or self._editable)
+        self._has_judged = True
+        return not is_first and is_worth_following(self._now.compiled, edit)
 
     def open(self) -> None:
         """Make ready for edits now, which the first one would have to."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compilation
-from kubeverdict.compile.incremental.after import compiled_after
+from kubeverdict.compile.incremental.after import compiled_after, is_worth_following
 from kubeverdict.compile.incremental.editable import CannotEdit, Editable
 from kubeverdict.compile.overlay.making import make_overlay
 from kubeverdict.compile.overlay.overlay import Overlay
@@ -112,8 +112,8 @@ class Workbench:
     def after(self, edit: Edit) -> CompiledPolicy:
         """The cluster after ``edit``, compiled: by what it touches, where that can be followed.
         Raises KubeverdictError where the cluster cannot be compiled."""
-        # Another network plug-in is never followed: not worth making ready for.
-        copy = self._editable.copy() if not edit.profile and self._editable is not None else None
+        editable = self._editable if is_worth_following(self.compiled, edit) else None
+        copy = None if editable is None else editable.copy()
         return compiled_after(self.compiled, copy, edit)
 
     @cached_property
