@@ -11,9 +11,11 @@ Services are not here: a query about a Service is one query for each of its endp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, partial
 from ipaddress import ip_address
 from itertools import groupby
 
@@ -34,7 +36,7 @@ from kubeverdict.model.policy import (
     Rule,
 )
 from kubeverdict.model.ports import NamedPort, Protocol
-from kubeverdict.model.profile import PROFILES, REFERENCE, Profile
+from kubeverdict.model.profile import REFERENCE, Profile
 from tests.oracle_parts import (
     FAMILIES,
     End,
@@ -44,15 +46,15 @@ from tests.oracle_parts import (
     excludes,
     family_of,
     has_names_of_nobody,
+    is_known,
     isolates,
     lets_icmp_through,
     longest_prefix_matches,
     named_ports,
     network,
     number_ranges,
+    ordered_rules,
     place_of,
-    rules_at_other_end,
-    rules_of,
     seen_labels,
     selects,
     speaks_of,
@@ -118,18 +120,26 @@ class Oracle:
         self.host_pods = [pod for pod in present if pod.host_network]
         self.managed = [pod for pod in present if self._is_managed(pod)]
         self.policies = sorted(
-            (one for one in cluster.policies if self._is_known(one) and not self._is_refused(one)),
-            key=lambda policy: (
-                policy.tier.layer.order,
-                policy.tier.layer.name,
-                policy.tier.order,
-                policy.tier.name,
-                *(policy.order, policy.tiebreak),
-                policy.kind,
-                policy.namespace or "",
-                policy.name,
+            (
+                one
+                for one in cluster.policies
+                if is_known(one, profile) and not self._is_refused(one)
             ),
+            key=place_of,
         )
+        self._remember()
+
+    def without(self, policies: Collection[Policy]) -> Oracle:
+        """The same cluster without some policies."""
+        other = copy(self)
+        other.policies = [one for one in self.policies if one not in policies]
+        other._remember()
+        return other
+
+    def _remember(self) -> None:
+        """Answers that do not depend on the flow are found once."""
+        self._speaking = cache(self._find_speaking)
+        self._rules = cache(partial(ordered_rules, profile=self.profile))
 
     # -- questions ---------------------------------------------------------------------------
 
@@ -254,25 +264,25 @@ class Oracle:
         own = node_passes and self._is_own_node(other, subject.pod, flow.family)
         if own and not (direction is Direction.INGRESS and self.profile.own_node_deniable):
             return Way(Reason.OWN_NODE)
-        speaking = [
-            policy
-            for policy in self.policies
-            if self._is_subject(policy, subject.pod) and speaks_of(policy, direction, self.profile)
-        ]
-        way = self._layers(direction, speaking, other, flow)
+        way = self._layers(direction, self._speaking(direction, subject.pod), other, flow)
         denied = not isinstance(way.decided, Reason) and way.decided[1].action is Action.DENY
         return Way(Reason.OWN_NODE) if own and not denied else way
 
+    def _find_speaking(self, direction: Direction, subject: Pod) -> dict[str, list[Policy]]:
+        """The policies of each layer with something to say of an end."""
+        by_layer: dict[str, list[Policy]] = {policy.tier.layer.name: [] for policy in self.policies}
+        for policy in self.policies:
+            if self._is_subject(policy, subject) and speaks_of(policy, direction, self.profile):
+                by_layer[policy.tier.layer.name].append(policy)
+        return by_layer
+
     def _layers(
-        self, direction: Direction, speaking: Iterable[Policy], other: End, flow: Flow
+        self, direction: Direction, speaking: dict[str, list[Policy]], other: End, flow: Flow
     ) -> Way:
         """Each layer for itself: the first that denies decides, or else the first with a rule."""
-        by_layer: dict[str, list[Policy]] = {policy.tier.layer.name: [] for policy in self.policies}
-        for policy in speaking:
-            by_layer[policy.tier.layer.name].append(policy)
         ways = [
             (name, self._tiers(direction, policies, other, flow))
-            for name, policies in by_layer.items()
+            for name, policies in speaking.items()
         ]
         passed: tuple[tuple[Policy, Rule], ...] = ()
         for _, way in ways:
@@ -306,18 +316,9 @@ class Oracle:
         self, direction: Direction, policies: Iterable[Policy], other: End, flow: Flow
     ) -> tuple[Policy, Rule] | None:
         """The first by precedence, where a rule has none of its own that of its policy."""
-        merged = self.profile.both_directions == "merged"
-        rules = [
-            (policy, rule)
-            for policy in policies
-            for rule in (
-                *rules_of(policy, direction, self.profile),
-                *(rules_at_other_end(policy, direction) if merged else ()),
-            )
-        ]
         ends = {Direction.EGRESS: flow.destination, Direction.INGRESS: flow.source}
         assert other is ends[direction]
-        for policy, rule in sorted(rules, key=place_of):
+        for policy, rule in self._rules(tuple(policies), direction):
             # One for the other end counts where the policy selects that one as well.
             subject = other.pod
             if rule.direction is not direction and (
@@ -334,12 +335,6 @@ class Oracle:
         else:
             in_scope = selects(policy.namespaces, self.namespace_labels[pod.namespace])
         return in_scope and selects(policy.pods, seen_labels(pod, self.profile))
-
-    def _is_known(self, policy: Policy) -> bool:
-        """A CNI has some policy APIs and no others; one that none has is a test's own."""
-        lists = [profile.policy_apis or () for profile in (*PROFILES.values(), self.profile)]
-        left_out = {kind for kinds in lists for kind in kinds} - set(self.profile.policy_apis or ())
-        return self.profile.policy_apis is None or policy.kind not in left_out
 
     def _is_refused(self, policy: Policy) -> bool:
         """A CNI without named ports may refuse the whole policy that has one."""

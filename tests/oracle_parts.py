@@ -23,8 +23,8 @@ from kubeverdict.model.policy import (
     Rule,
 )
 from kubeverdict.model.ports import IcmpMatch, NamedPort, PortMatch, PortRange, Protocol
-from kubeverdict.model.profile import Profile
-from kubeverdict.model.selectors import Operator, Selector
+from kubeverdict.model.profile import PROFILES, Profile
+from kubeverdict.model.selectors import Operator, Requirement, Selector
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -62,6 +62,13 @@ class Flow:
     family: Family
 
 
+def is_known(policy: Policy, profile: Profile) -> bool:
+    """A CNI has some policy APIs and no others; one that none has is a test's own."""
+    lists = [each.policy_apis or () for each in (*PROFILES.values(), profile)]
+    left_out = {kind for kinds in lists for kind in kinds} - set(profile.policy_apis or ())
+    return profile.policy_apis is None or policy.kind not in left_out
+
+
 def lets_icmp_through(profile: Profile, flow: Flow) -> bool:
     """Does the CNI's NetworkPolicy, and no other API, leave ICMP alone?"""
     return profile.icmp == "always" and flow.protocol is Protocol.ICMP
@@ -77,26 +84,30 @@ def network(block: Block) -> IPNetwork:
     return IPv6Network((block.first, block.prefix))
 
 
+def meets(requirement: Requirement, value: str | None) -> bool:
+    """Does the value of the key, None where it is absent, meet a requirement?"""
+    texts = requirement.values
+    if value is None:
+        return requirement.operator in (Operator.NOT_IN, Operator.DOES_NOT_EXIST)
+    match requirement.operator:
+        case Operator.IN:
+            return value in texts
+        case Operator.NOT_IN:
+            return value not in texts
+        case Operator.CONTAINS:
+            return any(value.count(text) for text in texts)
+        case Operator.STARTS_WITH:
+            return any(value[: len(text)] == text for text in texts)
+        case Operator.ENDS_WITH:
+            return any(not text or value[-len(text) :] == text for text in texts)
+    return requirement.operator is Operator.EXISTS
+
+
 def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
     """A label selector: every requirement must hold, and every clause. NotIn holds where the key
     is absent."""
-    for requirement in selector.requirements:
-        present = requirement.key in labels
-        value = labels.get(requirement.key, "")
-        listed = present and value in requirement.values
-        ends = [present and value[-len(text) :] == text for text in requirement.values if text]
-        begins = [present and value[: len(text)] == text for text in requirement.values]
-        holds = {
-            Operator.IN: listed,
-            Operator.NOT_IN: not listed,
-            Operator.EXISTS: present,
-            Operator.DOES_NOT_EXIST: not present,
-            Operator.CONTAINS: present and any(value.count(one) for one in requirement.values),
-            Operator.STARTS_WITH: any(begins),
-            Operator.ENDS_WITH: any(ends) or (present and "" in requirement.values),
-        }
-        if not holds[requirement.operator]:
-            return False
+    if not all(meets(each, labels.get(each.key)) for each in selector.requirements):
+        return False
     for clause in selector.clauses:
         chosen = [selects(part, labels) for part in clause.parts]
         if clause.negated and chosen[0]:
@@ -117,11 +128,36 @@ def seen_labels(pod: Pod, profile: Profile) -> Mapping[str, str]:
     return {key: value for key, value in pod.labels.items() if not key.startswith(_UNSEEN)}
 
 
-def place_of(ref: tuple[Policy, Rule]) -> tuple[float, str, str, str, str]:
-    """Where a rule comes in its tier."""
-    policy, rule = ref
-    order = policy.order if rule.precedence is None else rule.precedence
-    return order, policy.tiebreak, policy.kind, policy.namespace or "", policy.name
+def place_of(policy: Policy) -> tuple[float | str, ...]:
+    """Where a policy comes: by layer, by tier, and in its tier."""
+    tier = policy.tier
+    return (
+        *(tier.layer.order, tier.layer.name, tier.order, tier.name),
+        *(policy.order, policy.tiebreak, policy.kind, policy.namespace or "", policy.name),
+    )
+
+
+def ordered_rules(
+    policies: Iterable[Policy], direction: Direction, profile: Profile
+) -> list[tuple[Policy, Rule]]:
+    """The rules of policies of one tier by precedence; where a rule has none of its own it is that
+    of its policy."""
+    merged = profile.both_directions == "merged"
+    rules = [
+        (policy, rule)
+        for policy in policies
+        for rule in (
+            *rules_of(policy, direction, profile),
+            *(rules_at_other_end(policy, direction) if merged else ()),
+        )
+    ]
+
+    def place(ref: tuple[Policy, Rule]) -> tuple[float, str, str, str, str]:
+        policy, rule = ref
+        order = policy.order if rule.precedence is None else rule.precedence
+        return order, policy.tiebreak, policy.kind, policy.namespace or "", policy.name
+
+    return sorted(rules, key=place)
 
 
 def covers(port: PortMatch, flow: Flow) -> bool:

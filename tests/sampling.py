@@ -1,5 +1,4 @@
-"""Of tests that run many cases, or seconds each, some: for machines on which the whole suite ran
-before."""
+"""Of the tests of each file some: for machines on which what was left out ran elsewhere."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="run every Nth case of a parametrized test, every Nth of the agent's in a file, "
-        "and an Nth of generated examples",
+        help="run every Nth test of a file, and an Nth of generated examples",
     )
 
 
@@ -40,10 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     kept: list[pytest.Item] = []
     for item in items:
-        # Starting an agent takes seconds: one test after the other stands for those of its file.
-        long = item.nodeid.startswith("tests/agent/")
-        test = item.nodeid.partition("::" if long else "[")[0]
-        (left_out if seen[test] % every else kept).append(item)
-        seen[test] += 1
+        file = item.nodeid.partition("::")[0]
+        (left_out if seen[file] % every else kept).append(item)
+        seen[file] += 1
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept

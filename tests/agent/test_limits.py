@@ -167,7 +167,7 @@ def test_nonsense_on_the_sockets_takes_nothing_down(agent: Agent) -> None:
     verbs = ["status", "endpoints", "policy", "flows", "report", "events", "mode", "confirm", "x"]
     fields = ["pod", "limit", "last", "follow", "set", "namespace", "verb", ""]
     values: list[object] = [None, True, -1, 1 << 70, 1.5, "", "x/y", "\x00", [], [1], {}, {"a": []}]
-    for _ in range(300):
+    for _ in range(100):
         verb, asked = chance.choice(verbs), chance.sample(fields[:-2], 2)
         request = {name: chance.choice(values) for name in asked if name != "follow"}
         with contextlib.suppress(KubeverdictError):
@@ -179,7 +179,7 @@ def test_nonsense_on_the_sockets_takes_nothing_down(agent: Agent) -> None:
     starts = [b"GET ", b"POST /metrics HTTP/1.1\r\n", b"GET /metrics HTTP/9.9\r\n\r\n", b"\x16\x03"]
 
     def disturb() -> None:
-        for _ in range(300):
+        for _ in range(100):
             with socket.socket() as connection:
                 connection.settimeout(2)
                 connection.connect(("127.0.0.1", METRICS))

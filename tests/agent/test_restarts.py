@@ -335,7 +335,8 @@ def test_closed_means_that_nobody_unknown_gets_through(agent: Agent) -> None:
     agent.stop()
 
 
-def test_policy_is_swapped_ten_thousand_times_under_traffic(agent: Agent) -> None:
+@pytest.mark.parametrize("swaps", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_policy_is_swapped_again_and_again_under_traffic(agent: Agent, swaps: int) -> None:
     """Straight into the tables, as fast as they take it: 0 leaked and 0 lost."""
     from kubeverdict.compile.compiler import compile_cluster
     from kubeverdict.manifests import load
@@ -343,7 +344,6 @@ def test_policy_is_swapped_ten_thousand_times_under_traffic(agent: Agent) -> Non
     from kubeverdict_agent.datapath.layout import Mode
     from kubeverdict_agent.lowering.tables import Local, lower
 
-    swaps = 10_000
     agent.put(texts=texts(agent))
     start(agent)
     slots = [(one["slot"], *one["pod"].split("/")) for one in agent.ask("endpoints")]

@@ -104,7 +104,7 @@ def test_a_difference_in_one_family_only() -> None:
     assert [(one.kind, one.family) for one in found if one.source.whole] == [("removed", "IPv6")]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(changes(tiers=True), st.booleans())
 def test_a_change_is_where_one_report_lists_what_the_other_does_not(
     versions: tuple[Cluster, Cluster], by_pod: bool

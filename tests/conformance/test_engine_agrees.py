@@ -130,44 +130,44 @@ def agree_somewhere(data: st.DataObject, tiers: bool) -> None:
     agree(cluster, data.draw(probes(cluster, managed)), profile, static)
 
 
-@settings(PATIENT, max_examples=1000)
+@settings(PATIENT, max_examples=500)
 @given(st.data())
 def test_small_clusters(data: st.DataObject) -> None:
     agree_somewhere(data, tiers=False)
 
 
-@settings(PATIENT, max_examples=1000)
+@settings(PATIENT, max_examples=500)
 @given(st.data())
 def test_small_clusters_with_tiers(data: st.DataObject) -> None:
     agree_somewhere(data, tiers=True)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=200)
 @given(clusters(max_pods=6), profiles())
 def test_pair_counts(cluster: Cluster, profile: Profile) -> None:
     agree_on_counts(cluster, profile)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=200)
 @given(clusters(max_pods=6, tiers=True))
 def test_pair_counts_with_tiers(cluster: Cluster) -> None:
     agree_on_counts(cluster)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=200)
 @given(st.data(), st.booleans(), profiles())
 def test_rows(data: st.DataObject, tiers: bool, profile: Profile) -> None:
     cluster = data.draw(clusters(tiers=tiers))
     agree_on_rows(cluster, data.draw(probes(cluster, Oracle(cluster, profile).managed)), profile)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=200)
 @given(changes(), profiles())
 def test_changes(versions: tuple[Cluster, Cluster], profile: Profile) -> None:
     agree_on_changes(*versions, profile)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=200)
 @given(changes(tiers=True))
 def test_changes_with_tiers(versions: tuple[Cluster, Cluster]) -> None:
     agree_on_changes(*versions)

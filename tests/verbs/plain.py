@@ -123,8 +123,7 @@ class Plain:
     def without(self, policies: Collection[Policy]) -> Plain:
         """The same cluster without some policies, and the same flows."""
         other = copy(self)
-        other.oracle = copy(self.oracle)
-        other.oracle.policies = [one for one in self.oracle.policies if one not in policies]
+        other.oracle = self.oracle.without(policies)
         other.__dict__["ports"] = self.ports
         other.__dict__["anyone"] = self.anyone
         return other
