@@ -201,7 +201,7 @@ def test_unknown_fails_a_job(cluster: Path) -> None:
     assert result["level"] == "warning"
 
 
-@pytest.mark.parametrize("word", ["acnp", "egressfirewalls", "fqdnnp"])
+@pytest.mark.parametrize("word", ["acnp", "securitygrouppolicies", "fqdnnp"])
 def test_deleting_a_policy_of_another_api_says_that_it_is_not_evaluated(
     cluster: Path, word: str
 ) -> None:

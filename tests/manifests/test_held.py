@@ -31,6 +31,7 @@ from kubeverdict.model.unevaluated import Gap
 from kubeverdict.session.session import Session
 from tests.clusters.calico_documents import CalicoMaker
 from tests.clusters.cilium_documents import CiliumMaker
+from tests.clusters.firewall_documents import FirewallMaker
 from tests.clusters.generated_documents import NAMESPACES, NODE, Maker, Object
 from tests.compile.test_edits import agree
 
@@ -121,6 +122,7 @@ MAKERS: dict[str, tuple[Profile, Callable[[Any], list[Object]]]] = {
     "plain": (REFERENCE, lambda choose: Maker(choose).cluster(6, 2, 4, baseline=True)),
     "tiers": (REFERENCE, lambda choose: Maker(choose).cluster_of_tiers(6, 4, 2)),
     "calico": (PROFILES["calico"], lambda choose: CalicoMaker(choose).calico_cluster(6, 6, 2)),
+    "firewall": (REFERENCE, lambda choose: FirewallMaker(choose).firewalled_cluster(6, 4, 2)),
     "cilium": (PROFILES["cilium"], lambda choose: CiliumMaker(choose).cilium_cluster(6, 6, 2)),
 }
 

@@ -139,7 +139,7 @@ def test_a_list_without_items_is_an_error_whatever_its_kind(api_version: str, ki
 
 GAPS = [
     ("k8s.ovn.org/v1", "UserDefinedNetwork", Gap.POLICY),
-    ("k8s.ovn.org/v1", "EgressFirewall", Gap.RESTRICTION),
+    ("consul.hashicorp.com/v1alpha1", "ServiceIntentions", Gap.RESTRICTION),
     ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Gap.NETWORK),
     ("crd.antrea.io/v1beta1", "ClusterGroup", Gap.POLICY_PART),
     ("projectcalico.org/v3", "HostEndpoint", Gap.NODES),

@@ -223,7 +223,7 @@ PROFILES: dict[str, Profile] = {
         Profile(
             name="ovn-kubernetes",
             title="OVN-Kubernetes",
-            policy_apis=(_NETWORK, *ADMIN_KINDS),
+            policy_apis=(_NETWORK, *ADMIN_KINDS, "EgressFirewall"),
             hostnetwork_peers="with-pod-selector",
             named_ports="any-port",
             hairpin="allowed",
@@ -276,7 +276,9 @@ def takes_sets_for_pods(profile: Profile) -> bool:
 
 
 # A kind that no profile lists is none that a plug-in could lack.
-_LISTED = frozenset(kind for one in PROFILES.values() for kind in one.policy_apis or ())
+_LISTED = frozenset(kind for one in PROFILES.values() for kind in one.policy_apis or ()) | {
+    "EgressNetworkPolicy"  # of OpenShift SDN, which there is no profile of
+}
 
 
 def implements(profile: Profile, kind: str) -> bool:

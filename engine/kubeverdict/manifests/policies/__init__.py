@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubeverdict.manifests.resources import Resource, group_of
-from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Tier
+from kubeverdict.model.policy import NETWORK_POLICY_TIER, Action, Layer, Tier
 from kubeverdict.model.unevaluated import Gap
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class UnreadApi(NamedTuple):
 # Before and after NetworkPolicy: what no rule of these decides, the next tier does.
 ADMIN_TIER = Tier(1_000.0, "admin", Action.PASS)
 BASELINE_TIER = Tier(10_000_000.0, "baseline", Action.PASS)
+# A layer of its own: what it does not deny it allows.
+FIREWALL_TIER = Tier(0.0, "egress firewall", Action.PASS, Layer(1, "egress firewall"))
 _BOTH, _DENIES, _PART = Gap.POLICY, Gap.RESTRICTION, Gap.POLICY_PART
 
 _CALICO, _CALICO_STORED = "projectcalico.org", "crd.projectcalico.org"
@@ -144,10 +146,14 @@ POLICIES: dict[Resource, PolicyApi | DefinitionApi | StoredApi | UnreadApi] = {
         False, ("ccg",), ("v2", "v2alpha1"), "ciliumcidrgroup.read"
     ),
     # OVN-Kubernetes and OpenShift. A network of their own takes pods away from all others.
-    ("k8s.ovn.org", "EgressFirewall"): UnreadApi(_DENIES, True),
+    ("k8s.ovn.org", "EgressFirewall"): PolicyApi(
+        True, (), ("v1",), FIREWALL_TIER, "egressfirewall.read"
+    ),
     ("k8s.ovn.org", "UserDefinedNetwork"): UnreadApi(_BOTH, True, ("udn",)),
     ("k8s.ovn.org", "ClusterUserDefinedNetwork"): UnreadApi(_BOTH, False, ("cudn",)),
-    ("network.openshift.io", "EgressNetworkPolicy"): UnreadApi(_DENIES, True),
+    ("network.openshift.io", "EgressNetworkPolicy"): PolicyApi(
+        True, (), ("v1",), FIREWALL_TIER, "egressfirewall.read_openshift"
+    ),
     # Networks other than the cluster's
     ("k8s.cni.cncf.io", "MultiNetworkPolicy"): UnreadApi(Gap.NETWORK, True, ("multi-policy",)),
     ("k8s.cni.cncf.io", "NetworkAttachmentDefinition"): UnreadApi(
