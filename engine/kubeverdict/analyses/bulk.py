@@ -10,7 +10,7 @@ from kubeverdict.analyses.decisions import ConnectionVerdict, Decision, between,
 from kubeverdict.analyses.misses import policy_view
 from kubeverdict.analyses.redundancy import Removable
 from kubeverdict.compile.compiled import RuleRef
-from kubeverdict.evaluate.delta import DeltaCounts
+from kubeverdict.evaluate.changed_rows import DeltaCounts
 from kubeverdict.evaluate.scenarios.combine import covers
 from kubeverdict.evaluate.scenarios.outcome import Example, Judged, Outcome
 from kubeverdict.evaluate.scenarios.workbench import Workbench

@@ -18,8 +18,9 @@ from kubeverdict.analyses.port_text import Ports, PortTexts
 from kubeverdict.analyses.reach_map import MapPlaces
 from kubeverdict.analyses.samples import SampleFlow, decided, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.aligned import Aligned
-from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
+from kubeverdict.evaluate.aligned import Joint
+from kubeverdict.evaluate.changed_rows import DeltaRow
+from kubeverdict.evaluate.delta import Delta, delta
 from kubeverdict.model.address_text import address_text
 from kubeverdict.model.addresses import Family, parse_address
 
@@ -142,7 +143,7 @@ class _Reader:
                 targets = np.unique(np.concatenate([row.destinations for row in found]))
                 yield from self._of_row(ends, sources, found[0], targets, family)
 
-    def _merged(self, plane: Aligned) -> dict[tuple[bytes, int, int], list[DeltaRow]]:
+    def _merged(self, plane: Joint) -> dict[tuple[bytes, int, int], list[DeltaRow]]:
         """Rows of the same sources whose ports change alike, together."""
         found: dict[tuple[bytes, int, int], list[DeltaRow]] = {}
         for row in self._change.rows(plane):
@@ -220,7 +221,7 @@ class _Reader:
 class _PlaneEnds:
     """From joint identities of one plane to places and ends."""
 
-    def __init__(self, change: Delta, plane: Aligned, places: MapPlaces) -> None:
+    def __init__(self, change: Delta, plane: Joint, places: MapPlaces) -> None:
         self._change = change
         self._plane = plane
         self._outside = places.outside

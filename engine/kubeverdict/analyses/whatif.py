@@ -22,9 +22,10 @@ from kubeverdict.analyses.port_text import PortTexts
 from kubeverdict.analyses.samples import SampleFlow, decided, deciders, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.incremental.index import changed
-from kubeverdict.evaluate.aligned import Aligned
+from kubeverdict.evaluate.aligned import Joint
 from kubeverdict.evaluate.bounds import conditions, judge_bounds
-from kubeverdict.evaluate.delta import Delta, DeltaRow, delta
+from kubeverdict.evaluate.changed_rows import DeltaRow
+from kubeverdict.evaluate.delta import Delta, delta
 from kubeverdict.evaluate.pairs import known_pairs
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster
@@ -354,7 +355,7 @@ class _Writer:
                 found |= dict.fromkeys(conditions(compiled, np.unique(decided).tolist()))
         return tuple(found) or (_UNNAMED,)
 
-    def _cells(self, plane: Aligned, rows: Sequence[DeltaRow], kinds: list[list[int]]) -> Cells:
+    def _cells(self, plane: Joint, rows: Sequence[DeltaRow], kinds: list[list[int]]) -> Cells:
         by_destination: dict[int, list[DeltaRow]] = {}
         for row in rows:
             for identity in row.destinations.tolist():

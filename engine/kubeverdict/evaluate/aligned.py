@@ -54,12 +54,12 @@ class AlignedEnds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Aligned:
-    """One plane of two versions.
+class Joint:
+    """The ends of one plane of two versions.
 
     ``identity`` (ends,) is the joint identity of every end, -1 where it has no address of the
     families. Identities below ``pods`` are groups of pods, those from ``external`` on of
-    addresses. ``counting`` makes rows over pods, ``whole`` over everything.
+    addresses.
     """
 
     families: tuple[Family, ...]
@@ -67,11 +67,18 @@ class Aligned:
     external: int
     size: int
     identity: NDArray[np.int64]
+    ports: PortSpace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned(Joint):
+    """One plane of two versions, with the rules of both. ``counting`` makes rows over pods,
+    ``whole`` over everything."""
+
     into: View
     out_to: View
     counting: Space
     whole: Space
-    ports: PortSpace
 
 
 def align_ends(old: CompiledPolicy, new: CompiledPolicy) -> AlignedEnds:

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.evaluate.aligned import Aligned, AlignedEnds, align_ends, align_planes
+from kubeverdict.evaluate.aligned import Aligned, AlignedEnds, Joint, align_ends, align_planes
+from kubeverdict.evaluate.changed_rows import DeltaCounts, DeltaRow, counted
+from kubeverdict.evaluate.near import near
 from kubeverdict.evaluate.pairs import (
     DestinationGroups,
     RowReader,
     by_column,
     destination_groups,
+    follow_pairs,
     summed,
     unpacked,
 )
@@ -25,52 +28,23 @@ from kubeverdict.model.addresses import Family
 _BOTH = BEFORE | AFTER
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaCounts:
-    """Changes between pods over the address families of one plane.
-
-    ``pairs_opened`` are ordered pairs of different pods that gain a port, ``pairs_closed`` those
-    that lose one (a pair may do both); ``ports_opened`` and ``ports_closed`` count (pair,
-    protocol, port).
-    """
-
-    families: tuple[Family, ...]
-    pairs_opened: int
-    pairs_closed: int
-    ports_opened: int
-    ports_closed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DeltaRow:
-    """Sources and destinations between which the same ports changed.
-
-    ``sources`` and ``destinations`` are joint identities; ``before`` and ``after`` are bitmaps
-    (atoms,) over ``Aligned.ports`` of what is allowed in either version.
-    """
-
-    destinations: NDArray[np.int64]
-    sources: NDArray[np.int64]
-    before: NDArray[np.bool_]
-    after: NDArray[np.bool_]
-
-    def touches(self, first: int) -> bool:
-        """Whether an identity from ``first`` on is among its ends."""
-        return bool((self.sources >= first).any() or (self.destinations >= first).any())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """Two versions compared. ``counts[i]`` belongs to ``planes[i]``."""
+    """Two versions compared. ``counts[i]`` belongs to ``planes[i]``, and so does ``found[i]``:
+    the changed rows, where they were read when the versions were compared."""
 
     old: CompiledPolicy
     new: CompiledPolicy
     ends: AlignedEnds
-    planes: tuple[Aligned, ...]
+    planes: tuple[Joint, ...]
     counts: tuple[DeltaCounts, ...]
+    found: tuple[tuple[DeltaRow, ...], ...] = ()
 
-    def rows(self, plane: Aligned) -> Iterator[DeltaRow]:
+    def rows(self, plane: Joint) -> Iterator[DeltaRow]:
         """What changed in a plane, over pods and addresses."""
+        if not isinstance(plane, Aligned):
+            yield from self.found[self.planes.index(plane)]
+            return
         reader = RowReader(plane.into, plane.out_to, plane.whole)
         for outside in (False, True):
             groups = _touched(plane, outside)
@@ -96,8 +70,29 @@ class Delta:
 
 
 def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = None) -> Delta:
-    """Compare two compiled clusters: pods match by namespace and name, addresses by value."""
+    """Compare two compiled clusters: pods match by namespace and name, addresses by value.
+
+    Where one was made of the other by an edit, this costs by what the edit touched.
+    """
     ends = align_ends(old, new)
+    found = near(old, new, ends)
+    if found is None:
+        return _whole(old, new, ends, threads)
+    more = [counted(one.joint, one.rows, ends.pods) for one in found]
+    follow_pairs(old, new, [one.more for one in more])
+    return Delta(
+        old,
+        new,
+        ends,
+        tuple(one.joint for one in found),
+        tuple(one.counts for one in more),
+        tuple(one.rows for one in found),
+    )
+
+
+def _whole(
+    old: CompiledPolicy, new: CompiledPolicy, ends: AlignedEnds, threads: int | None
+) -> Delta:
     planes = tuple(align_planes(old, new, ends, families) for families in _families(old, new))
     return Delta(old, new, ends, planes, tuple(_count(plane, threads) for plane in planes))
 

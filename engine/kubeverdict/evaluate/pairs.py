@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -91,6 +92,26 @@ def known_pairs(compiled: CompiledPolicy) -> tuple[PairCounts, ...]:
     if found is None:
         found = _known[compiled] = count_pairs(compiled)
     return found
+
+
+class MorePairs(NamedTuple):
+    """How many more pod pairs connect in a plane than before, and (pod pair, port)."""
+
+    pairs: int
+    pair_ports: int
+
+
+def follow_pairs(old: CompiledPolicy, new: CompiledPolicy, more: Sequence[MorePairs]) -> None:
+    """Have :func:`known_pairs` know those of ``new``, where it knows those of ``old``."""
+    known = _known.get(old)
+    if known is None:
+        return
+    found: list[PairCounts] = []
+    for before, change, plane in zip(known, more, new.planes, strict=True):
+        pods = int(plane.weight.sum())
+        pairs, pair_ports = before.pairs + change.pairs, before.pair_ports + change.pair_ports
+        found.append(PairCounts(plane.families, pairs, pair_ports, pods * (pods - 1)))
+    _known[new] = tuple(found)
 
 
 def _count_plane(compiled: CompiledPolicy, plane: Plane, threads: int | None) -> PairCounts:
@@ -185,6 +206,11 @@ class RowReader:
     def by_atom(self, patterns: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """What holds for the patterns of the destination read last, as (atoms,)."""
         return patterns[self._work.part]
+
+    @property
+    def pattern_of_atom(self) -> NDArray[np.int64]:
+        """(atoms,) the pattern of each port atom, in the destination read last."""
+        return self._work.part.astype(np.int64)
 
     def patterns_with(self, atoms: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The patterns of the destination read last that hold any of ``atoms`` (atoms,)."""

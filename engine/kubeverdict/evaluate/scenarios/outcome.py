@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kubeverdict.compile.compiled import Reason, RuleRef
-from kubeverdict.evaluate.delta import DeltaCounts
+from kubeverdict.evaluate.changed_rows import DeltaCounts
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.ports import Protocol

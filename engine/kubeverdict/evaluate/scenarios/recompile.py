@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef
-from kubeverdict.evaluate.aligned import Aligned
-from kubeverdict.evaluate.delta import Delta, DeltaCounts, DeltaRow, delta
+from kubeverdict.evaluate.aligned import Joint
+from kubeverdict.evaluate.changed_rows import DeltaCounts, DeltaRow
+from kubeverdict.evaluate.delta import Delta, delta
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.scenarios.outcome import Example, Focus, Judged, Outcome
 from kubeverdict.evaluate.scenarios.results import between, judged
@@ -89,7 +90,7 @@ class _Whole:
             recompiled=True,
         )
 
-    def _count(self, plane: Aligned) -> DeltaCounts:
+    def _count(self, plane: Joint) -> DeltaCounts:
         totals = np.zeros((2, 2), np.int64)  # closed and opened; pairs and ports
         weight = plane.ports.weight.copy()
         if self._focus.port is not None:
@@ -116,7 +117,7 @@ class _Whole:
         (closed, ports_closed), (opened, ports_opened) = totals.tolist()
         return DeltaCounts(plane.families, opened, closed, ports_opened, ports_closed)
 
-    def _pairs(self, plane: Aligned, members: _Members, row: DeltaRow) -> tuple[int, bool]:
+    def _pairs(self, plane: Joint, members: _Members, row: DeltaRow) -> tuple[int, bool]:
         """Pod pairs of a row with an end in focus, and whether an end is outside; what they
         touch is noted."""
         pods: list[NDArray[np.int64]] = []
@@ -142,7 +143,7 @@ class _Whole:
                 self._touched.update(own[in_focus[here]].tolist())
         return pairs, some_outside
 
-    def _place(self, plane: Aligned, atom: np.intp) -> int:
+    def _place(self, plane: Joint, atom: np.intp) -> int:
         first = int(plane.ports.first[atom])
         if self._focus.port is not None:
             protocol, port = self._focus.port
@@ -151,7 +152,7 @@ class _Whole:
 
     def _sample(
         self,
-        plane: Aligned,
+        plane: Joint,
         members: _Members,
         row: DeltaRow,
         opens: bool,
@@ -238,7 +239,7 @@ def _is_by_rules(example: Example) -> bool:
 class _Members:
     """Joint ends by joint identity."""
 
-    def __init__(self, plane: Aligned) -> None:
+    def __init__(self, plane: Joint) -> None:
         self._order = np.argsort(plane.identity, kind="stable")
         self._start = np.searchsorted(plane.identity[self._order], np.arange(plane.size + 1))
 

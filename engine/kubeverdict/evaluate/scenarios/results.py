@@ -16,7 +16,7 @@ from kubeverdict.compile.compiled import Reason, RuleRef
 from kubeverdict.compile.overlay.blocks import Piece
 from kubeverdict.compile.overlay.overlay import Overlay, OverlayPlane
 from kubeverdict.compile.sets import bitmap
-from kubeverdict.evaluate.delta import DeltaCounts
+from kubeverdict.evaluate.changed_rows import DeltaCounts
 from kubeverdict.evaluate.scenarios.outcome import Example, Focus, Judged, Outcome
 from kubeverdict.kernels import scenario_results
 from kubeverdict.kernels.bits import Sets
