@@ -90,7 +90,12 @@ def changed_cells(
         )
         readers[bound] = reader = _Reader(change, places, bound)
         drafts += reader.drafts()
-    drafts.sort(key=lambda draft: (-draft.pairs, not draft.opens))
+    drafts.sort(
+        key=lambda draft: (
+            *(-draft.pairs, not draft.opens),
+            *(draft.sources, draft.destinations, draft.outside, draft.ports),
+        )
+    )
     told: list[CellChange] = []
     for bound, reader in readers.items():
         told += reader.told([draft for draft in drafts[:most] if draft.bound == bound])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from kubeverdict.compile.incremental.index import folded
 from kubeverdict.evaluate.delta import Delta
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.cluster import Pod, WorkloadRef
-
-# Beyond this many workloads going through all pods is faster.
-_FEW = 32
 
 
 class JointPods:
@@ -55,14 +52,12 @@ class JointPods:
         return sorted([*found, *(end for end in gone if self._pod(end).workload in workloads)])
 
 
-def _of_workloads(pods: Sequence[Pod], workloads: Collection[WorkloadRef]) -> list[int]:
-    if len(workloads) > _FEW:
-        return [place for place, pod in enumerate(pods) if pod.workload in workloads]
+def _of_workloads(pods: Sequence[Pod], workloads: Set[WorkloadRef]) -> list[int]:
     found: list[int] = []
     first = 0
     for count, places in folded(pods, _by_workload):
-        for workload in workloads:
-            found += (first + place for place in places.get(workload, ()))
+        for workload in places.keys() & workloads:
+            found += (first + place for place in places[workload])
         first += count
     return found
 

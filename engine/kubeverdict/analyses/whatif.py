@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, overload
 
@@ -261,7 +262,10 @@ class _Writer:
         self._kinds = GroupKinds(groups)
         self._groups = {group.peer.whole: group for group in groups}
         self._members: dict[str, Sequence[str]] = {}  # the pods of those that were asked for
-        self._addresses = JointAddresses(change)
+
+    @cached_property
+    def _addresses(self) -> JointAddresses:
+        return JointAddresses(self._change)
 
     def _concerned(self) -> list[int]:
         """The pods of workloads of which any pod gains or loses a connection: few, mostly."""

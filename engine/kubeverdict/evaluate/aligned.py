@@ -84,10 +84,16 @@ class Aligned(Joint):
 def align_ends(old: CompiledPolicy, new: CompiledPolicy) -> AlignedEnds:
     """Match the ends of both versions: pods by namespace and name, addresses by value."""
     pods_of = _pods(old, new)
-    hosts = tuple(dict.fromkeys((*old.hosts, *new.hosts)))
+    hosts = old.hosts
+    if hosts is not new.hosts:
+        hosts = tuple(dict.fromkeys((*old.hosts, *new.hosts)))
     intervals, old_atoms, new_atoms = _intervals(old.addresses, new.addresses)
     sides: list[NDArray[np.int64]] = []
     for compiled, atoms, pods in zip((old, new), (old_atoms, new_atoms), pods_of, strict=True):
+        if old.hosts is new.hosts:
+            at_hosts = compiled.first_host + np.arange(len(hosts))
+            sides.append(np.concatenate((pods, at_hosts, atoms + compiled.first_atom)))
+            continue
         # A host of one version only is a plain address in the other, found by its interval.
         known = {text: compiled.first_host + index for index, text in enumerate(compiled.hosts)}
         others = [text for text in hosts if text not in known]

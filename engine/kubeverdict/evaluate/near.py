@@ -14,7 +14,7 @@ not, too much differs, and they are compared as a whole (:mod:`kubeverdict.evalu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,9 @@ _MOST, _FOR_EACH = 40, 64
 
 Side = NDArray[np.int64]
 """(joint identities,) the identity in one version, -1 where that has none."""
+
+
+_Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 class Near(NamedTuple):
@@ -84,6 +87,25 @@ def _old_atoms(old: CompiledPolicy, new: CompiledPolicy) -> NDArray[np.int64] | 
     return atoms_at(old.ports, new.ports.first[:-1]).astype(np.int64) if alike else None
 
 
+def _by_destination(
+    parts: Iterable[_Part], sources: NDArray[np.int64], size: int
+) -> Iterator[DeltaRow]:
+    """What was read source by source as rows: for each destination all sources whose ports change
+    alike. ``parts`` are sources, destinations, and the ports before and after."""
+    labels = np.zeros((sources.size, size), np.int32)
+    ports: dict[tuple[bytes, bytes], int] = {}
+    kinds: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = []
+    for some, destinations, before, after in parts:
+        number = ports.setdefault((before.tobytes(), after.tobytes()), len(ports))
+        if number == len(kinds):
+            kinds.append((before, after))
+        labels[np.ix_(np.searchsorted(sources, some), destinations)] = number + 1
+    there, changes = by_column(labels)
+    for destinations, column in zip(there, changes, strict=True):
+        for number in np.unique(column[column > 0]).tolist():
+            yield DeltaRow(destinations, sources[column == number], *kinds[number - 1])
+
+
 def _only_pods_are_subjects(plane: Plane) -> bool:
     """Whether no address is a subject of ingress: it would be read as one that lets nothing in."""
     subjects = plane.rows.subject[: plane.ingress_rows]
@@ -117,11 +139,16 @@ class _Compared:
         atoms: NDArray[np.int64],
         ends: AlignedEnds,
     ) -> _Compared | None:
-        """None where too many ends are numbered otherwise."""
+        """None where too many ends are numbered otherwise, or what is an address in one version is
+        a pod in the other."""
         before, after = (
             np.where(side >= 0, plane.ends.identity[side], -1).astype(np.int64)
             for side, plane in zip((ends.old, ends.new), planes, strict=True)
         )
+        for plane, side in zip(planes, (before, after), strict=True):
+            beyond_pods = side[ends.pods :]
+            if ((beyond_pods >= 0) & (beyond_pods < plane.external)).any():
+                return None
         new = planes[1]
         # The last place is for ends that the new version has not: never the old identity.
         old_of = np.full(new.size + 1, -2, np.int64)
@@ -249,14 +276,11 @@ class _Compared:
             yield DeltaRow(targets, others, before, after)
         rest = everything
         rest[destinations] = False
-        for targets, others, before, after in self._read(sources, rest, True):
-            yield DeltaRow(others, targets, before, after)
+        yield from _by_destination(self._read(sources, rest, True), sources, self.joint.size)
 
     def _read(
         self, wanted: NDArray[np.int64], among: NDArray[np.bool_], outward: bool
-    ) -> Iterator[
-        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]
-    ]:
+    ) -> Iterator[_Part]:
         """Identities, the others with which they connect otherwise than before, and the ports
         before and after; ``outward`` as their sources."""
         if not wanted.size:
@@ -314,7 +338,7 @@ class _Reader:
             _view(egress, sets, plane, by_subject=outward),
         ]
         self._views = views
-        present = bitmap(np.unique(side[side >= 0]), plane.words)[None]
+        present = bitmap(side[side >= 0], plane.words)[None]
         space = Space(
             plane.sets,
             ports.sets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,6 +18,8 @@ from kubeverdict.kernels.jit import Kernel, in_threads
 from kubeverdict.kernels.ports import Runs
 from kubeverdict.kernels.reach import BEFORE, Space, View
 from kubeverdict.model.addresses import Family
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,18 +277,22 @@ def bitmap_rows(
 
 
 def by_column(
-    bits: NDArray[np.bool_],
-) -> tuple[list[NDArray[np.int64]], list[NDArray[np.bool_]]]:
-    """Group the columns of (patterns, positions) that are equal and not all false."""
-    present = np.flatnonzero(bits.any(axis=0))
+    table: NDArray[Value],
+) -> tuple[list[NDArray[np.int64]], list[NDArray[Value]]]:
+    """Group the columns of (n, positions) that are equal and not all 0."""
+    present = np.flatnonzero(table.any(axis=0))
     if not present.size:
         return [], []
-    packed = np.packbits(bits[:, present], axis=0).T
-    keys = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    content: NDArray[Any] = table[:, present]
+    if content.dtype == np.bool_:
+        content = np.packbits(content, axis=0)
+    content = np.ascontiguousarray(content.T)
+    width = content.shape[1] * content.itemsize
+    keys = content.view(np.dtype((np.void, width))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     cuts = np.searchsorted(inverse[order], np.arange(1, first.size))
     return (
         [present[part] for part in np.split(order, cuts)],
-        [bits[:, present[column]] for column in first],
+        [table[:, present[column]] for column in first],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import is_not
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -109,7 +109,11 @@ class Chunks(Sequence[Item]):
     def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
         if isinstance(index, slice):
             places = range(*index.indices(len(self)))
-            return [self[at] for at in places] if len(places) < _CHUNK else [*self][index]
+            if places.step != 1 or not places:
+                return [self[at] for at in places]
+            part, place = self._at(places.start)
+            behind = chain.from_iterable(self._parts[part:])
+            return list(islice(behind, place, place + len(places)))
         part, place = self._at(index + len(self) if index < 0 else index)
         return self._parts[part][place]
 
