@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, process_time
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from bench.conftest import Measure, Record
 from bench.figures import Figure
 from bench.workloads import cluster
+from kubeverdict.analyses.whatif import opening
 from kubeverdict.compile.compiler import compile_cluster
 from kubeverdict.evaluate.flows import judge
 from kubeverdict.evaluate.pairs import count_pairs
@@ -110,6 +111,34 @@ def bench_kept_edits(measure: Measure, record: Record, pods: int) -> None:
         record(Figure(f"… {kind}, {name}", median(times) * 1e3, "ms"))
     record(Figure(f"compiling anew, {name}", compiling * 1e3, "ms"))
     record(Figure(f"… times a kept edit, {name}", compiling / typical, "times"))
+
+
+def told(session: Session, start: Cluster) -> dict[str, list[float]]:
+    """CPU seconds of each edit by kind, with what opens and closes and the rules of what
+    ``watch`` prints of it."""
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for kind, edit in Changes(start):
+        begun = process_time()
+        before, after = session.now.compiled, session.keep(edit).compiled
+        change = opening(before, after)
+        assert len(change.opened[:10]) + len(change.closed[:10]) <= 20
+        seconds[kind].append(process_time() - begun)
+    return seconds
+
+
+@pytest.mark.parametrize("pods", [5_000, 50_000])
+def bench_told_edits(measure: Measure, record: Record, pods: int) -> None:
+    start = cluster("mixed", pods, pods // 10)
+    session = Session.of(start, REFERENCE)
+    session.keep(Edit(""))  # makes ready for edits
+    seconds, _ = measure(told, session, start, rounds=1, warmup=0)
+    name = f"mixed {pods // 1000}k/{pods / 10_000:g}k, CPU"
+    for kind, times in seconds.items():
+        target = 1 if kind == "policy changed" else 2 if kind.startswith("pod") else None
+        record(
+            Figure(f"{kind}: what it opens and closes, {name}", median(times) * 1e3, "ms", target)
+        )
+        record(Figure(f"… 99 of 100, {name}", quantiles(times, n=100)[98] * 1e3, "ms"))
 
 
 def bench_a_forgotten_edit(measure: Measure, record: Record) -> None:

@@ -467,7 +467,7 @@ class _Effects(Sequence[Effect]):
         return len(self._drafts)
 
     def __iter__(self) -> Iterator[Effect]:
-        return iter(self._writer.effects(self._drafts))
+        return iter(self._read(self._drafts))
 
     @overload
     def __getitem__(self, index: int) -> Effect: ...
@@ -475,5 +475,11 @@ class _Effects(Sequence[Effect]):
     def __getitem__(self, index: slice) -> Sequence[Effect]: ...
     def __getitem__(self, index: int | slice) -> Effect | Sequence[Effect]:
         if isinstance(index, slice):
-            return self._writer.effects(self._drafts[index])
-        return self._writer.effects([self._drafts[index]])[0]
+            return self._read(self._drafts[index])
+        return self._read([self._drafts[index]])[0]
+
+    def _read(self, drafts: Sequence[_Draft]) -> list[Effect]:
+        if not drafts:
+            return []
+        with collector_paused():
+            return self._writer.effects(drafts)
