@@ -182,6 +182,23 @@ def test_a_policy_that_selects_pods_and_tells_them_apart_by_address() -> None:
     assert count_pairs(kept) == count_pairs(compile_cluster(edited(start, edit), REFERENCE))
 
 
+def test_blocks_that_leave_no_pod_where_it_was() -> None:
+    """Each of two pods is in another block than the other: neither is what both were before."""
+    pods = [pod(f"x/a-{n}", "app=a", f"10.0.{n}.1", workload="a") for n in (0, 1)]
+    start = cluster(pods, [], namespaces={"x": ""})
+    peers = block("10.0.0.0/24"), block("10.0.1.0/24")
+    asked = policy("x/in", "app=a", ingress=[([peer], None) for peer in peers])
+    kept = Editable(compilation(start, REFERENCE))
+    for edit in (
+        Edit("told apart", policies_in=(asked,)),
+        Edit("relabelled", namespaces_in=(labelled("x", "team=one"),)),
+        Edit("alike again", policies_out=(policy_key(asked),)),
+        Edit("joined", pods_in=(pod("x/a-2", "app=a", "10.0.2.1", workload="a"),)),
+    ):
+        start = edited(start, edit)
+        agree(kept.apply(edit), start, 1)
+
+
 def labelled(name: str, text: str) -> Namespace:
     return Namespace(name, {METADATA_NAME: name, **labels(text)})
 

@@ -189,3 +189,5 @@ class Asking:
             positions.pods = fewer
             position_of[pods[group == number]] = new
         plane.position_of = position_of
+        positions.identity = positions.identity.copy()
+        positions.identity[position[positions.pods[position] == 0]] = -1
