@@ -131,7 +131,8 @@ def test_subjects() -> None:
     found = everywhere(namespaceSelector="team == 'a'", selector="app == 'web'")
     assert (found.pods, found.namespaces) == (label("app", "web"), label("team", "a"))
     assert everywhere(namespaceSelector="all()").namespaces == EVERYTHING
-    assert everywhere(selector="projectcalico.org/namespace == 'b'").namespace == "b"
+    inside = everywhere(selector="projectcalico.org/namespace == 'b'")
+    assert (inside.namespace, inside.namespaces) == (None, label(METADATA_NAME, "b"))
     account = everywhere(selector="projectcalico.org/serviceaccount == 'web'")
     assert account.pods == label(SERVICE_ACCOUNT, "web")
     assert local(selector="projectcalico.org/namespace == 'other'").pods == EVERYTHING

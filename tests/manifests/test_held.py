@@ -240,6 +240,31 @@ def test_following_at_length() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_objects_are_known_by_their_own_names(kind: str) -> None:
+    """A deletion names the object, whatever its policy is called or is about."""
+    for item in pool(kind, Random(0)):
+        assert Held().read(resource_of(item), document_of(item)).key == key_of(item)
+
+
+def test_a_policy_that_is_called_otherwise_than_its_object() -> None:
+    """Calico stores ``default.x`` for what its users call ``x``, and global policies may be about
+    one namespace."""
+    space = "projectcalico.org/name == 'a'"
+    for name, spec in (("default.x", {}), ("y", {"namespaceSelector": space})):
+        item: Object = {
+            "apiVersion": "crd.projectcalico.org/v1",
+            "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": name},
+            "spec": {"selector": "all()", "types": ["Ingress"], **spec},
+        }
+        held = Held()
+        held.take(held.read(resource_of(item), document_of(item)))
+        assert [str(one) for one in held.whole().policies] == [name.removeprefix("default.")]
+        assert held.remove(key_of(item))
+        assert [name for _, _, name in held.edit().policies_out] == [name.removeprefix("default.")]
+
+
 def test_the_same_again_changes_nothing() -> None:
     held = Held()
     objects = pool("calico", Random(4))

@@ -45,6 +45,8 @@ from kubeverdict.model.unevaluated import Gap, Unevaluated
 # begin anew.
 _READ_BY_ONE = 100_000
 
+_OF_POLICIES = Policy | AddressSet | TierDefinition
+
 
 class Unread(msgspec.Struct, frozen=True, gc=False):
     """Where an object is from that has no lines. Implements ``model.sources.Origin``."""
@@ -156,7 +158,7 @@ class Held:
         reader, findings = self._reader, self._findings
         reader.take(document, direct=False)
         record = self._got.pop() if self._got else None
-        key = _key_of(resource, record) if record is not None else key_of(resource, document)
+        key = _key_of(resource, document, record)
         parts = reader.policy_reader.unevaluated
         aside = None
         if findings.errors or findings.warnings or parts or self._left:
@@ -217,8 +219,7 @@ class Held:
         if table is not None:
             table.change(old, new)
             return
-        of_policies = Policy | AddressSet | TierDefinition | None
-        if isinstance(old, of_policies) and isinstance(new, of_policies):
+        if isinstance(old, _OF_POLICIES | None) and isinstance(new, _OF_POLICIES | None):
             self._policies.change(old, new)
             return
         self._touched_spaces.add(key.namespace)
@@ -338,9 +339,13 @@ def key_of(resource: Resource, document: Document) -> ObjectKey:
     return ObjectKey(resource, space, found.name or "")
 
 
-def _key_of(resource: Resource, record: ReadObject) -> ObjectKey:
+def _key_of(resource: Resource, document: Document, record: ReadObject | None) -> ObjectKey:
+    """The same as :func:`key_of`, without looking for the metadata again where the record has what
+    stands there; policies may be called otherwise than their objects."""
     if isinstance(record, WorkloadRecord):
         return ObjectKey(resource, record.ref.namespace, record.ref.name)
+    if record is None or isinstance(record, _OF_POLICIES):
+        return key_of(resource, document)
     return ObjectKey(resource, getattr(record, "namespace", None) or "", record.name)
 
 

@@ -54,7 +54,6 @@ from kubeverdict.model.policy import (
     NETWORK_POLICY_TIER,
     Action,
     Direction,
-    PodPeer,
     Policy,
     Rule,
     Tier,
@@ -146,24 +145,24 @@ def _policy(
         )
         if direction in types
     ]
-    subject = PodPeer(NOTHING)
+    subject = SelectorTerm(NOTHING, EVERYTHING)
     isolates = types
     if apart or selected.terms.guessed:
         rules += _endings(place, types, selected.terms)
         isolates = ()
     if selected.terms.terms:
-        subject = pods_of(_widest(selected.terms.terms))
+        subject = _widest(selected.terms.terms)
     inside = name if name.startswith(f"{tier}.") else f"{tier}.{name}"
     policy = Policy(
         kind=head.kind,
-        namespace=head.namespace or subject.namespace,
+        namespace=head.namespace,
         name=name,
         tier=_TIERS.get(tier, Tier(_LAST_TIER, tier, Action.DENY)),
-        pods=EVERYTHING if subject.pods is None else subject.pods,
+        pods=subject.own,
         isolates=isolates,
         rules=tuple(rules),
         source=Source(place.origin),
-        namespaces=subject.namespaces,
+        namespaces=pods_of(subject).namespaces if head.namespace else subject.namespaces,
         order=_LAST if order is None else order,
         annotations=head.annotations,
         defaulted=not spec.get("types"),
