@@ -12,7 +12,7 @@ from tests.programs.reporting import (
     pytest_terminal_summary,
 )
 from tests.sampling import pytest_addoption, pytest_collection_modifyitems
-from tests.selection import complete
+from tests.selection import ON_REQUEST, complete
 
 # pytest finds hooks and fixtures by their names in this module.
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
+    "pytest_itemcollected",
     "pytest_runtest_call",
     "pytest_runtest_setup",
     "pytest_terminal_summary",
@@ -31,3 +32,8 @@ __all__ = [
 def pytest_configure(config: pytest.Config) -> None:
     sampling.pytest_configure(config)
     config.option.markexpr = complete(config.option.markexpr)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if any(map(item.get_closest_marker, ON_REQUEST)):
+        item.add_marker(pytest.mark.timeout(0))  # takes as long as it takes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -180,6 +181,27 @@ def test_a_workload_that_is_owned_leaves_its_pods_to_its_owner() -> None:
 def test_a_pod_of_another_namespace_is_not_its_own() -> None:
     real = pod(namespace="other", ownerReferences=owned("StatefulSet", "web"))
     assert names(workload("StatefulSet"), real) == ["p", "web-0"]
+
+
+def test_workloads_that_look_alike_have_the_pods_that_are_called_after_them() -> None:
+    """In whatever order they are read. Each pod is of a workload that is not in the input."""
+    like = {"metadata": {"labels": {"app": "web"}}, "spec": {}}
+    workloads = [
+        workload(kind, name, replicas=1, template=like)
+        for kind, name in (("StatefulSet", "web"), ("Deployment", "web-api"), ("Deployment", "z"))
+    ]
+    real = [
+        {
+            **pod(f"p{at}", namespace="shop", labels={"app": "web"}, ownerReferences=owners),
+            "status": {"phase": "Running"},
+        }
+        for at, owners in enumerate(
+            (owned("Runner", "web-5d8f"), owned("Runner", "web-api-5d8f"), owned("Runner", "gone"))
+        )
+    ]
+    for order in permutations(workloads):
+        found = {one.name: one.workload.name for one in pods(*order, *real)}
+        assert found == {"p0": "web", "p1": "web-api", "p2": "z"}
 
 
 def test_names_do_not_collide() -> None:

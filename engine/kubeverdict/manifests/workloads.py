@@ -79,7 +79,8 @@ def _adopt(
     owners: Owners,
 ) -> None:
     """Give pods of a live cluster to the workload whose template they have the labels of, where
-    nothing between the two is in the input: they must not count twice."""
+    nothing between the two is in the input: they must not count twice. Of several such workloads
+    it is the one that the pod, or its owner, is called after."""
     lonely: dict[tuple[str, tuple[str, str]], list[int]] = {}
     alone = waiting(workloads, owners)
     if not alone:
@@ -88,18 +89,24 @@ def _adopt(
         if (record.phase or record.addresses) and not owners.is_known(ref):
             for label in record.labels.items():
                 lonely.setdefault((record.namespace, label), []).append(place)
+    claims: dict[int, tuple[int, WorkloadRef]] = {}
     for workload in alone if lonely else ():
+        ref, called_after = workload.ref, f"{workload.ref.name}-"
         for part in (workload, *workload.more):
             labels = owners.with_template(part).labels
             first = next(iter(labels.items()), None)
             if first is None:
                 continue
-            for place in lonely.get((workload.ref.namespace, first), ()):
+            for place in lonely.get((ref.namespace, first), ()):
                 record = pods[place]
+                name = record.owner[1] if record.owner else record.name
+                is_named = name.startswith(called_after)
                 # A pod that nothing owns has to look like one of these by its name too.
-                named = record.owner or record.name.startswith(f"{workload.ref.name}-")
-                if named and labels.items() <= record.labels.items():
-                    refs[place] = owners.top(workload.ref, passed=owners.with_pods)
+                if (record.owner or is_named) and labels.items() <= record.labels.items():
+                    claim = len(ref.name) if is_named else 0, ref
+                    claims[place] = max(claim, claims.get(place, claim))
+    for place, (_, ref) in claims.items():
+        refs[place] = owners.top(ref, passed=owners.with_pods)
 
 
 Way = tuple[str, Owner, str, str]
