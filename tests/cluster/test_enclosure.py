@@ -61,10 +61,12 @@ def test_everything_in_it_ends_with_it(room: Room) -> None:
     assert mark in room.run("ip", "-brief", "link") and mark in node.run("cat", "/proc/mounts")
     # Its parent ends at once, so that the first process of the namespace inherits it.
     marked = f"import time; {str(room.folder)!r}; time.sleep(1000)"
-    node.start("child", ["setsid", "--fork", sys.executable, "-c", marked])
+    child = node.start("child", ["setsid", "--fork", sys.executable, "-c", marked])
+    deadline = time.monotonic() + 20
     while not any(
         Path(f"/proc/{pid}/comm").read_text() == "python\n" for pid in processes(room.folder)
     ):
+        assert time.monotonic() < deadline, child.log.read_text()
         time.sleep(0.05)
     assert not on_the_host(mark) and not on_the_host(str(room.folder))
 
