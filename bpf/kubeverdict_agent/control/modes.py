@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kubeverdict.compile.incremental.index import changed
+from kubeverdict.compile.sequences import changed
 from kubeverdict.errors import InputError, Problem, UsageError
 from kubeverdict.model.cluster import Pod
 from kubeverdict_agent.datapath.layout import Mode

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import is_
 
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.incremental.index import changed
+from kubeverdict.compile.sequences import changed
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Cluster, Pod
 from kubeverdict_agent.lowering.holders import FollowedHostPods

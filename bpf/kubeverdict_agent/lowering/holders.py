@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import CompiledPolicy, freeze
-from kubeverdict.compile.incremental.index import ChangedPart, changed
+from kubeverdict.compile.sequences import ChangedPart, changed
 from kubeverdict.model.addresses import Address, Family
 from kubeverdict.model.cluster import Pod
 from kubeverdict.model.profile import Profile

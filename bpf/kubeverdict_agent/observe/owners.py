@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kubeverdict.compile.incremental.index import changed
+from kubeverdict.compile.sequences import changed
 from kubeverdict.model.addresses import parse_address
 from kubeverdict.model.cluster import Pod
 from kubeverdict_agent.node.endpoints import PodKey

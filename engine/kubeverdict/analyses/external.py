@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from kubeverdict.analyses.cells import Cells, Run
 from kubeverdict.analyses.peers import Member, Peer, address_peer, range_peers
-from kubeverdict.compile.incremental.index import folded
+from kubeverdict.compile.sequences import folded
 from kubeverdict.model.address_text import Span
 from kubeverdict.model.addresses import Family
 from kubeverdict.model.cluster import Cluster, Node, Pod, Service

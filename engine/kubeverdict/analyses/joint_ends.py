@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
-from kubeverdict.compile.incremental.index import folded
+from kubeverdict.compile.sequences import folded
 from kubeverdict.evaluate.delta import Delta
 from kubeverdict.model.addresses import Family, parse_address
 from kubeverdict.model.cluster import Pod, WorkloadRef

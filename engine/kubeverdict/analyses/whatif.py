@@ -22,7 +22,7 @@ from kubeverdict.analyses.peers import Peer, group_pods
 from kubeverdict.analyses.port_text import PortTexts
 from kubeverdict.analyses.samples import SampleFlow, decided, deciders, on_one_node
 from kubeverdict.compile.compiled import CompiledPolicy
-from kubeverdict.compile.incremental.index import changed
+from kubeverdict.compile.sequences import changed
 from kubeverdict.evaluate.aligned import Joint
 from kubeverdict.evaluate.bounds import conditions, judge_bounds
 from kubeverdict.evaluate.changed_rows import DeltaRow

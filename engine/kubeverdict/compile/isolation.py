@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from kubeverdict.compile.sequences import folded
 from kubeverdict.model.cluster import Namespace, Pod
 from kubeverdict.model.policy import Action, Direction, Policy, Tier
 
@@ -12,17 +13,15 @@ class Isolation:
     """Finds the policies behind a denial by default.
 
     Policies are filed by namespace once, so that asking for many pods of a large cluster does
-    not walk all policies each time. ``policies`` are as the CNI has them, in evaluation order.
+    not walk all policies each time, and versions of a cluster share what they have in common.
+    ``policies`` are as the CNI has them, in evaluation order.
     """
 
-    def __init__(self, namespaces: Iterable[Namespace], policies: Iterable[Policy]) -> None:
+    def __init__(self, namespaces: Iterable[Namespace], policies: Sequence[Policy]) -> None:
         self._labels = {namespace.name: namespace.labels for namespace in namespaces}
-        self._by_namespace: dict[str | None, list[Policy]] = {}
+        self._by_namespace = folded(policies, _by_namespace)
         # Pods of a workload are alike, and reports ask about each of them.
         self._known: dict[tuple[object, ...], list[Policy]] = {}
-        for policy in policies:
-            if policy.tier.default is Action.DENY:
-                self._by_namespace.setdefault(policy.namespace, []).append(policy)
 
     def of(self, pod: Pod, direction: Direction, tier: Tier | None = None) -> list[Policy]:
         """The policies of ``tier`` that isolate ``pod``, in evaluation order.
@@ -46,11 +45,23 @@ class Isolation:
 
     def _selecting(self, pod: Pod, direction: Direction) -> list[Policy]:
         labels = self._labels[pod.namespace]
-        here = self._by_namespace.get(pod.namespace, ())
-        anywhere = self._by_namespace.get(None, ())
+        here = self._filed(pod.namespace)
+        anywhere = self._filed(None)
         found = [
             policy
             for policy in (*here, *(one for one in anywhere if one.namespaces.matches(labels)))
             if direction in policy.isolates and policy.pods.matches(pod.labels)
         ]
         return sorted(found, key=lambda policy: policy.sort_key) if anywhere else found
+
+    def _filed(self, namespace: str | None) -> list[Policy]:
+        return [policy for part in self._by_namespace for policy in part.get(namespace, ())]
+
+
+def _by_namespace(policies: Iterable[Policy]) -> dict[str | None, list[Policy]]:
+    """Those that isolate pods."""
+    found: dict[str | None, list[Policy]] = {}
+    for policy in policies:
+        if policy.tier.default is Action.DENY:
+            found.setdefault(policy.namespace, []).append(policy)
+    return found

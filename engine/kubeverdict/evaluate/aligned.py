@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeverdict.compile.compiled import AddressSpace, CompiledPolicy, PortSpace, Reason, freeze
-from kubeverdict.compile.incremental.index import changed
 from kubeverdict.compile.indexing import bit_slices, indexed, parts_of
 from kubeverdict.compile.ports import atoms_at
+from kubeverdict.compile.sequences import changed
 from kubeverdict.compile.sets import bitmap, chosen, from_positions, join
 from kubeverdict.compile.tiers import ordered_tiers, tier_numbers
 from kubeverdict.evaluate.ends import address_ids

@@ -16,7 +16,6 @@ from kubeverdict.compile.compiled import CompiledPolicy, Reason, RuleRef, freeze
 from kubeverdict.compile.compiler import Compilation
 from kubeverdict.compile.dialect import adapt
 from kubeverdict.compile.incremental.asking import Asking, cut_space
-from kubeverdict.compile.incremental.index import ObjectList
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, check_language, open_state, stands_for
@@ -25,6 +24,7 @@ from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.population import populate
 from kubeverdict.compile.ports import ALL_ICMP, cut_ports, port_runs
 from kubeverdict.compile.rules import LAST, ORDER, PEER, RULE, SUBJECT, TIER, RowMaker
+from kubeverdict.compile.sequences import Chunks, ObjectList
 from kubeverdict.compile.sets import chosen
 from kubeverdict.compile.tiers import tier_numbers
 from kubeverdict.model.addresses import Family
@@ -70,7 +70,7 @@ class Editable:
         self._state = open_state(made)
         compiled, cluster = made.compiled, made.compiled.cluster
         self._entering = Entering(self._state)
-        self._policies: list[Policy] = list(compiled.policies)  # in force, in evaluation order
+        self._policies = Chunks.of(compiled.policies)  # in force, in evaluation order
         self._order = [policy.sort_key for policy in self._policies]
         self._rule_counts = [len(policy.rules) for policy in self._policies]
         self._rules: list[RuleRef] = list(compiled.rules)
@@ -115,7 +115,6 @@ class Editable:
         made = copy(self)
         made._state = self._state.copy()
         made._entering = Entering(made._state)
-        made._policies = list(self._policies)
         made._order = list(self._order)
         made._rule_counts = list(self._rule_counts)
         made._rules = list(self._rules)
@@ -223,7 +222,7 @@ class Editable:
         if questions.tells_nodes and not apart:
             raise CannotEdit("the first peer that distinguishes nodes from other addresses")
         at = bisect_left(self._order, policy.sort_key)
-        self._policies.insert(at, policy)
+        self._policies = self._policies.inserted(at, policy)
         tier = self._tier(at, policy)
         first = sum(self._rule_counts[:at])
         if questions.blocks:
@@ -274,7 +273,8 @@ class Editable:
         for plane in state.planes:
             plane.remove_rules(first, count)
             plane.subject = np.delete(plane.subject, at)
-        del self._policies[at], self._order[at], self._rule_counts[at]
+        self._policies = self._policies.removed(at)
+        del self._order[at], self._rule_counts[at]
         del self._rules[first : first + count]
         state.tier = np.delete(state.tier, at)
         state.stands = np.delete(state.stands, at)
@@ -418,7 +418,7 @@ class Editable:
                     plane.order(ranks)
             state.compiled = replace(
                 self.compiled,
-                policies=tuple(self._policies),
+                policies=self._policies,
                 rules=tuple(self._rules),
                 planes=tuple(plane.made(self.compiled.ports) for plane in state.planes),
             )

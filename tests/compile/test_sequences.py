@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from kubeverdict.compile.incremental.index import Chunks, changed, folded
+from kubeverdict.compile.sequences import Chunks, changed, folded
 
 
 def test_what_changed_is_between_what_did_not() -> None:
@@ -17,7 +17,10 @@ def test_what_changed_is_between_what_did_not() -> None:
         for _ in range(random.randrange(3)):
             kind = random.randrange(3)
             if kind == 0 or not len(after):
-                after = after.appended(object())
+                at, added = random.randint(0, len(after)), object()
+                wanted = [*[*after][:at], added, *[*after][at:]]
+                after = after.inserted(at, added)
+                assert [*after] == wanted
             elif kind == 1:
                 after = after.removed(random.randrange(len(after)))
             else:
@@ -54,3 +57,11 @@ def test_what_was_asked_of_a_part_is_asked_once() -> None:
         assert sum(folded(after, total)) == sum(after)
         assert len(asked) == parts
     assert folded((1, 2), total) == [3]
+
+
+def test_parts_stay_small() -> None:
+    numbers = Chunks.of(range(10))
+    for number in range(3_000):
+        numbers = numbers.inserted(5, number)
+    assert max(folded(numbers, len)) < 512 and len(numbers) == 3_010
+    assert [*numbers] == [*range(5), *range(2_999, -1, -1), *range(5, 10)]

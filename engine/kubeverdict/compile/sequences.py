@@ -77,7 +77,7 @@ class Places(Mapping[Key, int]):
 class Chunks(Sequence[Item]):
     """A sequence that shares all but a small part with the one that it was made of.
 
-    A value: :meth:`replaced`, :meth:`appended` and :meth:`removed` make another one.
+    A value: :meth:`replaced`, :meth:`inserted` and :meth:`removed` make another one.
     """
 
     __slots__ = ("_first", "_known", "_parts")
@@ -128,11 +128,17 @@ class Chunks(Sequence[Item]):
         old = self._parts[part]
         return self._with(part, (*old[:place], item, *old[place + 1 :]))
 
+    def inserted(self, index: int, item: Item) -> Chunks[Item]:
+        """With ``item`` before the one at ``index``, or at the end."""
+        if not self._parts:
+            return Chunks([(item,)], {fold: [None] for fold in self._known})
+        # At the border of two parts it goes to the end of the first.
+        part, place = self._at(index - 1) if index else (0, -1)
+        old = self._parts[part]
+        return self._with(part, (*old[: place + 1], item, *old[place + 1 :]))
+
     def appended(self, item: Item) -> Chunks[Item]:
-        if not self._parts or len(self._parts[-1]) >= _CHUNK:
-            known = {fold: [*found, None] for fold, found in self._known.items()}
-            return Chunks([*self._parts, (item,)], known)
-        return self._with(len(self._parts) - 1, (*self._parts[-1], item))
+        return self.inserted(len(self), item)
 
     def removed(self, index: int) -> Chunks[Item]:
         part, place = self._at(index)
@@ -156,7 +162,9 @@ class Chunks(Sequence[Item]):
         return part, index - self._first[part]
 
     def _with(self, part: int, items: tuple[Item, ...]) -> Chunks[Item]:
-        kept = [items] if items else []  # bisection wants no empty part
+        # Bisection wants no empty part, and large ones take long to go through.
+        half = len(items) // 2 if len(items) >= 2 * _CHUNK else 0
+        kept = [one for one in (items[:half], items[half:]) if one]
         known = {
             fold: [*found[:part], *(None for _ in kept), *found[part + 1 :]]
             for fold, found in self._known.items()
