@@ -37,9 +37,14 @@ def _taken(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
     return Rows._make(column[which] for column in rows)
 
 
+def occurring(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The numbers from 0 on that occur, ascending: without sorting, as they are never large."""
+    return np.flatnonzero(np.bincount(numbers))
+
+
 def distinct_sets(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
     """The set numbers that occur, without ALL and EMPTY, which distinguish nothing."""
-    used = np.flatnonzero(np.bincount(numbers))
+    used = occurring(numbers)
     return used[used > EMPTY]
 
 

@@ -19,6 +19,7 @@ from kubeverdict.compile.incremental.asking import Asking, cut_space
 from kubeverdict.compile.incremental.pods import Entering, Newcomer
 from kubeverdict.compile.incremental.selecting import SetNumbers
 from kubeverdict.compile.incremental.state import CannotEdit, check_language, open_state, stands_for
+from kubeverdict.compile.indexing import occurring
 from kubeverdict.compile.lowering import lower, ranks_of
 from kubeverdict.compile.overlay.overlay import where
 from kubeverdict.compile.population import populate
@@ -325,12 +326,12 @@ class Editable:
             else (LAST, Action.DENY, Reason.NO_RULE_MATCHES)
         )
         for plane in state.planes:
-            subjects = np.unique(plane.subject[who])
+            subjects = occurring(plane.subject[who])
             plane.set_standing(direction, tier, order, ports, action, reason, subjects)
 
     def _stand_all(self) -> None:
         state = self._state
-        for tier in np.unique(state.tier).tolist():
+        for tier in occurring(state.tier).tolist():
             of_tier = state.stands[state.tier == tier]
             self._set_standing(tier, int(np.bitwise_or.reduce(of_tier)))
 

@@ -18,7 +18,7 @@ from kubeverdict.compile.selectors import Scope, evaluate_selectors
 from kubeverdict.compile.sets import ALL, members
 from kubeverdict.model.policy import BlockPeer
 from kubeverdict.model.ports import NamedPort
-from kubeverdict.model.selectors import Selector
+from kubeverdict.model.selectors import Operator, Selector
 
 Labels = Mapping[str, str]
 
@@ -107,6 +107,32 @@ class SetNumbers:
 
 
 @dataclass(slots=True)
+class _Filed:
+    """The selectors, each with its place, that may select pods of a namespace, by a label that
+    these have to have."""
+
+    of_namespace: Labels
+    by_label: dict[tuple[str, str], list[tuple[int, Selector]]] = field(default_factory=dict)
+    others: list[tuple[int, Selector]] = field(default_factory=list)
+
+    def add(self, asked: Iterable[tuple[int, Selector]]) -> None:
+        for entry in asked:
+            wanted = next(
+                (one for one in entry[1].requirements if one.operator is Operator.IN), None
+            )
+            if wanted is None:
+                self.others.append(entry)
+                continue
+            for value in wanted.values:
+                self.by_label.setdefault((wanted.key, value), []).append(entry)
+
+    def selecting(self, labels: Labels) -> list[int]:
+        near = (self.by_label.get(label, ()) for label in labels.items())
+        asked = chain(self.others, *near)
+        return [place for place, selector in asked if selector.matches(labels)]
+
+
+@dataclass(slots=True)
 class AskedSets:
     """What some policies ask, by namespace, and the numbers of the sets in each plane. That of
     a policy which is gone stays: its sets are of no use, and do no harm."""
@@ -114,7 +140,7 @@ class AskedSets:
     numbering: list[SetNumbers]
     _by_name: dict[str, list[tuple[int, Selector]]] = field(default_factory=dict)
     _by_labels: dict[Selector, list[tuple[int, Selector]]] = field(default_factory=dict)
-    _in_namespace: dict[str, list[tuple[int, Selector]]] = field(default_factory=dict)
+    _in_namespace: dict[str, _Filed] = field(default_factory=dict)
     _selectors: int = 0
 
     def add(self, questions: Questions, numbers: Sequence[SetNumbers]) -> None:
@@ -124,8 +150,10 @@ class AskedSets:
                 self._by_name.setdefault(where, []).append((place, selector))
             else:
                 self._by_labels.setdefault(where, []).append((place, selector))
+            for name, filed in self._in_namespace.items():
+                if where == name if isinstance(where, str) else where.matches(filed.of_namespace):
+                    filed.add([(place, selector)])
         self._selectors += len(questions.selectors)
-        self._in_namespace.clear()
         for mine, more in zip(self.numbering, numbers, strict=True):
             mine.add(more)
 
@@ -151,12 +179,12 @@ class AskedSets:
         """The selectors that select a pod."""
         known = self._in_namespace.get(namespace)
         if known is None:
-            known = list(self._by_name.get(namespace, ()))
+            known = self._in_namespace[namespace] = _Filed(of_namespace)
+            known.add(self._by_name.get(namespace, ()))
             for where, several in self._by_labels.items():
                 if where.matches(of_namespace):
-                    known += several
-            self._in_namespace[namespace] = known
-        return [place for place, selector in known if selector.matches(labels)]
+                    known.add(several)
+        return known.selecting(labels)
 
 
 class NamespaceIndex:
