@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import sampling
-from tests.cluster.fixtures import api_server, cluster, next_api_server
+from tests.kubernetes.fixtures import api_server, cluster, next_api_server
 from tests.programs.reporting import (
     pytest_runtest_call,
     pytest_runtest_setup,

@@ -1,7 +1,7 @@
 """Where the rules of the baselines are not those that the CNI's own program writes.
 
 Found by comparing both for the same cluster, rule by rule, with names of chains and sets left out
-(tests/engines/test_rules.py); what they have in common is nearly all. Versions: Calico 3.31.0,
+(tests/cni_programs/test_rules.py); what they have in common is nearly all. Versions: Calico 3.31.0,
 kube-router 2.1.0.
 """
 

@@ -383,8 +383,8 @@ def _method(reading: ResultsView) -> Iterator[str]:
     yield ""
     yield (
         "Compared with the rules that Calico 3.31.0 and kube-router 2.1.0 wrote for the same "
-        "cluster, rule by rule (`./run test -m programs tests/engines`). What was left out is in "
-        "the CNI's favour."
+        "cluster, rule by rule (`./run test -m programs tests/cni_programs`). What was left out is "
+        "in the CNI's favour."
     )
     yield ""
     for name, sentences in DIFFERENCES.items():

@@ -25,7 +25,7 @@ from bench.real.alone import SoloFigures, measure_alone
 from bench.real.plan import REAL_FULL, REAL_QUICK, RealPlan
 from bench.real.site import Site, site
 from bench.real.together import NONE, measure_together
-from tests.engines.starting import prepare_felix
+from tests.cni_programs.starting import prepare_felix
 from tests.programs.build import Unavailable, program
 
 _BENCH = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.real.site import AgentHost
-from tests.cluster.enclosure import Daemon
-from tests.engines.starting import FELIX_MODES, start_felix, start_kube_router
+from tests.cni_programs.starting import FELIX_MODES, start_felix, start_kube_router
+from tests.kubernetes.enclosure import Daemon
 from tests.programs.build import program
 
 OURS, AUDIT = "kubeverdict", "kubeverdict-audit"

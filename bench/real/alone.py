@@ -43,8 +43,8 @@ from bench.real.scenarios import (
 )
 from bench.real.site import AgentHost, Site
 from bench.real.usage import Usage, usage
-from tests.cluster.api import ApiError
-from tests.cluster.enclosure import Daemon
+from tests.kubernetes.api import ApiError
+from tests.kubernetes.enclosure import Daemon
 
 _PATIENCE, _LEAST_PATIENCE = 180.0, 20.0
 # Between two changes: longer than the feed leaves a file alone.

@@ -17,12 +17,12 @@ from bench.real.scenarios import mark
 from kubeverdict import Cluster
 from kubeverdict.model.cluster import Namespace, Node, Pod
 from kubeverdict.model.policy import Policy
-from tests.cluster import control_plane, enclosure
-from tests.cluster.addresses import Addresses
-from tests.cluster.api import Api, ApiError
-from tests.cluster.enclosure import Daemon, Room
-from tests.cluster.loading import create, load
-from tests.cluster.store import Store, key_of
+from tests.kubernetes import control_plane, enclosure
+from tests.kubernetes.addresses import Addresses
+from tests.kubernetes.api import Api, ApiError
+from tests.kubernetes.enclosure import Daemon, Room
+from tests.kubernetes.loading import create, load
+from tests.kubernetes.store import Store, key_of
 from tests.programs.build import cache
 
 _PREFIX = "real-bench-"
@@ -177,7 +177,7 @@ class Site:
         feed = self.room.start(
             folder.name,
             [
-                *(sys.executable, "-m", "tests.cluster.feed"),
+                *(sys.executable, "-m", "tests.kubernetes.feed"),
                 *(str(self.api.kubeconfig), str(folder), str(_FEED_PAUSE)),
             ],
         )

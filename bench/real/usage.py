@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.enclosure import Daemon
+from tests.kubernetes.enclosure import Daemon
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

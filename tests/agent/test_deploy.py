@@ -25,7 +25,7 @@ from kubeverdict_agent.control.handlers import ALARMS
 from kubeverdict_agent.datapath.layout import PacketReason, PodDirection
 from kubeverdict_agent.node import privileges
 from kubeverdict_agent.observe.metrics import MetricsServer, Sample
-from tests.cluster.api import Api
+from tests.kubernetes.api import Api
 from tests.programs.build import program
 
 DEPLOY = Path(__file__).parents[2] / "bpf" / "deploy"

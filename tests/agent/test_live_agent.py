@@ -11,9 +11,9 @@ import yaml
 
 from bench.lab import Lab
 from tests.agent.running import Agent, agent_on, eventually, why_not
-from tests.cluster.api import Api, Object
-from tests.cluster.loading import load
 from tests.clusters import documents
+from tests.kubernetes.api import Api, Object
+from tests.kubernetes.loading import load
 from tests.live.front import Front
 
 pytestmark = [

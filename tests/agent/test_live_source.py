@@ -14,8 +14,8 @@ from kubeverdict.errors import KubeverdictError
 from kubeverdict.live.reflector import Timing
 from kubeverdict.model.edit import Edit, edited
 from kubeverdict_agent.control.live_source import LiveSource
-from tests.cluster.api import Api
-from tests.cluster.loading import load
+from tests.kubernetes.api import Api
+from tests.kubernetes.loading import load
 from tests.live.front import Front
 from tests.live.test_following import PODS, POLICIES, SPACE, pod, policy
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import urllib3
 
-from tests.cluster.api import Api
+from tests.kubernetes.api import Api
 
 Refusal = tuple[int, dict[str, str]]
 """A status and headers."""

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.api import Api, ApiError
+from tests.kubernetes.api import Api, ApiError
 from tests.programs.build import program
 
 _SECONDS = 60.0

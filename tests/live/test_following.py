@@ -18,9 +18,9 @@ from kubeverdict.live.reflector import Timing, now
 from kubeverdict.model.policy import Policy
 from kubeverdict.model.profile import REFERENCE
 from kubeverdict.session.session import Session
-from tests.cluster.api import Api, ApiError, Object
-from tests.cluster.loading import load
 from tests.compile.test_edits import agree
+from tests.kubernetes.api import Api, ApiError, Object
+from tests.kubernetes.loading import load
 from tests.live.front import Front
 from tests.manifests.test_held import content, gaps, policies_alike
 

@@ -17,8 +17,8 @@ from kubeverdict.live import listing
 from kubeverdict.live.client import ApiClient, ApiError
 from kubeverdict.live.discovery import discover
 from kubeverdict.model.unevaluated import Gap
-from tests.cluster.api import Api, Object
-from tests.cluster.loading import load
+from tests.kubernetes.api import Api, Object
+from tests.kubernetes.loading import load
 
 pytestmark = pytest.mark.programs
 

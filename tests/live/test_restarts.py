@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from kubeverdict import live
-from tests.cluster.api import Api
+from tests.kubernetes.api import Api
 from tests.live.restartable import Restartable, restartable
 from tests.live.test_following import PODS, POLICIES, SPACE, Seen, labels_of, pod, policy
 

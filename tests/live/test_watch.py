@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.api import Api
-from tests.cluster.loading import load
+from tests.kubernetes.api import Api
+from tests.kubernetes.loading import load
 from tests.live.test_following import PODS, POLICIES, SPACE, pod, policy
 
 pytestmark = pytest.mark.programs

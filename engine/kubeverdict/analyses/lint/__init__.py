@@ -29,9 +29,9 @@ from kubeverdict.analyses.lint import (
     dns,
     exposure,
     intent,
-    meaning,
-    native,
+    misleading,
     onesided,
+    other_apis,
     ports,
     selectors,
     tiers,
@@ -59,8 +59,8 @@ _FAMILIES = (
     exposure,
     control_plane,
     coverage,
-    meaning,
-    native,
+    misleading,
+    other_apis,
     tiers,
 )
 

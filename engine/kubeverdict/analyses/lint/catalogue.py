@@ -249,7 +249,7 @@ RULES: tuple[Check, ...] = (
         "Other policies allow every connection that it allows, so deleting it closes nothing.",
         "Delete it, or narrow the others.",
     ),
-    # --- meaning ------------------------------------------------------------------------------
+    # --- misleading ---------------------------------------------------------------------------
     Check(
         "policy-types-too-few",
         "a policy does not isolate in a direction that it writes rules for",
