@@ -77,7 +77,7 @@ def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = Non
     ends = align_ends(old, new)
     found = near(old, new, ends)
     if found is None:
-        return _whole(old, new, ends, threads)
+        return whole_delta(old, new, ends, threads)
     more = [counted(one.joint, one.rows, ends.pods) for one in found]
     follow_pairs(old, new, [one.more for one in more])
     return Delta(
@@ -90,9 +90,10 @@ def delta(old: CompiledPolicy, new: CompiledPolicy, *, threads: int | None = Non
     )
 
 
-def _whole(
+def whole_delta(
     old: CompiledPolicy, new: CompiledPolicy, ends: AlignedEnds, threads: int | None
 ) -> Delta:
+    """The same as :func:`delta`, whatever the versions have in common."""
     planes = tuple(align_planes(old, new, ends, families) for families in _families(old, new))
     return Delta(old, new, ends, planes, tuple(_count(plane, threads) for plane in planes))
 

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from kubeverdict.compile.compiled import CompiledPolicy
 from kubeverdict.compile.compiler import compilation, compile_cluster
 from kubeverdict.compile.incremental.editable import Editable
+from kubeverdict.evaluate.aligned import align_ends
 from kubeverdict.evaluate.checks import Claims, ReachabilityClaim, breaches
-from kubeverdict.evaluate.delta import delta
+from kubeverdict.evaluate.delta import delta, whole_delta
 from kubeverdict.evaluate.flows import judge, mark_used, port_atoms
 from kubeverdict.evaluate.local_classes import decisions, local_classes, port_classes
 from kubeverdict.evaluate.pairs import count_pairs, rows
@@ -116,9 +117,10 @@ def _edits(cluster: Cluster) -> None:
 
 
 def _delta(old: CompiledPolicy, new: CompiledPolicy) -> None:
-    change = delta(old, new)
-    for plane in change.planes:
-        list(change.rows(plane))
+    """By what was touched, and as a whole."""
+    for change in (delta(old, new), whole_delta(old, new, align_ends(old, new), None)):
+        for plane in change.planes:
+            list(change.rows(plane))
 
 
 class _Nowhere:
