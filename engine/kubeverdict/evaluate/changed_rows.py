@@ -35,7 +35,7 @@ class DeltaRow:
     """Sources and destinations between which the same ports changed.
 
     ``sources`` and ``destinations`` are joint identities; ``before`` and ``after`` are bitmaps
-    (atoms,) over ``Aligned.ports`` of what is allowed in either version.
+    (atoms,) over ``Joint.ports`` of what is allowed in either version.
     """
 
     destinations: NDArray[np.int64]

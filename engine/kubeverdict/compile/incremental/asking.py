@@ -189,5 +189,6 @@ class Asking:
             positions.pods = fewer
             position_of[pods[group == number]] = new
         plane.position_of = position_of
+        # One that gave all of its pods away is none any more.
         positions.identity = positions.identity.copy()
         positions.identity[position[positions.pods[position] == 0]] = -1
